@@ -1,0 +1,207 @@
+"""Every error a user can meet, with what to do about it and the exit code it ends the command with.
+
+    RedisMigrateError
+    ├── UsageError                     2  the command line asks for something that makes no sense
+    │   ├── RevisionNotFound              no revision of that identifier
+    │   ├── AmbiguousRevision             a prefix that fits several revisions
+    │   ├── SeveralHeads                  "head" where the history has more than one
+    │   ├── UnknownBranchLabel
+    │   ├── NotAnAncestor                 a range or a downgrade along a line that does not exist
+    │   └── StepsOutOfRange               +N or -N that leaves the history
+    ├── ConfigurationError             8  a setting or a configuration file is wrong
+    ├── ScriptError                    8  a migration script, or the history the scripts form, is wrong
+    │   ├── DuplicateRevision
+    │   ├── HistoryCycle
+    │   └── MissingParent
+    ├── SchemaError                    8  a schema or a field definition is wrong
+    ├── ServerError                    1  the server can't do the work; nothing was changed
+    │   ├── ConnectionFailed
+    │   ├── AuthenticationFailed
+    │   ├── SearchMissing
+    │   ├── ReplicaRefused
+    │   ├── ClusterUnsupported
+    │   └── EmbeddedServerUnavailable
+    ├── StateError                     1  what is recorded in Redis can't be used
+    │   ├── NewerState                    written by a newer version of redismigrate
+    │   ├── StateMissing                  indexes of ours exist, their record does not
+    │   ├── EvictableState                the server may evict the record
+    │   └── RunInProgress              7  an interrupted run has to be finished or undone first
+    ├── DriftError                     3  the server, the record and the scripts differ
+    ├── BehindHead                     4  revisions wait to be applied
+    ├── LockError                      5  another process works on the project
+    ├── PlanBlocked                    6  the plan can't run as asked
+    ├── RunInterrupted                 7  stopped half way; the same command resumes
+    │   └── FenceLost                     another process has taken the lock over
+    └── RunFailed                      1  failed, and undone
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RedisMigrateError(Exception):
+    """The base of all errors that are meant for the user.
+
+    Attributes:
+        message: What is wrong, one sentence.
+        hint: What to do about it, one sentence; may be empty.
+        exit_code: What the command line exits with.
+        code: A stable name of the kind of error for `--json`, derived from the class.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @property
+    def code(self) -> str:
+        """The class name in snake case, for example `plan_blocked`."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(RedisMigrateError):
+    exit_code = 2
+
+
+class RevisionNotFound(UsageError):
+    """No revision has that identifier."""
+
+
+class AmbiguousRevision(UsageError):
+    """A prefix fits several revisions."""
+
+
+class SeveralHeads(UsageError):
+    """`head` was asked for where the history has more than one."""
+
+
+class UnknownBranchLabel(UsageError):
+    """No revision carries that branch label."""
+
+
+class NotAnAncestor(UsageError):
+    """A range or a downgrade asks for a line between two revisions that does not exist."""
+
+
+class StepsOutOfRange(UsageError):
+    """A relative identifier leaves the history."""
+
+
+class ConfigurationError(RedisMigrateError):
+    exit_code = 8
+
+
+class ScriptError(RedisMigrateError):
+    exit_code = 8
+
+
+class DuplicateRevision(ScriptError):
+    """Two scripts carry the same revision id."""
+
+
+class HistoryCycle(ScriptError):
+    """Revisions revise or depend on each other in a circle."""
+
+
+class MissingParent(ScriptError):
+    """A script revises or depends on a revision that no script has."""
+
+
+class SchemaError(RedisMigrateError):
+    exit_code = 8
+
+
+class ServerError(RedisMigrateError):
+    exit_code = 1
+
+
+class ConnectionFailed(ServerError):
+    """The server can't be reached."""
+
+
+class AuthenticationFailed(ServerError):
+    """The server refuses the user name or the password, or the user lacks a right."""
+
+
+class SearchMissing(ServerError):
+    """The server has no Search module."""
+
+
+class ReplicaRefused(ServerError):
+    """The server is a replica: FT.ALIASUPDATE would succeed there, locally, and diverge."""
+
+
+class ClusterUnsupported(ServerError):
+    """A cluster without a search coordinator: an index would see one shard's documents only."""
+
+
+class EmbeddedServerUnavailable(ServerError):
+    """No redis-server with Search could be started on this machine."""
+
+
+class StateError(RedisMigrateError):
+    exit_code = 1
+
+
+class NewerState(StateError):
+    """The state was written by a newer version."""
+
+
+class StateMissing(StateError):
+    """Indexes of this project exist, but not the record of them."""
+
+
+class EvictableState(StateError):
+    """The server's maxmemory policy may evict the state."""
+
+
+class RunInProgress(StateError):
+    """An interrupted run blocks a different command."""
+
+    exit_code = 7
+
+
+class DriftError(RedisMigrateError):
+    exit_code = 3
+
+
+class BehindHead(RedisMigrateError):
+    exit_code = 4
+
+
+class LockError(RedisMigrateError):
+    exit_code = 5
+
+
+class PlanBlocked(RedisMigrateError):
+    """The plan can't run as asked.
+
+    Attributes:
+        reasons: Every reason, each one sentence.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, hint: str = "", reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.reasons = reasons
+
+
+class RunInterrupted(RedisMigrateError):
+    exit_code = 7
+
+
+class FenceLost(RunInterrupted):
+    """Another process has taken over; this one may write nothing any more."""
+
+
+class RunFailed(RedisMigrateError):
+    exit_code = 1
