@@ -1,38 +1,39 @@
 """Every error a user can meet, with what to do about it and the exit code it ends the command with.
 
-    RedisMigrateError
-    ├── UsageError                     2  the command line asks for something that makes no sense
-    │   ├── RevisionNotFound              no revision of that identifier
-    │   ├── AmbiguousRevision             a prefix that fits several revisions
-    │   ├── SeveralHeads                  "head" where the history has more than one
-    │   ├── UnknownBranchLabel
-    │   ├── NotAnAncestor                 a range or a downgrade along a line that does not exist
-    │   └── StepsOutOfRange               +N or -N that leaves the history
-    ├── ConfigurationError             8  a setting or a configuration file is wrong
-    ├── ScriptError                    8  a migration script, or the history the scripts form, is wrong
-    │   ├── DuplicateRevision
-    │   ├── HistoryCycle
-    │   └── MissingParent
-    ├── SchemaError                    8  a schema or a field definition is wrong
-    ├── ServerError                    1  the server can't do the work; nothing was changed
-    │   ├── ConnectionFailed
-    │   ├── AuthenticationFailed
-    │   ├── SearchMissing
-    │   ├── ReplicaRefused
-    │   ├── ClusterUnsupported
-    │   └── EmbeddedServerUnavailable
-    ├── StateError                     1  what is recorded in Redis can't be used
-    │   ├── NewerState                    written by a newer version of redismigrate
-    │   ├── StateMissing                  indexes of ours exist, their record does not
-    │   ├── EvictableState                the server may evict the record
-    │   └── RunInProgress              7  an interrupted run has to be finished or undone first
-    ├── DriftError                     3  the server, the record and the scripts differ
-    ├── BehindHead                     4  revisions wait to be applied
-    ├── LockError                      5  another process works on the project
-    ├── PlanBlocked                    6  the plan can't run as asked
-    ├── RunInterrupted                 7  stopped half way; the same command resumes
-    │   └── FenceLost                     another process has taken the lock over
-    └── RunFailed                      1  failed, and undone
+RedisMigrateError
+├── UsageError                     2  the command line asks for something that makes no sense
+│   ├── RevisionNotFound              no revision of that identifier
+│   ├── AmbiguousRevision             a prefix that fits several revisions
+│   ├── SeveralHeads                  "head" where the history has more than one
+│   ├── UnknownBranchLabel
+│   ├── NotAnAncestor                 a range or a downgrade along a line that does not exist
+│   └── StepsOutOfRange               +N or -N that leaves the history
+├── ConfigurationError             8  a setting or a configuration file is wrong
+├── ScriptError                    8  a migration script, or the history the scripts form, is wrong
+│   ├── DuplicateRevision
+│   ├── HistoryCycle
+│   └── MissingParent
+├── SchemaError                    8  a schema or a field definition is wrong
+├── ServerError                    1  the server can't do the work; nothing was changed
+│   ├── ConnectionFailed
+│   ├── AuthenticationFailed
+│   ├── SearchMissing
+│   ├── ReplicaRefused
+│   ├── ClusterUnsupported
+│   ├── CommandRefused                it refused a command of a step
+│   └── EmbeddedServerUnavailable
+├── StateError                     1  what is recorded in Redis can't be used
+│   ├── NewerState                    written by a newer version of redismigrate
+│   ├── StateMissing                  indexes of ours exist, their record does not
+│   ├── EvictableState                the server may evict the record
+│   └── RunInProgress              7  an interrupted run has to be finished or undone first
+├── DriftError                     3  the server, the record and the scripts differ
+├── BehindHead                     4  revisions wait to be applied
+├── LockError                      5  another process works on the project
+├── PlanBlocked                    6  the plan can't run as asked
+├── RunInterrupted                 7  stopped half way; the same command resumes
+│   └── FenceLost                     another process has taken the lock over
+└── RunFailed                      1  failed, and undone
 """
 
 from __future__ import annotations
@@ -141,6 +142,20 @@ class ReplicaRefused(ServerError):
 
 class ClusterUnsupported(ServerError):
     """A cluster without a search coordinator: an index would see one shard's documents only."""
+
+
+class CommandRefused(ServerError):
+    """The server refused one command of a transaction; those before it were put back.
+
+    Attributes:
+        position: Which command, from 0.
+        reason: The server's own words.
+    """
+
+    def __init__(self, position: int, reason: str, command: str = "") -> None:
+        super().__init__(f"Redis refused {command or 'a command'}: {reason}")
+        self.position = position
+        self.reason = reason
 
 
 class EmbeddedServerUnavailable(ServerError):

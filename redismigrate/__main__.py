@@ -1,0 +1,5 @@
+"""`python -m redismigrate`."""
+
+from redismigrate.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""The command line: parses, calls `redismigrate.commands`, renders. Imports click only, the rest when it is used."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from redismigrate import __version__
+from redismigrate.cli import migrating, recording, scripting, serving
+from redismigrate.cli.context import Invocation, global_options, report_error
+from redismigrate.errors import RedisMigrateError
+
+INTERRUPTED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="redismigrate")
+@global_options
+def redismigrate() -> None:
+    """Versioned migrations for Redis Search indexes.
+
+    Start with `redismigrate init migrations`, then `redismigrate revision -m "create index"`, then
+    `redismigrate upgrade head`. To see it work first: `redismigrate demo`.
+    """
+
+
+for _module in (scripting, migrating, recording, serving):
+    for _command in _module.COMMANDS:
+        redismigrate.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point: run a command and exit with its code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # A deploy stops a container with SIGTERM: leave in order, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    invocation = Invocation()
+    try:
+        code = redismigrate.main(
+            args=arguments, prog_name="redismigrate", standalone_mode=False, obj=invocation
+        )
+        sys.exit(code if isinstance(code, int) else 0)
+    except RedisMigrateError as error:
+        _show_traceback(invocation)
+        report_error(invocation, error.code, error.message, error.hint)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        # Options may not have been read when parsing fails, so ask the words themselves.
+        invocation.json = invocation.json or "--json" in arguments
+        hint = ""
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            hint = f"See `{error.ctx.command_path} --help`."
+        report_error(invocation, "usage_error", error.format_message(), hint)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        report_error(invocation, "interrupted", "Interrupted; nothing is left half done.", "")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        _show_traceback(invocation)
+        message = f"{type(error).__name__}: {error}"
+        report_error(invocation, "unexpected", message, "Run it with -v to see where.")
+        sys.exit(1)
+
+
+def _show_traceback(invocation: Invocation) -> None:
+    if invocation.is_verbose:
+        traceback.print_exc()

@@ -1,0 +1,184 @@
+"""Commands that plan or change: plan, upgrade, downgrade, rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
+
+if TYPE_CHECKING:
+    from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+    from redismigrate.operations.recorded import Direction
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def lock_options(function: Function) -> Function:
+    """The options of every command that writes state."""
+    for decorate in (
+        click.option(
+            "--allow-evictable-state",
+            is_flag=True,
+            default=None,
+            help="Work although the server's maxmemory-policy may evict the record.",
+        ),
+        click.option(
+            "--lock-timeout", type=click.FloatRange(min=0), help="Seconds to wait for another process. [60]"
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def plan_options(function: Function) -> Function:
+    """The options that shape a plan."""
+    for decorate in (
+        click.option("--allow-lossy", is_flag=True, help="Go back although something can't be brought back."),
+        click.option(
+            "--max-failures",
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Documents more than before that may end up unindexed.",
+        ),
+        click.option(
+            "--strategy",
+            type=click.Choice(["auto", "alter", "rebuild"]),
+            default="auto",
+            show_default=True,
+            help="How changed indexes are carried out.",
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def migration_options(function: Function) -> Function:
+    """The options of upgrade and downgrade."""
+    for decorate in (
+        lock_options,
+        plan_options,
+        click.option(
+            "--plan",
+            "plan_file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="Refuse when the plan is no longer the one in this file.",
+        ),
+        click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def _options(values: dict[str, Any]) -> MigrationOptions:
+    from redismigrate.commands.migrate import MigrationOptions
+
+    return MigrationOptions(**values)
+
+
+@click.command(cls=RevisionCommand)
+@click.argument("rev", type=REVISION, default="head")
+@click.option("--down", is_flag=True, help="Plan a downgrade.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as YAML."
+)
+@plan_options
+@global_options
+@click.pass_obj
+def plan(invocation: Invocation, /, rev: str, down: bool, output: Path | None, **values: Any) -> int:
+    """Show what an upgrade would do and cost; changes nothing. Exits with 6 when the plan is blocked."""
+    from redismigrate.planning.plan import write_plan
+
+    made = _show_plan(invocation, "downgrade" if down else "upgrade", rev, values)
+    if output is not None:
+        write_plan(made, output)
+        invocation.say(f"Wrote {output}")
+    return 6 if made.blocked else 0
+
+
+@click.command(cls=RevisionCommand)
+@click.argument("rev", type=REVISION, default="head")
+@migration_options
+@global_options
+@click.pass_obj
+def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -> int:
+    """Apply all revisions up to REV, by default up to the head. An interrupted upgrade is resumed."""
+    from redismigrate import commands
+
+    if dry_run:
+        return 6 if _show_plan(invocation, "upgrade", rev, values).blocked else 0
+    project = invocation.project()
+    watcher = _watcher(invocation)
+    with watcher:
+        result = commands.upgrade(project, rev, _options(values), watcher)
+    _show_result(invocation, result, "Applied")
+    return 0
+
+
+@click.command(cls=RevisionCommand)
+@click.argument("rev", type=REVISION)
+@migration_options
+@global_options
+@click.pass_obj
+def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -> int:
+    """Undo all revisions applied after REV; -1 undoes the last one, base all of them."""
+    from redismigrate import commands
+
+    if dry_run:
+        return 6 if _show_plan(invocation, "downgrade", rev, values).blocked else 0
+    project = invocation.project()
+    watcher = _watcher(invocation)
+    with watcher:
+        result = commands.downgrade(project, rev, _options(values), watcher)
+    _show_result(invocation, result, "Undid")
+    return 0
+
+
+@click.command()
+@lock_options
+@global_options
+@click.pass_obj
+def rollback(invocation: Invocation, /, **values: Any) -> None:
+    """Undo the unfinished revision of an interrupted run; what the run finished before stays."""
+    from redismigrate import commands
+
+    watcher = _watcher(invocation)
+    with watcher:
+        result = commands.rollback(invocation.project(), _options(values), watcher)
+    _show_result(invocation, result, "Rolled back")
+
+
+def _show_plan(invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any]) -> Any:
+    from redismigrate import commands
+    from redismigrate.cli.plan_view import render_plan
+    from redismigrate.planning.plan import plan_to_json
+
+    made = commands.plan(invocation.project(), rev, direction, _options(values))
+    if invocation.json:
+        invocation.result(plan_to_json(made))
+    else:
+        render_plan(made, invocation.console())
+    return made
+
+
+def _watcher(invocation: Invocation) -> Any:
+    from redismigrate.cli.watching import TerminalWatcher
+
+    return TerminalWatcher(invocation)
+
+
+def _show_result(invocation: Invocation, result: MigrationResult, verb: str) -> None:
+    if result.result == "nothing":
+        invocation.result(result.to_json(), "" if invocation.is_quiet else "Nothing to do.")
+        return
+    count = len(result.revisions)
+    total = result.seconds["total"]
+    text = f"{verb} {count} revision{'s' if count != 1 else ''} in {total:.2f} s."
+    invocation.result(result.to_json(), "" if invocation.is_quiet else text)
+
+
+COMMANDS = (plan, upgrade, downgrade, rollback)

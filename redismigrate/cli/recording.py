@@ -1,0 +1,76 @@
+"""Commands about what is recorded in Redis: current, status, stamp, unlock, repair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
+from redismigrate.cli.migrating import lock_options
+
+
+@click.command()
+@global_options
+@click.pass_obj
+def current(invocation: Invocation) -> None:
+    """Show what is applied."""
+    from redismigrate import commands
+    from redismigrate.cli.state_view import current_text
+
+    found = commands.current(invocation.project())
+    invocation.result(found.to_json(), current_text(found))
+
+
+@click.command()
+@global_options
+@click.pass_obj
+def status(invocation: Invocation) -> None:
+    """Show the run under way or interrupted, the lock, and what differs from the record."""
+    from redismigrate import commands
+    from redismigrate.cli.state_view import status_text
+
+    found = commands.status(invocation.project())
+    invocation.result(found.to_json(), status_text(found))
+
+
+@click.command(cls=RevisionCommand)
+@click.argument("rev", type=REVISION)
+@lock_options
+@global_options
+@click.pass_obj
+def stamp(invocation: Invocation, /, rev: str, **values: Any) -> None:
+    """Record REV and all before it as applied, without running anything."""
+    from redismigrate import commands
+
+    stamped = commands.stamp(invocation.project(), rev, **values)
+    invocation.result(stamped.to_json(), f"Recorded: {', '.join(stamped.heads) or 'base'}.")
+
+
+@click.command()
+@global_options
+@click.pass_obj
+def unlock(invocation: Invocation) -> None:
+    """Free the lock of a process that hangs; it can write nothing any more."""
+    from redismigrate import commands
+
+    holder = commands.unlock(invocation.project())
+    text = "Nobody held the lock." if holder is None else f"Freed the lock of {holder}."
+    invocation.result({"freed": None if holder is None else str(holder)}, text)
+
+
+@click.command()
+@lock_options
+@global_options
+@click.pass_obj
+def repair(invocation: Invocation, /, **values: Any) -> None:
+    """Drop indexes that hide an alias of ours, and set lost aliases again."""
+    from redismigrate import commands
+
+    done = commands.repair(invocation.project(), **values)
+    lines = [f"Dropped index {name}, which hid the alias; its documents stay." for name in done.dropped]
+    lines += [f"Set alias {name} again." for name in done.aliases]
+    invocation.result(done.to_json(), "\n".join(lines) or "Nothing to repair.")
+
+
+COMMANDS = (current, status, stamp, unlock, repair)

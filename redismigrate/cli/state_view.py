@@ -1,0 +1,75 @@
+"""`current` and `status` for people."""
+
+from __future__ import annotations
+
+from redismigrate.commands.inspect import Current, Status
+
+
+def current_text(current: Current) -> str:
+    """What is applied, newest last."""
+    lines = [f"Project {current.project}"]
+    heads = set(current.head.heads)
+    for id_, record in current.head.revisions.items():
+        mark = " (head)" if id_ in heads else ""
+        when = record.applied_at.partition(".")[0].replace("T", " ")
+        lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
+    if not current.head.revisions:
+        lines.append("  nothing is applied")
+    for served, definition in current.catalog.items():
+        physical = "" if definition.physical == served else f" -> {definition.physical}"
+        fields = ", ".join(f"{field.name} {field.type}" for field in definition.schema.fields)
+        lines.append(f"  index {served}{physical}: {fields}")
+        if definition.aliases:
+            lines.append(f"    aliases: {', '.join(definition.aliases)}")
+    if current.missing:
+        count = len(current.missing)
+        lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade head")
+    if current.ahead:
+        lines.append(f"  Redis is ahead of these scripts by {', '.join(current.ahead)}")
+    return "\n".join(lines)
+
+
+def status_text(status: Status) -> str:
+    """What goes on."""
+    lines = [f"Project {status.project}, at {', '.join(status.heads) or 'base'}"]
+    if status.run is not None:
+        lines += _run_lines(status)
+    else:
+        lines.append("No run is under way.")
+    if status.holder is not None:
+        lines.append(f"The lock is held by {status.holder}.")
+    lines += [f"Problem: {problem}" for problem in status.problems]
+    if status.journal:
+        lines.append("Last events:")
+        for event in status.journal:
+            details = " ".join(
+                event[name] for name in ("kind", "index", "alias", "reason") if event.get(name)
+            )
+            words = f"{event.get('event', '')} {event.get('revision', '')} {details}".rstrip()
+            lines.append(f"  {event['at']} {words}")
+    return "\n".join(lines)
+
+
+def _run_lines(status: Status) -> list[str]:
+    from redismigrate.execution.run import Run
+
+    run = Run.from_content(status.run or {})
+    state = "is interrupted" if status.is_interrupted else "is under way"
+    if run.failure is not None:
+        state += ", being undone"
+    position = min(run.position + 1, len(run.steps))
+    lines = [
+        f"Run {run.id}: {run.direction} to {run.target} {state}, revision {run.plan.revision}, "
+        f"step {position} of {len(run.steps)}" + (f": {run.step.description}" if run.step else ""),
+        f"  by {run.by}, last sign of life {run.heartbeat}",
+    ]
+    if run.progress is not None:
+        lines.append(f"  {run.progress[0]:,} of {run.progress[1]:,} documents indexed")
+    if run.failure is not None:
+        lines.append(f"  failed: {run.failure}")
+    if status.is_interrupted:
+        lines.append(
+            f"  Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished revision "
+            "with `redismigrate rollback`."
+        )
+    return lines

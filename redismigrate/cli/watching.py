@@ -1,0 +1,83 @@
+"""Shows a run: a progress bar on a terminal, plain lines elsewhere, nothing with --quiet."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from redismigrate.cli.context import Invocation
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run
+from redismigrate.planning.plan import Step
+
+LINE_EVERY_SECONDS = 5.0
+
+
+class TerminalWatcher(Watcher):
+    """Draws what a run tells; use it in a `with` statement."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._console = invocation.console()
+        self._progress: Progress | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end_progress()
+
+    def revision_started(self, run: Run) -> None:
+        recorded = run.plan.recorded
+        verb = "Applying" if recorded.direction == "upgrade" else "Undoing"
+        self._console.print(f"{verb} [bold]{recorded.revision}[/] {_escaped(recorded.message)}")
+        for warning in run.plan.warnings:
+            self._console.print(f"  [yellow]note:[/] {_escaped(warning)}")
+
+    def step_started(self, step: Step) -> None:
+        self._end_progress()
+        self._console.print(f"  {_escaped(step.description)}")
+
+    def indexed(self, step: Step, documents: int, of: int) -> None:  # noqa: ARG002 - the event's signature
+        if self._console.is_terminal and not self._console.quiet:
+            if self._progress is None:
+                self._progress = Progress(
+                    TextColumn("    {task.completed:,}/{task.total:,} documents"),
+                    BarColumn(),
+                    TimeElapsedColumn(),
+                    console=self._console,
+                    transient=True,
+                )
+                self._progress.add_task("", total=of)
+                self._progress.start()
+            self._progress.update(self._progress.task_ids[0], completed=documents, total=of)
+        elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
+            if self._last_line:
+                self._console.print(f"    {documents:,} of {of:,} documents")
+            self._last_line = time.monotonic()
+
+    def warned(self, message: str) -> None:
+        self._end_progress()
+        self._console.print(f"  [yellow]note:[/] {_escaped(message)}")
+
+    def undo_started(self, run: Run) -> None:
+        self._end_progress()
+        self._console.print(f"  [red]{_escaped(run.failure or '')}[/]")
+        self._console.print(f"Undoing what [bold]{run.plan.revision}[/] had changed")
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+        self._last_line = 0.0
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

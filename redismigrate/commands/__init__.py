@@ -1,0 +1,65 @@
+"""The Python API: one function per verb of the command line, each giving a result object and printing nothing.
+
+    from redismigrate.commands import Project, upgrade
+
+    result = upgrade(Project.load(), "head")
+
+Modules are imported when a function is first used, so that a command pays only for what it needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redismigrate.commands.inspect import current, status
+    from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
+    from redismigrate.commands.project import Project
+    from redismigrate.commands.recover import repair, stamp, unlock
+    from redismigrate.commands.scripts import edit, heads, history, init, revision, show, templates
+
+_MODULES = {
+    "Project": "project",
+    "current": "inspect",
+    "downgrade": "migrate",
+    "edit": "scripts",
+    "heads": "scripts",
+    "history": "scripts",
+    "init": "scripts",
+    "plan": "migrate",
+    "repair": "recover",
+    "revision": "scripts",
+    "rollback": "migrate",
+    "show": "scripts",
+    "stamp": "recover",
+    "status": "inspect",
+    "templates": "scripts",
+    "unlock": "recover",
+    "upgrade": "migrate",
+}
+__all__ = [
+    "Project",
+    "current",
+    "downgrade",
+    "edit",
+    "heads",
+    "history",
+    "init",
+    "plan",
+    "repair",
+    "revision",
+    "rollback",
+    "show",
+    "stamp",
+    "status",
+    "templates",
+    "unlock",
+    "upgrade",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,140 @@
+"""`current` and `status`: what is recorded, and what a run is doing. They only read, on a replica as well."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redismigrate.commands.project import Project
+from redismigrate.schema.definition import Catalog
+from redismigrate.schema.redisvl import schema_to_redisvl
+from redismigrate.state.documents import Head
+from redismigrate.state.lock import Holder, read_holder
+from redismigrate.state.store import read_state
+
+JOURNAL_EVENTS = 10
+
+
+@dataclass(frozen=True)
+class Current:
+    """What is applied.
+
+    Attributes:
+        project: Whose state it is.
+        head: The applied revisions.
+        catalog: The indexes as recorded.
+        missing: Revisions in the folder that are not applied.
+        ahead: Applied revisions that the folder lacks.
+    """
+
+    project: str
+    head: Head
+    catalog: Catalog
+    missing: tuple[str, ...]
+    ahead: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """In the shape that `current --json` promises."""
+        return {
+            "project": self.project,
+            "heads": list(self.head.heads),
+            "applied": [{"revision": id_, **asdict(record)} for id_, record in self.head.revisions.items()],
+            "indexes": {
+                served: {
+                    "physical": definition.physical,
+                    "schema": schema_to_redisvl(definition.schema),
+                    "aliases": list(definition.aliases),
+                    "synonyms": {group: list(terms) for group, terms in definition.synonyms.items()},
+                }
+                for served, definition in self.catalog.items()
+            },
+            "missing": list(self.missing),
+            "ahead": list(self.ahead),
+        }
+
+
+@dataclass(frozen=True)
+class Status:
+    """What goes on.
+
+    Attributes:
+        project: Whose state it is.
+        heads: The applied heads.
+        run: The `:run` document; None when no run is under way or interrupted.
+        holder: Who holds the lock; None when nobody does.
+        problems: What `repair` or a person should look at.
+        journal: The last events, newest first.
+    """
+
+    project: str
+    heads: tuple[str, ...]
+    run: dict[str, Any] | None
+    holder: Holder | None
+    problems: tuple[str, ...]
+    journal: tuple[dict[str, str], ...]
+
+    @property
+    def is_interrupted(self) -> bool:
+        """A run is unfinished and nobody works on it."""
+        return self.run is not None and self.holder is None
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "project": self.project,
+            "heads": list(self.heads),
+            "run": self.run,
+            "interrupted": self.is_interrupted,
+            "lock": None if self.holder is None else asdict(self.holder),
+            "problems": list(self.problems),
+            "journal": list(self.journal),
+        }
+
+
+def current(project: Project) -> Current:
+    """What is applied on the server."""
+    with project.connect() as server:
+        state = read_state(server, project.keys)
+    known = {script.revision for script in project.scripts}
+    return Current(
+        project=project.settings.project,
+        head=state.head,
+        catalog=state.catalog,
+        missing=tuple(
+            script.revision for script in project.scripts if script.revision not in state.head.applied
+        ),
+        ahead=tuple(sorted(state.head.applied - known)),
+    )
+
+
+def status(project: Project) -> Status:
+    """The run, the lock, the last events, and what differs from the record."""
+    from redismigrate.commands.survey import survey
+    from redismigrate.planning.drift import drift_of
+
+    with project.connect() as server:
+        state = read_state(server, project.keys)
+        holder = read_holder(server, project.keys)
+        events = server.execute("XREVRANGE", project.keys.journal, "+", "-", "COUNT", JOURNAL_EVENTS)
+        problems: tuple[str, ...] = ()
+        if len(state.catalog) and state.run is None:
+            server.capabilities.require_search()
+            inventory = survey(server, project.settings.project, state.catalog)
+            problems = tuple(
+                f"{name}: {problem}"
+                for name, definition in state.catalog.items()
+                for problem in drift_of(definition, inventory)
+            )
+    return Status(
+        project=project.settings.project,
+        heads=state.head.heads,
+        run=None if state.run is None else dict(state.run),
+        holder=holder,
+        problems=problems,
+        journal=tuple(_event(id_, fields) for id_, fields in events),
+    )
+
+
+def _event(id_: bytes, fields: Any) -> dict[str, str]:
+    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    return {"at": id_.decode()} | {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}

@@ -1,0 +1,147 @@
+"""`plan`, `upgrade`, `downgrade` and `rollback`.
+
+An upgrade with nothing to do is the common case of a deploy: it is told here, without the lock and without
+importing what planning needs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from redismigrate.commands.project import Project
+from redismigrate.history.folder import heads_of
+from redismigrate.state.store import State, read_state
+
+if TYPE_CHECKING:
+    from redismigrate.execution.progress import Watcher
+    from redismigrate.operations.recorded import Direction
+    from redismigrate.planning.plan import Plan
+    from redismigrate.planning.strategies import StrategyChoice
+
+
+@dataclass(frozen=True)
+class MigrationOptions:
+    """The options of `plan`, `upgrade` and `downgrade`.
+
+    Attributes:
+        strategy: "auto" takes the cheapest way; a name asks for one.
+        plan_file: Refuse when the plan differs from this one.
+        allow_lossy: Go back although something can't be brought back.
+        max_failures: How many documents more than before may end up unindexed.
+        lock_timeout: Seconds to wait for another process; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+    """
+
+    strategy: StrategyChoice = "auto"
+    plan_file: Path | None = None
+    allow_lossy: bool = False
+    max_failures: int = 0
+    lock_timeout: float | None = None
+    allow_evictable_state: bool | None = None
+
+
+@dataclass(frozen=True)
+class MigrationResult:
+    """What `upgrade`, `downgrade` and `rollback` did.
+
+    Attributes:
+        result: "done", or "nothing" when there was nothing to do.
+        run: The id of the run; None when nothing was done.
+        revisions: The revisions that were applied or undone, in order.
+        seconds: Wall seconds: total, plan, documents, index, validate, cutover.
+        warnings: What the user should know.
+    """
+
+    result: Literal["done", "nothing"]
+    run: str | None = None
+    revisions: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """In the shape that `--json` promises."""
+        phases = dict.fromkeys(("total", "plan", "documents", "index", "validate", "cutover"), 0.0)
+        return {
+            "result": self.result,
+            "run": self.run,
+            "revisions": list(self.revisions),
+            "seconds": phases | {name: round(value, 3) for name, value in self.seconds.items()},
+            "documents": {"read": 0, "rewritten": 0, "left_in_old_type": 0, "failed": []},
+            "backup": None,
+            "warnings": list(self.warnings),
+        }
+
+
+def plan(
+    project: Project,
+    target: str = "head",
+    direction: Direction = "upgrade",
+    options: MigrationOptions | None = None,
+) -> Plan:
+    """What an upgrade or downgrade would do and cost. Reads the server, writes nothing."""
+    from redismigrate.commands.migration import Migration
+
+    with project.connect() as server:
+        return Migration(project, server, options or MigrationOptions()).plan(direction, target)
+
+
+def upgrade(
+    project: Project,
+    target: str = "head",
+    options: MigrationOptions | None = None,
+    watcher: Watcher | None = None,
+) -> MigrationResult:
+    """Apply what is missing up to a revision. An interrupted upgrade is taken up first.
+
+    Args:
+        project: The project.
+        target: A revision identifier, or "heads".
+        options: See `MigrationOptions`.
+        watcher: Is told what happens meanwhile.
+
+    Raises:
+        RedisMigrateError: See `redismigrate.errors` for all kinds. After `RunInterrupted` the same call
+            resumes; after every other one nothing is left half done.
+    """
+    started = time.monotonic()
+    with project.connect() as server:
+        if _is_at_head(project, read_state(server, project.keys), target):
+            return MigrationResult("nothing", seconds={"total": time.monotonic() - started})
+        from redismigrate.commands.migration import Migration
+
+        return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)
+
+
+def downgrade(
+    project: Project,
+    target: str,
+    options: MigrationOptions | None = None,
+    watcher: Watcher | None = None,
+) -> MigrationResult:
+    """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
+    from redismigrate.commands.migration import Migration
+
+    with project.connect() as server:
+        return Migration(project, server, options or MigrationOptions(), watcher).migrate("downgrade", target)
+
+
+def rollback(
+    project: Project, options: MigrationOptions | None = None, watcher: Watcher | None = None
+) -> MigrationResult:
+    """Undo the unfinished revision of an interrupted run; what the run finished before stays."""
+    from redismigrate.commands.migration import Migration
+
+    with project.connect() as server:
+        return Migration(project, server, options or MigrationOptions(), watcher).roll_back()
+
+
+def _is_at_head(project: Project, state: State, target: str) -> bool:
+    if state.run is not None or target not in {"head", "heads"}:
+        return False
+    if target == "head" and len(heads_of(project.scripts)) != 1:
+        return False
+    return {script.revision for script in project.scripts} == state.head.applied

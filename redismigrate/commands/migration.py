@@ -1,0 +1,220 @@
+"""One migration of one project: record, survey, plan, and carry out under the lock."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+from redismigrate.commands.project import Project
+from redismigrate.commands.recording import (
+    function_source,
+    record_chain,
+    record_downgrade,
+    record_upgrade,
+)
+from redismigrate.commands.session import locked_state
+from redismigrate.commands.survey import live_index_reader, survey
+from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
+from redismigrate.execution.executor import Executor, Replan
+from redismigrate.execution.live import existing_indexes
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run, begin
+from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
+from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.chain import plan_chain, touched_indexes
+from redismigrate.planning.drift import require_no_drift
+from redismigrate.planning.plan import Plan, RevisionPlan, read_digest
+from redismigrate.planning.planner import PlanOptions, plan_revision
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.owners import read_owners
+from redismigrate.state.store import State, StateWriter, read_state
+
+
+class Migration:
+    """Plans and carries out what the scripts ask for on one server.
+
+    Args:
+        project: The project.
+        server: The connection.
+        options: The user's wishes.
+        watcher: Is told what happens.
+    """
+
+    def __init__(
+        self, project: Project, server: Server, options: MigrationOptions, watcher: Watcher | None = None
+    ) -> None:
+        self._project = project
+        self._server = server
+        self._options = options
+        self._watcher = watcher or Watcher()
+
+    def plan(self, direction: Direction, target: str) -> Plan:
+        """The plan, made without changing anything."""
+        self._server.capabilities.require_search()
+        state = read_state(self._server, self._project.keys)
+        self._require_record(state)
+        return self._make_plan(state, direction, target)
+
+    def migrate(self, direction: Direction, target: str) -> MigrationResult:
+        """Finish an interrupted run of the same direction, then do what the target still needs."""
+        started = time.monotonic()
+        with self._locked() as writer:
+            self._require_record(writer.state)
+            resumed = self._resume(writer, direction)
+            plan_started = time.monotonic()
+            plan = self._make_plan(writer.state, direction, target)
+            if self._options.plan_file is not None:
+                _require_same_plan(plan, self._options.plan_file)
+            plan_seconds = time.monotonic() - plan_started
+            executors = [] if resumed is None else [resumed]
+            if plan.revisions:
+                _require_not_blocked(plan)
+                executor = self._executor(writer, self._begin(writer, plan))
+                executors.append(executor)
+                executor.finish(self._replanner(writer, self._options))
+            seconds: dict[str, float] = {"plan": plan_seconds}
+            for executor in executors:
+                for phase, value in executor.seconds.items():
+                    seconds[phase] = seconds.get(phase, 0.0) + value
+            return MigrationResult(
+                "done" if executors else "nothing",
+                executors[-1].run.id if executors else None,
+                tuple(revision for executor in executors for revision in executor.run.done),
+                seconds | {"total": time.monotonic() - started},
+                tuple(warning for item in plan.revisions for warning in item.warnings),
+            )
+
+    def roll_back(self) -> MigrationResult:
+        """Undo the unfinished revision of an interrupted run."""
+        started = time.monotonic()
+        with self._locked() as writer:
+            if writer.state.run is None:
+                return MigrationResult("nothing")
+            executor = self._executor(writer, Run.from_content(writer.state.run))
+            revision = executor.run.plan.revision
+            is_unfinished = executor.run.step is not None or executor.run.failure is not None
+            executor.roll_back()
+            total = {"total": time.monotonic() - started}
+            return MigrationResult(
+                "done", executor.run.id, (revision,) if is_unfinished else (), executor.seconds | total
+            )
+
+    def _locked(self) -> AbstractContextManager[StateWriter]:
+        return locked_state(
+            self._project,
+            self._server,
+            self._options.lock_timeout,
+            self._options.allow_evictable_state,
+            on_wait=lambda holder: self._watcher.warned(f"waiting for {holder}"),
+        )
+
+    def _make_plan(self, state: State, direction: Direction, target: str) -> Plan:
+        recorded = self._record(state, direction, target)
+        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded)
+        require_no_drift(state.catalog, inventory, touched_indexes(recorded))
+        return plan_chain(
+            recorded,
+            state.catalog,
+            inventory,
+            _plan_options(self._options),
+            direction=direction,
+            target=target,
+        )
+
+    def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
+        history, head = self._project.history, state.head
+        read_live = live_index_reader(self._server)
+        if direction == "upgrade":
+            ids = revisions_to_apply(history, target, head.applied)
+            return record_chain(
+                tuple(history[id_] for id_ in ids),
+                state.catalog,
+                lambda script, catalog: record_upgrade(script, catalog, read_live),
+            )
+        ids = revisions_to_undo(history, target, head.applied, head.parents)
+        return record_chain(
+            tuple(history[id_] for id_ in ids),
+            state.catalog,
+            lambda script, catalog: record_downgrade(
+                script, catalog, head.revisions[script.revision].adopted, read_live
+            ),
+        )
+
+    def _begin(self, writer: StateWriter, plan: Plan) -> Run:
+        first, *rest = plan.revisions
+        arguments = {
+            "strategy": self._options.strategy,
+            "max_failures": self._options.max_failures,
+            "allow_lossy": self._options.allow_lossy,
+        }
+        remaining = tuple(item.recorded for item in rest)
+        run = begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
+        event = {"event": "begin", "revision": first.revision, "run": run.id, "by": run.by}
+        writer.transact(run=run.content(), event=event)
+        return run
+
+    def _resume(self, writer: StateWriter, direction: Direction) -> Executor | None:
+        """Finish an interrupted run; its stored plan and options count, not ours."""
+        if writer.state.run is None:
+            return None
+        run = Run.from_content(writer.state.run)
+        if run.direction != direction:
+            raise RunInProgress(
+                f"Run {run.id} ({run.direction} to {run.target}) was interrupted at revision "
+                f"{run.plan.revision}.",
+                f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished revision "
+                "with `redismigrate rollback`.",
+            )
+        executor = self._executor(writer, run)
+        executor.finish(self._replanner(writer, MigrationOptions(**run.arguments)))
+        return executor
+
+    def _executor(self, writer: StateWriter, run: Run) -> Executor:
+        return Executor(
+            self._server, self._project.keys, writer, run, self._watcher, function_source(self._project)
+        )
+
+    def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
+        def replan(recorded: RecordedRevision) -> RevisionPlan:
+            catalog = writer.state.catalog
+            inventory = survey(self._server, self._project.settings.project, catalog, [recorded])
+            require_no_drift(catalog, inventory, touched_indexes([recorded]))
+            return plan_revision(recorded, catalog, inventory, _plan_options(options))
+
+        return replan
+
+    def _require_record(self, state: State) -> None:
+        """Refuse to begin anew where indexes of this project exist without their record."""
+        if state.run is not None or (state.documents["head"].exists and state.documents["indexes"].exists):
+            return
+        project = self._project.settings.project
+        ours = {name for name, owner in read_owners(self._server).items() if owner == project}
+        lost = sorted(ours & existing_indexes(self._server)) if ours else []
+        if lost:
+            raise StateMissing(
+                f"The record of project {project} is missing, but indexes of it exist: {', '.join(lost)}.",
+                "Restore its keys from a dump of this Redis, or say what is applied: `redismigrate stamp REV`.",
+            )
+
+
+def _plan_options(options: MigrationOptions) -> PlanOptions:
+    return PlanOptions(options.strategy, options.allow_lossy)
+
+
+def _require_same_plan(plan: Plan, file: Path) -> None:
+    if read_digest(file) != plan.digest:
+        raise PlanBlocked(
+            f"The plan in {file} no longer holds: operations or indexes have changed since.",
+            "Make a new one with `redismigrate plan -o FILE` and look at it.",
+        )
+
+
+def _require_not_blocked(plan: Plan) -> None:
+    if plan.blocked:
+        raise PlanBlocked(
+            f"The plan is blocked: {'; '.join(plan.blocked)}.",
+            "Nothing was changed. `redismigrate plan` shows the whole plan.",
+            plan.blocked,
+        )

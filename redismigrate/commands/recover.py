@@ -1,0 +1,215 @@
+"""`stamp`, `unlock` and `repair`: for when record and server have to be brought together by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redismigrate.commands.project import Project
+from redismigrate.commands.recording import record_chain, record_upgrade
+from redismigrate.commands.session import locked_state
+from redismigrate.commands.survey import survey
+from redismigrate.errors import DriftError, PlanBlocked, RunInProgress
+from redismigrate.execution.live import look_at
+from redismigrate.execution.run import now
+from redismigrate.history.identifiers import resolve_many
+from redismigrate.planning.drift import drift_of
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema.definition import Catalog
+from redismigrate.state.documents import AppliedRevision, Head
+from redismigrate.state.lock import Holder, break_lock, signature
+from redismigrate.state.owners import OwnersWriter, owned_by_another
+from redismigrate.state.store import State, StateWriter
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """What `stamp` recorded.
+
+    Attributes:
+        heads: The heads now.
+        indexes: The served names that are recorded now.
+    """
+
+    heads: tuple[str, ...]
+    indexes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"heads": list(self.heads), "indexes": list(self.indexes)}
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What `repair` did.
+
+    Attributes:
+        dropped: Indexes that hid an alias; their documents stay.
+        aliases: Aliases that were set again.
+    """
+
+    dropped: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {"dropped": list(self.dropped), "aliases": list(self.aliases)}
+
+
+def stamp(
+    project: Project,
+    target: str,
+    *,
+    lock_timeout: float | None = None,
+    allow_evictable_state: bool | None = None,
+) -> Stamped:
+    """Record a revision and all before it as applied without running anything.
+
+    Raises:
+        DriftError: The live indexes are not what the history up to there makes.
+    """
+    history = project.history
+    with (
+        project.connect() as server,
+        locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
+    ):
+        _refuse_run(writer.state)
+        targets = resolve_many(history, target, writer.state.head.applied)
+        applied = history.ordered(history.ancestors(targets))
+        recorded = record_chain(
+            tuple(history[id_] for id_ in applied),
+            Catalog(),
+            lambda script, catalog: record_upgrade(script, catalog, None),
+        )
+        catalog = Catalog()
+        for item in recorded:
+            catalog = item.apply(catalog)
+        catalog = _as_found(project, server, catalog)
+        kept = writer.state.head.revisions
+        head = Head(
+            {
+                item.revision: kept.get(item.revision)
+                or AppliedRevision(
+                    parents=item.parents,
+                    depends_on=item.depends_on,
+                    message=item.message,
+                    sha256=item.sha256,
+                    applied_at=now(),
+                    seconds=0.0,
+                    by=signature(),
+                )
+                for item in recorded
+            }
+        )
+        owners = OwnersWriter(server, project.keys, writer.token)
+        for name in catalog:
+            owners.claim(name)
+        writer.transact(
+            head=head,
+            catalog=catalog,
+            event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
+        )
+        for name in writer.state.catalog.keys() - catalog.keys():
+            owners.release(name)
+        return Stamped(head.heads, tuple(catalog))
+
+
+def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
+    """The replayed indexes with the physical names they have; refused where they differ from the record."""
+    probe = survey(server, project.settings.project, catalog)
+    # A served name may be an alias by now: what it points to is the index to compare with.
+    for definition in tuple(catalog.values()):
+        if definition.served not in probe.names:
+            index = look_at_alias(server, definition.served)
+            if index is not None:
+                catalog = catalog.with_definition(replace(definition, physical=index))
+    inventory = survey(server, project.settings.project, catalog)
+    for name in catalog:
+        owner = inventory.owners.get(name, project.settings.project)
+        if owner != project.settings.project:
+            raise PlanBlocked(*owned_by_another(name, owner))
+    problems = [f"{name}: {problem}" for name in catalog for problem in drift_of(catalog[name], inventory)]
+    if problems:
+        raise DriftError(
+            f"The server is not what this revision makes: {'; '.join(problems)}.",
+            "Stamp the revision that fits, or bring the indexes into that form first.",
+        )
+    return catalog
+
+
+def look_at_alias(server: Server, name: str) -> str | None:
+    """The physical index that an alias points to."""
+    from redismigrate.redis_server.inspection import resolve_alias
+
+    with server.translated_errors():
+        return resolve_alias(server.client.execute_command, name)
+
+
+def unlock(project: Project) -> Holder | None:
+    """Free the lock; its holder, who can write nothing any more from now on."""
+    with project.connect() as server:
+        server.capabilities.require_writable(allow_evictable_state=True)
+        return break_lock(server, project.keys)
+
+
+def repair(
+    project: Project, *, lock_timeout: float | None = None, allow_evictable_state: bool | None = None
+) -> Repaired:
+    """Drop indexes that hide an alias of ours, and set lost aliases again.
+
+    A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the index
+    wins, and queries see its documents only. Its documents stay.
+
+    Raises:
+        PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
+            another project.
+    """
+    with (
+        project.connect() as server,
+        locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
+    ):
+        _refuse_run(writer.state)
+        catalog = writer.state.catalog
+        inventory = survey(server, project.settings.project, catalog)
+        dropped: list[str] = []
+        aliases: list[str] = []
+        for definition in catalog.values():
+            if definition.physical not in inventory.names:
+                continue
+            for alias in definition.all_aliases:
+                if alias in inventory.names:
+                    _refuse_foreign(server, project, alias, inventory.owners.get(alias))
+                    _set_alias(writer, alias, definition.physical, drop_first=True)
+                    dropped.append(alias)
+                elif alias not in inventory.aliases:
+                    _set_alias(writer, alias, definition.physical, drop_first=False)
+                    aliases.append(alias)
+        return Repaired(tuple(dropped), tuple(aliases))
+
+
+def _refuse_foreign(server: Server, project: Project, name: str, owner: str | None) -> None:
+    if owner not in (None, project.settings.project):
+        raise PlanBlocked(*owned_by_another(name, owner))
+    index = look_at(server, name)
+    if index is not None and index.schema.temporary_seconds is not None:
+        raise PlanBlocked(
+            f"Index {name} hides an alias, but it is TEMPORARY: dropping it would delete its documents.",
+            "Drop it yourself if they may go.",
+        )
+
+
+def _set_alias(writer: StateWriter, alias: str, physical: str, *, drop_first: bool) -> None:
+    drop = [("FT.DROPINDEX", alias)] if drop_first else []
+    writer.transact(
+        event={"event": "repair", "alias": alias, "index": physical, "by": signature()},
+        commands=[*drop, ("FT.ALIASUPDATE", alias, physical)],
+    )
+
+
+def _refuse_run(state: State) -> None:
+    if state.run is not None:
+        raise RunInProgress(
+            f"Run {state.run.get('id')} is unfinished.",
+            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo its "
+            "unfinished revision with `redismigrate rollback`.",
+        )

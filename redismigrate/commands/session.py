@@ -1,0 +1,41 @@
+"""Holding the lock of a project with the state as it is under the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from redismigrate.commands.project import Project
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.lock import Holder, Lock
+from redismigrate.state.store import StateWriter, read_state
+
+
+@contextmanager
+def locked_state(
+    project: Project,
+    server: Server,
+    lock_timeout: float | None = None,
+    allow_evictable_state: bool | None = None,
+    on_wait: Callable[[Holder], None] | None = None,
+) -> Iterator[StateWriter]:
+    """Take the lock and read the state.
+
+    Args:
+        project: Whose lock.
+        server: The connection.
+        lock_timeout: Seconds to wait for another holder; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+        on_wait: Told once who holds the lock, when waiting begins.
+
+    Raises:
+        LockError: Another process held the lock for longer than the timeout.
+        ReplicaRefused, EvictableState, SearchMissing, ClusterUnsupported: The server can't be written to.
+    """
+    settings, keys = project.settings, project.keys
+    if allow_evictable_state is None:
+        allow_evictable_state = settings.allow_evictable_state
+    server.capabilities.require_writable(allow_evictable_state)
+    timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
+    with Lock(server, keys, timeout, on_wait) as lock:
+        yield StateWriter(server, keys, lock.token, read_state(server, keys))

@@ -1,0 +1,114 @@
+"""Reads from the server what planning wants to know: only looks, never writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from redismigrate.execution.live import existing_indexes, look_at, outermost_prefixes, scan_keys
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.recorder import LiveIndexReader
+from redismigrate.planning.chain import touched_indexes
+from redismigrate.planning.inventory import Inventory
+from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import LiveIndex, resolve_alias
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.owners import read_owners
+
+SAMPLED_KEYS = 2000
+
+
+def survey(
+    server: Server, project: str, catalog: Catalog, recorded: Iterable[RecordedRevision] = ()
+) -> Inventory:
+    """The server as far as it concerns these indexes and revisions.
+
+    Args:
+        server: The connection.
+        project: Whose plan it is for.
+        catalog: The indexes as recorded.
+        recorded: The revisions to be planned; without any, every recorded index is looked at.
+    """
+    recorded = tuple(recorded)
+    touched = set(touched_indexes(recorded)) if recorded else set(catalog)
+    definitions = [catalog[name] for name in catalog if name in touched]
+    definitions += [d for item in recorded for d in item.adopted.values()]
+    live: dict[str, LiveIndex] = {}
+    for definition in definitions:
+        index = look_at(server, definition.physical)
+        if index is not None:
+            live[definition.physical] = index
+    names = existing_indexes(server)
+    aliases: dict[str, str] = {}
+    probed = {alias for d in catalog.values() for alias in d.all_aliases} | set(_new_names(recorded))
+    for name in sorted(probed - names):
+        with server.translated_errors():
+            target = resolve_alias(server.client.execute_command, name)
+        if target is not None:
+            aliases[name] = target
+    return Inventory(
+        project=project,
+        capabilities=server.capabilities,
+        live=live,
+        names=names,
+        aliases=aliases,
+        owners=read_owners(server),
+        matching_keys={
+            operation.schema.name: estimate_keys(server, operation.schema)
+            for item in recorded
+            for operation in item.operations
+            if operation.kind == "create_index"
+        },
+    )
+
+
+def _new_names(recorded: Iterable[RecordedRevision]) -> Iterable[str]:
+    """Names that revisions want to give to indexes and aliases."""
+    for item in recorded:
+        for operation in item.operations:
+            if operation.kind == "create_index":
+                yield operation.schema.name
+            elif operation.kind == "create_alias":
+                yield operation.alias
+            elif operation.kind == "change_index":
+                yield from (change.name for change in operation.changes if change.kind == "rename_to")
+
+
+def live_index_reader(server: Server) -> LiveIndexReader:
+    """Reads an index that no revision created, as it is on the server."""
+
+    def read(name: str) -> IndexDefinition | None:
+        with server.translated_errors():
+            physical = name if name in existing_indexes(server) else None
+            physical = physical or resolve_alias(server.client.execute_command, name)
+        index = look_at(server, physical) if physical is not None else None
+        if index is None:
+            return None
+        return IndexDefinition(
+            schema=index.schema.renamed(name), physical=index.physical, synonyms=dict(index.synonyms)
+        )
+
+    return read
+
+
+def estimate_keys(server: Server, schema: IndexSchema) -> int:
+    """About how many keys an index will be about, from a sample of the keyspace."""
+    total = int(server.execute("DBSIZE"))
+    if total == 0:
+        return 0
+    if total <= SAMPLED_KEYS:
+        return sum(1 for _ in scan_keys(server, schema))
+    prefixes = outermost_prefixes(schema.prefixes)
+    cursor, seen, matching = 0, 0, 0
+    while seen < SAMPLED_KEYS:
+        with server.translated_errors():
+            cursor, keys = server.client.scan(cursor, count=SAMPLED_KEYS)
+        seen += len(keys)
+        matching += sum(not prefixes or _key(key).startswith(prefixes) for key in keys)
+        if not int(cursor):
+            break
+    return round(total * matching / seen) if seen else 0
+
+
+def _key(key: bytes | str) -> bytes:
+    return key if isinstance(key, bytes) else key.encode()

@@ -1,0 +1,171 @@
+"""The settings of a project: read from its configuration file, the environment and the command line.
+
+Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.toml`, then `REDISMIGRATE_<SETTING>`
+in the environment, then what the command line says.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from redismigrate.errors import ConfigurationError
+
+CONFIGURATION_FILE = "redismigrate.toml"
+ENVIRONMENT_PREFIX = "REDISMIGRATE_"
+DEFAULT_URL = "redis://localhost:6379/0"
+
+
+class Settings(BaseModel):
+    """All settings of one project.
+
+    Attributes:
+        project: Names the state in Redis, `{redismigrate:<project>}:…`.
+        script_location: The folder that `redismigrate init` made.
+        version_locations: Folders with migration scripts; new ones go into the first.
+        url: Where Redis is: redis://, rediss://, unix:// or embedded://.
+        lock_timeout: Seconds to wait for another process that migrates.
+        allow_evictable_state: Work although the server's maxmemory policy may evict the state.
+        file: The configuration file these settings come from, if any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str = Field(min_length=1, pattern=r"^[^{}\s]+$")
+    script_location: Path
+    version_locations: tuple[Path, ...]
+    url: str = DEFAULT_URL
+    lock_timeout: float = Field(default=60.0, ge=0)
+    allow_evictable_state: bool = False
+    file: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_known(cls, url: str) -> str:
+        if url.partition("://")[0] not in {"redis", "rediss", "unix", "embedded"}:
+            raise ValueError("must start with redis://, rediss://, unix:// or embedded://")
+        return url
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for messages and logs."""
+    if "@" not in url and "password=" not in url:
+        return url
+    parts = urlsplit(url)
+    user, separator, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    netloc = f"{name}:***@{host}" if ":" in user else f"{name}{separator}{host}"
+    query = "&".join(
+        "password=***" if item.startswith("password=") else item for item in parts.query.split("&") if item
+    )
+    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+
+
+def find_configuration(start: Path) -> Path | None:
+    """The nearest configuration file in `start` or a folder above it, `redismigrate.toml` first."""
+    for folder in (start, *start.parents):
+        own = folder / CONFIGURATION_FILE
+        if own.is_file():
+            return own
+        project = folder / "pyproject.toml"
+        if project.is_file() and "redismigrate" in read_toml(project).get("tool", {}):
+            return project
+    return None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The parsed file.
+
+    Raises:
+        ConfigurationError: The file can't be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ConfigurationError(f"Can't read the configuration {file}: {reason}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"The configuration {file} is not valid TOML: {error}.", "Correct the file."
+        ) from error
+
+
+def load_settings(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    start: Path | None = None,
+) -> Settings:
+    """The settings that hold here.
+
+    Args:
+        file: The configuration file; without it the nearest one above `start` is taken.
+        overrides: Settings that win over all others, None values are ignored.
+        environment: The environment variables, by default those of the process.
+        start: Where the search begins, by default the working directory.
+
+    Raises:
+        ConfigurationError: No configuration is found, it can't be read or it is not valid.
+    """
+    file = file or find_configuration((start or Path.cwd()).resolve())
+    if file is None:
+        raise ConfigurationError(
+            "No redismigrate.toml and no [tool.redismigrate] in a pyproject.toml here or above.",
+            "Run `redismigrate init migrations` first, or name the file with --config.",
+        )
+    content = read_toml(file)
+    values = _section(file, content)
+    for name, value in (environment if environment is not None else os.environ).items():
+        setting = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name.startswith(ENVIRONMENT_PREFIX) and setting in Settings.model_fields and setting != "file":
+            values[setting] = value.split(os.pathsep) if setting == "version_locations" else value
+    values.update({name: value for name, value in (overrides or {}).items() if value is not None})
+    if not isinstance(values.get("script_location"), str):
+        raise ConfigurationError(
+            f"{file} does not say where the migration scripts are.",
+            'Add script_location = "migrations".',
+        )
+    folder = file.resolve().parent
+    location = folder / values["script_location"]
+    versions = values.get("version_locations") or [location / "versions"]
+    values |= {
+        "script_location": location,
+        "version_locations": [folder / version for version in versions],
+        "file": file,
+    }
+    values.setdefault("project", _default_project(content, location))
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"The configuration {file} is not valid: {_first_problem(error)}.",
+            "Settings are: " + ", ".join(sorted(set(Settings.model_fields) - {"file"})) + ".",
+        ) from error
+
+
+def _section(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    if file.name == "pyproject.toml":
+        content = content.get("tool", {}).get("redismigrate", {})
+    if "file" in content:
+        raise ConfigurationError(f"The configuration {file} has an unknown setting: file.")
+    return dict(content)
+
+
+def _default_project(content: Mapping[str, Any], script_location: Path) -> str:
+    name = content.get("project", {}).get("name") if isinstance(content.get("project"), dict) else None
+    return name or script_location.resolve().parent.name or "default"
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {name}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,1 @@
+"""Runs a plan: steps, waiting, validation, resume and undo."""

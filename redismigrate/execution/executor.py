@@ -1,0 +1,240 @@
+"""Carries a run through its steps and revisions: forward, and back when a step fails.
+
+What a step does to indexes and the note that it is done are one transaction, so that a process that dies
+between two steps leaves a run that the next one can take up without guessing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from redismigrate.errors import (
+    CommandRefused,
+    ConnectionFailed,
+    PlanBlocked,
+    RedisMigrateError,
+    RunFailed,
+    RunInterrupted,
+)
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run, now
+from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
+from redismigrate.execution.validation import ValidationFailed
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.undo import is_kept, undo_of
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.documents import AppliedRevision
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import signature
+from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import StateWriter
+
+# After these a revision is undone; every other error leaves the run as it is, to be taken up again.
+FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, PlanBlocked)
+PHASES = {
+    "run_function": "documents",
+    "validate_index": "validate",
+    "set_alias": "cutover",
+    "record_revision": "cutover",
+}
+
+Replan = Callable[[RecordedRevision], RevisionPlan]
+
+
+class Executor:
+    """Owns a run while it is carried out on behalf of the holder of the lock.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        writer: Writes the state.
+        run: The run, new or taken up.
+        watcher: Is told what happens.
+        functions: Finds the function of an `op.run`.
+
+    Attributes:
+        run: The run as last written.
+        seconds: Wall seconds by phase: documents, index, validate, cutover.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        keys: StateKeys,
+        writer: StateWriter,
+        run: Run,
+        watcher: Watcher,
+        functions: FunctionSource,
+    ) -> None:
+        self._writer = writer
+        self._watcher = watcher
+        owners = OwnersWriter(server, keys, writer.token)
+        self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat)
+        self.run = run
+        self.seconds: dict[str, float] = {}
+
+    def finish(self, replan: Replan) -> None:
+        """Carry out what is left of the run, all its revisions.
+
+        Args:
+            replan: Plans a further revision on the server as it is when its turn comes.
+
+        Raises:
+            RunFailed: A step failed; its revision was undone, earlier ones stay.
+            RunInterrupted: It stopped half way; the same command takes it up again.
+            PlanBlocked: A further revision can't run; the earlier ones stay.
+        """
+        with self._interruptions():
+            if self.run.failure is not None:
+                self._go_back()
+            while True:
+                self._finish_revision()
+                if not self.run.remaining:
+                    return
+                self._next_revision(replan)
+
+    def roll_back(self) -> None:
+        """Undo the unfinished revision of the run instead of finishing it."""
+        with self._interruptions():
+            if self.run.failure is None:
+                self._turn_round("rolled back on request")
+            self._undo()
+
+    def _finish_revision(self) -> None:
+        if self.run.step is None:
+            return
+        self._watcher.revision_started(self.run)
+        while (step := self.run.step) is not None:
+            self._watcher.step_started(step)
+            started = time.monotonic()
+            try:
+                if step.kind == "record_revision":
+                    self._record()
+                else:
+                    self._note(step, self._steps.carry_out(step, self.run))
+            except FAILURES as error:
+                self._turn_round(_text(error))
+                self._go_back()
+            finally:
+                phase = PHASES.get(step.kind, "index")
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+        self._watcher.revision_finished(self.run)
+
+    def _next_revision(self, replan: Replan) -> None:
+        recorded, *rest = self.run.remaining
+        plan = replan(recorded)
+        if plan.blocked:
+            self._writer.transact(end_run=True, event={"event": "blocked", "revision": recorded.revision})
+            raise PlanBlocked(
+                f"Revision {recorded.revision} can't run: {'; '.join(plan.blocked)}.",
+                f"Applied before it and kept: {', '.join(self.run.done)}.",
+                plan.blocked,
+            )
+        self.run = self.run.with_changes(
+            plan=plan, position=0, remaining=tuple(rest), baselines={}, revision_started_at=now()
+        )
+        self._writer.transact(run=self.run.content(), event=self._event("begin"))
+
+    def _go_back(self) -> None:
+        """Undo and raise what made it necessary."""
+        self._undo()
+        verb = "apply" if self.run.direction == "upgrade" else "undo"
+        kept = f" Kept from before it: {', '.join(self.run.done)}." if self.run.done else ""
+        raise RunFailed(
+            f"Could not {verb} revision {self.run.plan.revision}: {self.run.failure}",
+            f"All that it had changed is undone.{kept}",
+        )
+
+    def _turn_round(self, failure: str) -> None:
+        """Go back from here. A function that failed half way is undone too: `down` has to bear that."""
+        done, failed = self.run.plan.steps[: self.run.position], self.run.step
+        if failed is not None and failed.kind == "run_function":
+            done = (*done, failed)
+        self.run = self.run.with_changes(failure=failure, undo=undo_of(done), position=0, progress=None)
+        self._writer.transact(run=self.run.content(), event=self._event("undo") | {"reason": failure})
+
+    def _undo(self) -> None:
+        self._watcher.undo_started(self.run)
+        while (step := self.run.step) is not None:
+            self._watcher.step_started(step)
+            try:
+                self._note(step, self._steps.carry_out(step, self.run))
+            except FAILURES as error:
+                raise RunInterrupted(
+                    f"Revision {self.run.plan.revision} failed ({self.run.failure}), and undoing it stopped "
+                    f"at “{step.description}”: {_text(error)}",
+                    "Remove the cause and run the same command again: it goes on undoing.",
+                ) from error
+        catalog = self._writer.state.catalog
+        for step in self.run.plan.steps:
+            if is_kept(step) and step.after is not None and step.after.served in catalog:
+                catalog = catalog.with_definition(step.after)
+                self._watcher.warned(f"TEMPORARY index {step.index} keeps what was added to it")
+        self._writer.transact(catalog=catalog, end_run=True, event=self._event("undone"))
+
+    def _note(self, step: Step, effect: Effect) -> None:
+        run = self.run.with_changes(position=self.run.position + 1, progress=None, **effect.changes)
+        self._writer.transact(
+            run=run.content(),
+            event=self._event("step") | {"kind": step.kind, "index": step.index or ""},
+            commands=effect.commands.forward,
+            put_back=effect.commands.put_back,
+        )
+        self.run = run
+
+    def _beat(self, documents: int, of: int) -> None:
+        self.run = self.run.with_changes(progress=(documents, of))
+        self._writer.transact(run=self.run.content())
+
+    def _record(self) -> None:
+        """Head, indexes and the end of the revision in one write."""
+        run, recorded, state = self.run, self.run.plan.recorded, self._writer.state
+        elapsed = datetime.now(UTC) - datetime.fromisoformat(run.revision_started_at)
+        seconds = round(elapsed.total_seconds(), 3)
+        if run.direction == "upgrade":
+            record = AppliedRevision(
+                parents=recorded.parents,
+                depends_on=recorded.depends_on,
+                message=recorded.message,
+                sha256=recorded.sha256,
+                applied_at=now(),
+                seconds=seconds,
+                by=signature(),
+                plan_digest=run.plan_digest,
+                adopted=tuple(sorted(recorded.adopted)),
+            )
+            head = state.head.with_revision(recorded.revision, record)
+        else:
+            head = state.head.without_revisions([recorded.revision])
+        run = run.with_changes(position=run.position + 1, done=(*run.done, recorded.revision))
+        self._writer.transact(
+            head=head,
+            catalog=recorded.apply(state.catalog),
+            run=run.content() if run.remaining else None,
+            end_run=not run.remaining,
+            event=self._event(run.direction) | {"seconds": str(seconds)},
+        )
+        self.run = run
+
+    def _event(self, name: str) -> dict[str, str]:
+        return {"event": name, "revision": self.run.plan.revision, "run": self.run.id, "by": signature()}
+
+    @contextmanager
+    def _interruptions(self) -> Iterator[None]:
+        """What stops the process, not the revision, leaves the run to be taken up again."""
+        try:
+            yield
+        except (ConnectionFailed, KeyboardInterrupt) as error:
+            reason = error.message if isinstance(error, ConnectionFailed) else "stopped by Ctrl-C"
+            raise RunInterrupted(
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason}",
+                "Run the same command again to resume, or `redismigrate rollback` to undo the revision.",
+            ) from error
+
+
+def _text(error: RedisMigrateError) -> str:
+    return f"{error.message.rstrip('.')}. {error.hint}".strip() if error.hint else error.message

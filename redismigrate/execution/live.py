@@ -1,0 +1,71 @@
+"""The live indexes as a run looks at them: does it exist, how many documents, how many keys should it have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index
+from redismigrate.schema import IndexSchema
+
+KEY_TYPES = {"hash": "hash", "json": "ReJSON-RL"}
+SCAN_COUNT = 1000
+# Above this a pass per prefix costs more than one over all keys.
+MOST_PREFIX_SCANS = 8
+
+
+def existing_indexes(server: Server) -> frozenset[str]:
+    """The names of all indexes, aliases not among them."""
+    with server.translated_errors():
+        return frozenset(list_indexes(server.client.execute_command))
+
+
+def look_at(server: Server, physical: str) -> LiveIndex | None:
+    """An index as it is now; None when there is none of that name, or when it is an alias."""
+    with server.translated_errors():
+        index = read_index(server.client.execute_command, physical)
+    return index if index is not None and index.physical == physical else None
+
+
+def count_keys(server: Server, schema: IndexSchema) -> int:
+    """How many keys have a prefix and the type that the index is about; FILTER is not looked at."""
+    return sum(1 for _ in scan_keys(server, schema))
+
+
+def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
+    """The keys that an index is about, as SCAN gives them: during a rehash a key may come twice."""
+    prefixes = outermost_prefixes(schema.prefixes)
+    key_type = KEY_TYPES[schema.storage_type]
+    if not prefixes or len(prefixes) > MOST_PREFIX_SCANS:
+        patterns: list[bytes] = [b"*"]
+    else:
+        patterns = [escape_pattern(prefix) + b"*" for prefix in prefixes]
+    for pattern in patterns:
+        cursor = 0
+        while True:
+            with server.translated_errors():
+                cursor, keys = server.client.scan(cursor, match=pattern, count=SCAN_COUNT, _type=key_type)
+            for key in keys:
+                assert isinstance(key, bytes)  # noqa: S101 - the client does not decode
+                if pattern != b"*" or not prefixes or key.startswith(prefixes):
+                    yield key
+            if not int(cursor):
+                break
+
+
+def outermost_prefixes(prefixes: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The prefixes without those that another one covers; empty when every key is covered."""
+    encoded = sorted({prefix.encode("utf-8", "surrogateescape") for prefix in prefixes})
+    if not encoded or encoded[0] in {b"", b"*"}:
+        return ()
+    kept: list[bytes] = []
+    for prefix in encoded:
+        if not kept or not prefix.startswith(kept[-1]):
+            kept.append(prefix)
+    return tuple(kept)
+
+
+def escape_pattern(prefix: bytes) -> bytes:
+    """A prefix as a glob that matches just itself."""
+    special = b"\\*?[]^"
+    return b"".join(b"\\" + bytes([byte]) if byte in special else bytes([byte]) for byte in prefix)

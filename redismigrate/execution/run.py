@@ -1,0 +1,146 @@
+"""A run: one execution of a plan, as it is kept in Redis so that it survives a crash."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from redismigrate.errors import StateError
+from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.state.lock import signature
+
+
+class Baseline(BaseModel):
+    """An index just before it is changed: what validation compares with.
+
+    Attributes:
+        documents: Documents in the index.
+        failures: Its counter of indexing failures.
+        unindexed: Keys of its prefixes and type that are not in it; counted only when there are failures.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    documents: int = 0
+    failures: int = 0
+    unindexed: int = 0
+
+
+class Run(BaseModel):
+    """The `:run` document.
+
+    Attributes:
+        id: Twelve hex digits.
+        direction: Upgrade or downgrade.
+        target: The revision identifier that was asked for.
+        arguments: The options that hold for the whole run.
+        plan: The revision at work; its stored steps count, whatever the scripts say meanwhile.
+        plan_digest: Of the whole plan.
+        position: The step to do next, in `plan.steps` or, once there is a failure, in `undo`.
+        failure: Why the revision is undone; None while it goes forward.
+        undo: The steps that undo it.
+        remaining: The revisions after this one.
+        done: The revisions of this run that are recorded.
+        baselines: Served name -> the index before its change.
+        revision_started_at: When the revision at work began, ISO 8601.
+        started_at: When the run began, ISO 8601.
+        heartbeat: The last sign of life, ISO 8601.
+        progress: Documents indexed so far in the present wait, and how many there will be.
+        by: Who.
+        host: Where.
+        pid: In which process.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    direction: Direction
+    target: str
+    arguments: dict[str, Any]
+    plan: RevisionPlan
+    plan_digest: str
+    position: int = 0
+    failure: str | None = None
+    undo: tuple[Step, ...] = ()
+    remaining: tuple[RecordedRevision, ...] = ()
+    done: tuple[str, ...] = ()
+    baselines: dict[str, Baseline] = {}
+    revision_started_at: str
+    started_at: str
+    heartbeat: str
+    progress: tuple[int, int] | None = None
+    by: str
+    host: str
+    pid: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that are being done now, forward or back."""
+        return self.plan.steps if self.failure is None else self.undo
+
+    @property
+    def step(self) -> Step | None:
+        """The step to do next; None at the end."""
+        return self.steps[self.position] if self.position < len(self.steps) else None
+
+    def with_changes(self, **changes: Any) -> Run:
+        """The run with other values and a new heartbeat."""
+        return self.model_copy(update={"heartbeat": now(), **changes})
+
+    def content(self) -> dict[str, Any]:
+        """As the content of the `:run` document."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Run:
+        """Read the `:run` document.
+
+        Raises:
+            StateError: It is no run that this version knows.
+        """
+        try:
+            return cls.model_validate(dict(content))
+        except ValidationError as error:
+            raise StateError(
+                "The record of the interrupted run can't be read by this version of redismigrate.",
+                "Finish it with the version that began it.",
+            ) from error
+
+
+def begin(
+    direction: Direction,
+    target: str,
+    plan: RevisionPlan,
+    plan_digest: str,
+    remaining: tuple[RecordedRevision, ...],
+    arguments: Mapping[str, Any],
+) -> Run:
+    """A run before its first step."""
+    moment = now()
+    return Run(
+        id=uuid.uuid4().hex[:12],
+        direction=direction,
+        target=target,
+        arguments=dict(arguments),
+        plan=plan,
+        plan_digest=plan_digest,
+        remaining=remaining,
+        revision_started_at=moment,
+        started_at=moment,
+        heartbeat=moment,
+        by=signature(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+
+
+def now() -> str:
+    """This moment, ISO 8601 with time zone."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

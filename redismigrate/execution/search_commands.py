@@ -1,0 +1,119 @@
+"""The Redis Search commands of a step, and those that put things back when one of them is refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redismigrate.planning.plan import Step
+from redismigrate.schema.create import alter_arguments, create_arguments
+from redismigrate.schema.definition import IndexDefinition
+
+Command = Sequence[bytes | str]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What one transaction sends.
+
+    Attributes:
+        forward: In order.
+        put_back: Run when one of `forward` but the first is refused; errors of these are ignored.
+    """
+
+    forward: tuple[Command, ...]
+    put_back: tuple[Command, ...] = ()
+
+
+def commands_of(step: Step, existing: frozenset[str]) -> Commands:
+    """The commands of a step that changes an index.
+
+    Args:
+        step: The step.
+        existing: The physical names that exist now; what is gone need not be dropped.
+    """
+    before, after = step.before, step.after
+    if step.kind == "set_alias":
+        return Commands((_set_alias(step.alias, after),), (_set_alias(step.alias, before),))
+    if step.kind == "create_index" and after is not None:
+        return Commands(create(after), (drop(after),))
+    if step.kind == "drop_index" and before is not None:
+        if before.physical not in existing:
+            return Commands(())
+        return Commands((drop(before, delete_documents=step.delete_documents),))
+    if before is None or after is None:
+        raise ValueError(f"a step {step.kind} needs the index before and after")
+    if step.kind == "replace_index":
+        drops = (drop(before),) if before.physical in existing else ()
+        return Commands(
+            (*drops, *create(after, scans_documents=True)),
+            (drop(after), *create(before, scans_documents=True)),
+        )
+    if step.kind == "alter_index":
+        old = {field.name for field in before.schema.fields}
+        added = [field for field in after.schema.fields if field.name not in old]
+        return Commands((alter_arguments(after.physical, added, after.schema.storage_type),))
+    if step.kind == "set_synonyms":
+        return Commands(_new_synonyms(before, after))
+    raise ValueError(f"a step {step.kind} has no commands")
+
+
+def prove(definition: IndexDefinition, scratch_name: str, scratch_prefix: str) -> Commands:
+    """Create an index of this definition that covers no key, and drop it.
+
+    SKIPINITIALSCAN keeps the server from queueing a scan of the whole keyspace for it. It is never TEMPORARY:
+    were it left behind, it would vanish together with documents.
+    """
+    schema = definition.schema.with_options(temporary_seconds=None)
+    create_scratch = create_arguments(
+        schema, name=scratch_name, prefixes=(scratch_prefix,), skip_initial_scan=True
+    )
+    drop_scratch = ("FT.DROPINDEX", scratch_name)
+    return Commands((create_scratch, drop_scratch), (drop_scratch,))
+
+
+def create(definition: IndexDefinition, *, scans_documents: bool = False) -> tuple[Command, ...]:
+    """Create an index with all that hangs on it.
+
+    Args:
+        definition: The index.
+        scans_documents: Scan even where the schema says SKIPINITIALSCAN: a rebuilt index would be empty else.
+    """
+    name = _bytes(definition.physical)
+    synonyms: tuple[Command, ...] = tuple(
+        # The scan that FT.CREATE queued sees the synonyms already; a second one would be waste.
+        ("FT.SYNUPDATE", name, _bytes(group), "SKIPINITIALSCAN", *map(_bytes, terms))
+        for group, terms in definition.synonyms.items()
+    )
+    aliases = tuple(_set_alias(alias, definition) for alias in definition.all_aliases)
+    skip_initial_scan = False if scans_documents else None
+    arguments = create_arguments(
+        definition.schema, name=definition.physical, skip_initial_scan=skip_initial_scan
+    )
+    return (arguments, *synonyms, *aliases)
+
+
+def drop(definition: IndexDefinition, *, delete_documents: bool = False) -> Command:
+    """Drop the index; its documents only where a script said so."""
+    return ("FT.DROPINDEX", _bytes(definition.physical), *(("DD",) if delete_documents else ()))
+
+
+def _new_synonyms(before: IndexDefinition, after: IndexDefinition) -> tuple[Command, ...]:
+    return tuple(
+        ("FT.SYNUPDATE", _bytes(after.physical), _bytes(group), *map(_bytes, terms))
+        for group, terms in after.synonyms.items()
+        if terms != before.synonyms.get(group)
+    )
+
+
+def _set_alias(alias: str | None, target: IndexDefinition | None) -> Command:
+    """ALIASUPDATE creates a missing alias and moves one of another index, in one command."""
+    if alias is None:
+        raise ValueError("a step set_alias needs an alias")
+    if target is None:
+        return ("FT.ALIASDEL", _bytes(alias))
+    return ("FT.ALIASUPDATE", _bytes(alias), _bytes(target.physical))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

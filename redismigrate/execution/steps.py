@@ -1,0 +1,171 @@
+"""What each kind of step does. Commands that change indexes are not sent here but handed back, to be sent in
+one transaction with the note that the step is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redismigrate.errors import CommandRefused, RedisMigrateError
+from redismigrate.execution.live import existing_indexes
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Baseline, Run
+from redismigrate.execution.search_commands import Commands, commands_of, prove
+from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
+from redismigrate.execution.waiting import wait_until_indexed
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.plan import Step
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.owners import OwnersWriter
+
+HEARTBEAT_SECONDS = 1.0
+
+DataMigration = Callable[[Any], object]
+FunctionSource = Callable[[RecordedRevision, Step], DataMigration | None]
+
+
+class FunctionFailed(RedisMigrateError):
+    """A function given to `op.run` raised."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is left to do of a step: in one transaction with the note that it is done.
+
+    Attributes:
+        commands: Sent, with what puts them back.
+        changes: Of the run.
+    """
+
+    commands: Commands = Commands(())
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepRunner:
+    """Does steps.
+
+    Attributes:
+        server: The connection.
+        keys: The project's keys.
+        owners: Claims and releases indexes.
+        watcher: Is told what happens.
+        functions: Finds the function of a step run_function; None when the script gives none.
+        beat: Notes how many documents of how many are indexed; called about once a second.
+    """
+
+    server: Server
+    keys: StateKeys
+    owners: OwnersWriter
+    watcher: Watcher
+    functions: FunctionSource
+    beat: Callable[[int, int], None]
+
+    def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901 - a table of kinds
+        """Do a step, but for the commands in the effect.
+
+        Raises:
+            CommandRefused: An index is not what the step needs.
+            ValidationFailed: The index is not what was asked for.
+            FunctionFailed: A data migration raised.
+            PlanBlocked: The index belongs to another project.
+        """
+        match step.kind:
+            case "claim_index":
+                self.owners.claim(_named(step))
+            case "release_index":
+                self.owners.release(_named(step))
+            case "prove_index":
+                scratch = f"{self.keys.scratch_prefix}{run.id}"
+                return Effect(prove(_wanted(step), scratch, self.keys.scratch_prefix))
+            case "wait_for_index":
+                self._wait(step, run)
+            case "validate_index":
+                self._validate(step, run)
+            case "run_function":
+                self._run_function(step, run)
+            case "set_alias" | "drop_index":
+                return Effect(commands_of(step, existing_indexes(self.server)))
+            case "create_index":
+                return self._create(step)
+            case "alter_index" | "replace_index" | "set_synonyms":
+                return self._change(step, run)
+            case "record_revision":
+                raise ValueError("the executor itself records a revision")
+        return Effect()
+
+    def _create(self, step: Step) -> Effect:
+        existing = existing_indexes(self.server)
+        if _wanted(step).physical not in existing:
+            return Effect(commands_of(step, existing))
+        if self.server.capabilities.runs_search_in_scripts:
+            raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
+        # A cluster takes no FT.* in a script: an earlier attempt created it and could not note that.
+        return Effect()
+
+    def _change(self, step: Step, run: Run) -> Effect:
+        if step.before is None:
+            raise ValueError(f"a step {step.kind} needs the index before")
+        baseline = baseline_of(self.server, step.before)
+        return Effect(
+            commands_of(step, existing_indexes(self.server)),
+            {"baselines": {**run.baselines, _named(step): baseline}},
+        )
+
+    def _wait(self, step: Step, run: Run) -> None:
+        baseline = run.baselines.get(_named(step), Baseline())
+        expected = max(baseline.documents, step.estimate.documents)
+        last_beat = time.monotonic()
+
+        def on_progress(documents: int) -> None:
+            nonlocal last_beat
+            of = max(expected, documents)
+            self.watcher.indexed(step, documents, of)
+            if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+                self.beat(documents, of)
+                last_beat = time.monotonic()
+
+        wait_until_indexed(self.server, _wanted(step).physical, on_progress)
+
+    def _validate(self, step: Step, run: Run) -> None:
+        definition = _wanted(step)
+        try:
+            validate(
+                self.server,
+                definition,
+                run.baselines.get(_named(step), Baseline()),
+                int(run.arguments.get("max_failures", 0)),
+                counts_on=step.strategy != "rebuild" and step.before is not None,
+            )
+        except ValidationFailed as error:
+            if definition.schema.temporary_seconds is None:
+                raise
+            # It can't be undone without deleting documents, so going forward is the lesser evil.
+            self.watcher.warned(f"TEMPORARY index {step.index} is kept although: {error.message}")
+
+    def _run_function(self, step: Step, run: Run) -> None:
+        function = self.functions(run.plan.recorded, step)
+        if function is None:
+            self.watcher.warned(f"{step.description}: the script gives no function for that")
+            return
+        try:
+            function(self.server.client)
+        except Exception as error:
+            raise FunctionFailed(f"{step.description} raised {type(error).__name__}: {error}") from error
+
+
+def _named(step: Step) -> str:
+    if step.index is None:
+        raise ValueError(f"a step {step.kind} needs an index")
+    return step.index
+
+
+def _wanted(step: Step) -> IndexDefinition:
+    if step.after is None:
+        raise ValueError(f"a step {step.kind} needs the index after it")
+    return step.after

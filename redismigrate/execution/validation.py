@@ -1,0 +1,76 @@
+"""Whether an index is what was asked for: its schema, its documents, its indexing failures."""
+
+from __future__ import annotations
+
+from redismigrate.errors import RedisMigrateError
+from redismigrate.execution.live import count_keys, look_at
+from redismigrate.execution.run import Baseline
+from redismigrate.planning.drift import differences_to
+from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import LiveIndex
+from redismigrate.schema.definition import IndexDefinition
+
+
+class ValidationFailed(RedisMigrateError):
+    """The index is not what was asked for."""
+
+
+def baseline_of(server: Server, definition: IndexDefinition) -> Baseline:
+    """What an index has before it is changed."""
+    live = look_at(server, definition.physical)
+    if live is None:
+        return Baseline()
+    statistics = live.statistics
+    unindexed = 0
+    if statistics.indexing_failures:
+        # The counter adds up over time, so it does not tell how many documents are out now.
+        unindexed = max(0, count_keys(server, definition.schema) - statistics.num_docs)
+    return Baseline(documents=statistics.num_docs, failures=statistics.indexing_failures, unindexed=unindexed)
+
+
+def validate(
+    server: Server, definition: IndexDefinition, baseline: Baseline, max_failures: int, *, counts_on: bool
+) -> None:
+    """Compare the live index with what was asked for and with what was there before.
+
+    Documents may come and go meanwhile, so counts alone prove nothing: a scan that is over and met no failure
+    has every document. Only where it met some are keys and documents counted.
+
+    Args:
+        server: The connection.
+        definition: What was asked for.
+        baseline: The index before its change, zeros for a new one.
+        max_failures: How many documents more than before may be missing.
+        counts_on: The failure counter went on from the baseline, as with FT.ALTER, which indexes documents
+            that failed before once more.
+
+    Raises:
+        ValidationFailed: It differs; says how and what to do.
+    """
+    live = look_at(server, definition.physical)
+    if live is None:
+        raise ValidationFailed(f"Index {definition.served} is gone.", "Somebody dropped it; run again.")
+    _compare_schemas(live, definition)
+    statistics = live.statistics
+    failures = statistics.indexing_failures - (baseline.failures if counts_on else 0)
+    if failures <= 0:
+        return
+    missing = failures
+    if definition.schema.filter is None:
+        missing = min(failures, max(0, count_keys(server, definition.schema) - statistics.num_docs))
+    lost = missing - baseline.unindexed
+    if lost > max_failures:
+        raise ValidationFailed(
+            f"{lost:,} documents can't be indexed in {definition.served}; the last one is key "
+            f"{statistics.last_failure_key}: {statistics.last_failure_error}",
+            f"Correct the documents, or accept it with --max-failures {lost}.",
+        )
+
+
+def _compare_schemas(live: LiveIndex, definition: IndexDefinition) -> None:
+    differences = differences_to(live, definition)
+    if differences:
+        raise ValidationFailed(
+            f"Index {definition.served} is not as asked for: {differences}.",
+            "Another client may have changed it; run again.",
+        )

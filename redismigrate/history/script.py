@@ -1,0 +1,228 @@
+"""One migration script: its metadata, read without running it, and its two functions."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redismigrate.errors import DuplicateRevision, ScriptError
+from redismigrate.history.script_module import execute, parse, place, read_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+RESERVED_NAMES = frozenset({"head", "heads", "base", "current"})
+
+_NAME = re.compile(r"[0-9A-Za-z_]+")
+_CREATE_DATE = re.compile(r"^[ \t]*Create Date:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_METADATA = ("revision", "down_revision", "branch_labels", "depends_on")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What a script does, ready to be called.
+
+    Attributes:
+        upgrade: Records the operations that lead to the revision; takes an `Operations`.
+        downgrade: Records those that lead back.
+    """
+
+    upgrade: Callable[[Any], object]
+    downgrade: Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Script:
+    """One revision as its file describes it.
+
+    Attributes:
+        revision: The id.
+        down_revisions: The revisions it revises: none for a base, several for a merge.
+        branch_labels: The labels that start here.
+        depends_on: Revision ids or branch labels that must be applied before it.
+        message: The first line of the docstring, or an empty string.
+        create_date: The text after "Create Date:" in the docstring, if there is any.
+        path: The file.
+        sha256: The hexadecimal digest of the file's bytes.
+    """
+
+    revision: str
+    down_revisions: tuple[str, ...]
+    branch_labels: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    message: str
+    create_date: str | None
+    path: Path
+    sha256: str
+
+    def load(self) -> Migration:
+        """Execute the script and return its functions.
+
+        Raises:
+            ScriptError: The script can't be read or executed, has changed since its metadata was
+                read, or lacks an `upgrade` or a `downgrade` that takes one argument.
+        """
+        source = read_source(self.path)
+        if hashlib.sha256(source).hexdigest() != self.sha256:
+            raise ScriptError(f"{self.path} has changed while it was in use.", "Run the command again.")
+        module = execute(source, self.path)
+        return Migration(
+            upgrade=_function(module, "upgrade", self.path),
+            downgrade=_function(module, "downgrade", self.path),
+        )
+
+
+def read_script(path: Path) -> Script:
+    """Read a script's metadata.
+
+    The script is parsed, not executed, as long as `revision`, `down_revision`, `branch_labels` and
+    `depends_on` are assigned literals; otherwise its module is executed to learn their values.
+
+    Raises:
+        ScriptError: The file can't be read or parsed, lacks `revision` or `down_revision`, or one
+            of the four has a value that makes no sense.
+    """
+    return script_from_source(read_source(path), path)
+
+
+def script_from_source(source: bytes, path: Path) -> Script:
+    """Read a script's metadata from its bytes.
+
+    Args:
+        source: The bytes of the script.
+        path: Where they are from, for errors.
+
+    Raises:
+        ScriptError: As `read_script`, but for reading the file.
+    """
+    tree = parse(source, path)
+    values = _literals(tree)
+    if values is None:
+        module = execute(source, path)
+        del sys.modules[module.__name__]
+        values = {name: (vars(module)[name], None) for name in _METADATA if name in vars(module)}
+    if "revision" not in values:
+        raise ScriptError(
+            f"{path} has no `revision`.", 'Add `revision = "..."`, or move the file out of this folder.'
+        )
+    if "down_revision" not in values:  # not taken for a base: a misspelt name would fork the history
+        raise ScriptError(f"{path} has no `down_revision`.", "Add it; it is None for a first revision.")
+    names = {name: _names(name, *values.get(name, (None, None)), path) for name in _METADATA}
+    docstring = (ast.get_docstring(tree, clean=False) or "").strip()
+    message, _, details = docstring.partition("\n")
+    create_date = _CREATE_DATE.search(details)
+    return Script(
+        revision=names["revision"][0],
+        down_revisions=names["down_revision"],
+        branch_labels=names["branch_labels"],
+        depends_on=names["depends_on"],
+        message=message.rstrip(),
+        create_date=create_date.group(1) if create_date else None,
+        path=path,
+        sha256=hashlib.sha256(source).hexdigest(),
+    )
+
+
+def by_revision(scripts: Iterable[Script]) -> Mapping[str, Script]:
+    """Return scripts by their revision ids.
+
+    Raises:
+        DuplicateRevision: Two of them carry the same id.
+    """
+    found: dict[str, Script] = {}
+    for script in scripts:
+        first = found.setdefault(script.revision, script)
+        if first is not script:
+            raise DuplicateRevision(
+                f"{first.path} and {script.path} both carry the revision id {script.revision}.",
+                "Give one of them another id, or delete it if it is a copy.",
+            )
+    return found
+
+
+def problem_with_name(name: str) -> str | None:
+    """Say why a text can't be a revision id or a branch label; None if it can."""
+    if name in RESERVED_NAMES:
+        return f"'{name}' is a word with a meaning of its own in revision identifiers"
+    if not _NAME.fullmatch(name):
+        return f"{name!r} has characters other than letters, digits and underscores"
+    return None
+
+
+def _literals(tree: ast.Module) -> dict[str, tuple[object, int | None]] | None:
+    """Return the literal metadata with line numbers, or None if the module has to be executed for it."""
+    values: dict[str, tuple[object, int | None]] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        target, value = _simple_assignment(statement)
+        if target is None:
+            if _binds_metadata(statement):
+                return None
+        elif target in _METADATA and value is not None:
+            try:
+                values[target] = (ast.literal_eval(value), statement.lineno)
+            except (ValueError, TypeError):
+                return None
+    return values if "revision" in values else None
+
+
+def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:
+    """Return name and value of `name = value` or `name: type = value`, else (None, None)."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        target: ast.expr = statement.targets[0]
+    elif isinstance(statement, ast.AnnAssign):
+        target = statement.target
+    else:
+        return None, None
+    return (target.id, statement.value) if isinstance(target, ast.Name) else (None, None)
+
+
+def _binds_metadata(statement: ast.stmt) -> bool:
+    """Whether an unusual statement (an unpacking, a condition, an import) may set one of the four names."""
+    return any(
+        (isinstance(node, ast.Name) and node.id in _METADATA and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.alias) and (node.asname or node.name) in _METADATA)
+        for node in ast.walk(statement)
+    )
+
+
+def _names(attribute: str, value: object, line: int | None, path: Path) -> tuple[str, ...]:
+    """Return a metadata value as a tuple of valid names without repetitions."""
+    where = place(path, line)
+    if attribute == "revision" and not isinstance(value, str):
+        raise ScriptError(f"{where}: revision must be a string, not {value!r}.", "Correct the script.")
+    names = () if value is None else (value,) if isinstance(value, str) else value
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
+        raise ScriptError(
+            f"{where}: {attribute} must be None, a string or a tuple of strings, not {value!r}.",
+            "Correct the script.",
+        )
+    for name in names:
+        problem = problem_with_name(name)
+        if problem:
+            raise ScriptError(f"{where}: {attribute} can't be used: {problem}.", "Choose another name.")
+    return tuple(dict.fromkeys(names))
+
+
+def _function(module: object, name: str, path: Path) -> Callable[[Any], object]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ScriptError(
+            f"{path} has no function `{name}`.",
+            f"Add `def {name}(op: Operations) -> None:`; its body may be `pass`.",
+        )
+    try:
+        inspect.signature(function).bind(object())
+    except TypeError as error:
+        raise ScriptError(
+            f"{path}: `{name}` must take exactly one argument, the operations ({error}).",
+            f"Write `def {name}(op: Operations) -> None:`.",
+        ) from error
+    return function  # type: ignore[no-any-return]

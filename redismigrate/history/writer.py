@@ -1,0 +1,200 @@
+"""Writes a new migration script from the project's `script.py.j2`."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import uuid
+from typing import TYPE_CHECKING
+
+from redismigrate.errors import ScriptError, UsageError
+from redismigrate.history.script import problem_with_name, script_from_source
+from redismigrate.history.script_module import describe, line_of, place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+TEMPLATE_NAME = "script.py.j2"
+
+_SLUG_LENGTH = 40
+_REVISION_LENGTH = 12
+
+
+def new_revision_id() -> str:
+    """Return a random revision id of 12 hexadecimal digits."""
+    return uuid.uuid4().hex[-_REVISION_LENGTH:]
+
+
+def write_script(
+    template_folder: Path,
+    version_location: Path,
+    *,
+    revision: str,
+    message: str,
+    down_revisions: Sequence[str],
+    branch_labels: Sequence[str] = (),
+    depends_on: Sequence[str] = (),
+    create_date: datetime,
+    upgrade_lines: Sequence[str] = (),
+    downgrade_lines: Sequence[str] = (),
+    imports: Sequence[str] = (),
+) -> Path:
+    """Render a script, check that it says what was asked for, and write it to a new file.
+
+    Args:
+        template_folder: The folder of the project's own `script.py.j2`.
+        version_location: The folder to write to; it is created if missing.
+        revision: The id.
+        message: What the revision does, any text; line breaks become spaces.
+        down_revisions: The ids it revises: none for a base, several for a merge.
+        branch_labels: Labels of a branch that starts here.
+        depends_on: Ids or labels that it depends on.
+        create_date: When it is made, with its time zone.
+        upgrade_lines: The body of `upgrade`, not indented; without any the body is `pass`.
+        downgrade_lines: The body of `downgrade`, likewise.
+        imports: Import statements that the two bodies need.
+
+    Returns:
+        The path of the file, `<revision>_<slug of the message>.py`.
+
+    Raises:
+        UsageError: The message is empty, or the id or a label can't be one.
+        ScriptError: The template is missing or broken, or its result is not valid Python or not the
+            revision asked for; or the file exists or can't be written. Nothing is written then.
+    """
+    message = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    if not message:
+        raise UsageError("A revision needs a message.", 'Say in a few words what it does: `-m "..."`.')
+    for name in (revision, *branch_labels):
+        problem = problem_with_name(name)
+        if problem:
+            raise UsageError(f"It can't be a revision id or branch label: {problem}.", "Choose another name.")
+    path = version_location / f"{'_'.join(filter(None, (revision, slug(message))))}.py"
+    source = _render(
+        template_folder,
+        {
+            "message": _in_docstring(message),
+            "revision": revision,
+            "revises": ", ".join(down_revisions) or "base",
+            "create_date": create_date.isoformat(timespec="seconds"),
+            "down_revision": _scalar_or_tuple(down_revisions),
+            "branch_labels": tuple(branch_labels),
+            "depends_on": tuple(depends_on),
+            "imports": tuple(imports),
+            "upgrade_body": _body(upgrade_lines),
+            "downgrade_body": _body(downgrade_lines),
+        },
+    ).encode()
+    _check(source, template_folder / TEMPLATE_NAME, revision, down_revisions, branch_labels, depends_on)
+    try:
+        version_location.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            file.write(source)
+    except OSError as error:
+        raise ScriptError(
+            f"{error.filename} can't be written: {error.strerror}.",
+            "Choose another revision id or folder, or correct the folder's rights.",
+        ) from error
+    return path
+
+
+def slug(message: str) -> str:
+    """Return a message as a part of a file name: lower-case ASCII words, 40 characters at most."""
+    ascii_only = unicodedata.normalize("NFKD", message.casefold()).encode("ascii", "ignore").decode()
+    words = "_".join(re.findall(r"[a-z0-9]+", ascii_only))
+    if len(words) > _SLUG_LENGTH:
+        whole_words = words[: _SLUG_LENGTH + 1].rpartition("_")[0]
+        words = whole_words or words[:_SLUG_LENGTH]
+    return words
+
+
+def _render(folder: Path, variables: Mapping[str, object]) -> str:
+    # Imported on first use: only the commands that write scripts need it.
+    import jinja2
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["python"] = _python
+    path = folder / TEMPLATE_NAME
+    try:
+        return environment.get_template(TEMPLATE_NAME).render(variables)
+    except jinja2.TemplateNotFound as error:
+        raise ScriptError(
+            f"{path} can't be rendered: there is no template {error.name}.",
+            "Copy it from the folder that `redismigrate init` makes.",
+        ) from error
+    except Exception as error:
+        # Anything: a template is the user's own code, and calls what it likes.
+        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else line_of(error, path)
+        raise ScriptError(
+            f"{place(path, line)}: the template can't be rendered ({describe(error)}).",
+            "Correct the template.",
+        ) from error
+
+
+def _check(
+    source: bytes,
+    template: Path,
+    revision: str,
+    down_revisions: Sequence[str],
+    branch_labels: Sequence[str],
+    depends_on: Sequence[str],
+) -> None:
+    """Refuse a script that is not the revision asked for, as a template can leave things out."""
+    try:
+        script = script_from_source(source, template)
+    except ScriptError as error:
+        raise ScriptError(
+            f"{template} makes a script that can't be used. {error.message}", "Correct the template."
+        ) from error
+    for attribute, found, wanted in (
+        ("revision", (script.revision,), (revision,)),
+        ("down_revision", script.down_revisions, down_revisions),
+        ("branch_labels", script.branch_labels, branch_labels),
+        ("depends_on", script.depends_on, depends_on),
+    ):
+        if found != tuple(dict.fromkeys(wanted)):
+            raise ScriptError(
+                f"{template} makes a script whose {attribute} is {_python(found)} "
+                f"instead of {_python(tuple(wanted))}.",
+                f"Add `{attribute} = {{{{ {attribute} | python }}}}` to the template.",
+            )
+
+
+def _in_docstring(text: str) -> str:
+    """Escape a text so that it means itself between triple double quotes."""
+    escaped = text.replace("\\", "\\\\")
+    if '"""' in escaped or escaped.endswith('"'):
+        escaped = escaped.replace('"', '\\"')
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in escaped
+    )
+
+
+def _python(value: object) -> str:
+    """Return None, a string or a tuple of strings as a Python literal with double quotes."""
+    if isinstance(value, tuple):
+        items = ", ".join(_python(item) for item in value)
+        return f"({items},)" if len(value) == 1 else f"({items})"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _scalar_or_tuple(names: Sequence[str]) -> str | tuple[str, ...] | None:
+    if not names:
+        return None
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+def _body(lines: Sequence[str]) -> str:
+    """Indent the lines of a function's body."""
+    return "\n".join(f"    {line}" if line else "" for line in lines) or "    pass"

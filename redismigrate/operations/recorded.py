@@ -1,0 +1,56 @@
+"""One revision's script in one direction, recorded: all that planning needs once the script itself is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from redismigrate.operations.model import Operation, RunFunction
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+Direction = Literal["upgrade", "downgrade"]
+
+
+@dataclass(frozen=True)
+class RecordedRevision:
+    """What a revision does.
+
+    Attributes:
+        revision: Its id.
+        direction: Whether it is applied or undone.
+        message: The first line of its script.
+        parents: The revisions it revises.
+        depends_on: The revisions it depends on besides.
+        sha256: Of the script.
+        operations: In order.
+        adopted: Indexes that no revision created and that this one changes, as they were found; on a
+            downgrade those that are given up again.
+        undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
+    """
+
+    revision: str
+    direction: Direction
+    message: str
+    parents: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    sha256: str
+    operations: tuple[Operation, ...]
+    adopted: dict[str, IndexDefinition] = field(default_factory=dict)
+    undone_functions: tuple[RunFunction, ...] = ()
+
+    def apply(self, catalog: Catalog) -> Catalog:
+        """The catalog that this revision leaves."""
+        if self.direction == "upgrade":
+            catalog = self.adopt(catalog)
+        for operation in self.operations:
+            catalog = operation.apply(catalog)
+        if self.direction == "downgrade":
+            for name in self.adopted:
+                catalog = catalog.without(name)
+        return catalog
+
+    def adopt(self, catalog: Catalog) -> Catalog:
+        """The catalog with the indexes this revision brings under management."""
+        for definition in self.adopted.values():
+            catalog = catalog.with_definition(definition)
+        return catalog

@@ -1,0 +1,278 @@
+"""`op`, the object that a migration script gets: it records operations and touches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+from redismigrate.errors import SchemaError, ScriptError
+from redismigrate.operations.changes import AddField, AlterField, DropField, IndexChange, RenameTo, SetOptions
+from redismigrate.operations.model import (
+    ChangeIndex,
+    CreateAlias,
+    CreateIndex,
+    DropAlias,
+    DropIndex,
+    Irreversible,
+    Operation,
+    RunFunction,
+    SetSynonyms,
+)
+from redismigrate.schema import Field, IndexSchema
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.redisvl import field_from_redisvl, schema_from_redisvl
+
+DataMigration = Callable[[Any], object]
+LiveIndexReader = Callable[[str], IndexDefinition | None]
+
+
+class Operations:
+    """What `upgrade(op)` and `downgrade(op)` call.
+
+    Every call is checked against the schemas as this script finds them, so a mistake is reported at its line.
+
+    Args:
+        catalog: The indexes as the revision finds them.
+        live_index: Reads an index that no revision created; without a server there is none.
+    """
+
+    def __init__(self, catalog: Catalog, live_index: LiveIndexReader | None = None) -> None:
+        self._catalog = catalog
+        self._live_index = live_index
+        self._operations: list[Operation] = []
+        self._functions: list[tuple[DataMigration, DataMigration | None]] = []
+        self._adopted: dict[str, IndexDefinition] = {}
+
+    @property
+    def recorded(self) -> tuple[Operation, ...]:
+        """The operations so far."""
+        return tuple(self._operations)
+
+    @property
+    def functions(self) -> tuple[tuple[DataMigration, DataMigration | None], ...]:
+        """The functions given to `run`, with what undoes them, by `RunFunction.position`."""
+        return tuple(self._functions)
+
+    @property
+    def adopted(self) -> Mapping[str, IndexDefinition]:
+        """Indexes that no revision created and that this script changes, as they were found."""
+        return self._adopted
+
+    @property
+    def catalog(self) -> Catalog:
+        """The indexes as they are after the operations so far."""
+        return self._catalog
+
+    def create_index(self, schema: IndexSchema | Mapping[str, Any]) -> None:
+        """Create an index; `schema` is our model or a dict in RedisVL's form."""
+        self._record(CreateIndex(_as_schema(schema)))
+
+    def drop_index(self, name: str, *, delete_documents: bool = False) -> None:
+        """Drop an index. Its documents stay unless `delete_documents` says otherwise."""
+        self._adopt(name)
+        self._record(DropIndex(name, delete_documents=delete_documents))
+
+    def create_alias(self, alias: str, index: str) -> None:
+        """Give an index a further name; an alias that another index of the project has moves to this one."""
+        self._adopt(index)
+        self._record(CreateAlias(alias, index))
+
+    def drop_alias(self, alias: str) -> None:
+        """Take a further name away."""
+        self._record(DropAlias(alias))
+
+    def set_synonyms(self, index: str, group: str, terms: Iterable[str]) -> None:
+        """Set the terms of a synonym group; an empty list removes the group."""
+        if isinstance(terms, str):
+            raise SchemaError("Synonym terms are a list, not one string.", f"Write [{terms!r}].")
+        self._adopt(index)
+        self._record(SetSynonyms(index, group, tuple(terms)))
+
+    def irreversible(self, reason: str) -> None:
+        """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
+        self._record(Irreversible(reason))
+
+    def run(self, up: DataMigration, down: DataMigration | None = None) -> None:
+        """Run a function of one redis client (decode_responses=False) as a step of its own.
+
+        It runs at least once: after a crash it may run again, so write it to bear a repeat. A downgrade of
+        this revision runs `down` first; without it the downgrade is refused unless `--allow-lossy`.
+        """
+        if not callable(up) or not (down is None or callable(down)):
+            raise SchemaError("op.run takes functions of one redis client.", "Write op.run(fill_titles).")
+        name = getattr(up, "__name__", "function")
+        operation = RunFunction(name, len(self._functions), has_down=down is not None)
+        self._functions.append((up, down))
+        self._record(operation)
+
+    def indexes(self, pattern: str = "*") -> tuple[str, ...]:
+        """The names of the indexes at this point of the history that match a glob, sorted."""
+        return self._catalog.matching(pattern)
+
+    def index(self, name: str) -> IndexChanges:
+        """A context whose calls change one index: `with op.index("products") as index: …`."""
+        self._adopt(name)
+        self._catalog.index(name)
+        return IndexChanges(self, name)
+
+    def _adopt(self, name: str) -> None:
+        """Bring an index that no revision created into the catalog, as it is on the server."""
+        if name in self._catalog or self._catalog.alias_target(name) is not None:
+            return
+        if self._live_index is None:
+            raise SchemaError(
+                f"No revision creates index {name}, so this history can't be replayed without a server.",
+                f"Create index {name} in an earlier revision.",
+            )
+        definition = self._live_index(name)
+        if definition is not None:
+            self._adopted[name] = definition
+            self._catalog = self._catalog.with_definition(definition)
+
+    def _record(self, operation: Operation) -> None:
+        self._apply(operation)
+        self._operations.append(operation)
+
+    def _apply(self, operation: Operation) -> None:
+        self._catalog = operation.apply(self._catalog)
+
+    def _changed(self, change: IndexChange, schema: IndexSchema) -> IndexSchema:
+        return change.apply(schema)
+
+
+class IndexChanges:
+    """The changes of one index; recorded as one operation when the `with` block ends."""
+
+    def __init__(self, operations: Operations, name: str) -> None:
+        self._operations = operations
+        self._name = name
+        self._schema = operations.catalog.index(name).schema
+        self._changes: list[IndexChange] = []
+
+    @property
+    def schema(self) -> IndexSchema:
+        """The schema with the changes so far."""
+        return self._schema
+
+    def add_field(self, field: Field | Mapping[str, Any]) -> None:
+        """Add a field; our model or a dict in RedisVL's form."""
+        self._record(AddField(_as_field(field)))
+
+    def drop_field(self, name: str) -> None:
+        """Take a field out of the index; the documents keep its data."""
+        self._record(DropField(name))
+
+    def alter_field(self, name: str, **attributes: Any) -> None:
+        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight, …"""
+        if not attributes:
+            raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
+        self._record(AlterField(name, attributes))
+
+    def set_options(self, **options: Any) -> None:
+        """Change options of the index: prefixes, stopwords, language, filter, …"""
+        if not options:
+            raise SchemaError("set_options names no option.", "Write set_options(language='german').")
+        if "name" in options:
+            raise SchemaError("set_options can't change the name.", "Use rename_to(name).")
+        self._record(SetOptions(options))
+
+    def rename_to(self, name: str) -> None:
+        """Give the index another name."""
+        self._record(RenameTo(name))
+
+    def _record(self, change: IndexChange) -> None:
+        self._schema = self._operations._changed(change, self._schema)  # noqa: SLF001 - one module
+        self._changes.append(change)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None and self._changes:
+            self._operations._record(ChangeIndex(self._name, tuple(self._changes)))  # noqa: SLF001 - one module
+
+
+def record(
+    function: Callable[[Operations], object],
+    catalog: Catalog,
+    script: str,
+    live_index: LiveIndexReader | None = None,
+) -> Operations:
+    """Call a script's `upgrade` or `downgrade` and return what it recorded.
+
+    Args:
+        function: The script's function.
+        catalog: The indexes as the revision finds them.
+        script: The script's path, for messages.
+        live_index: Reads an index that no revision created.
+
+    Raises:
+        ScriptError: The function raised, or asked for what can't be; names script and line.
+    """
+    op = Operations(catalog, live_index)
+    record_with(op, function, script)
+    return op
+
+
+def record_with(op: Operations, function: Callable[[Operations], object], script: str) -> None:
+    """Call a script's function; what it raises is told with script and line."""
+    try:
+        function(op)
+    except SchemaError as error:
+        raise ScriptError(f"{script}:{_line(error, script)}: {error.message}", error.hint) from error
+    except ScriptError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ScriptError(f"{script}:{_line(error, script)}: {reason}", "Correct the script.") from error
+
+
+def _line(error: BaseException, script: str) -> int:
+    """The last line of the script that the error passed through."""
+    line, traceback = 0, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == script:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line
+
+
+def _as_schema(schema: IndexSchema | Mapping[str, Any]) -> IndexSchema:
+    return schema if isinstance(schema, IndexSchema) else schema_from_redisvl(schema)
+
+
+def _as_field(field: Field | Mapping[str, Any]) -> Field:
+    return field_from_redisvl(field) if isinstance(field, Mapping) else field
+
+
+def collect_functions(
+    function: Callable[[Operations], object], catalog: Catalog, script: str
+) -> tuple[tuple[DataMigration, DataMigration | None], ...]:
+    """The functions that a script gives to `op.run`, found whatever the indexes are like meanwhile."""
+    op = _FunctionCollector(catalog)
+    record_with(op, function, script)
+    return op.functions
+
+
+class _FunctionCollector(Operations):
+    """Takes every call, checked or not: only `run` matters."""
+
+    def _adopt(self, name: str) -> None:
+        if name not in self._catalog:
+            self._catalog = self._catalog.with_definition(
+                IndexDefinition.plain(IndexSchema(name=name, storage_type="hash", fields=()))
+            )
+
+    def _apply(self, operation: Operation) -> None:
+        with suppress(SchemaError):
+            super()._apply(operation)
+
+    def _changed(self, change: IndexChange, schema: IndexSchema) -> IndexSchema:
+        try:
+            return super()._changed(change, schema)
+        except SchemaError:
+            return schema

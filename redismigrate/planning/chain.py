@@ -1,0 +1,66 @@
+"""The plan of a chain of revisions: each is planned against the schemas that its predecessor will leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.plan import Plan, RevisionPlan, digest_of
+from redismigrate.planning.planner import PlanOptions, plan_revision
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+
+def plan_chain(
+    recorded: Iterable[RecordedRevision],
+    catalog: Catalog,
+    inventory: Inventory,
+    options: PlanOptions,
+    *,
+    direction: Direction,
+    target: str,
+) -> Plan:
+    """Plan revisions in order.
+
+    Args:
+        recorded: What they do.
+        catalog: The indexes as recorded now.
+        inventory: The server as it is now.
+        options: The user's wishes.
+        direction: Upgrade or downgrade.
+        target: The revision identifier that was asked for.
+    """
+    recorded = tuple(recorded)
+    met: dict[str, IndexDefinition | None] = {}
+    plans: list[RevisionPlan] = []
+    for item in recorded:
+        plan = plan_revision(item, catalog, inventory, options)
+        for name in touched_indexes((item,)):
+            if name not in met:
+                met[name] = catalog.get(name) or item.adopted.get(name)
+        plans.append(plan)
+        before, catalog = catalog, item.apply(catalog)
+        inventory = inventory.after(before, catalog)
+    return Plan(
+        project=inventory.project,
+        direction=direction,
+        target=target,
+        revisions=tuple(plans),
+        digest=digest_of(recorded, met),
+    )
+
+
+def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
+    """The served names that operations name, in order of their first mention."""
+    names: dict[str, None] = {}
+    for item in recorded:
+        names.update(dict.fromkeys(item.adopted))
+        for operation in item.operations:
+            match operation.kind:
+                case "create_index":
+                    names[operation.schema.name] = None
+                case "change_index" | "drop_index":
+                    names[operation.name] = None
+                case "create_alias" | "set_synonyms":
+                    names[operation.index] = None
+    return tuple(names)

@@ -1,0 +1,215 @@
+"""The plan: ordered steps with strategy, costs and warnings, as data that survives in YAML and in Redis."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from redismigrate.errors import ConfigurationError
+from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.schema.definition import IndexDefinition
+
+Strategy = Literal["alter", "rebuild"]
+StepKind = Literal[
+    "claim_index",
+    "prove_index",
+    "create_index",
+    "alter_index",
+    "replace_index",
+    "drop_index",
+    "set_alias",
+    "set_synonyms",
+    "wait_for_index",
+    "validate_index",
+    "run_function",
+    "release_index",
+    "record_revision",
+]
+
+
+class Estimate(BaseModel):
+    """What a step costs.
+
+    Attributes:
+        documents: Documents that are indexed or read.
+        bytes_read: Bytes of documents read by the client.
+        bytes_written: Bytes of documents written.
+        backup_bytes: Bytes that go to disk before.
+        memory_bytes: Peak extra memory of the server.
+        seconds: Wall seconds.
+        search_downtime_seconds: Seconds in which searches fail or miss documents.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    documents: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    backup_bytes: int = 0
+    memory_bytes: int = 0
+    seconds: float = 0.0
+    search_downtime_seconds: float = 0.0
+
+
+class Step(BaseModel):
+    """One thing the executor does.
+
+    Attributes:
+        kind: Which code runs it.
+        index: The served name it is about, if any.
+        strategy: How the change that this step belongs to is carried out.
+        description: One line for people.
+        before: The index as it is before, None when it does not exist; of an alias, what it points to.
+        after: The index as it is after, None when it is gone; of an alias, what it will point to.
+        alias: The alias it is about, if any.
+        delete_documents: Whether dropping takes the documents along.
+        function: Which `op.run` of the script, by position.
+        function_in: Which function of the script calls `op.run`.
+        function_direction: Whether the function itself or what undoes it is run; None for no function.
+        estimate: What it costs.
+        rollback: What undoing it would do.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: StepKind
+    index: str | None = None
+    strategy: Strategy | None = None
+    description: str = ""
+    before: IndexDefinition | None = None
+    after: IndexDefinition | None = None
+    alias: str | None = None
+    delete_documents: bool = False
+    function: int | None = None
+    function_in: Direction | None = None
+    function_direction: Literal["up", "down"] | None = None
+    estimate: Estimate = Estimate()
+    rollback: str = ""
+
+
+class RevisionPlan(BaseModel):
+    """How one revision is carried out.
+
+    Attributes:
+        recorded: What the script asks for.
+        steps: In order; the last records the revision.
+        warnings: What the user should know before.
+        blocked: Why it can't run, empty when it can.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    recorded: RecordedRevision
+    steps: tuple[Step, ...]
+    warnings: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    @property
+    def revision(self) -> str:
+        """The id of the revision."""
+        return self.recorded.revision
+
+
+class Plan(BaseModel):
+    """A whole upgrade or downgrade.
+
+    Attributes:
+        project: Whose state it changes.
+        direction: Upgrade or downgrade.
+        target: The revision identifier that was asked for.
+        revisions: In the order in which they run.
+        digest: Over operations and the schemas they meet, not over counts: what `--plan` compares.
+        warnings: What concerns the plan as a whole.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    project: str
+    direction: Direction
+    target: str
+    revisions: tuple[RevisionPlan, ...]
+    digest: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Every reason why the plan can't run, with the revision it concerns."""
+        return tuple(f"{plan.revision}: {reason}" for plan in self.revisions for reason in plan.blocked)
+
+
+def digest_of(recorded: tuple[RecordedRevision, ...], met: Mapping[str, IndexDefinition | None]) -> str:
+    """SHA-256 over what is to be done and the definitions it meets, as hex digits.
+
+    Args:
+        recorded: The revisions, in order.
+        met: Served name -> the definition on the server before the first of them.
+    """
+    revisions = [_plain(RevisionPlan(recorded=item, steps=()))["recorded"] for item in recorded]
+    definitions = {
+        name: None if definition is None else _plain(Step(kind="claim_index", before=definition))["before"]
+        for name, definition in met.items()
+    }
+    text = json.dumps([revisions, definitions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON data, in the shape that `plan --json` promises."""
+    return {
+        "project": plan.project,
+        "direction": plan.direction,
+        "target": plan.target,
+        "digest": plan.digest,
+        "blocked": list(plan.blocked),
+        "warnings": list(plan.warnings),
+        "revisions": [
+            {
+                "revision": item.revision,
+                "message": item.recorded.message,
+                "operations": [str(operation) for operation in item.recorded.operations],
+                "warnings": list(item.warnings),
+                "blocked": list(item.blocked),
+                "steps": [_plain(step) for step in item.steps],
+            }
+            for item in plan.revisions
+        ],
+    }
+
+
+def write_plan(plan: Plan, file: Path) -> None:
+    """Write the plan as YAML."""
+    import yaml
+
+    text = yaml.safe_dump(plan_to_json(plan), sort_keys=False, allow_unicode=True)
+    try:
+        file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise ConfigurationError(f"Can't write the plan to {file}: {error.strerror}.") from error
+
+
+def read_digest(file: Path) -> str:
+    """The digest of a plan that was written to a file.
+
+    Raises:
+        ConfigurationError: It is no plan of ours.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8", errors="surrogateescape"))
+        return str(content["digest"])
+    except OSError as error:
+        raise ConfigurationError(f"Can't read the plan {file}: {error.strerror}.") from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{file} is no plan of redismigrate.", "Make one with `redismigrate plan -o plan.yaml`."
+        ) from error
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json")

@@ -1,0 +1,432 @@
+"""Turns one recorded revision into steps, given the indexes it meets and what the server is like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from redismigrate.operations.model import (
+    ChangeIndex,
+    CreateAlias,
+    CreateIndex,
+    DropAlias,
+    DropIndex,
+    Irreversible,
+    Operation,
+    RunFunction,
+    SetSynonyms,
+)
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.plan import Estimate, RevisionPlan, Step, Strategy
+from redismigrate.planning.strategies import (
+    StrategyChoice,
+    changes_of,
+    choose,
+    what_documents_forbid,
+    what_server_lacks,
+)
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the user may say about how a plan is made.
+
+    Attributes:
+        strategy: "auto", or one strategy for every changed index.
+        allow_lossy: Go back although something can't be brought back.
+    """
+
+    strategy: StrategyChoice = "auto"
+    allow_lossy: bool = False
+
+
+def plan_revision(
+    recorded: RecordedRevision, catalog: Catalog, inventory: Inventory, options: PlanOptions
+) -> RevisionPlan:
+    """The plan of one revision.
+
+    Args:
+        recorded: What it does.
+        catalog: The indexes as its predecessor leaves them.
+        inventory: The server as it is now.
+        options: The user's wishes.
+    """
+    return _RevisionPlanner(recorded, catalog, inventory, options).plan()
+
+
+@dataclass
+class _RevisionPlanner:
+    """Collects the steps of one revision while it walks over its operations."""
+
+    recorded: RecordedRevision
+    catalog: Catalog
+    inventory: Inventory
+    options: PlanOptions
+    steps: list[Step] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+
+    def plan(self) -> RevisionPlan:
+        """Walk over the operations and put the record last."""
+        if self.recorded.direction == "upgrade":
+            self._adopt()
+        else:
+            self._undo_functions()
+        for operation in self.recorded.operations:
+            before = self.catalog
+            self.catalog = operation.apply(before)
+            _PLANNERS[type(operation)](self, operation, before)
+        if self.recorded.direction == "downgrade":
+            for name in self.recorded.adopted:
+                if name in self.catalog:
+                    self._release(name)
+        verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
+        self._add("record_revision", description=f"{verb} {self.recorded.revision}")
+        return RevisionPlan(
+            recorded=self.recorded,
+            steps=tuple(self.steps),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+            blocked=tuple(dict.fromkeys(self.blocked)),
+        )
+
+    def _add(self, kind: Any, index: str | None = None, **values: Any) -> None:
+        self.steps.append(Step(kind=kind, index=index, **values))
+
+    def _adopt(self) -> None:
+        for name, definition in self.recorded.adopted.items():
+            self._claim(name)
+            if definition.physical not in self.inventory.live:
+                self.blocked.append(f"index {name} does not exist on the server")
+            lost = _lost_in_reading(definition)
+            if lost:
+                self.warnings.append(
+                    f"index {name} was not made by a revision: {lost} can't be read from the server, "
+                    "and aliases can't be listed; name those you use in create_alias and alter_field"
+                )
+        self.catalog = self.recorded.adopt(self.catalog)
+
+    def _undo_functions(self) -> None:
+        has_own = any(isinstance(operation, RunFunction) for operation in self.recorded.operations)
+        for function in self.recorded.undone_functions:
+            if function.has_down:
+                self._add(
+                    "run_function",
+                    function=function.position,
+                    function_in="upgrade",
+                    function_direction="down",
+                    description=f"run what undoes {function.name} (opaque)",
+                )
+            elif not has_own and not self.options.allow_lossy:
+                self.blocked.append(
+                    f"op.run({function.name}) has no function that undoes it; "
+                    "--allow-lossy goes back without one"
+                )
+
+    def _claim(self, name: str) -> None:
+        owner = self.inventory.owners.get(name)
+        if owner is None:
+            self._add(
+                "claim_index",
+                name,
+                description=f"claim index {name} for this project",
+                rollback="give it up",
+            )
+        elif owner != self.inventory.project:
+            self.blocked.append(f"index {name} belongs to project {owner}")
+
+    def _release(self, name: str) -> None:
+        self._add("release_index", name, description=f"give up index {name}", rollback="claim it again")
+
+    def _refuse_taken_name(self, name: str) -> None:
+        holder = self.inventory.aliases.get(name)
+        if name in self.inventory.names and not self._dropped_before(name):
+            self.blocked.append(
+                f"index {name} exists already on the server; change it with op.index({name!r}), "
+                "or record it with `redismigrate stamp`"
+            )
+        elif holder is not None and holder != name and not self._freed_before(name):
+            self.blocked.append(f"{name} is an alias of index {holder} on the server")
+
+    def _dropped_before(self, physical: str) -> bool:
+        """Whether an earlier step of this plan makes the name free."""
+        return any(
+            step.before is not None
+            and step.before.physical == physical
+            and (step.after is None or step.after.physical != physical)
+            for step in self.steps
+        )
+
+    def _freed_before(self, alias: str) -> bool:
+        return any(
+            step.before is not None
+            and (
+                (step.kind == "set_alias" and step.alias == alias and step.after is None)
+                or (step.kind == "drop_index" and alias in step.before.all_aliases)
+            )
+            for step in self.steps
+        )
+
+    def _create_index(self, operation: CreateIndex, before: Catalog) -> None:  # noqa: ARG002 - one signature
+        definition = self.catalog[operation.schema.name]
+        name = definition.served
+        self.blocked += what_server_lacks(definition.schema, self.inventory)
+        self._refuse_taken_name(name)
+        self._claim(name)
+        estimate = build_estimate(None, definition, self.inventory)
+        self._check_memory(name, estimate)
+        self._prove(definition)
+        self._add(
+            "create_index",
+            name,
+            after=definition,
+            description=f"create index {name}",
+            rollback="drop it; documents stay",
+        )
+        self._wait_and_validate(None, definition, None, estimate)
+
+    def _drop_index(self, operation: DropIndex, before: Catalog) -> None:
+        definition = before[operation.name]
+        name = definition.served
+        if definition.schema.temporary_seconds is not None and not operation.delete_documents:
+            self.blocked.append(
+                f"index {name} is TEMPORARY: dropping it deletes its documents; "
+                "say drop_index(..., delete_documents=True) if that is meant"
+            )
+        live = self.inventory.live.get(definition.physical)
+        documents = live.statistics.num_docs if live is not None else 0
+        self._add(
+            "drop_index",
+            name,
+            before=definition,
+            delete_documents=operation.delete_documents,
+            description=str(operation),
+            estimate=Estimate(documents=documents if operation.delete_documents else 0),
+            rollback="create it again and index its documents",
+        )
+        if operation.delete_documents:
+            self.warnings.append(
+                f"the {documents:,} documents of index {name} are deleted and can't come back"
+            )
+        self._release(name)
+
+    def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
+        old = before[operation.name]
+        new_name = operation.name
+        for change in operation.changes:
+            new_name = change.name if change.kind == "rename_to" else new_name
+        self._change(old, self.catalog[new_name])
+
+    def _change(self, old: IndexDefinition, new: IndexDefinition) -> None:
+        is_renamed = old.served != new.served
+        if not changes_of(old, new) and not is_renamed:
+            return
+        if is_renamed:
+            self._refuse_taken_name(new.served)
+            self._claim(new.served)
+        strategy, reason = choose(old, new, self.options.strategy)
+        if reason is not None:
+            self.blocked.append(reason)
+        self.blocked += what_server_lacks(new.schema, self.inventory)
+        self.blocked += what_documents_forbid(old.schema, new.schema)
+        estimate = build_estimate(old, new, self.inventory, strategy)
+        self._check_memory(new.served, estimate)
+        self._prove(new, strategy)
+        differences = "; ".join(str(difference) for difference in changes_of(old, new))
+        if strategy == "alter":
+            self._add(
+                "alter_index",
+                new.served,
+                strategy=strategy,
+                before=old,
+                after=new,
+                description=f"alter index {new.served}: {differences}",
+                rollback="rebuild the index without the added fields",
+            )
+        else:
+            self._warn_of_rebuild(old, new, estimate)
+            self._add(
+                "replace_index",
+                new.served,
+                strategy=strategy,
+                before=old,
+                after=new,
+                description=f"drop and create index {new.served}: {differences}",
+                rollback="drop it and create the old one",
+            )
+        self._wait_and_validate(old, new, strategy, estimate)
+        if is_renamed:
+            self._release(old.served)
+
+    def _warn_of_rebuild(self, old: IndexDefinition, new: IndexDefinition, estimate: Estimate) -> None:
+        self.warnings.append(
+            f"searches on {old.served} miss documents for about {_duration(estimate.seconds)} "
+            "while it is rebuilt"
+        )
+        if old.schema.skip_initial_scan:
+            self.warnings.append(
+                f"index {old.served} was made with SKIPINITIALSCAN; the rebuild scans all documents of its "
+                "prefixes, or it would be empty"
+            )
+        if old.served != new.served:
+            self.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")
+
+    def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:
+        old, new = before[operation.index], self.catalog[operation.index]
+        alias = operation.alias
+        if alias in self.inventory.names and not self._dropped_before(alias):
+            self.blocked.append(f"{alias} is an index on the server, so it can't be an alias")
+        target = self.inventory.aliases.get(alias)
+        holder = before.alias_target(alias)
+        if target not in (None, alias, old.physical) and (
+            holder is None or before[holder].physical != target
+        ):
+            self.blocked.append(f"alias {alias} points to index {target}, which this project does not manage")
+        if holder != operation.index:
+            self._set_alias(operation, alias, None if holder is None else before[holder], new)
+
+    def _drop_alias(self, operation: DropAlias, before: Catalog) -> None:
+        served = before.alias_target(operation.alias)
+        if served is not None:
+            self._set_alias(operation, operation.alias, before[served], None)
+
+    def _set_alias(
+        self, operation: Operation, alias: str, old: IndexDefinition | None, new: IndexDefinition | None
+    ) -> None:
+        holder = new or old
+        self._add(
+            "set_alias",
+            holder.served if holder is not None else None,
+            alias=alias,
+            before=old,
+            after=new,
+            description=str(operation),
+            rollback="set the alias back",
+        )
+
+    def _set_synonyms(self, operation: SetSynonyms, before: Catalog) -> None:
+        old, new = before[operation.index], self.catalog[operation.index]
+        if old.synonyms == new.synonyms:
+            return
+        kept = set(old.synonyms.get(operation.group, ())) <= set(new.synonyms.get(operation.group, ()))
+        if kept:
+            self._add(
+                "set_synonyms",
+                new.served,
+                before=old,
+                after=new,
+                description=str(operation),
+                rollback="rebuild the index with the old synonyms",
+            )
+            self._wait_and_validate(old, new, None, build_estimate(old, new, self.inventory))
+            return
+        # FT.SYNUPDATE only adds terms: taking one out needs a new index.
+        if old.schema.temporary_seconds is not None:
+            self.blocked.append(
+                f"index {old.served} is TEMPORARY: terms can't be taken out of its synonyms without "
+                "dropping it, which would delete its documents"
+            )
+        estimate = build_estimate(old, new, self.inventory, "rebuild")
+        self._warn_of_rebuild(old, new, estimate)
+        self._add(
+            "replace_index",
+            new.served,
+            strategy="rebuild",
+            before=old,
+            after=new,
+            description=f"drop and create index {new.served}: {operation}",
+            rollback="drop it and create the old one",
+        )
+        self._wait_and_validate(old, new, "rebuild", estimate)
+
+    def _run_function(self, operation: RunFunction, before: Catalog) -> None:  # noqa: ARG002 - one signature
+        self._add(
+            "run_function",
+            function=operation.position,
+            function_in=self.recorded.direction,
+            function_direction="up",
+            description=f"{operation} (opaque: its costs are not known)",
+            rollback="run what undoes it" if operation.has_down else "can't be undone",
+        )
+        if not operation.has_down and self.recorded.direction == "upgrade":
+            self.warnings.append(f"op.run({operation.name}) gives no function that undoes it")
+
+    def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
+        self.blocked.append(f"this revision is irreversible: {operation.reason}")
+
+    def _prove(self, definition: IndexDefinition, strategy: Strategy | None = None) -> None:
+        self._add(
+            "prove_index",
+            definition.served,
+            strategy=strategy,
+            after=definition,
+            description=f"prove the definition of {definition.served} on a scratch index without documents",
+        )
+
+    def _wait_and_validate(
+        self,
+        old: IndexDefinition | None,
+        new: IndexDefinition,
+        strategy: Strategy | None,
+        estimate: Estimate,
+    ) -> None:
+        self._add(
+            "wait_for_index",
+            new.served,
+            strategy=strategy,
+            before=old,
+            after=new,
+            estimate=estimate,
+            description=f"wait until {estimate.documents:,} documents are indexed in {new.served}",
+        )
+        self._add(
+            "validate_index",
+            new.served,
+            strategy=strategy,
+            before=old,
+            after=new,
+            description=f"validate {new.served}: schema, documents, indexing failures",
+        )
+
+    def _check_memory(self, name: str, estimate: Estimate) -> None:
+        """An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted."""
+        server = self.inventory.capabilities
+        if server.maxmemory and server.used_memory + estimate.memory_bytes > server.maxmemory:
+            self.blocked.append(
+                f"index {name} needs about {_megabytes(estimate.memory_bytes)} more, but "
+                f"{_megabytes(server.used_memory)} of {_megabytes(server.maxmemory)} maxmemory are used"
+            )
+
+
+_PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
+    CreateIndex: _RevisionPlanner._create_index,  # noqa: SLF001 - the class's own table
+    DropIndex: _RevisionPlanner._drop_index,  # noqa: SLF001
+    ChangeIndex: _RevisionPlanner._change_index,  # noqa: SLF001
+    CreateAlias: _RevisionPlanner._create_alias,  # noqa: SLF001
+    DropAlias: _RevisionPlanner._drop_alias,  # noqa: SLF001
+    SetSynonyms: _RevisionPlanner._set_synonyms,  # noqa: SLF001
+    RunFunction: _RevisionPlanner._run_function,  # noqa: SLF001
+    Irreversible: _RevisionPlanner._irreversible,  # noqa: SLF001
+}
+
+
+def _lost_in_reading(definition: IndexDefinition) -> str:
+    """Options that FT.INFO does not give back (facts measured on 2.10.5)."""
+    schema = definition.schema
+    lost = ["SKIPINITIALSCAN"]
+    if any(field.type == "text" for field in schema.fields):
+        lost.append("PHONETIC")
+    if any(field.type == "vector" for field in schema.fields):
+        lost.append("INITIAL_CAP")
+    return ", ".join(lost)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

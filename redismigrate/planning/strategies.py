@@ -1,0 +1,103 @@
+"""How a change of one index can be carried out, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.plan import Strategy
+from redismigrate.schema import IndexSchema, TextField, VectorField
+from redismigrate.schema.compare import Difference, diff
+from redismigrate.schema.definition import IndexDefinition
+
+StrategyChoice = Literal["auto", "alter", "rebuild"]
+# An index made without MAXTEXTFIELDS keeps its text fields in a 32 bit mask; FT.ALTER refuses the 33rd.
+NARROW_TEXT_FIELDS = 32
+
+
+def changes_of(before: IndexDefinition, after: IndexDefinition) -> tuple[Difference, ...]:
+    """What differs between two schemas of an index; empty when nothing has to be done."""
+    return diff(before.schema, after.schema)
+
+
+def choose(
+    before: IndexDefinition, after: IndexDefinition, choice: StrategyChoice
+) -> tuple[Strategy, str | None]:
+    """The strategy for a change, and why it is impossible, if it is.
+
+    Args:
+        before: The index as it is.
+        after: The index as it is wanted; its schema differs.
+        choice: What the user asked for.
+    """
+    reason = why_not_alter(before.schema, after.schema)
+    if choice == "alter" or (choice == "auto" and reason is None):
+        return "alter", reason and f"strategy alter can't change index {before.served}: {reason}"
+    if before.schema.temporary_seconds is not None:
+        return "rebuild", (
+            f"index {before.served} is TEMPORARY: dropping it would delete its documents, "
+            "so only fields can be added to it"
+        )
+    if after.schema.temporary_seconds is not None:
+        return "rebuild", (
+            f"index {before.served} can't be made TEMPORARY: that could not be undone without deleting its "
+            "documents; create a new index instead"
+        )
+    return "rebuild", None
+
+
+def why_not_alter(before: IndexSchema, after: IndexSchema) -> str | None:
+    """What FT.ALTER can't do of this change; None when it can do all."""
+    for difference in diff(before, after):
+        if difference.kind != "field_added":
+            return f"FT.ALTER only adds fields ({difference})"
+    if not before.max_text_fields and _text_fields(before) <= NARROW_TEXT_FIELDS < _text_fields(after):
+        return (
+            f"without MAXTEXTFIELDS an index can't be altered to more than {NARROW_TEXT_FIELDS} TEXT fields"
+        )
+    return None
+
+
+def _text_fields(schema: IndexSchema) -> int:
+    return sum(isinstance(field, TextField) for field in schema.fields)
+
+
+def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str]:
+    """Why this server can't hold an index of this schema."""
+    if schema.storage_type == "json" and not inventory.capabilities.has_json:
+        yield f"index {schema.name} is on JSON, but this server has no RedisJSON module"
+    for field in schema.fields:
+        if isinstance(field, VectorField):
+            for feature in (field.datatype, field.algorithm):
+                reason = inventory.capabilities.lacking(feature)
+                if reason is not None:
+                    yield f"field {field.name} of index {schema.name}: {reason}"
+
+
+def what_documents_forbid(before: IndexSchema, after: IndexSchema) -> Iterator[str]:
+    """Changes after which the documents, as they are, would leave the index."""
+    if before.storage_type != after.storage_type:
+        yield (
+            f"index {before.name} changes its storage type from {before.storage_type} to "
+            f"{after.storage_type}: its documents would have to be rewritten, which this version can't do"
+        )
+        return
+    old_vectors = {
+        field.path or field.name: field for field in before.fields if isinstance(field, VectorField)
+    }
+    for field in after.fields:
+        old = old_vectors.get(field.path or field.name) if isinstance(field, VectorField) else None
+        if old is None or not isinstance(field, VectorField):
+            continue
+        if old.dims != field.dims:
+            yield (
+                f"field {field.name} of index {after.name} changes from {old.dims} to {field.dims} "
+                "dimensions: its documents would have to be rewritten, which this version can't do"
+            )
+        elif old.datatype != field.datatype and after.storage_type == "hash":
+            yield (
+                f"field {field.name} of index {after.name} changes from {old.datatype} to "
+                f"{field.datatype}: the bytes in its hashes would have to be re-encoded, which this version "
+                "can't do"
+            )

@@ -1,0 +1,173 @@
+"""What the connected server is and can do, read from one INFO reply and its Search configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from redismigrate.errors import ClusterUnsupported, EvictableState, ReplicaRefused, SearchMissing
+
+# First Search version that knows a vector type or algorithm (measured on 7.4.1 and 8.0 to 8.2 servers).
+FIRST_SEARCH_WITH: Mapping[str, tuple[int, int]] = {
+    "INT8": (8, 0),
+    "UINT8": (8, 0),
+    "SVS-VAMANA": (8, 2),
+}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The server as far as it matters to a plan.
+
+    Attributes:
+        redis_version: As INFO says, for example "7.4.1".
+        search_version: (major, minor, patch) of the Search module; None when it is not loaded.
+        has_json: RedisJSON is loaded.
+        role: "master" or "slave".
+        is_cluster: Cluster mode is enabled.
+        has_search_coordinator: Any node of the cluster answers for all of them (Redis 8).
+        maxmemory: Bytes; 0 is no limit.
+        maxmemory_policy: As INFO says.
+        used_memory: Bytes.
+        ignores_partial_updates: PARTIAL_INDEXED_DOCS is on: writes to `field AS name` may not be indexed.
+    """
+
+    redis_version: str
+    search_version: tuple[int, int, int] | None
+    has_json: bool
+    role: str
+    is_cluster: bool
+    has_search_coordinator: bool
+    maxmemory: int
+    maxmemory_policy: str
+    used_memory: int
+    ignores_partial_updates: bool
+
+    @property
+    def runs_search_in_scripts(self) -> bool:
+        """FT.* may be called in Lua; a cluster's coordinator says "Cannot block" there."""
+        return not self.is_cluster
+
+    @property
+    def refuses_alias_of_index_name(self) -> bool:
+        """An alias can't take the name of a live index (8.x); on 7.4 the index wins until it is dropped."""
+        return self.search_version is not None and self.search_version >= (8, 0, 0)
+
+    def lacking(self, feature: str) -> str | None:
+        """Why a vector type or algorithm can't be used here; None when it can."""
+        needed = FIRST_SEARCH_WITH.get(feature)
+        if needed is None or self.search_version is None or self.search_version[:2] >= needed:
+            return None
+        have = ".".join(map(str, self.search_version))
+        return f"{feature} needs Redis Search {needed[0]}.{needed[1]} or newer, this server has {have}"
+
+    def require_search(self) -> None:
+        """Raise unless the server can hold indexes that see all documents.
+
+        Raises:
+            SearchMissing: The Search module is not loaded.
+            ClusterUnsupported: A cluster whose shards each know only their own documents.
+        """
+        if self.search_version is None:
+            raise SearchMissing(
+                f"This Redis {self.redis_version} has no Search module.",
+                "Use Redis 8, Redis Stack, or load redisearch.so.",
+            )
+        if self.is_cluster and not self.has_search_coordinator:
+            raise ClusterUnsupported(
+                "This cluster has no search coordinator: an index would see the documents of one shard only.",
+                "Use Redis 8 or Redis Enterprise for a cluster, or a single server.",
+            )
+
+    def require_writable(self, allow_evictable_state: bool) -> None:
+        """Raise unless state can be written and will stay.
+
+        Raises:
+            ReplicaRefused: The server is a replica.
+            EvictableState: Its policy evicts keys that have no TTL.
+        """
+        self.require_search()
+        if self.role != "master":
+            raise ReplicaRefused(
+                "This server is a replica; a migration there would diverge from its master.",
+                "Give the URL of the master.",
+            )
+        if self.maxmemory_policy.startswith("allkeys-") and not allow_evictable_state:
+            raise EvictableState(
+                f"This server may evict the record of migrations (maxmemory-policy {self.maxmemory_policy}).",
+                "Use a noeviction or volatile-* policy, or say --allow-evictable-state.",
+            )
+
+
+def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
+    """Ask the server; needs the right to run INFO, everything else is optional.
+
+    Args:
+        execute: `redis.Redis.execute_command` of a client that does not decode.
+    """
+    info = _parse_info(execute("INFO", "everything"))
+    modules = info["modules"]
+    is_cluster = info["cluster_enabled"] == "1"
+    return Capabilities(
+        redis_version=info["redis_version"],
+        search_version=modules.get("search"),
+        has_json="ReJSON" in modules,
+        role=info["role"],
+        is_cluster=is_cluster,
+        has_search_coordinator=is_cluster and _answers(execute, "SEARCH.CLUSTERINFO"),
+        maxmemory=int(info.get("maxmemory", 0)),
+        maxmemory_policy=info.get("maxmemory_policy", "noeviction"),
+        used_memory=int(info.get("used_memory", 0)),
+        ignores_partial_updates=_ignores_partial_updates(execute) if "search" in modules else False,
+    )
+
+
+def _parse_info(reply: Any) -> dict[str, Any]:
+    """INFO as a flat dict, `modules` as name -> version. redis-py may have parsed the reply already."""
+    info: dict[str, Any] = {"modules": {}}
+    if isinstance(reply, Mapping):
+        info.update({_text(key): _text(value) for key, value in reply.items() if key != "modules"})
+        modules = [(_text(module["name"]), int(module["ver"])) for module in reply.get("modules", ())]
+    else:
+        modules = []
+        for line in _text(reply).splitlines():
+            name, separator, value = line.partition(":")
+            if name == "module":
+                module = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
+                modules.append((module["name"], int(module["ver"])))
+            elif separator:
+                info[name] = value
+    for name, version in modules:
+        info["modules"][name] = (version // 10_000, version // 100 % 100, version % 100)
+    return info
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _answers(execute: Callable[..., Any], *command: str) -> bool:
+    try:
+        execute(*command)
+    except redis.ResponseError:
+        return False
+    return True
+
+
+def _ignores_partial_updates(execute: Callable[..., Any]) -> bool:
+    try:
+        reply = execute("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS")
+    except redis.ResponseError:
+        return False  # Redis 8 clusters don't know FT.CONFIG, and an ACL may forbid it
+    return b"true" in _flatten(reply)
+
+
+def _flatten(reply: Any) -> list[bytes]:
+    if isinstance(reply, Mapping):
+        reply = [*reply.keys(), *reply.values()]
+    if isinstance(reply, list | tuple):
+        return [item for part in reply for item in _flatten(part)]
+    return [_text(reply).lower().encode()]

@@ -1,0 +1,153 @@
+"""Live indexes as they are: schema, statistics, synonyms, vectors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redis.exceptions import ResponseError
+
+from redismigrate.schema.read import (
+    index_name_from_info,
+    label_count_from_details,
+    schema_from_info,
+    statistics_from_info,
+)
+from redismigrate.schema.strict import encode
+from redismigrate.schema.vector_field import VectorField
+
+if TYPE_CHECKING:
+    from redismigrate.schema.model import IndexSchema
+    from redismigrate.schema.read import IndexStatistics
+
+# In 2.10 "Unknown index name" and "x: no such index", in 8.x also "No such index x" and "Index not found: x".
+_NO_SUCH_INDEX = re.compile("unknown index name|no such index|index not found", re.IGNORECASE)
+_NOT_TEMPORARY = "Index is not temporary"
+_TTL_ATTEMPTS = 3
+
+
+class Execute(Protocol):
+    """`redis.Redis.execute_command` of a client with `decode_responses=False`, under either protocol."""
+
+    def __call__(self, *arguments: bytes | str) -> Any:
+        """Send one command and return its reply; errors of the server are `redis.ResponseError`."""
+
+
+@dataclass(frozen=True)
+class LiveIndex:
+    """An index as the server tells it.
+
+    Attributes:
+        physical: Its name, also when it was looked up by an alias.
+        schema: Its schema but for what the server can't tell (see `redismigrate.schema.compare.observable`).
+        statistics: What it counts.
+        synonyms: Synonym group -> its terms, sorted.
+        has_vector_details: Whether FT.DEBUG answered all. If not, `schema` may lack TEMPORARY, it lacks
+            EF_RUNTIME, EPSILON, BLOCK_SIZE and SEARCH_WINDOW_SIZE, and `vector_labels` is empty.
+        vector_labels: Vector field -> how many vectors it holds; in a cluster, on the node that was asked.
+    """
+
+    physical: str
+    schema: IndexSchema
+    statistics: IndexStatistics
+    synonyms: dict[str, tuple[str, ...]]
+    has_vector_details: bool
+    vector_labels: dict[str, int]
+
+    @property
+    def is_temporary(self) -> bool | None:
+        """Whether dropping the index deletes its documents; None: the server did not say."""
+        if self.schema.temporary_seconds is not None:
+            return True
+        return False if self.has_vector_details else None
+
+
+def read_index(execute: Execute, name: str) -> LiveIndex | None:
+    """An index by its name or by an alias; None when there is none.
+
+    Looking at a TEMPORARY index starts its time anew.
+
+    Raises:
+        redis.RedisError: As the server or the connection says.
+    """
+    try:
+        return _read_index(execute, name)
+    except ResponseError as error:
+        if _NO_SUCH_INDEX.search(str(error)):
+            return None
+        raise
+
+
+def list_indexes(execute: Execute) -> tuple[str, ...]:
+    """The names of all indexes, sorted; aliases are not among them."""
+    return tuple(sorted(map(_text, execute("FT._LIST"))))
+
+
+def resolve_alias(execute: Execute, name: str) -> str | None:
+    """The name of the index that `name` is an alias of; None when it is an index itself or nothing at all."""
+    try:
+        physical = index_name_from_info(execute("FT.INFO", encode(name)))
+    except ResponseError as error:
+        if _NO_SUCH_INDEX.search(str(error)):
+            return None
+        raise
+    return None if physical == name else physical
+
+
+def _read_index(execute: Execute, name: str) -> LiveIndex:
+    info, temporary_seconds, has_details = _info_and_lifetime(execute, name)
+    physical = index_name_from_info(info)
+    vector_fields = [field.name for field in schema_from_info(info).fields if isinstance(field, VectorField)]
+    details: dict[str, Any] = {}
+    if has_details:
+        try:
+            # Never of another field: 2.10 crashes when it is asked for VECSIM_INFO of a TAG.
+            details = {
+                field: execute("FT.DEBUG", "VECSIM_INFO", encode(physical), encode(field))
+                for field in vector_fields
+            }
+        except ResponseError:
+            has_details = False
+    return LiveIndex(
+        physical=physical,
+        schema=schema_from_info(info, details).with_options(temporary_seconds=temporary_seconds),
+        statistics=statistics_from_info(info),
+        synonyms=_synonyms(execute("FT.SYNDUMP", encode(physical))),
+        has_vector_details=has_details,
+        vector_labels={field: label_count_from_details(reply) for field, reply in details.items()},
+    )
+
+
+def _info_and_lifetime(execute: Execute, name: str) -> tuple[Any, int | None, bool]:
+    """FT.INFO, the seconds of TEMPORARY, and whether the server told them.
+
+    FT.INFO starts the time of a TEMPORARY index anew, and FT.DEBUG TTL cuts what is left to whole seconds; so
+    within a second after FT.INFO it is one less than TEMPORARY said.
+    """
+    for _ in range(_TTL_ATTEMPTS):
+        started = monotonic()
+        info = execute("FT.INFO", encode(name))
+        try:
+            remaining_seconds = int(execute("FT.DEBUG", "TTL", encode(name)))
+        except ResponseError as error:
+            if _NO_SUCH_INDEX.search(str(error)):
+                raise
+            return info, None, _NOT_TEMPORARY in str(error)
+        if monotonic() - started < 1:
+            return info, remaining_seconds + 1, True
+    return info, None, False
+
+
+def _synonyms(reply: Any) -> dict[str, tuple[str, ...]]:
+    terms = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
+    groups: dict[str, list[str]] = {}
+    for term, names in terms:
+        for name in names:
+            groups.setdefault(_text(name), []).append(_text(term))
+    return {group: tuple(sorted(groups[group])) for group in sorted(groups)}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

@@ -1,0 +1,261 @@
+"""RedisVL's schema layout (its YAML files and dicts, 0.28), read and written.
+
+A file of RedisVL reads as the index that RedisVL itself would make. What RedisVL can't say goes into further
+keys of the same layout, which RedisVL ignores (under `index` and `attrs`) or refuses (the type `geoshape`):
+
+- under `index`: `filter`, `language`, `language_field`, `score`, `score_field`, `payload_field`,
+  `max_text_fields`, `no_offsets`, `no_highlight`, `no_fields`, `no_freqs`, `index_all`, `temporary_seconds`,
+  `skip_initial_scan`;
+- under `attrs`: `unf` of fields other than text and numeric, `coord_system` of a geoshape;
+- `path` of a field of a hash: the field of the hash, where it is not called as the attribute. RedisVL ignores
+  it, and a JSON path on a hash is ignored here, too;
+- `separator: ""` of a tag in JSON: no separator. RedisVL writes it when it reads such an index, though it
+  can't make one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from redismigrate.errors import SchemaError
+from redismigrate.schema.compare import VECTOR_DEFAULTS
+from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, TagField, TextField
+from redismigrate.schema.model import IndexSchema
+from redismigrate.schema.strict import did_you_mean
+from redismigrate.schema.vector_field import VectorField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from redismigrate.schema.fields import StorageType
+    from redismigrate.schema.model import Field
+
+LAYOUT_VERSION = "0.1.0"
+DEFAULT_PREFIX = "rvl"
+# RedisVL's own defaults, which it always sends; the server's differ.
+SVS_DEFAULTS = {
+    "graph_max_degree": 40,
+    "construction_window_size": 250,
+    "search_window_size": 20,
+    "epsilon": 0.01,
+}
+
+_FIELD_TYPES: Mapping[str, type[Field]] = {
+    "text": TextField,
+    "tag": TagField,
+    "numeric": NumericField,
+    "geo": GeoField,
+    "geoshape": GeoShapeField,
+    "vector": VectorField,
+}
+_FIELD_KEYS = ("name", "type", "path", "attrs")
+
+_log = logging.getLogger(__name__)
+
+
+class HasToDict(Protocol):
+    """A schema object of RedisVL."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The schema in RedisVL's layout."""
+
+
+def schema_from_redisvl(schema: Mapping[str, Any] | HasToDict) -> IndexSchema:
+    """The index that RedisVL would make of a schema.
+
+    Args:
+        schema: A mapping in RedisVL's layout, or an `IndexSchema` of RedisVL.
+
+    Raises:
+        SchemaError: Keys are missing or unknown, or values are wrong; says where.
+    """
+    what = "the schema"
+    layout = _mapping(schema if isinstance(schema, Mapping) else schema.to_dict(), what)
+    _refuse_unknown(layout, ("version", "index", "fields"), what)
+    _require(layout, ("index", "fields"), what)
+    version = layout.get("version", LAYOUT_VERSION)
+    if version != LAYOUT_VERSION:
+        raise SchemaError(
+            f"version is {version!r}, known is {LAYOUT_VERSION!r}.", f"Write version: '{LAYOUT_VERSION}'."
+        )
+    with _located("index"):
+        schema_without_fields = IndexSchema(**_options(layout["index"]))
+    return schema_without_fields.with_fields(_fields(layout["fields"], schema_without_fields.storage_type))
+
+
+def field_from_redisvl(mapping: Mapping[str, Any]) -> Field:
+    """A field in RedisVL's layout: `{"name": ..., "type": ..., "path": ..., "attrs": {...}}`.
+
+    RedisVL always sends a separator: a tag without one gets ",", in JSON too.
+
+    Raises:
+        SchemaError: Keys are missing or unknown, or values are wrong.
+    """
+    given = _mapping(mapping, "a field")
+    _require(given, ("name", "type"), "a field")
+    type_, name = given["type"], given["name"]
+    if not isinstance(type_, str) or type_ not in _FIELD_TYPES:
+        raise SchemaError(
+            f"field {name!r}: there is no type {type_!r}{did_you_mean(str(type_), _FIELD_TYPES)}.",
+            f"Types: {', '.join(_FIELD_TYPES)}.",
+        )
+    what = f"{type_} field {name!r}"
+    cls = _FIELD_TYPES[type_]
+    known_attrs = sorted(cls.model_fields.keys() - _FIELD_KEYS)
+    misplaced = [key for key in given if key in known_attrs]
+    if misplaced:
+        raise SchemaError(
+            f"{what}: {misplaced[0]!r} is not under attrs.", f"Write attrs: {{{misplaced[0]}: ...}}."
+        )
+    _refuse_unknown(given, _FIELD_KEYS, what)
+    attrs = _mapping(given.get("attrs") or {}, f"attrs of {what}")
+    _refuse_unknown(attrs, known_attrs, f"attrs of {what}")
+    # RedisVL writes None where it has no value.
+    values = {key: value for key, value in attrs.items() if value is not None}
+    if cls is TagField:
+        values["separator"] = values.get("separator", ",") or None
+    if not values.get("sortable"):
+        values.pop("unf", None)
+    if str(values.get("algorithm")).upper() == "SVS-VAMANA":
+        values = {**SVS_DEFAULTS, **values}
+    return cls(name=name, path=given.get("path") or None, **values)
+
+
+def schema_to_redisvl(schema: IndexSchema) -> dict[str, Any]:
+    """The schema in RedisVL's layout; defaults that RedisVL shares are left out.
+
+    Raises:
+        SchemaError: A field of a hash is called like a JSON path, which the layout can't say.
+    """
+    index: dict[str, Any] = {
+        "name": schema.name,
+        "prefix": _prefix_to_redisvl(schema.prefixes),
+        "key_separator": schema.key_separator,
+        "storage_type": schema.storage_type,
+    }
+    for option, info in type(schema).model_fields.items():
+        value = getattr(schema, option)
+        if option not in {*index, "prefixes", "fields"} and value != info.default:
+            index[option] = list(value) if isinstance(value, tuple) else value
+    fields = [_field_to_redisvl(field, schema.storage_type) for field in schema.fields]
+    return {"version": LAYOUT_VERSION, "index": index, "fields": fields}
+
+
+def read_schema_yaml(path: str | Path) -> IndexSchema:
+    """The schema in a YAML file of RedisVL's layout.
+
+    Raises:
+        SchemaError: The file can't be read, is no YAML, or holds no schema; says where in which file.
+    """
+    import yaml  # noqa: PLC0415 - only those who have YAML files need it
+
+    with _located(str(path)):
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SchemaError(f"can't be read: {error.strerror}.", "Correct the path.") from None
+        except UnicodeDecodeError as error:
+            raise SchemaError(f"is no UTF-8 at byte {error.start}.", "Save it as UTF-8.") from None
+        except yaml.YAMLError as error:
+            raise SchemaError(f"is no YAML: {' '.join(str(error).split())}.", "Correct it there.") from None
+        return schema_from_redisvl(_mapping(content, "the file"))
+
+
+def _options(index: Any) -> dict[str, Any]:
+    given = _mapping(index, "index")
+    _refuse_unknown(given, ("prefix", *(IndexSchema.model_fields.keys() - {"prefixes", "fields"})), "index")
+    _require(given, ("name",), "index")
+    options = {key: value for key, value in given.items() if value is not None and key != "prefix"}
+    prefix = given.get("prefix", DEFAULT_PREFIX)
+    if not isinstance(prefix, str | list | tuple):
+        raise SchemaError(f"prefix should be text or a list, got {prefix!r}.", "Write '' for every key.")
+    options["prefixes"] = (prefix,) if isinstance(prefix, str) else tuple(prefix)
+    return options
+
+
+def _fields(given: Any, storage_type: StorageType) -> tuple[Field, ...]:
+    if isinstance(given, Mapping):
+        located = [(f"fields.{name}", field) for name, field in given.items()]
+    elif isinstance(given, list | tuple):
+        located = [(f"fields[{position}]", field) for position, field in enumerate(given)]
+    else:
+        raise SchemaError("fields is no list.", "Write one entry per field: name, type, attrs.")
+    fields = []
+    for where, mapping in located:
+        with _located(where):
+            field = field_from_redisvl(mapping)
+        if storage_type == "hash" and _is_json_path(field.path):
+            _log.warning("%s: path %s is ignored, a hash has no JSON paths", where, field.path)
+            field = field.altered(path=None)
+        fields.append(field)
+    return tuple(fields)
+
+
+def _field_to_redisvl(field: Field, storage_type: StorageType) -> dict[str, Any]:
+    layout: dict[str, Any] = {"name": field.name, "type": field.type}
+    if field.path is not None:
+        if storage_type == "hash" and _is_json_path(field.path):
+            raise SchemaError(
+                f"RedisVL's layout can't say that field {field.name!r} is {field.path!r} of a hash.",
+                "Call the field of the hash otherwise.",
+            )
+        layout["path"] = field.path
+    attrs = {
+        attribute: getattr(field, attribute)
+        for attribute, info in type(field).model_fields.items()
+        if attribute not in _FIELD_KEYS and getattr(field, attribute) != info.default
+    }
+    if isinstance(field, TagField) and field.separator is None and storage_type == "json":
+        attrs["separator"] = ""
+    if isinstance(field, VectorField):
+        for attribute in ("algorithm", "datatype", "distance_metric"):
+            attrs[attribute] = getattr(field, attribute).lower()
+        if field.algorithm == "SVS-VAMANA":
+            attrs = {**VECTOR_DEFAULTS["SVS-VAMANA"], **attrs}
+    if attrs:
+        layout["attrs"] = attrs
+    return layout
+
+
+def _prefix_to_redisvl(prefixes: tuple[str, ...]) -> str | list[str]:
+    # RedisVL takes the first prefix for new keys, so an empty list breaks it; "" covers every key, too.
+    if len(prefixes) > 1:
+        return list(prefixes)
+    return prefixes[0] if prefixes else ""
+
+
+def _is_json_path(path: str | None) -> bool:
+    return path is not None and path.startswith(("$.", "$["))
+
+
+def _mapping(given: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise SchemaError(f"{what} is no mapping: {given!r}.", "Write it as key: value.")
+    return given
+
+
+def _require(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
+    for key in keys:
+        if key not in given:
+            raise SchemaError(f"{what} has no {key!r}.", f"Add {key}.")
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    for key in given:
+        if key not in known:
+            raise SchemaError(
+                f"{what} has an unknown key {key!r}{did_you_mean(str(key), known)}.",
+                f"Known keys: {', '.join(sorted(known))}.",
+            )
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaError(f"{where}: {error.message}", error.hint) from None

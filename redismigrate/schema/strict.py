@@ -1,0 +1,103 @@
+"""Frozen pydantic values whose mistakes are SchemaErrors, and text that may hold any bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
+
+from redismigrate.errors import SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def _as_text(value: object) -> str:
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+    if not isinstance(text, str):
+        # YAML 1.1 reads on, no and 12 as a boolean and a number.
+        # pydantic collects ValueErrors, not TypeErrors.
+        raise ValueError(  # noqa: TRY004
+            f"should be text, got {value!r} ({type(value).__name__}); quote it if it comes from YAML"
+        )
+    try:
+        encode(text)
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} can't be stored: it is neither UTF-8 nor escaped bytes") from None
+    if "\0" in text:
+        raise ValueError(f"{value!r} holds a NUL byte, where Redis Search would cut it")
+    return text
+
+
+def _as_line(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise ValueError(
+            f"{text!r} holds a line break, which FT.INFO does not tell from a backslash and a letter"
+        )
+    return text
+
+
+def _as_name(text: str) -> str:
+    if not text:
+        raise ValueError("is empty")
+    return text
+
+
+Text = Annotated[str, PlainValidator(_as_text)]
+"""Text of Redis: a str in which bytes that are not UTF-8 are lone surrogates (`surrogateescape`).
+
+Given as str or bytes. pydantic's own str refuses lone surrogates; json.dumps escapes them and json.loads gives
+them back.
+"""
+Line = Annotated[Text, AfterValidator(_as_line)]
+"""A `Text` without line breaks."""
+Name = Annotated[Line, AfterValidator(_as_name)]
+"""A `Line` that is not empty."""
+
+
+def encode(text: str) -> bytes:
+    """The bytes that a `Text` stands for."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown attributes and reports every mistake at once as one SchemaError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise self._as_schema_error(error, data) from None
+
+    @classmethod
+    def _describe(cls, data: dict[str, Any]) -> str:
+        """What an error message calls the value that was to be made of this data."""
+        raise NotImplementedError
+
+    @classmethod
+    def _as_schema_error(cls, error: ValidationError, data: dict[str, Any]) -> SchemaError:
+        problems, hints = [], []
+        for mistake in error.errors(include_url=False):
+            where = ".".join(str(part) for part in mistake["loc"])
+            if mistake["type"] == "extra_forbidden":
+                problems.append(f"no attribute {where!r}{did_you_mean(where, cls.model_fields)}")
+                hints = [f"Valid attributes: {', '.join(sorted(cls.model_fields))}."]
+            elif mistake["type"] == "missing":
+                problems.append(f"{where!r} is missing")
+            elif mistake["type"] == "value_error":
+                reason = str(mistake["ctx"]["error"])
+                problems.append(f"{where}: {reason}" if where else reason)
+            else:
+                given = mistake["input"]
+                problems.append(f"{where}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}, got {given!r}")
+        return SchemaError(f"{cls._describe(data)}: {'; '.join(problems)}.", "".join(hints))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is nearest, to stand after a message; empty when none is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only errors need it
+
+    matches = get_close_matches(name.lower(), list(known), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

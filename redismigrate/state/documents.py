@@ -1,0 +1,175 @@
+"""The JSON documents of the state as typed values, and their text form.
+
+`version` counts the writes of a document and stands first in its text: the Lua scripts compare it. `layout`
+tells which form the document has; a newer one than ours is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redismigrate.errors import NewerState, StateError
+
+if TYPE_CHECKING:
+    from redismigrate.schema.definition import Catalog
+
+LAYOUT = 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """One JSON document as it stands in Redis.
+
+    Attributes:
+        version: How often it was written; 0 when the key does not exist.
+        content: All of it but `version` and `layout`.
+    """
+
+    version: int
+    content: Mapping[str, Any]
+
+    @property
+    def exists(self) -> bool:
+        """Whether the key exists."""
+        return self.version > 0
+
+
+def parse_document(key: str, text: bytes | None) -> Document:
+    """Read a document.
+
+    Raises:
+        NewerState: Its layout is newer than this version knows.
+        StateError: It is damaged.
+    """
+    if text is None:
+        return Document(0, {})
+    try:
+        content = json.loads(text)
+        version, layout = int(content.pop("version")), int(content.pop("layout"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StateError(
+            f"The key {key} is damaged: it is no document of redismigrate.",
+            "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`.",
+        ) from error
+    if layout > LAYOUT:
+        raise NewerState(
+            f"The state of this project has layout {layout}; this version of redismigrate knows {LAYOUT}.",
+            "Upgrade redismigrate.",
+        )
+    return Document(version, content)
+
+
+def render_document(version: int, content: Mapping[str, Any]) -> bytes:
+    """The text of a document; `version` first."""
+    return json.dumps({"version": version, "layout": LAYOUT, **content}).encode()
+
+
+@dataclass(frozen=True)
+class AppliedRevision:
+    """What is remembered of a revision that was applied.
+
+    Attributes:
+        parents: The revisions it revises.
+        depends_on: The revisions it depends on besides.
+        message: Its first line.
+        sha256: Of its script; empty when it was stamped without one.
+        applied_at: ISO 8601 with time zone.
+        seconds: How long it took.
+        by: user@host, tool version.
+        plan_digest: Of the plan that was run; empty when stamped.
+        backup: Where its backup is, if it made one.
+        adopted: Indexes that no revision had created before this one changed them.
+    """
+
+    parents: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    message: str
+    sha256: str
+    applied_at: str
+    seconds: float
+    by: str
+    plan_digest: str = ""
+    backup: str | None = None
+    adopted: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> AppliedRevision:
+        """Read from JSON data; what a later version added is ignored."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in record.items()
+            if name in cls.__dataclass_fields__
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head-tracking document: every applied revision."""
+
+    revisions: Mapping[str, AppliedRevision] = field(default_factory=dict)
+
+    @property
+    def applied(self) -> frozenset[str]:
+        """The ids of all applied revisions."""
+        return frozenset(self.revisions)
+
+    @property
+    def parents(self) -> dict[str, tuple[str, ...]]:
+        """Applied revision -> what it revises and depends on."""
+        return {id_: (*record.parents, *record.depends_on) for id_, record in self.revisions.items()}
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The applied revisions that no applied revision stands on, sorted."""
+        below = {parent for parents in self.parents.values() for parent in parents}
+        return tuple(sorted(self.applied - below))
+
+    def with_revision(self, revision: str, record: AppliedRevision) -> Head:
+        """The head after this revision was applied."""
+        return Head({**self.revisions, revision: record})
+
+    def without_revisions(self, revisions: Iterable[str]) -> Head:
+        """The head after these revisions were undone."""
+        gone = frozenset(revisions)
+        return Head({id_: record for id_, record in self.revisions.items() if id_ not in gone})
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> Head:
+        """Read from a document's content."""
+        return cls(
+            {
+                revision: AppliedRevision.from_json(record)
+                for revision, record in content.get("revisions", {}).items()
+            }
+        )
+
+    def content(self) -> dict[str, Any]:
+        """As a document's content."""
+        return {
+            "heads": list(self.heads),
+            "revisions": {id_: asdict(record) for id_, record in self.revisions.items()},
+        }
+
+
+def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
+    """The catalog in the `:indexes` document."""
+    from pydantic import TypeAdapter
+
+    from redismigrate.schema.definition import Catalog, IndexDefinition
+
+    adapter = TypeAdapter(dict[str, IndexDefinition])
+    return Catalog(adapter.validate_python(content.get("indexes", {})))
+
+
+def catalog_content(catalog: Catalog) -> dict[str, Any]:
+    """The `:indexes` document of a catalog."""
+    from pydantic import TypeAdapter
+
+    from redismigrate.schema.definition import IndexDefinition
+
+    adapter = TypeAdapter(dict[str, IndexDefinition])
+    return {"indexes": adapter.dump_python(dict(catalog), mode="json")}

@@ -1,0 +1,55 @@
+"""The names of the state's keys.
+
+All are strings or streams: an index without PREFIX would count hashes and JSON keys as its documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OWNERS_KEY = "{redismigrate}:owners"
+
+
+@dataclass(frozen=True)
+class StateKeys:
+    """The keys of one project; one hash tag puts them into one slot of a cluster."""
+
+    project: str
+
+    def _key(self, name: str) -> str:
+        return f"{{redismigrate:{self.project}}}:{name}"
+
+    @property
+    def head(self) -> str:
+        """String, JSON: heads and every applied revision."""
+        return self._key("head")
+
+    @property
+    def indexes(self) -> str:
+        """String, JSON: served name -> definition."""
+        return self._key("indexes")
+
+    @property
+    def run(self) -> str:
+        """String, JSON: the current or interrupted run."""
+        return self._key("run")
+
+    @property
+    def lock(self) -> str:
+        """String, JSON: who works on the project; expires with its lease."""
+        return self._key("lock")
+
+    @property
+    def fence(self) -> str:
+        """String: the last fencing token."""
+        return self._key("fence")
+
+    @property
+    def journal(self) -> str:
+        """Stream: what happened, when and by whom."""
+        return self._key("journal")
+
+    @property
+    def scratch_prefix(self) -> str:
+        """A key prefix that no key has: what a scratch index covers."""
+        return self._key("scratch:")

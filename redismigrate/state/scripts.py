@@ -1,0 +1,98 @@
+"""The Lua scripts behind every write to the state.
+
+A process that was stopped past its lease must change nothing when it wakes, so each script first compares the
+fencing token that the process was given with the last one given out.
+"""
+
+from __future__ import annotations
+
+FENCED = "REDISMIGRATE_FENCED"
+CONFLICT = "REDISMIGRATE_CONFLICT"
+REFUSED = "REDISMIGRATE_REFUSED"
+
+# KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
+# value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
+# with its version, so that it can be read without decoding the rest.
+# Commands come before documents: when one is refused, nothing is recorded.
+TRANSACTION = (
+    """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('%(fenced)s') end
+local at = 1
+local function take() at = at + 1; return ARGV[at] end
+local function take_list()
+  local list = {}
+  for i = 1, tonumber(take()) do list[i] = take() end
+  return list
+end
+local function take_commands()
+  local commands = {}
+  for i = 1, tonumber(take()) do commands[i] = take_list() end
+  return commands
+end
+local versions, values = {}, {}
+for i = 1, tonumber(take()) do
+  versions[i] = take(); values[i] = take()
+  local current = redis.call('GET', KEYS[2 + i])
+  local version = current and (string.match(current, '^{"version": ?(%%d+)') or '?') or '0'
+  if version ~= versions[i] then return redis.error_reply('%(conflict)s ' .. KEYS[2 + i]) end
+end
+local event, commands, put_back = take_list(), take_commands(), take_commands()
+for i, command in ipairs(commands) do
+  local reply = redis.pcall(unpack(command))
+  if type(reply) == 'table' and reply.err then
+    if i > 1 then for _, undo in ipairs(put_back) do redis.pcall(unpack(undo)) end end
+    return redis.error_reply('%(refused)s ' .. (i - 1) .. ' ' .. reply.err)
+  end
+end
+for i, value in ipairs(values) do
+  if value == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], value) end
+end
+if #event > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', '10000', '*', unpack(event)) end
+return 'OK'
+"""
+    % {"fenced": FENCED, "conflict": CONFLICT, "refused": REFUSED}
+).strip()
+
+# KEYS: lock, fence. ARGV: owner, lease in ms, the owner that may be replaced ("" for none).
+# Gives {1, token} or {0, the present owner}.
+ACQUIRE = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[3] then return {0, owner} end
+local token = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {1, token}
+""".strip()
+
+# KEYS: lock, fence. ARGV: owner, lease in ms, token. A lease that ran out unnoticed is taken up again as long
+# as nobody else got a token since.
+RENEW = """
+if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+""".strip()
+
+# KEYS: lock. ARGV: owner.
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+""".strip()
+
+# KEYS: lock, fence. Whoever holds the lock may write nothing any more.
+BREAK = """
+local owner = redis.call('GET', KEYS[1])
+redis.call('DEL', KEYS[1])
+if owner then redis.call('INCR', KEYS[2]) end
+return owner
+""".strip()
+
+# KEYS: owners, and the fence where it is in reach (a cluster puts it into another slot).
+# ARGV: expected value ("" for none), new value, token.
+REPLACE_OWNERS = (
+    """
+if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[3] then return redis.error_reply('%(fenced)s') end
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+    % {"fenced": FENCED}
+).strip()

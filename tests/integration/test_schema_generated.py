@@ -1,0 +1,49 @@
+"""Generated schemas against the real server: what is created can be read back and created again."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from schema_strategies import schemas
+
+from redismigrate.redis_server.inspection import read_index
+from redismigrate.schema.compare import canonical, diff, observable
+from redismigrate.schema.create import alter_arguments, create_arguments
+from redismigrate.schema.strict import encode
+
+of_this_server = schemas(
+    algorithms=("FLAT", "HNSW"),
+    datatypes=("BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64"),
+    can_index_all=False,
+)
+
+
+def create_and_read(client, schema):
+    client.execute_command(*create_arguments(schema))
+    live = read_index(client.execute_command, schema.name)
+    client.execute_command("FT.DROPINDEX", encode(schema.name))
+    return live.schema
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def client_of_protocol(redis_url, request):
+    with redis.Redis.from_url(redis_url, protocol=request.param) as client:
+        yield client
+
+
+@given(schema=of_this_server)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_index_reads_back_as_it_was_created_and_again_when_made_from_that(client_of_protocol, schema):
+    once = create_and_read(client_of_protocol, schema)
+    twice = create_and_read(client_of_protocol, once)
+
+    assert diff(observable(schema), observable(once)) == ()
+    assert observable(once) == observable(schema)
+    assert twice == once
+
+
+@given(schema=of_this_server)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_canonical_schema_makes_the_same_index(client, schema):
+    assert create_and_read(client, canonical(schema)) == create_and_read(client, schema)
