@@ -1,7 +1,7 @@
 """The settings of a project: read from its configuration file, the environment and the command line.
 
-Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.toml`, then `REDISMIGRATE_<SETTING>`
-in the environment, then what the command line says.
+Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.toml`, then the environment's
+`REDISMIGRATE_<SETTING>`, then what the command line says.
 """
 
 from __future__ import annotations

@@ -69,6 +69,8 @@ class RedisMigrateError(Exception):
 
 
 class UsageError(RedisMigrateError):
+    """The command line, or a caller, asks for something that makes no sense."""
+
     exit_code = 2
 
 
@@ -97,10 +99,14 @@ class StepsOutOfRange(UsageError):
 
 
 class ConfigurationError(RedisMigrateError):
+    """A setting or a configuration file is wrong."""
+
     exit_code = 8
 
 
 class ScriptError(RedisMigrateError):
+    """A migration script, or the history the scripts form, is wrong."""
+
     exit_code = 8
 
 
@@ -117,10 +123,14 @@ class MissingParent(ScriptError):
 
 
 class SchemaError(RedisMigrateError):
+    """A schema or a field definition is wrong."""
+
     exit_code = 8
 
 
 class ServerError(RedisMigrateError):
+    """The server can't do the work; nothing was changed."""
+
     exit_code = 1
 
 
@@ -144,6 +154,10 @@ class ClusterUnsupported(ServerError):
     """A cluster without a search coordinator: an index would see one shard's documents only."""
 
 
+class ServerOutOfMemory(ServerError):
+    """The server is over maxmemory and takes no writes."""
+
+
 class CommandRefused(ServerError):
     """The server refused one command of a transaction; those before it were put back.
 
@@ -163,6 +177,8 @@ class EmbeddedServerUnavailable(ServerError):
 
 
 class StateError(RedisMigrateError):
+    """What is recorded in Redis can't be used."""
+
     exit_code = 1
 
 
@@ -185,14 +201,20 @@ class RunInProgress(StateError):
 
 
 class DriftError(RedisMigrateError):
+    """The server, the record and the scripts differ."""
+
     exit_code = 3
 
 
 class BehindHead(RedisMigrateError):
+    """Revisions wait to be applied."""
+
     exit_code = 4
 
 
 class LockError(RedisMigrateError):
+    """Another process works on the project."""
+
     exit_code = 5
 
 
@@ -211,6 +233,8 @@ class PlanBlocked(RedisMigrateError):
 
 
 class RunInterrupted(RedisMigrateError):
+    """Stopped half way; the same command resumes."""
+
     exit_code = 7
 
 
@@ -219,4 +243,6 @@ class FenceLost(RunInterrupted):
 
 
 class RunFailed(RedisMigrateError):
+    """A revision failed, and what it had changed was undone."""
+
     exit_code = 1

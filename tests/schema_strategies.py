@@ -22,6 +22,8 @@ redis_text = st.one_of(
     .map(lambda raw: raw.decode("utf-8", "surrogateescape")),
     st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True),
 )
+# The parser of FT.CREATE takes these for options of the field before.
+option_words = st.sampled_from(["weight", "NoStem", "separator", "flat", "sortable", "unf", "NOINDEX"])
 identifiers = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 separators = st.integers(1, 255).map(lambda byte: bytes([byte]).decode("utf-8", "surrogateescape"))
 filters = st.sampled_from(
@@ -45,7 +47,7 @@ def positive(most):
 
 
 def field_names(storage_type):
-    return redis_text if storage_type == "hash" else identifiers | redis_text
+    return redis_text | option_words if storage_type == "hash" else identifiers | redis_text
 
 
 def paths(storage_type, name):

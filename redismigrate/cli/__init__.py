@@ -1,4 +1,7 @@
-"""The command line: parses, calls `redismigrate.commands`, renders. Imports click only, the rest when it is used."""
+"""The command line: parses, calls `redismigrate.commands`, renders.
+
+It imports click only, all else when a command needs it: `--help` must be quick.
+"""
 
 from __future__ import annotations
 

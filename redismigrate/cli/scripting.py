@@ -1,4 +1,4 @@
-"""Commands about scripts, which need no server: init, list-templates, revision, edit, heads, history, show."""
+"""Commands about scripts, which need no server: init, revision, edit, heads, history, show, templates."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def init(invocation: Invocation, /, directory: Path, template: str) -> None:
         "\n".join(
             [
                 *(f"  wrote {path}" for path in made.written),
-                f"Check the url in {made.configuration}, then: redismigrate revision -m "
-                '"create the first index"',
+                f"Check the url in {made.configuration}, then:",
+                '  redismigrate revision -m "create the first index"',
             ]
         ),
     )

@@ -33,6 +33,7 @@ class TerminalWatcher(Watcher):
         self._end_progress()
 
     def revision_started(self, run: Run) -> None:
+        """Name the revision and what to know of it."""
         recorded = run.plan.recorded
         verb = "Applying" if recorded.direction == "upgrade" else "Undoing"
         self._console.print(f"{verb} [bold]{recorded.revision}[/] {_escaped(recorded.message)}")
@@ -40,10 +41,12 @@ class TerminalWatcher(Watcher):
             self._console.print(f"  [yellow]note:[/] {_escaped(warning)}")
 
     def step_started(self, step: Step) -> None:
+        """Name the step."""
         self._end_progress()
         self._console.print(f"  {_escaped(step.description)}")
 
     def indexed(self, step: Step, documents: int, of: int) -> None:  # noqa: ARG002 - the event's signature
+        """Move the bar, or print a line now and then."""
         if self._console.is_terminal and not self._console.quiet:
             if self._progress is None:
                 self._progress = Progress(
@@ -62,10 +65,12 @@ class TerminalWatcher(Watcher):
             self._last_line = time.monotonic()
 
     def warned(self, message: str) -> None:
+        """Print it."""
         self._end_progress()
         self._console.print(f"  [yellow]note:[/] {_escaped(message)}")
 
     def undo_started(self, run: Run) -> None:
+        """Say why it is undone."""
         self._end_progress()
         self._console.print(f"  [red]{_escaped(run.failure or '')}[/]")
         self._console.print(f"Undoing what [bold]{run.plan.revision}[/] had changed")

@@ -1,4 +1,4 @@
-"""The Python API: one function per verb of the command line, each giving a result object and printing nothing.
+"""The Python API: one function per verb of the command line; each gives a result and prints nothing.
 
     from redismigrate.commands import Project, upgrade
 

@@ -164,8 +164,8 @@ class Migration:
             raise RunInProgress(
                 f"Run {run.id} ({run.direction} to {run.target}) was interrupted at revision "
                 f"{run.plan.revision}.",
-                f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished revision "
-                "with `redismigrate rollback`.",
+                f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished "
+                "revision with `redismigrate rollback`.",
             )
         executor = self._executor(writer, run)
         executor.finish(self._replanner(writer, MigrationOptions(**run.arguments)))
@@ -195,7 +195,7 @@ class Migration:
         if lost:
             raise StateMissing(
                 f"The record of project {project} is missing, but indexes of it exist: {', '.join(lost)}.",
-                "Restore its keys from a dump of this Redis, or say what is applied: `redismigrate stamp REV`.",
+                "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
             )
 
 

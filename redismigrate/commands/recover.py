@@ -157,8 +157,8 @@ def repair(
 ) -> Repaired:
     """Drop indexes that hide an alias of ours, and set lost aliases again.
 
-    A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the index
-    wins, and queries see its documents only. Its documents stay.
+    A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the
+    index wins, and queries see its documents only. They stay when it is dropped.
 
     Raises:
         PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
@@ -210,6 +210,6 @@ def _refuse_run(state: State) -> None:
     if state.run is not None:
         raise RunInProgress(
             f"Run {state.run.get('id')} is unfinished.",
-            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo its "
-            "unfinished revision with `redismigrate rollback`.",
+            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
+            "its unfinished revision with `redismigrate rollback`.",
         )

@@ -1,4 +1,4 @@
-"""`init`, `list-templates`, `revision`, `edit`, `heads`, `history` and `show`: what needs scripts, but no server."""
+"""`init`, `templates`, `revision`, `edit`, `heads`, `history`, `show`: what needs scripts, but no server."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from redismigrate.errors import (
     RedisMigrateError,
     RunFailed,
     RunInterrupted,
+    ServerOutOfMemory,
 )
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -228,8 +229,8 @@ class Executor:
         """What stops the process, not the revision, leaves the run to be taken up again."""
         try:
             yield
-        except (ConnectionFailed, KeyboardInterrupt) as error:
-            reason = error.message if isinstance(error, ConnectionFailed) else "stopped by Ctrl-C"
+        except (ConnectionFailed, ServerOutOfMemory, KeyboardInterrupt) as error:
+            reason = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else error.message
             raise RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason}",
                 "Run the same command again to resume, or `redismigrate rollback` to undo the revision.",

@@ -1,4 +1,4 @@
-"""The live indexes as a run looks at them: does it exist, how many documents, how many keys should it have."""
+"""The live indexes as a run looks at them: do they exist, and which keys are they about."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""What each kind of step does. Commands that change indexes are not sent here but handed back, to be sent in
-one transaction with the note that the step is done.
+"""What each kind of step does.
+
+Commands that change indexes are not sent here but handed back, to be sent in one transaction with the note
+that the step is done.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Effect:
         changes: Of the run.
     """
 
-    commands: Commands = Commands(())
+    commands: Commands = field(default_factory=lambda: Commands(()))
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,7 +1,7 @@
 """Waiting until an index is complete.
 
-`percent_indexed` counts all keys of the database and is no measure. An index is complete when its scan is over
-(`indexing` was 1 in the first FT.INFO after FT.CREATE and FT.ALTER, always) and it is still the one we made.
+`percent_indexed` counts all keys of the database and is no measure. An index is complete when its scan is
+over (`indexing` is 1 in the first FT.INFO after FT.CREATE and FT.ALTER, always) and it is still there.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def resolve_range(history: History, identifiers: str, applied: frozenset[str]) -
     """
     lower, upper = parse_range(identifiers)
     if upper.symbol is None and lower.symbol is not None:
-        first = resolve(history, lower, applied)
+        first = resolve(history, lower, applied, stop_at_ends=True)
         last = resolve(history, upper, history.ancestors(first), stop_at_ends=True)
     else:
         last = resolve(history, upper, applied, stop_at_ends=True)

@@ -66,11 +66,8 @@ def find_branch(history: History, name: str) -> str:
     try:
         return find_revision(history, name, frozenset())
     except RevisionNotFound as error:
-        existing = (
-            f"The labels are: {', '.join(sorted(history.labels))}."
-            if history.labels
-            else ("No revision has a branch label.")
-        )
+        labels = ", ".join(sorted(history.labels))
+        existing = f"The labels are: {labels}." if labels else "No revision has a branch label."
         raise UnknownBranchLabel(
             f"There is no branch label '{name}', and no revision of that id.",
             did_you_mean(name, history.labels, existing),

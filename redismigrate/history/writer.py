@@ -63,7 +63,7 @@ def write_script(
     Raises:
         UsageError: The message is empty, or the id or a label can't be one.
         ScriptError: The template is missing or broken, or its result is not valid Python or not the
-            revision asked for; or the file exists or can't be written. Nothing is written then.
+            revision asked for, and nothing is written; or the file exists or can't be written.
     """
     message = " ".join(line.strip() for line in message.splitlines() if line.strip())
     if not message:
@@ -95,7 +95,7 @@ def write_script(
             file.write(source)
     except OSError as error:
         raise ScriptError(
-            f"{error.filename} can't be written: {error.strerror}.",
+            f"{error.filename or path} can't be written: {error.strerror}.",
             "Choose another revision id or folder, or correct the folder's rights.",
         ) from error
     return path

@@ -1,4 +1,4 @@
-"""The operations of a migration script: frozen records that know their effect on a catalog and their reverse."""
+"""The operations of a migration script: frozen records that know their effect and their reverse."""
 
 from __future__ import annotations
 

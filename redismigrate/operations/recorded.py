@@ -1,4 +1,4 @@
-"""One revision's script in one direction, recorded: all that planning needs once the script itself is gone."""
+"""One revision's script in one direction, recorded: all that planning needs when the script is gone."""
 
 from __future__ import annotations
 

@@ -165,13 +165,13 @@ class IndexChanges:
         self._record(DropField(name))
 
     def alter_field(self, name: str, **attributes: Any) -> None:
-        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight, …"""
+        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight."""
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
         self._record(AlterField(name, attributes))
 
     def set_options(self, **options: Any) -> None:
-        """Change options of the index: prefixes, stopwords, language, filter, …"""
+        """Change options of the index: prefixes, stopwords, language, filter."""
         if not options:
             raise SchemaError("set_options names no option.", "Write set_options(language='german').")
         if "name" in options:

@@ -19,8 +19,15 @@ from redismigrate.operations.model import (
 )
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.index_steps import (
+    alter_steps,
+    create_steps,
+    drop_steps,
+    replace_steps,
+    synonym_steps,
+)
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Estimate, RevisionPlan, Step, Strategy
+from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
 from redismigrate.planning.strategies import (
     StrategyChoice,
     changes_of,
@@ -93,7 +100,7 @@ class _RevisionPlanner:
             blocked=tuple(dict.fromkeys(self.blocked)),
         )
 
-    def _add(self, kind: Any, index: str | None = None, **values: Any) -> None:
+    def _add(self, kind: StepKind, index: str | None = None, **values: Any) -> None:
         self.steps.append(Step(kind=kind, index=index, **values))
 
     def _adopt(self) -> None:
@@ -178,15 +185,7 @@ class _RevisionPlanner:
         self._claim(name)
         estimate = build_estimate(None, definition, self.inventory)
         self._check_memory(name, estimate)
-        self._prove(definition)
-        self._add(
-            "create_index",
-            name,
-            after=definition,
-            description=f"create index {name}",
-            rollback="drop it; documents stay",
-        )
-        self._wait_and_validate(None, definition, None, estimate)
+        self.steps += create_steps(definition, estimate)
 
     def _drop_index(self, operation: DropIndex, before: Catalog) -> None:
         definition = before[operation.name]
@@ -198,14 +197,8 @@ class _RevisionPlanner:
             )
         live = self.inventory.live.get(definition.physical)
         documents = live.statistics.num_docs if live is not None else 0
-        self._add(
-            "drop_index",
-            name,
-            before=definition,
-            delete_documents=operation.delete_documents,
-            description=str(operation),
-            estimate=Estimate(documents=documents if operation.delete_documents else 0),
-            rollback="create it again and index its documents",
+        self.steps += drop_steps(
+            definition, documents, str(operation), delete_documents=operation.delete_documents
         )
         if operation.delete_documents:
             self.warnings.append(
@@ -218,9 +211,9 @@ class _RevisionPlanner:
         new_name = operation.name
         for change in operation.changes:
             new_name = change.name if change.kind == "rename_to" else new_name
-        self._change(old, self.catalog[new_name])
+        self._change(old, self.catalog[new_name], "; ".join(str(change) for change in operation.changes))
 
-    def _change(self, old: IndexDefinition, new: IndexDefinition) -> None:
+    def _change(self, old: IndexDefinition, new: IndexDefinition, changes: str) -> None:
         is_renamed = old.served != new.served
         if not changes_of(old, new) and not is_renamed:
             return
@@ -234,30 +227,11 @@ class _RevisionPlanner:
         self.blocked += what_documents_forbid(old.schema, new.schema)
         estimate = build_estimate(old, new, self.inventory, strategy)
         self._check_memory(new.served, estimate)
-        self._prove(new, strategy)
-        differences = "; ".join(str(difference) for difference in changes_of(old, new))
         if strategy == "alter":
-            self._add(
-                "alter_index",
-                new.served,
-                strategy=strategy,
-                before=old,
-                after=new,
-                description=f"alter index {new.served}: {differences}",
-                rollback="rebuild the index without the added fields",
-            )
+            self.steps += alter_steps(old, new, estimate, changes)
         else:
             self._warn_of_rebuild(old, new, estimate)
-            self._add(
-                "replace_index",
-                new.served,
-                strategy=strategy,
-                before=old,
-                after=new,
-                description=f"drop and create index {new.served}: {differences}",
-                rollback="drop it and create the old one",
-            )
-        self._wait_and_validate(old, new, strategy, estimate)
+            self.steps += replace_steps(old, new, estimate, changes)
         if is_renamed:
             self._release(old.served)
 
@@ -313,15 +287,8 @@ class _RevisionPlanner:
             return
         kept = set(old.synonyms.get(operation.group, ())) <= set(new.synonyms.get(operation.group, ()))
         if kept:
-            self._add(
-                "set_synonyms",
-                new.served,
-                before=old,
-                after=new,
-                description=str(operation),
-                rollback="rebuild the index with the old synonyms",
-            )
-            self._wait_and_validate(old, new, None, build_estimate(old, new, self.inventory))
+            estimate = build_estimate(old, new, self.inventory)
+            self.steps += synonym_steps(old, new, estimate, str(operation))
             return
         # FT.SYNUPDATE only adds terms: taking one out needs a new index.
         if old.schema.temporary_seconds is not None:
@@ -331,16 +298,7 @@ class _RevisionPlanner:
             )
         estimate = build_estimate(old, new, self.inventory, "rebuild")
         self._warn_of_rebuild(old, new, estimate)
-        self._add(
-            "replace_index",
-            new.served,
-            strategy="rebuild",
-            before=old,
-            after=new,
-            description=f"drop and create index {new.served}: {operation}",
-            rollback="drop it and create the old one",
-        )
-        self._wait_and_validate(old, new, "rebuild", estimate)
+        self.steps += replace_steps(old, new, estimate, str(operation))
 
     def _run_function(self, operation: RunFunction, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self._add(
@@ -356,40 +314,6 @@ class _RevisionPlanner:
 
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
-
-    def _prove(self, definition: IndexDefinition, strategy: Strategy | None = None) -> None:
-        self._add(
-            "prove_index",
-            definition.served,
-            strategy=strategy,
-            after=definition,
-            description=f"prove the definition of {definition.served} on a scratch index without documents",
-        )
-
-    def _wait_and_validate(
-        self,
-        old: IndexDefinition | None,
-        new: IndexDefinition,
-        strategy: Strategy | None,
-        estimate: Estimate,
-    ) -> None:
-        self._add(
-            "wait_for_index",
-            new.served,
-            strategy=strategy,
-            before=old,
-            after=new,
-            estimate=estimate,
-            description=f"wait until {estimate.documents:,} documents are indexed in {new.served}",
-        )
-        self._add(
-            "validate_index",
-            new.served,
-            strategy=strategy,
-            before=old,
-            after=new,
-            description=f"validate {new.served}: schema, documents, indexing failures",
-        )
 
     def _check_memory(self, name: str, estimate: Estimate) -> None:
         """An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted."""
@@ -429,4 +353,6 @@ def _megabytes(size_bytes: int) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
+        return "0.1 s"
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

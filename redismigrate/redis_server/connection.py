@@ -21,6 +21,7 @@ from redismigrate.errors import (
     ReplicaRefused,
     SearchMissing,
     ServerError,
+    ServerOutOfMemory,
 )
 from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
 
@@ -155,6 +156,11 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:
     if "unknown command" in text and "FT." in text.upper():
         return SearchMissing(
             "This Redis has no Search module.", "Use Redis 8, Redis Stack, or load redisearch.so."
+        )
+    if text.startswith("OOM") or isinstance(error, redis.exceptions.OutOfMemoryError):
+        return ServerOutOfMemory(
+            f"Redis at {url} uses more memory than its maxmemory and takes no writes.",
+            "Free memory or raise maxmemory, then run the same command again.",
         )
     if text.startswith(("LOADING", "CLUSTERDOWN", "MASTERDOWN")):
         return ServerError(f"Redis at {url} is not ready: {text}", "Try again when it is.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from redismigrate.errors import SchemaError
@@ -32,6 +33,14 @@ VECTOR_PARAMETERS = {
     "reduce": b"REDUCE",
     "training_threshold": b"TRAINING_THRESHOLD",
 }
+# What the parser takes for an option of a field, in any case, even where the name of the next one was meant.
+_MISREAD_AFTER = {
+    "text": frozenset({"WEIGHT", "NOSTEM", "PHONETIC", "WITHSUFFIXTRIE", "INDEXEMPTY"}),
+    "tag": frozenset({"SEPARATOR", "CASESENSITIVE", "WITHSUFFIXTRIE", "INDEXEMPTY"}),
+    "geoshape": frozenset({"FLAT", "SPHERICAL"}),
+}
+_MISREAD_AFTER_ANY = frozenset({"INDEXMISSING", "SORTABLE", "UNF", "NOINDEX"})
+_MISREAD = _MISREAD_AFTER_ANY.union(*_MISREAD_AFTER.values())
 
 
 def create_arguments(
@@ -43,6 +52,9 @@ def create_arguments(
 ) -> list[bytes]:
     """The whole FT.CREATE command of an index. What is at its default is left out.
 
+    Fields keep their order, but for those of hashes that are called like an option: they come first if they
+    have to, for `weight` behind a text field would be read as its WEIGHT.
+
     Args:
         schema: What to create.
         name: Instead of the schema's.
@@ -50,7 +62,8 @@ def create_arguments(
         skip_initial_scan: Instead of the schema's.
 
     Raises:
-        SchemaError: The schema has no field; the server makes no such index.
+        SchemaError: The schema has no field, or so many that are called like options that in no order they
+            would be read as fields; the server makes no such index.
     """
     if name is not None:
         schema = schema.renamed(name)
@@ -61,9 +74,7 @@ def create_arguments(
             f"Index {schema.name} has no fields.", "Add one: the server makes no index without."
         )
     arguments = [b"FT.CREATE", encode(schema.name), *_option_arguments(schema), b"SCHEMA"]
-    for field in schema.fields:
-        arguments += _field_arguments(field, schema.storage_type)
-    return arguments
+    return arguments + _all_field_arguments(schema.fields, schema.storage_type)
 
 
 def alter_arguments(index_name: str, fields: Sequence[Field], storage_type: StorageType) -> list[bytes]:
@@ -73,11 +84,12 @@ def alter_arguments(index_name: str, fields: Sequence[Field], storage_type: Stor
         index_name: The index, or an alias of it.
         fields: At least one.
         storage_type: Of the index.
+
+    Raises:
+        SchemaError: As for `create_arguments`.
     """
     arguments = [b"FT.ALTER", encode(index_name), b"SCHEMA", b"ADD"]
-    for field in fields:
-        arguments += _field_arguments(field, storage_type)
-    return arguments
+    return arguments + _all_field_arguments(fields, storage_type)
 
 
 def _option_arguments(schema: IndexSchema) -> list[bytes]:
@@ -107,6 +119,27 @@ def _option_arguments(schema: IndexSchema) -> list[bytes]:
         (b"NOFREQS", schema.no_freqs),
         (b"SKIPINITIALSCAN", schema.skip_initial_scan),
     )
+
+
+def _all_field_arguments(fields: Sequence[Field], storage_type: StorageType) -> list[bytes]:
+    misread = _first_misread(fields, storage_type)
+    if misread is not None:
+        fields = sorted(fields, key=lambda field: field.path_in(storage_type).upper() not in _MISREAD)
+        misread = _first_misread(fields, storage_type)
+    if misread is not None:
+        raise SchemaError(
+            f"FT.CREATE would read the name of field {misread!r} as an option of the field before it.",
+            "Call the field of the hash otherwise, or index fewer fields that are called like options.",
+        )
+    return [argument for field in fields for argument in _field_arguments(field, storage_type)]
+
+
+def _first_misread(fields: Sequence[Field], storage_type: StorageType) -> str | None:
+    for before, field in pairwise(fields):
+        word = field.path_in(storage_type).upper()
+        if word in _MISREAD_AFTER_ANY or word in _MISREAD_AFTER.get(before.type, ()):
+            return field.name
+    return None
 
 
 def _field_arguments(field: Field, storage_type: StorageType) -> list[bytes]:

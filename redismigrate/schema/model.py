@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -38,8 +39,8 @@ Field = Annotated[
 
 
 def _one_line(expression: object) -> object:
-    # Line breaks are white space of an expression, which YAML's block scalars leave at its end.
-    return " ".join(expression.splitlines()) if isinstance(expression, str) else expression
+    # Line breaks are white space to an expression, and YAML's block scalars leave one at its end.
+    return re.sub(r"[\r\n]+", " ", expression).strip() if isinstance(expression, str) else expression
 
 
 class IndexSchema(Strict):

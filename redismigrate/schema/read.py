@@ -61,8 +61,8 @@ _ATTRIBUTE_FLAGS = {
 # Without Intel's library the server quantizes to 8 bits instead of LVQ and LeanVec. It says so by a word that
 # FT.CREATE does not take; LVQ8 is what makes it again.
 _COMPRESSIONS = {"NO_COMPRESSION": None, "GlobalSQ8": "LVQ8"}
-# FT.INFO replies with simple strings, in which the server writes a line break as a backslash and a letter. A JSON
-# tag without separator is reported with an empty one.
+# FT.INFO replies with simple strings, in which the server writes a line break as a backslash and a letter. A
+# JSON tag without separator is reported with an empty one.
 _SEPARATORS = {"": None, "\\n": "\n", "\\r": "\r"}
 # Outside of quotes a filter has no backslash of its own.
 _QUOTED_OR_LINE_BREAK = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\[nr]""")

@@ -151,7 +151,7 @@ def read_schema_yaml(path: str | Path) -> IndexSchema:
     Raises:
         SchemaError: The file can't be read, is no YAML, or holds no schema; says where in which file.
     """
-    import yaml  # noqa: PLC0415 - only those who have YAML files need it
+    import yaml  # only those who have YAML files need it
 
     with _located(str(path)):
         try:

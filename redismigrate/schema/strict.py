@@ -46,7 +46,7 @@ def _as_name(text: str) -> str:
 Text = Annotated[str, PlainValidator(_as_text)]
 """Text of Redis: a str in which bytes that are not UTF-8 are lone surrogates (`surrogateescape`).
 
-Given as str or bytes. pydantic's own str refuses lone surrogates; json.dumps escapes them and json.loads gives
+Given as str or bytes. pydantic's own str refuses lone surrogates; json.dumps escapes them, json.loads gives
 them back.
 """
 Line = Annotated[Text, AfterValidator(_as_line)]
@@ -97,7 +97,7 @@ class Strict(BaseModel):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the known name that is nearest, to stand after a message; empty when none is near."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only errors need it
+    from difflib import get_close_matches  # only errors need it
 
     matches = get_close_matches(name.lower(), list(known), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

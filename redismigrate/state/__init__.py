@@ -1,1 +1,1 @@
-"""What redismigrate records in Redis: applied revisions, index definitions, the lock, the run, the journal."""
+"""What is recorded in Redis: applied revisions, index definitions, the lock, the run, the journal."""

@@ -1,7 +1,7 @@
 """The lock of a project: a lease that a thread renews, with a fencing token for every holder.
 
-After Martin Kleppmann, "How to do distributed locking" (2016): the lease alone can't stop a process that sleeps
-through its end, so every write compares the token as well (see `state.scripts`).
+After Martin Kleppmann, "How to do distributed locking" (2016): the lease alone can't stop a process that
+sleeps through its end, so every write compares the token as well (see `state.scripts`).
 """
 
 from __future__ import annotations

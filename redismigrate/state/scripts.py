@@ -6,6 +6,7 @@ fencing token that the process was given with the last one given out.
 
 from __future__ import annotations
 
+# The first word of the errors that the scripts raise themselves.
 FENCED = "REDISMIGRATE_FENCED"
 CONFLICT = "REDISMIGRATE_CONFLICT"
 REFUSED = "REDISMIGRATE_REFUSED"
@@ -13,10 +14,10 @@ REFUSED = "REDISMIGRATE_REFUSED"
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
 # with its version, so that it can be read without decoding the rest.
-# Commands come before documents: when one is refused, nothing is recorded.
-TRANSACTION = (
-    """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('%(fenced)s') end
+# Commands come before documents: when one is refused, nothing is recorded. The fence is written first,
+# unchanged: a server over maxmemory refuses that, and with it the script, where FT.DROPINDEX alone would pass.
+TRANSACTION = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('REDISMIGRATE_FENCED') end
 local at = 1
 local function take() at = at + 1; return ARGV[at] end
 local function take_list()
@@ -33,15 +34,16 @@ local versions, values = {}, {}
 for i = 1, tonumber(take()) do
   versions[i] = take(); values[i] = take()
   local current = redis.call('GET', KEYS[2 + i])
-  local version = current and (string.match(current, '^{"version": ?(%%d+)') or '?') or '0'
-  if version ~= versions[i] then return redis.error_reply('%(conflict)s ' .. KEYS[2 + i]) end
+  local version = current and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
+  if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
 end
+redis.call('SET', KEYS[1], ARGV[1])
 local event, commands, put_back = take_list(), take_commands(), take_commands()
 for i, command in ipairs(commands) do
   local reply = redis.pcall(unpack(command))
   if type(reply) == 'table' and reply.err then
     if i > 1 then for _, undo in ipairs(put_back) do redis.pcall(unpack(undo)) end end
-    return redis.error_reply('%(refused)s ' .. (i - 1) .. ' ' .. reply.err)
+    return redis.error_reply('REDISMIGRATE_REFUSED ' .. (i - 1) .. ' ' .. reply.err)
   end
 end
 for i, value in ipairs(values) do
@@ -49,9 +51,7 @@ for i, value in ipairs(values) do
 end
 if #event > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', '10000', '*', unpack(event)) end
 return 'OK'
-"""
-    % {"fenced": FENCED, "conflict": CONFLICT, "refused": REFUSED}
-).strip()
+""".strip()
 
 # KEYS: lock, fence. ARGV: owner, lease in ms, the owner that may be replaced ("" for none).
 # Gives {1, token} or {0, the present owner}.
@@ -87,12 +87,9 @@ return owner
 
 # KEYS: owners, and the fence where it is in reach (a cluster puts it into another slot).
 # ARGV: expected value ("" for none), new value, token.
-REPLACE_OWNERS = (
-    """
-if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[3] then return redis.error_reply('%(fenced)s') end
+REPLACE_OWNERS = """
+if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[3] then return redis.error_reply('REDISMIGRATE_FENCED') end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
-"""
-    % {"fenced": FENCED}
-).strip()
+""".strip()

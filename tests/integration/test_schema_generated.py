@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from schema_strategies import schemas
 
+from redismigrate.errors import SchemaError
 from redismigrate.redis_server.inspection import read_index
 from redismigrate.schema.compare import canonical, diff, observable
-from redismigrate.schema.create import alter_arguments, create_arguments
+from redismigrate.schema.create import create_arguments
 from redismigrate.schema.strict import encode
 
 of_this_server = schemas(
@@ -20,7 +21,11 @@ of_this_server = schemas(
 
 
 def create_and_read(client, schema):
-    client.execute_command(*create_arguments(schema))
+    try:
+        command = create_arguments(schema)
+    except SchemaError:
+        reject()  # Several fields are called like options.
+    client.execute_command(*command)
     live = read_index(client.execute_command, schema.name)
     client.execute_command("FT.DROPINDEX", encode(schema.name))
     return live.schema
@@ -46,4 +51,7 @@ def test_an_index_reads_back_as_it_was_created_and_again_when_made_from_that(cli
 @given(schema=of_this_server)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_canonical_schema_makes_the_same_index(client, schema):
-    assert create_and_read(client, canonical(schema)) == create_and_read(client, schema)
+    as_given = create_and_read(client, schema)
+    as_canonical = create_and_read(client, canonical(schema))
+
+    assert observable(as_canonical) == observable(as_given)

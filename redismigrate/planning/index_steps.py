@@ -1,0 +1,109 @@
+"""The steps that create, alter, replace or drop one index, in their order."""
+
+from __future__ import annotations
+
+from redismigrate.planning.plan import Estimate, Step, Strategy
+from redismigrate.schema.definition import IndexDefinition
+
+
+def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
+    """A new index."""
+    create = Step(
+        kind="create_index",
+        index=definition.served,
+        after=definition,
+        description=f"create index {definition.served}",
+        rollback="drop it; documents stay",
+    )
+    return [_prove(definition, None), create, *_complete(None, definition, None, estimate)]
+
+
+def alter_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
+    """Fields that FT.ALTER adds."""
+    alter = Step(
+        kind="alter_index",
+        index=new.served,
+        strategy="alter",
+        before=old,
+        after=new,
+        description=f"alter index {new.served}: {changes}",
+        rollback="rebuild the index without the added fields",
+    )
+    return [_prove(new, "alter"), alter, *_complete(old, new, "alter", estimate)]
+
+
+def replace_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
+    """The index dropped and created in one transaction, its aliases and synonyms with it."""
+    replace = Step(
+        kind="replace_index",
+        index=new.served,
+        strategy="rebuild",
+        before=old,
+        after=new,
+        description=f"drop and create index {old.served}: {changes}",
+        rollback="drop it and create the old one",
+    )
+    return [_prove(new, "rebuild"), replace, *_complete(old, new, "rebuild", estimate)]
+
+
+def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
+    """Synonym terms that FT.SYNUPDATE adds; it indexes all documents again."""
+    update = Step(
+        kind="set_synonyms",
+        index=new.served,
+        before=old,
+        after=new,
+        description=changes,
+        rollback="rebuild the index with the old synonyms",
+    )
+    return [update, *_complete(old, new, None, estimate)]
+
+
+def drop_steps(
+    definition: IndexDefinition, documents: int, description: str, *, delete_documents: bool
+) -> list[Step]:
+    """An index that goes."""
+    return [
+        Step(
+            kind="drop_index",
+            index=definition.served,
+            before=definition,
+            delete_documents=delete_documents,
+            description=description,
+            estimate=Estimate(documents=documents if delete_documents else 0),
+            rollback="create it again and index its documents",
+        )
+    ]
+
+
+def _prove(definition: IndexDefinition, strategy: Strategy | None) -> Step:
+    return Step(
+        kind="prove_index",
+        index=definition.served,
+        strategy=strategy,
+        after=definition,
+        description=f"prove the definition of {definition.served} on a scratch index without documents",
+    )
+
+
+def _complete(
+    old: IndexDefinition | None, new: IndexDefinition, strategy: Strategy | None, estimate: Estimate
+) -> list[Step]:
+    wait = Step(
+        kind="wait_for_index",
+        index=new.served,
+        strategy=strategy,
+        before=old,
+        after=new,
+        estimate=estimate,
+        description=f"wait until {estimate.documents:,} documents are indexed in {new.served}",
+    )
+    validate = Step(
+        kind="validate_index",
+        index=new.served,
+        strategy=strategy,
+        before=old,
+        after=new,
+        description=f"validate {new.served}: schema, documents, indexing failures",
+    )
+    return [wait, validate]
