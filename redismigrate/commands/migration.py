@@ -10,9 +10,8 @@ from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import (
     function_source,
-    record_chain,
-    record_downgrade,
-    record_upgrade,
+    record_downgrades,
+    record_upgrades,
 )
 from redismigrate.commands.session import locked_state
 from redismigrate.commands.survey import live_index_reader, survey
@@ -128,19 +127,9 @@ class Migration:
         read_live = live_index_reader(self._server)
         if direction == "upgrade":
             ids = revisions_to_apply(history, target, head.applied)
-            return record_chain(
-                tuple(history[id_] for id_ in ids),
-                state.catalog,
-                lambda script, catalog: record_upgrade(script, catalog, read_live),
-            )
+            return record_upgrades(history, ids, state.catalog, read_live)
         ids = revisions_to_undo(history, target, head.applied, head.parents)
-        return record_chain(
-            tuple(history[id_] for id_ in ids),
-            state.catalog,
-            lambda script, catalog: record_downgrade(
-                script, catalog, head.revisions[script.revision].adopted, read_live
-            ),
-        )
+        return record_downgrades(history, ids, head, state.catalog, read_live)
 
     def _begin(self, writer: StateWriter, plan: Plan) -> Run:
         first, *rest = plan.revisions

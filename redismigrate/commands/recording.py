@@ -2,87 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound
 from redismigrate.execution.steps import FunctionSource
+from redismigrate.history.graph import History
 from redismigrate.history.script import Script
-from redismigrate.operations.model import RunFunction
-from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.model import Operation, RunFunction
+from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.operations.recorder import LiveIndexReader, collect_functions, record
 from redismigrate.planning.plan import Step
-from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.definition import Catalog
+from redismigrate.state.documents import Head
 
 
-def record_upgrade(script: Script, catalog: Catalog, live_index: LiveIndexReader | None) -> RecordedRevision:
-    """What applying a revision asks for.
-
-    Args:
-        script: The revision's script.
-        catalog: The indexes as it finds them.
-        live_index: Reads an index that no revision created; without a server there is none.
-    """
-    op = record(script.load().upgrade, catalog, str(script.path), live_index)
-    return RecordedRevision(
-        revision=script.revision,
-        direction="upgrade",
-        message=script.message,
-        parents=script.down_revisions,
-        depends_on=script.depends_on,
-        sha256=script.sha256,
-        operations=op.recorded,
-        adopted=dict(op.adopted),
-    )
-
-
-def record_downgrade(
-    script: Script, catalog: Catalog, adopted: tuple[str, ...], live_index: LiveIndexReader | None
-) -> RecordedRevision:
-    """What undoing a revision asks for.
-
-    Args:
-        script: The revision's script.
-        catalog: The indexes as they are recorded while it is applied.
-        adopted: The indexes that it brought under management and that are given up again.
-        live_index: Reads an index that no revision created.
-    """
-    migration = script.load()
-    op = record(migration.downgrade, catalog, str(script.path), live_index)
-    functions = collect_functions(migration.upgrade, catalog, str(script.path))
-    undone = [
-        RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
-        for position, (up, down) in enumerate(functions)
-    ]
-    given_up: dict[str, IndexDefinition] = {
-        name: definition for name in adopted if (definition := catalog.get(name)) is not None
-    }
-    return RecordedRevision(
-        revision=script.revision,
-        direction="downgrade",
-        message=script.message,
-        parents=script.down_revisions,
-        depends_on=script.depends_on,
-        sha256=script.sha256,
-        operations=op.recorded,
-        adopted=given_up,
-        undone_functions=tuple(reversed(undone)),
-    )
-
-
-def record_chain(
-    scripts: tuple[Script, ...],
-    catalog: Catalog,
-    record_one: Callable[[Script, Catalog], RecordedRevision],
+def record_upgrades(
+    history: History, revisions: Iterable[str], catalog: Catalog, live_index: LiveIndexReader | None
 ) -> tuple[RecordedRevision, ...]:
-    """Record scripts in order, each against the indexes that the one before leaves."""
+    """What applying revisions asks for, each against the indexes that the one before leaves.
+
+    Args:
+        history: The scripts.
+        revisions: In the order in which they are applied.
+        catalog: The indexes as the first finds them.
+        live_index: Reads an index that no revision created; without a server there is none.
+
+    Raises:
+        ScriptError: A script raised or asked for what can't be.
+    """
     recorded = []
-    for script in scripts:
-        item = record_one(script, catalog)
+    for revision in revisions:
+        script = history[revision]
+        op = record(script.load().upgrade, catalog, str(script.path), live_index)
+        recorded.append(_recorded(history, revision, "upgrade", op.recorded, adopted=dict(op.adopted)))
+        catalog = op.catalog
+    return tuple(recorded)
+
+
+def record_downgrades(
+    history: History,
+    revisions: Iterable[str],
+    head: Head,
+    catalog: Catalog,
+    live_index: LiveIndexReader,
+) -> tuple[RecordedRevision, ...]:
+    """What undoing revisions asks for, each against the indexes that the one before leaves.
+
+    Args:
+        history: The scripts.
+        revisions: In the order in which they are undone.
+        head: What is recorded of them.
+        catalog: The indexes as the first finds them.
+        live_index: Reads an index that no revision created.
+
+    Raises:
+        ScriptError: A script raised or asked for what can't be.
+    """
+    recorded = []
+    for revision in revisions:
+        script = history[revision]
+        migration = script.load()
+        op = record(migration.downgrade, catalog, str(script.path), live_index)
+        functions = collect_functions(migration.upgrade, catalog, str(script.path))
+        undone = [
+            RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
+            for position, (up, down) in enumerate(functions)
+        ]
+        given_up = {name: catalog[name] for name in head.revisions[revision].adopted if name in catalog}
+        item = _recorded(
+            history,
+            revision,
+            "downgrade",
+            op.recorded,
+            adopted=given_up,
+            undone_functions=tuple(reversed(undone)),
+        )
         catalog = item.apply(catalog)
         recorded.append(item)
     return tuple(recorded)
+
+
+def _recorded(
+    history: History, revision: str, direction: Direction, operations: tuple[Operation, ...], **more: Any
+) -> RecordedRevision:
+    script = history[revision]
+    return RecordedRevision(
+        revision=revision,
+        direction=direction,
+        message=script.message,
+        parents=script.down_revisions,
+        depends_on=history.dependencies(revision),
+        sha256=script.sha256,
+        operations=operations,
+        **more,
+    )
 
 
 def function_source(project: Project) -> FunctionSource:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.commands.project import Project
-from redismigrate.commands.recording import record_chain, record_upgrade
+from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state
 from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked, RunInProgress
@@ -15,6 +15,7 @@ from redismigrate.execution.run import now
 from redismigrate.history.identifiers import resolve_many
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import resolve_alias
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
@@ -76,16 +77,12 @@ def stamp(
         _refuse_run(writer.state)
         targets = resolve_many(history, target, writer.state.head.applied)
         applied = history.ordered(history.ancestors(targets))
-        recorded = record_chain(
-            tuple(history[id_] for id_ in applied),
-            Catalog(),
-            lambda script, catalog: record_upgrade(script, catalog, None),
-        )
+        recorded = record_upgrades(history, applied, Catalog(), None)
         catalog = Catalog()
         for item in recorded:
             catalog = item.apply(catalog)
         catalog = _as_found(project, server, catalog)
-        kept = writer.state.head.revisions
+        kept, given_up = writer.state.head.revisions, writer.state.catalog.keys() - catalog.keys()
         head = Head(
             {
                 item.revision: kept.get(item.revision)
@@ -109,7 +106,7 @@ def stamp(
             catalog=catalog,
             event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
         )
-        for name in writer.state.catalog.keys() - catalog.keys():
+        for name in given_up:
             owners.release(name)
         return Stamped(head.heads, tuple(catalog))
 
@@ -120,7 +117,7 @@ def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
     # A served name may be an alias by now: what it points to is the index to compare with.
     for definition in tuple(catalog.values()):
         if definition.served not in probe.names:
-            index = look_at_alias(server, definition.served)
+            index = _alias_target(server, definition.served)
             if index is not None:
                 catalog = catalog.with_definition(replace(definition, physical=index))
     inventory = survey(server, project.settings.project, catalog)
@@ -137,10 +134,7 @@ def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
     return catalog
 
 
-def look_at_alias(server: Server, name: str) -> str | None:
-    """The physical index that an alias points to."""
-    from redismigrate.redis_server.inspection import resolve_alias
-
+def _alias_target(server: Server, name: str) -> str | None:
     with server.translated_errors():
         return resolve_alias(server.client.execute_command, name)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ from redismigrate.history.script import Script
 
 if TYPE_CHECKING:
     from redismigrate.history.templates import Template
-    from redismigrate.operations.model import Operation
 
 
 @dataclass(frozen=True)
@@ -203,22 +201,18 @@ def history(project: Project) -> tuple[Script, ...]:
 
 def show(project: Project, identifier: str) -> ShownRevision:
     """A revision and what it does, as far as that can be told from the scripts alone."""
-    from redismigrate.commands.recording import record_upgrade
+    from redismigrate.commands.recording import record_upgrades
     from redismigrate.errors import ScriptError
     from redismigrate.schema.definition import Catalog
 
     script = _find(project, identifier)
     graph = project.history
-    catalog = Catalog()
-    operations: Sequence[Operation] = ()
     try:
-        for id_ in graph.ordered(graph.ancestors([script.revision])):
-            recorded = record_upgrade(graph[id_], catalog, None)
-            catalog = recorded.apply(catalog)
-            operations = recorded.operations
+        chain = graph.ordered(graph.ancestors([script.revision]))
+        recorded = record_upgrades(graph, chain, Catalog(), None)
     except (ScriptError, SchemaError) as error:
         return ShownRevision(script, graph.children(script.revision), None, error.message)
-    words = tuple(str(operation) for operation in operations)
+    words = tuple(str(operation) for operation in recorded[-1].operations)
     return ShownRevision(script, graph.children(script.revision), words)
 
 

@@ -15,7 +15,7 @@ REFUSED = "REDISMIGRATE_REFUSED"
 # value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
 # with its version, so that it can be read without decoding the rest.
 # Commands come before documents: when one is refused, nothing is recorded. The fence is written first,
-# unchanged: a server over maxmemory refuses that, and with it the script, where FT.DROPINDEX alone would pass.
+# unchanged: a server over maxmemory refuses that, and with it the script; FT.DROPINDEX alone would pass.
 TRANSACTION = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('REDISMIGRATE_FENCED') end
 local at = 1
