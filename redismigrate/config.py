@@ -7,11 +7,11 @@ Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.to
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -20,6 +20,7 @@ from redismigrate.errors import ConfigurationError
 CONFIGURATION_FILE = "redismigrate.toml"
 ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
+_QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
 class Settings(BaseModel):
@@ -35,7 +36,8 @@ class Settings(BaseModel):
         file: The configuration file these settings come from, if any.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An input may be a URL with a password, and a traceback tells what pydantic's error says.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     project: str = Field(min_length=1, pattern=r"^[^{}\s]+$")
     script_location: Path
@@ -54,17 +56,16 @@ class Settings(BaseModel):
 
 
 def redacted(url: str) -> str:
-    """The URL without its password, for messages and logs."""
-    if "@" not in url and "password=" not in url:
-        return url
-    parts = urlsplit(url)
-    user, separator, host = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    netloc = f"{name}:***@{host}" if ":" in user else f"{name}{separator}{host}"
-    query = "&".join(
-        "password=***" if item.startswith("password=") else item for item in parts.query.split("&") if item
-    )
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    """The URL without its password, for messages and logs.
+
+    A password that should have been percent-encoded breaks the URL into wrong parts, so it is not parsed: all
+    between the first colon and the last @ counts as password.
+    """
+    scheme, separator, rest = url.partition("://")
+    rest = _QUERY_PASSWORD.sub("***", rest)
+    credentials, _, location = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}:***@{location}" if colon else f"{scheme}{separator}{rest}"
 
 
 def find_configuration(start: Path) -> Path | None:

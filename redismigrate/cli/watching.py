@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from types import TracebackType
-from typing import Self
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Self
 
 from redismigrate.cli.context import Invocation
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.run import Run
-from redismigrate.planning.plan import Step
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from redismigrate.execution.run import Run
+    from redismigrate.planning.plan import Step
 
 LINE_EVERY_SECONDS = 5.0
 
 
 class TerminalWatcher(Watcher):
-    """Draws what a run tells; use it in a `with` statement."""
+    """Draws what a run tells; use it in a `with` statement. With nothing to tell, rich is not imported."""
 
     def __init__(self, invocation: Invocation) -> None:
-        self._console = invocation.console()
+        self._invocation = invocation
         self._progress: Progress | None = None
         self._last_line = 0.0
+
+    @cached_property
+    def _console(self) -> Console:
+        return self._invocation.console()
 
     def __enter__(self) -> Self:
         return self
@@ -49,15 +57,7 @@ class TerminalWatcher(Watcher):
         """Move the bar, or print a line now and then."""
         if self._console.is_terminal and not self._console.quiet:
             if self._progress is None:
-                self._progress = Progress(
-                    TextColumn("    {task.completed:,}/{task.total:,} documents"),
-                    BarColumn(),
-                    TimeElapsedColumn(),
-                    console=self._console,
-                    transient=True,
-                )
-                self._progress.add_task("", total=of)
-                self._progress.start()
+                self._progress = _bar(self._console, of)
             self._progress.update(self._progress.task_ids[0], completed=documents, total=of)
         elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             if self._last_line:
@@ -80,6 +80,16 @@ class TerminalWatcher(Watcher):
             self._progress.stop()
             self._progress = None
         self._last_line = 0.0
+
+
+def _bar(console: Console, total: int) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    counted = TextColumn("    {task.completed:,}/{task.total:,} documents")
+    progress = Progress(counted, BarColumn(), TimeElapsedColumn(), console=console, transient=True)
+    progress.add_task("", total=total)
+    progress.start()
+    return progress
 
 
 def _escaped(text: str) -> str:

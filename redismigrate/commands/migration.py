@@ -156,7 +156,7 @@ class Migration:
                 f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished "
                 "revision with `redismigrate rollback`.",
             )
-        executor = self._executor(writer, run)
+        executor = self._executor(writer, run.taken_up())
         executor.finish(self._replanner(writer, MigrationOptions(**run.arguments)))
         return executor
 

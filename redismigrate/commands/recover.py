@@ -10,12 +10,11 @@ from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state
 from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked, RunInProgress
-from redismigrate.execution.live import look_at
+from redismigrate.execution.live import alias_target, look_at
 from redismigrate.execution.run import now
 from redismigrate.history.identifiers import resolve_many
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.inspection import resolve_alias
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
@@ -117,7 +116,7 @@ def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
     # A served name may be an alias by now: what it points to is the index to compare with.
     for definition in tuple(catalog.values()):
         if definition.served not in probe.names:
-            index = _alias_target(server, definition.served)
+            index = alias_target(server, definition.served)
             if index is not None:
                 catalog = catalog.with_definition(replace(definition, physical=index))
     inventory = survey(server, project.settings.project, catalog)
@@ -132,11 +131,6 @@ def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
             "Stamp the revision that fits, or bring the indexes into that form first.",
         )
     return catalog
-
-
-def _alias_target(server: Server, name: str) -> str | None:
-    with server.translated_errors():
-        return resolve_alias(server.client.execute_command, name)
 
 
 def unlock(project: Project) -> Holder | None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from redismigrate.execution.live import existing_indexes, look_at, outermost_prefixes, scan_keys
+from redismigrate.execution.live import (
+    alias_target,
+    existing_indexes,
+    look_at,
+    outermost_prefixes,
+    scan_keys,
+)
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import LiveIndexReader
 from redismigrate.planning.chain import touched_indexes
 from redismigrate.planning.inventory import Inventory
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.inspection import LiveIndex, resolve_alias
+from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.owners import read_owners
@@ -42,8 +48,7 @@ def survey(
     aliases: dict[str, str] = {}
     probed = {alias for d in catalog.values() for alias in d.all_aliases} | set(_new_names(recorded))
     for name in sorted(probed - names):
-        with server.translated_errors():
-            target = resolve_alias(server.client.execute_command, name)
+        target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
     return Inventory(
@@ -78,9 +83,7 @@ def live_index_reader(server: Server) -> LiveIndexReader:
     """Reads an index that no revision created, as it is on the server."""
 
     def read(name: str) -> IndexDefinition | None:
-        with server.translated_errors():
-            physical = name if name in existing_indexes(server) else None
-            physical = physical or resolve_alias(server.client.execute_command, name)
+        physical = name if name in existing_indexes(server) else alias_target(server, name)
         index = look_at(server, physical) if physical is not None else None
         if index is None:
             return None

@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 
 from redismigrate.errors import (
     CommandRefused,
-    ConnectionFailed,
     PlanBlocked,
     RedisMigrateError,
     RunFailed,
     RunInterrupted,
-    ServerOutOfMemory,
+    ServerError,
 )
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -101,6 +100,10 @@ class Executor:
     def roll_back(self) -> None:
         """Undo the unfinished revision of the run instead of finishing it."""
         with self._interruptions():
+            if self.run.failure is None and self.run.step is None:
+                # Recorded already: the process died before it began the next revision.
+                self._writer.transact(end_run=True, event=self._event("abandon"))
+                return
             if self.run.failure is None:
                 self._turn_round("rolled back on request")
             self._undo()
@@ -229,7 +232,7 @@ class Executor:
         """What stops the process, not the revision, leaves the run to be taken up again."""
         try:
             yield
-        except (ConnectionFailed, ServerOutOfMemory, KeyboardInterrupt) as error:
+        except (ServerError, KeyboardInterrupt) as error:
             reason = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else error.message
             raise RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason}",

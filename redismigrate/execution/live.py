@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index
+from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
 from redismigrate.schema import IndexSchema
 
 KEY_TYPES = {"hash": "hash", "json": "ReJSON-RL"}
@@ -25,6 +25,12 @@ def look_at(server: Server, physical: str) -> LiveIndex | None:
     with server.translated_errors():
         index = read_index(server.client.execute_command, physical)
     return index if index is not None and index.physical == physical else None
+
+
+def alias_target(server: Server, name: str) -> str | None:
+    """The physical index that a name is an alias of; None when it is no alias."""
+    with server.translated_errors():
+        return resolve_alias(server.client.execute_command, name)
 
 
 def count_keys(server: Server, schema: IndexSchema) -> int:

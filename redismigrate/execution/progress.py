@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from redismigrate.execution.run import Run
-from redismigrate.planning.plan import Step
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redismigrate.execution.run import Run
+    from redismigrate.planning.plan import Step
 
 
 class Watcher:

@@ -94,6 +94,10 @@ class Run(BaseModel):
         """The run with other values and a new heartbeat."""
         return self.model_copy(update={"heartbeat": now(), **changes})
 
+    def taken_up(self) -> Run:
+        """The run in the hands of this process."""
+        return self.with_changes(by=signature(), host=socket.gethostname(), pid=os.getpid())
+
     def content(self) -> dict[str, Any]:
         """As the content of the `:run` document."""
         return self.model_dump(mode="json")

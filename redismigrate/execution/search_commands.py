@@ -25,12 +25,15 @@ class Commands:
     put_back: tuple[Command, ...] = ()
 
 
-def commands_of(step: Step, existing: frozenset[str]) -> Commands:
+def commands_of(
+    step: Step, existing: frozenset[str], existing_fields: frozenset[str] = frozenset()
+) -> Commands:
     """The commands of a step that changes an index.
 
     Args:
         step: The step.
         existing: The physical names that exist now; what is gone need not be dropped.
+        existing_fields: The fields that an index to be altered has now; what is there need not be added.
     """
     before, after = step.before, step.after
     if step.kind == "set_alias":
@@ -50,15 +53,18 @@ def commands_of(step: Step, existing: frozenset[str]) -> Commands:
             (drop(after), *create(before, scans_documents=True)),
         )
     if step.kind == "alter_index":
-        old = {field.name for field in before.schema.fields}
-        added = [field for field in after.schema.fields if field.name not in old]
+        added = [field for field in after.schema.fields if field.name not in existing_fields]
+        if not added:
+            return Commands(())
         return Commands((alter_arguments(after.physical, added, after.schema.storage_type),))
     if step.kind == "set_synonyms":
         return Commands(_new_synonyms(before, after))
     raise ValueError(f"a step {step.kind} has no commands")
 
 
-def prove(definition: IndexDefinition, scratch_name: str, scratch_prefix: str) -> Commands:
+def prove(
+    definition: IndexDefinition, scratch_name: str, scratch_prefix: str, existing: frozenset[str]
+) -> Commands:
     """Create an index of this definition that covers no key, and drop it.
 
     SKIPINITIALSCAN keeps the server from queueing a scan of the whole keyspace for it. It is never TEMPORARY:
@@ -69,7 +75,9 @@ def prove(definition: IndexDefinition, scratch_name: str, scratch_prefix: str) -
         schema, name=scratch_name, prefixes=(scratch_prefix,), skip_initial_scan=True
     )
     drop_scratch = ("FT.DROPINDEX", scratch_name)
-    return Commands((create_scratch, drop_scratch), (drop_scratch,))
+    # Only where these can't be one transaction may an earlier attempt have left it behind.
+    leftover = (drop_scratch,) if scratch_name in existing else ()
+    return Commands((*leftover, create_scratch, drop_scratch), (drop_scratch,))
 
 
 def create(definition: IndexDefinition, *, scans_documents: bool = False) -> tuple[Command, ...]:

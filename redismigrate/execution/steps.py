@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redismigrate.errors import CommandRefused, RedisMigrateError
-from redismigrate.execution.live import existing_indexes
+from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.search_commands import Commands, commands_of, prove
@@ -83,16 +83,18 @@ class StepRunner:
             case "release_index":
                 self.owners.release(_named(step))
             case "prove_index":
-                scratch = f"{self.keys.scratch_prefix}{run.id}"
-                return Effect(prove(_wanted(step), scratch, self.keys.scratch_prefix))
+                scratch, existing = f"{self.keys.scratch_prefix}{run.id}", existing_indexes(self.server)
+                return Effect(prove(_wanted(step), scratch, self.keys.scratch_prefix, existing))
             case "wait_for_index":
                 self._wait(step, run)
             case "validate_index":
                 self._validate(step, run)
             case "run_function":
                 self._run_function(step, run)
-            case "set_alias" | "drop_index":
+            case "drop_index":
                 return Effect(commands_of(step, existing_indexes(self.server)))
+            case "set_alias":
+                return self._set_alias(step)
             case "create_index":
                 return self._create(step)
             case "alter_index" | "replace_index" | "set_synonyms":
@@ -101,23 +103,33 @@ class StepRunner:
                 raise ValueError("the executor itself records a revision")
         return Effect()
 
+    # A cluster takes no FT.* in a script, so there an earlier attempt may have done a step and died before it
+    # could be noted. Hence each of these first looks at what is there.
+
+    def _set_alias(self, step: Step) -> Effect:
+        if step.after is None and alias_target(self.server, str(step.alias)) is None:
+            return Effect()  # FT.ALIASDEL would be refused
+        return Effect(commands_of(step, frozenset()))
+
     def _create(self, step: Step) -> Effect:
         existing = existing_indexes(self.server)
         if _wanted(step).physical not in existing:
             return Effect(commands_of(step, existing))
         if self.server.capabilities.runs_search_in_scripts:
             raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
-        # A cluster takes no FT.* in a script: an earlier attempt created it and could not note that.
         return Effect()
 
     def _change(self, step: Step, run: Run) -> Effect:
         if step.before is None:
             raise ValueError(f"a step {step.kind} needs the index before")
-        baseline = baseline_of(self.server, step.before)
-        return Effect(
-            commands_of(step, existing_indexes(self.server)),
-            {"baselines": {**run.baselines, _named(step): baseline}},
-        )
+        existing = existing_indexes(self.server)
+        is_renamed_already = step.before.physical not in existing and _wanted(step).physical in existing
+        if is_renamed_already and not self.server.capabilities.runs_search_in_scripts:
+            return Effect()
+        live = look_at(self.server, step.before.physical)
+        fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)
+        baselines = {**run.baselines, _named(step): baseline_of(self.server, step.before)}
+        return Effect(commands_of(step, existing, fields), {"baselines": baselines})
 
     def _wait(self, step: Step, run: Run) -> None:
         baseline = run.baselines.get(_named(step), Baseline())

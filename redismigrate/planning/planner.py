@@ -255,9 +255,8 @@ class _RevisionPlanner:
             self.blocked.append(f"{alias} is an index on the server, so it can't be an alias")
         target = self.inventory.aliases.get(alias)
         holder = before.alias_target(alias)
-        if target not in (None, alias, old.physical) and (
-            holder is None or before[holder].physical != target
-        ):
+        is_ours = holder is not None and before[holder].physical == target
+        if target not in (None, alias, old.physical) and not is_ours and not self._freed_before(alias):
             self.blocked.append(f"alias {alias} points to index {target}, which this project does not manage")
         if holder != operation.index:
             self._set_alias(operation, alias, None if holder is None else before[holder], new)

@@ -8,17 +8,21 @@ from typing import Literal
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Strategy
 from redismigrate.schema import IndexSchema, TextField, VectorField
-from redismigrate.schema.compare import Difference, diff
+from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.definition import IndexDefinition
 
 StrategyChoice = Literal["auto", "alter", "rebuild"]
-# An index made without MAXTEXTFIELDS keeps its text fields in a 32 bit mask; FT.ALTER refuses the 33rd.
-NARROW_TEXT_FIELDS = 32
+# key_separator is for clients; SKIPINITIALSCAN matters to FT.CREATE alone, and a rebuild always scans.
+ONLY_RECORDED = {"key_separator", "skip_initial_scan"}
 
 
 def changes_of(before: IndexDefinition, after: IndexDefinition) -> tuple[Difference, ...]:
-    """What differs between two schemas of an index; empty when nothing has to be done."""
-    return diff(before.schema, after.schema)
+    """What differs between two schemas of an index; empty when nothing has to be done on the server."""
+    return tuple(
+        difference
+        for difference in diff(before.schema, after.schema)
+        if difference.field is not None or difference.attribute not in ONLY_RECORDED
+    )
 
 
 def choose(
@@ -49,13 +53,16 @@ def choose(
 
 def why_not_alter(before: IndexSchema, after: IndexSchema) -> str | None:
     """What FT.ALTER can't do of this change; None when it can do all."""
-    for difference in diff(before, after):
-        if difference.kind != "field_added":
-            return f"FT.ALTER only adds fields ({difference})"
+    if before.name != after.name:
+        return f"FT.ALTER can't rename an index to {after.name}"
+    # Such an index keeps its text fields in a mask of 32 bits; FT.ALTER refuses the 33rd.
     if not before.max_text_fields and _text_fields(before) <= NARROW_TEXT_FIELDS < _text_fields(after):
         return (
             f"without MAXTEXTFIELDS an index can't be altered to more than {NARROW_TEXT_FIELDS} TEXT fields"
         )
+    for difference in diff(before, after):
+        if difference.kind != "field_added" and difference.attribute not in ONLY_RECORDED:
+            return f"FT.ALTER only adds fields ({difference})"
     return None
 
 
@@ -84,10 +91,10 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema) -> Iterator[s
         )
         return
     old_vectors = {
-        field.path or field.name: field for field in before.fields if isinstance(field, VectorField)
+        field.path_in(before.storage_type): field for field in before.fields if isinstance(field, VectorField)
     }
     for field in after.fields:
-        old = old_vectors.get(field.path or field.name) if isinstance(field, VectorField) else None
+        old = old_vectors.get(field.path_in(after.storage_type))
         if old is None or not isinstance(field, VectorField):
             continue
         if old.dims != field.dims:

@@ -116,10 +116,12 @@ def connect(url: str) -> Server:
             # A repeated EVAL whose reply was lost would meet its own effect: the run is resumed instead.
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError as error:
+    except ValueError:
+        # The ValueError may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
-            f"The URL {redacted(url)} can't be understood: {error}.", "Write redis://host:port/0."
-        ) from error
+            f"The URL {redacted(url)} can't be understood.",
+            "Write redis://user:password@host:port/0, with special characters percent-encoded.",
+        ) from None
     database = client.connection_pool.connection_kwargs.get("db", 0)
     if database != 0:
         raise ConfigurationError(

@@ -16,6 +16,8 @@ REFUSED = "REDISMIGRATE_REFUSED"
 # with its version, so that it can be read without decoding the rest.
 # Commands come before documents: when one is refused, nothing is recorded. The fence is written first,
 # unchanged: a server over maxmemory refuses that, and with it the script; FT.DROPINDEX alone would pass.
+# Rights are looked at before the first command (where the server can, from 7.0 on): with some of them only,
+# an index could be dropped and neither created nor put back.
 TRANSACTION = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('REDISMIGRATE_FENCED') end
 local at = 1
@@ -39,6 +41,22 @@ for i = 1, tonumber(take()) do
 end
 redis.call('SET', KEYS[1], ARGV[1])
 local event, commands, put_back = take_list(), take_commands(), take_commands()
+local function is_forbidden(command)
+  if not redis.acl_check_cmd then return false end
+  local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(command))
+  return is_known and not is_allowed
+end
+for i, command in ipairs(commands) do
+  if is_forbidden(command) then
+    return redis.error_reply('REDISMIGRATE_REFUSED ' .. (i - 1) .. ' the user lacks the right to run it')
+  end
+end
+for _, command in ipairs(#commands > 1 and put_back or {}) do
+  if is_forbidden(command) then
+    local reason = ' the user lacks the right to run ' .. command[1] .. ', which may have to put it back'
+    return redis.error_reply('REDISMIGRATE_REFUSED 0' .. reason)
+  end
+end
 for i, command in ipairs(commands) do
   local reply = redis.pcall(unpack(command))
   if type(reply) == 'table' and reply.err then
