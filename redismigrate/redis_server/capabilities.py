@@ -56,6 +56,11 @@ class Capabilities:
         """An alias can't take the name of a live index (8.x); on 7.4 the index wins until it is dropped."""
         return self.search_version is not None and self.search_version >= (8, 0, 0)
 
+    @property
+    def crashes_on_wide_text_without_fields(self) -> bool:
+        """With MAXTEXTFIELDS and NOFIELDS the server ends at the first text it indexes (seen on 2.10.5)."""
+        return self.search_version is not None and self.search_version < (8, 0, 0)
+
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""
         needed = FIRST_SEARCH_WITH.get(feature)

@@ -107,10 +107,8 @@ def connect(url: str) -> Server:
         embedded.start()
         address = embedded.url
     try:
-        client = redis.Redis.from_url(
+        pool = redis.ConnectionPool.from_url(
             address,
-            decode_responses=False,
-            protocol=2,
             socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
             socket_timeout=REPLY_TIMEOUT_SECONDS,
             # A repeated EVAL whose reply was lost would meet its own effect: the run is resumed instead.
@@ -122,13 +120,15 @@ def connect(url: str) -> Server:
             f"The URL {redacted(url)} can't be understood.",
             "Write redis://user:password@host:port/0, with special characters percent-encoded.",
         ) from None
-    database = client.connection_pool.connection_kwargs.get("db", 0)
+    # Set here because redis-py lets the options of the URL win over arguments.
+    pool.connection_kwargs |= {"decode_responses": False, "protocol": 2}
+    database = pool.connection_kwargs.get("db", 0)
     if database != 0:
         raise ConfigurationError(
             f"The URL selects database {database}, but Redis Search indexes live in database 0.",
             "Use a URL that ends in /0.",
         )
-    return Server(client, url, embedded)
+    return Server(redis.Redis.from_pool(pool), url, embedded)
 
 
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:

@@ -44,8 +44,9 @@ class LiveIndex:
         schema: Its schema but for what the server can't tell (see `redismigrate.schema.compare.observable`).
         statistics: What it counts.
         synonyms: Synonym group -> its terms, sorted.
-        has_vector_details: Whether FT.DEBUG answered all. If not, `schema` may lack TEMPORARY, it lacks
-            EF_RUNTIME, EPSILON, BLOCK_SIZE and SEARCH_WINDOW_SIZE, and `vector_labels` is empty.
+        has_vector_details: Whether FT.DEBUG answered all, and in time. If not, `schema` lacks EF_RUNTIME,
+            EPSILON, BLOCK_SIZE and SEARCH_WINDOW_SIZE, its TEMPORARY may be missing or too short, and
+            `vector_labels` is empty.
         vector_labels: Vector field -> how many vectors it holds; in a cluster, on the node that was asked.
     """
 
@@ -121,11 +122,12 @@ def _read_index(execute: Execute, name: str) -> LiveIndex:
 
 
 def _info_and_lifetime(execute: Execute, name: str) -> tuple[Any, int | None, bool]:
-    """FT.INFO, the seconds of TEMPORARY, and whether the server told them.
+    """FT.INFO, the seconds of TEMPORARY, and whether these are certain.
 
     FT.INFO starts the time of a TEMPORARY index anew, and FT.DEBUG TTL cuts what is left to whole seconds; so
-    within a second after FT.INFO it is one less than TEMPORARY said.
+    within a second after FT.INFO it is one less than TEMPORARY said, later it may be less.
     """
+    info, remaining_seconds = None, 0
     for _ in range(_TTL_ATTEMPTS):
         started = monotonic()
         info = execute("FT.INFO", encode(name))
@@ -137,7 +139,7 @@ def _info_and_lifetime(execute: Execute, name: str) -> tuple[Any, int | None, bo
             return info, None, _NOT_TEMPORARY in str(error)
         if monotonic() - started < 1:
             return info, remaining_seconds + 1, True
-    return info, None, False
+    return info, remaining_seconds + 1, False
 
 
 def _synonyms(reply: Any) -> dict[str, tuple[str, ...]]:

@@ -184,10 +184,10 @@ def _went_with_its_algorithm(attribute: str, after: VectorField) -> bool:
 
 
 def _phrase(value: Any) -> str:
-    if value is None or value == ():
-        return "none"
+    if value is None:
+        return "unset"
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
-        return ", ".join(map(repr, value))
+        return ", ".join(map(repr, value)) or "none"
     return repr(value) if isinstance(value, str) else str(value)

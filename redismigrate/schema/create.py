@@ -71,7 +71,7 @@ def create_arguments(
     schema = schema.with_options(**{key: value for key, value in overrides.items() if value is not None})
     if not schema.fields:
         raise SchemaError(
-            f"Index {schema.name} has no fields.", "Add one: the server makes no index without."
+            f"Index {schema.name!r} has no fields.", "Add one: the server makes no index without."
         )
     arguments = [b"FT.CREATE", encode(schema.name), *_option_arguments(schema), b"SCHEMA"]
     return arguments + _all_field_arguments(schema.fields, schema.storage_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
@@ -50,9 +51,9 @@ class FieldBase(Strict):
         return f"{cls.model_fields['type'].default} field {data.get('name', '')!r}"
 
     @classmethod
-    def _inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:  # noqa: ARG003 - for subclasses
+    @abstractmethod
+    def _inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """Attributes that mean nothing beside these values, with what they lack."""
-        return {}
 
     @model_validator(mode="after")
     def _has_only_what_applies(self) -> Self:
@@ -74,7 +75,7 @@ class FieldBase(Strict):
         field that can't be sorted no `unf`.
 
         Args:
-            attributes: Values by RedisVL's attribute names; None takes a value back to the server's default.
+            attributes: Values by RedisVL's attribute names; None takes one back to its default.
 
         Raises:
             SchemaError: An unknown attribute, or a value that the type or the algorithm does not allow.
@@ -94,10 +95,10 @@ class FieldBase(Strict):
                 f"Valid attributes: {', '.join(sorted(known))}.",
             )
         values = {**self.__dict__, **attributes}
-        for attribute in cls._inapplicable(values):
-            if attribute not in attributes:
-                del values[attribute]
-        return cls(**values)
+        dropped = cls._inapplicable(values).keys() - attributes.keys()
+        return cls(
+            **{name: value for name, value in values.items() if name not in dropped and value is not None}
+        )
 
 
 class SortableField(FieldBase):

@@ -97,10 +97,11 @@ class IndexSchema(Strict):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        names = [field.name for field in self.fields]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two fields are named {name!r}")
+        names = set()
+        for field in self.fields:
+            if field.name in names:
+                raise ValueError(f"two fields are named {field.name!r}")
+            names.add(field.name)
         return self
 
     def field(self, name: str) -> Field:
@@ -119,7 +120,7 @@ class IndexSchema(Strict):
         """
         if any(known.name == field.name for known in self.fields):
             raise SchemaError(
-                f"Index {self.name} already has a field {field.name!r}.",
+                f"Index {self.name!r} already has a field {field.name!r}.",
                 "Choose another name, alter the field, or drop it first.",
             )
         return self._with(fields=(*self.fields, field))
@@ -154,7 +155,8 @@ class IndexSchema(Strict):
         """The schema with other options.
 
         Args:
-            options: Values by the names of the attributes above, `name` and `fields` excepted.
+            options: Values by the names of the attributes above, `name` and `fields` excepted; None takes one
+                back to its default.
 
         Raises:
             SchemaError: An unknown option, or a value it does not take.
@@ -163,7 +165,7 @@ class IndexSchema(Strict):
         for option in options:
             if option not in known:
                 raise SchemaError(
-                    f"Index {self.name} has no option {option!r}{did_you_mean(option, known)}.",
+                    f"Index {self.name!r} has no option {option!r}{did_you_mean(option, known)}.",
                     f"Valid options: {', '.join(sorted(known))}.",
                 )
         return self._with(**options)
@@ -173,13 +175,14 @@ class IndexSchema(Strict):
         return self._with(name=name)
 
     def _with(self, **values: Any) -> IndexSchema:
-        return IndexSchema(**{**self.__dict__, **values})
+        changed = {**self.__dict__, **values}
+        return IndexSchema(**{name: value for name, value in changed.items() if value is not None})
 
     def _position(self, name: str) -> int:
         names = [field.name for field in self.fields]
         if name not in names:
             raise SchemaError(
-                f"Index {self.name} has no field {name!r}{did_you_mean(name, names)}.",
-                f"Its fields: {', '.join(names) or 'none'}.",
+                f"Index {self.name!r} has no field {name!r}{did_you_mean(name, names)}.",
+                f"Its fields: {', '.join(map(repr, names)) or 'none'}.",
             )
         return names.index(name)

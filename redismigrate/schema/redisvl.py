@@ -19,7 +19,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from redismigrate.errors import SchemaError
 from redismigrate.schema.compare import VECTOR_DEFAULTS
@@ -57,6 +57,7 @@ _FIELD_KEYS = ("name", "type", "path", "attrs")
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class HasToDict(Protocol):
     """A schema object of RedisVL."""
 
@@ -74,7 +75,7 @@ def schema_from_redisvl(schema: Mapping[str, Any] | HasToDict) -> IndexSchema:
         SchemaError: Keys are missing or unknown, or values are wrong; says where.
     """
     what = "the schema"
-    layout = _mapping(schema if isinstance(schema, Mapping) else schema.to_dict(), what)
+    layout = _mapping(schema.to_dict() if isinstance(schema, HasToDict) else schema, what)
     _refuse_unknown(layout, ("version", "index", "fields"), what)
     _require(layout, ("index", "fields"), what)
     version = layout.get("version", LAYOUT_VERSION)
@@ -160,8 +161,11 @@ def read_schema_yaml(path: str | Path) -> IndexSchema:
             raise SchemaError(f"can't be read: {error.strerror}.", "Correct the path.") from None
         except UnicodeDecodeError as error:
             raise SchemaError(f"is no UTF-8 at byte {error.start}.", "Save it as UTF-8.") from None
-        except yaml.YAMLError as error:
-            raise SchemaError(f"is no YAML: {' '.join(str(error).split())}.", "Correct it there.") from None
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+            mark = getattr(error, "problem_mark", None)
+            where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            what = getattr(error, "problem", None) or " ".join(str(error).split())
+            raise SchemaError(f"is no YAML{where}: {what}.", "Correct it there.") from None
         return schema_from_redisvl(_mapping(content, "the file"))
 
 

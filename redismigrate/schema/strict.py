@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
@@ -16,8 +17,7 @@ def _as_text(value: object) -> str:
     text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
     if not isinstance(text, str):
         # YAML 1.1 reads on, no and 12 as a boolean and a number.
-        # pydantic collects ValueErrors, not TypeErrors.
-        raise ValueError(  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
             f"should be text, got {value!r} ({type(value).__name__}); quote it if it comes from YAML"
         )
     try:
@@ -72,9 +72,9 @@ class Strict(BaseModel):
             raise self._as_schema_error(error, data) from None
 
     @classmethod
+    @abstractmethod
     def _describe(cls, data: dict[str, Any]) -> str:
         """What an error message calls the value that was to be made of this data."""
-        raise NotImplementedError
 
     @classmethod
     def _as_schema_error(cls, error: ValidationError, data: dict[str, Any]) -> SchemaError:

@@ -1,0 +1,244 @@
+"""Live indexes as `read_index` tells them, under both protocols."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import time
+
+import pytest
+import redis
+
+from redismigrate.redis_server import inspection
+from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
+from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
+from redismigrate.schema.compare import diff, observable
+from redismigrate.schema.create import create_arguments
+
+SCHEMA = IndexSchema(
+    name="products",
+    prefixes=("product:",),
+    fields=(
+        TextField(name="title"),
+        TagField(name="kind"),
+        VectorField(name="embedding", algorithm="HNSW", dims=2, ef_runtime=50),
+    ),
+)
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def client(redis_url, request):
+    with redis.Redis.from_url(redis_url, protocol=request.param) as client:
+        yield client
+
+
+@pytest.fixture
+def products(client):
+    client.execute_command(*create_arguments(SCHEMA))
+    return client
+
+
+@pytest.fixture
+def user(products):
+    """Makes a client of a user without the given commands."""
+    connection = {**products.connection_pool.connection_kwargs, "username": "reader", "password": "secret"}
+    pool = redis.ConnectionPool(connection_class=products.connection_pool.connection_class, **connection)
+
+    def without(*commands):
+        products.execute_command(
+            "ACL",
+            "SETUSER",
+            "reader",
+            "on",
+            ">secret",
+            "~*",
+            "+@all",
+            *(f"-{command}" for command in commands),
+        )
+        return redis.Redis(connection_pool=pool)
+
+    yield without
+    pool.disconnect()
+    products.acl_deluser("reader")
+
+
+def wait_until_indexed(client):
+    while read_index(client.execute_command, "products").statistics.is_indexing:
+        time.sleep(0.01)
+
+
+def test_an_index_that_is_not_there_is_none(client):
+    assert read_index(client.execute_command, "products") is None
+
+
+def test_an_index_that_vanishes_meanwhile_is_none(products):
+    def execute(*arguments):
+        reply = products.execute_command(*arguments)
+        if arguments[0] == "FT.INFO":
+            products.execute_command("FT.DROPINDEX", "products")
+        return reply
+
+    assert read_index(execute, "products") is None
+
+
+def test_errors_other_than_a_missing_index_come_through(user):
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        read_index(user("ft.info").execute_command, "products")
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        resolve_alias(user("ft.info").execute_command, "products")
+
+
+def test_an_alias_is_read_as_the_index_it_points_to(products):
+    products.execute_command("FT.ALIASADD", "shop", "products")
+
+    live = read_index(products.execute_command, "shop")
+
+    assert live.physical == "products"
+    assert live.schema.name == "products"
+
+
+def test_an_alias_is_resolved_to_its_index(products):
+    products.execute_command("FT.ALIASADD", "shop", "products")
+
+    assert resolve_alias(products.execute_command, "shop") == "products"
+
+
+def test_an_index_and_a_missing_name_are_no_alias(products):
+    assert resolve_alias(products.execute_command, "products") is None
+    assert resolve_alias(products.execute_command, "shop") is None
+
+
+def test_indexes_are_listed_without_aliases(products):
+    products.execute_command(*create_arguments(SCHEMA.renamed(b"\xff articles")))
+    products.execute_command("FT.ALIASADD", "shop", "products")
+
+    assert list_indexes(products.execute_command) == ("products", "\udcff articles")
+
+
+def test_synonyms_are_grouped_and_sorted(products):
+    products.execute_command("FT.SYNUPDATE", "products", "sizes", "small", "little")
+    products.execute_command("FT.SYNUPDATE", "products", b"\xfe", "little", b"\xff")
+
+    assert read_index(products.execute_command, "products").synonyms == {
+        "sizes": ("little", "small"),
+        "\udcfe": ("little", "\udcff"),
+    }
+
+
+def test_an_index_without_synonyms_has_none(products):
+    assert read_index(products.execute_command, "products").synonyms == {}
+
+
+def test_vectors_are_counted_where_documents_lack_them(products):
+    products.hset("product:1", mapping={"title": "lamp", "embedding": struct.pack("2f", 1, 2)})
+    products.hset("product:2", mapping={"title": "chair"})
+    wait_until_indexed(products)
+
+    live = read_index(products.execute_command, "products")
+
+    assert live.statistics.num_docs == 2
+    assert live.statistics.max_doc_id == 2
+    assert live.statistics.percent_indexed == 1
+    assert live.statistics.size_bytes > 0
+    assert live.vector_labels == {"embedding": 1}
+
+
+def test_failures_are_counted_with_the_last_key_and_its_error(products):
+    products.hset(b"product:\xff\n", "embedding", b"short")
+    wait_until_indexed(products)
+
+    statistics = read_index(products.execute_command, "products").statistics
+
+    assert statistics.indexing_failures == 1
+    assert statistics.last_failure_key == "product:\udcff\n"
+    assert statistics.last_failure_error == "Could not add vector with blob size 5 (expected size 8)"
+
+
+def test_an_index_without_failures_names_none(products):
+    statistics = read_index(products.execute_command, "products").statistics
+
+    assert statistics.indexing_failures == 0
+    assert statistics.last_failure_key is None
+    assert statistics.last_failure_error is None
+
+
+@pytest.mark.parametrize("command", ["ft.debug", "ft.debug|vecsim_info", "ft.debug|ttl"])
+def test_without_the_right_to_debug_vector_details_are_missing_but_all_else_is_there(user, command):
+    live = read_index(user(command).execute_command, "products")
+
+    assert live.has_vector_details is False
+    assert live.vector_labels == {}
+    assert live.schema.field("embedding").ef_runtime is None
+    assert live.is_temporary is None
+    assert diff(*(observable(schema, has_vector_details=False) for schema in (SCHEMA, live.schema))) == ()
+
+
+def test_with_the_right_to_debug_vector_details_are_there(products):
+    live = read_index(products.execute_command, "products")
+
+    assert live.has_vector_details is True
+    assert live.schema.field("embedding").ef_runtime == 50
+    assert live.is_temporary is False
+
+
+def test_a_temporary_index_tells_its_seconds(client):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+
+    live = read_index(client.execute_command, "products")
+
+    assert live.is_temporary is True
+    assert live.schema.temporary_seconds == 100
+
+
+@pytest.fixture
+def slow_server(monkeypatch):
+    """Lets a command take three seconds by the clock of `read_index`, for a number of commands."""
+
+    def for_commands(number):
+        times = itertools.chain(range(0, 3 * number, 3), itertools.repeat(3 * number))
+        monkeypatch.setattr(inspection, "monotonic", times.__next__)
+
+    return for_commands
+
+
+def test_a_slow_answer_does_not_shorten_the_seconds_of_a_temporary_index(client, slow_server):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+    slow_server(2)
+    delayed = iter([1.1])
+
+    def execute(*arguments):
+        if arguments[:2] == ("FT.DEBUG", "TTL"):
+            time.sleep(next(delayed, 0))
+        return client.execute_command(*arguments)
+
+    assert read_index(execute, "products").schema.temporary_seconds == 100
+
+
+def test_answers_that_stay_slow_leave_the_seconds_of_a_temporary_index_uncertain(client, slow_server):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+    slow_server(20)
+
+    live = read_index(client.execute_command, "products")
+
+    assert live.has_vector_details is False
+    assert live.is_temporary is True
+
+
+def test_looking_at_a_temporary_index_starts_its_time_anew(client):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+    time.sleep(1.1)
+    read_index(client.execute_command, "products")
+
+    assert client.execute_command("FT.DEBUG", "TTL", "products") == 99
+
+
+def test_details_are_asked_of_vector_fields_only(products):
+    asked = []
+
+    def execute(*arguments):
+        asked.append(arguments)
+        return products.execute_command(*arguments)
+
+    read_index(execute, "products")
+
+    assert [arguments[-1] for arguments in asked if "VECSIM_INFO" in arguments] == [b"embedding"]
