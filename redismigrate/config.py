@@ -29,7 +29,8 @@ class Settings(BaseModel):
     Attributes:
         project: Names the state in Redis, `{redismigrate:<project>}:…`.
         script_location: The folder that `redismigrate init` made.
-        version_locations: Folders with migration scripts; new ones go into the first.
+        version_locations: Folders with migration scripts, by default `versions` in `script_location`; new
+            ones go into the first.
         url: Where Redis is: redis://, rediss://, unix:// or embedded://.
         lock_timeout: Seconds to wait for another process that migrates.
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
@@ -41,7 +42,7 @@ class Settings(BaseModel):
 
     project: str = Field(min_length=1, pattern=r"^[^{}\s]+$")
     script_location: Path
-    version_locations: tuple[Path, ...]
+    version_locations: tuple[Path, ...] = ()
     url: str = DEFAULT_URL
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
@@ -75,9 +76,14 @@ def find_configuration(start: Path) -> Path | None:
         if own.is_file():
             return own
         project = folder / "pyproject.toml"
-        if project.is_file() and "redismigrate" in read_toml(project).get("tool", {}):
+        if is_configuration(project):
             return project
     return None
+
+
+def is_configuration(pyproject: Path) -> bool:
+    """Whether a `pyproject.toml` exists and has a section for redismigrate."""
+    return pyproject.is_file() and "redismigrate" in _table(read_toml(pyproject), "tool", pyproject)
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -121,46 +127,71 @@ def load_settings(
             "Run `redismigrate init migrations` first, or name the file with --config.",
         )
     content = read_toml(file)
-    values = _section(file, content)
-    for name, value in (environment if environment is not None else os.environ).items():
-        setting = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name.startswith(ENVIRONMENT_PREFIX) and setting in Settings.model_fields and setting != "file":
-            values[setting] = value.split(os.pathsep) if setting == "version_locations" else value
-    values.update({name: value for name, value in (overrides or {}).items() if value is not None})
-    if not isinstance(values.get("script_location"), str):
+    variables = _from_environment(os.environ if environment is None else environment)
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    values = {**_section(file, content), **variables, **given}
+    if "script_location" not in values:
         raise ConfigurationError(
             f"{file} does not say where the migration scripts are.",
             'Add script_location = "migrations".',
         )
     folder = file.resolve().parent
-    location = folder / values["script_location"]
-    versions = values.get("version_locations") or [location / "versions"]
-    values |= {
-        "script_location": location,
-        "version_locations": [folder / version for version in versions],
-        "file": file,
-    }
-    values.setdefault("project", _default_project(content, location))
+    location = folder / str(values["script_location"])
+    values.setdefault("project", _project_of(content) or default_project_name(location))
     try:
-        return Settings(**values)
+        settings = Settings(**values, file=file)
     except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        origin = f"The configuration {file}"
+        if name in given:
+            origin = f"The given {name}"
+        elif name in variables:
+            origin = f"The environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
         raise ConfigurationError(
-            f"The configuration {file} is not valid: {_first_problem(error)}.",
+            f"{origin} is not valid: {_first_problem(error)}.",
             "Settings are: " + ", ".join(sorted(set(Settings.model_fields) - {"file"})) + ".",
         ) from error
+    versions = settings.version_locations or (location / "versions",)
+    return settings.model_copy(
+        update={
+            "script_location": location,
+            "version_locations": tuple(folder / version for version in versions),
+        }
+    )
+
+
+def default_project_name(script_location: Path) -> str:
+    """The project's name where none is set: that of the folder above the scripts, made fit for a key."""
+    return re.sub(r"[{}\s]+", "-", script_location.resolve().parent.name) or "default"
 
 
 def _section(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     if file.name == "pyproject.toml":
-        content = content.get("tool", {}).get("redismigrate", {})
+        content = _table(_table(content, "tool", file), "redismigrate", file)
     if "file" in content:
         raise ConfigurationError(f"The configuration {file} has an unknown setting: file.")
     return dict(content)
 
 
-def _default_project(content: Mapping[str, Any], script_location: Path) -> str:
-    name = content.get("project", {}).get("name") if isinstance(content.get("project"), dict) else None
-    return name or script_location.resolve().parent.name or "default"
+def _table(content: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+    table = content.get(name, {})
+    if not isinstance(table, Mapping):
+        raise ConfigurationError(f"The configuration {file} is not valid: {name} is no table.")
+    return table
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for variable, value in environment.items():
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if variable.startswith(ENVIRONMENT_PREFIX) and name in Settings.model_fields and name != "file":
+            settings[name] = value.split(os.pathsep) if name == "version_locations" else value
+    return settings
+
+
+def _project_of(content: Mapping[str, Any]) -> str | None:
+    project = content.get("project")
+    return project.get("name") if isinstance(project, dict) else None
 
 
 def _first_problem(error: ValidationError) -> str:

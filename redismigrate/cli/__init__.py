@@ -5,6 +5,7 @@ It imports click only, all else when a command needs it: `--help` must be quick.
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
 import sys
@@ -39,9 +40,13 @@ for _module in (scripting, migrating, recording, serving):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    # Without a command click would call its own help text an error.
+    arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # A deploy stops a container with SIGTERM: leave in order, as on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of indexes may hold bytes that are not UTF-8; standard error escapes them by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     invocation = Invocation()
     try:

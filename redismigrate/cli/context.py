@@ -109,7 +109,16 @@ class RevisionCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Hide relative identifiers from click's parser."""
-        protected = [_PROTECTED + word if _RELATIVE.fullmatch(word) else word for word in args]
+        takes_value = {
+            name
+            for parameter in self.params
+            if isinstance(parameter, click.Option) and not parameter.is_flag
+            for name in parameter.opts
+        }
+        protected = [
+            _PROTECTED + word if _RELATIVE.fullmatch(word) and before not in takes_value else word
+            for before, word in zip(["", *args], args, strict=False)
+        ]
         return super().parse_args(ctx, protected)
 
 

@@ -13,6 +13,7 @@ from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, glob
 if TYPE_CHECKING:
     from redismigrate.commands.migrate import MigrationOptions, MigrationResult
     from redismigrate.operations.recorded import Direction
+    from redismigrate.planning.plan import Plan
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -93,11 +94,13 @@ def plan(invocation: Invocation, /, rev: str, down: bool, output: Path | None, *
     """Show what an upgrade would do and cost; changes nothing. Exits with 6 when the plan is blocked."""
     from redismigrate.planning.plan import write_plan
 
-    made = _show_plan(invocation, "downgrade" if down else "upgrade", rev, values)
+    made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values)
     if output is not None:
         write_plan(made, output)
+    code = _show_plan(invocation, made)
+    if output is not None:
         invocation.say(f"Wrote {output}")
-    return 6 if made.blocked else 0
+    return code
 
 
 @click.command(cls=RevisionCommand)
@@ -110,7 +113,7 @@ def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -
     from redismigrate import commands
 
     if dry_run:
-        return 6 if _show_plan(invocation, "upgrade", rev, values).blocked else 0
+        return _show_plan(invocation, _make_plan(invocation, "upgrade", rev, values))
     project = invocation.project()
     watcher = _watcher(invocation)
     with watcher:
@@ -125,11 +128,11 @@ def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -
 @global_options
 @click.pass_obj
 def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -> int:
-    """Undo all revisions applied after REV; -1 undoes the last one, base all of them."""
+    """Undo all revisions applied after REV. `-1` undoes the last one, `base` all of them."""
     from redismigrate import commands
 
     if dry_run:
-        return 6 if _show_plan(invocation, "downgrade", rev, values).blocked else 0
+        return _show_plan(invocation, _make_plan(invocation, "downgrade", rev, values))
     project = invocation.project()
     watcher = _watcher(invocation)
     with watcher:
@@ -143,7 +146,7 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any)
 @global_options
 @click.pass_obj
 def rollback(invocation: Invocation, /, **values: Any) -> None:
-    """Undo the unfinished revision of an interrupted run; what the run finished before stays."""
+    """Undo the unfinished revision of a run. What the run finished before stays."""
     from redismigrate import commands
 
     watcher = _watcher(invocation)
@@ -152,17 +155,22 @@ def rollback(invocation: Invocation, /, **values: Any) -> None:
     _show_result(invocation, result, "Rolled back")
 
 
-def _show_plan(invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any]) -> Any:
+def _make_plan(invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any]) -> Plan:
     from redismigrate import commands
+
+    return commands.plan(invocation.project(), rev, direction, _options(values))
+
+
+def _show_plan(invocation: Invocation, made: Plan) -> int:
+    """Show a plan; the exit code."""
     from redismigrate.cli.plan_view import render_plan
     from redismigrate.planning.plan import plan_to_json
 
-    made = commands.plan(invocation.project(), rev, direction, _options(values))
     if invocation.json:
         invocation.result(plan_to_json(made))
     else:
         render_plan(made, invocation.console())
-    return made
+    return 6 if made.blocked else 0
 
 
 def _watcher(invocation: Invocation) -> Any:

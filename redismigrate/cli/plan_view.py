@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from redismigrate.planning.plan import Plan, RevisionPlan, Step
+
+# From this width on, what undoes a step fits beside it.
+WIDE = 120
+SHORTEST_SECONDS = 0.1
 
 
 def render_plan(plan: Plan, console: Console) -> None:
@@ -20,34 +27,59 @@ def render_plan(plan: Plan, console: Console) -> None:
         f"revision{'s' if count != 1 else ''}, project {escape(plan.project)}"
     )
     for item in plan.revisions:
-        _render_revision(item, console)
+        console.print(f"\n[bold]{item.revision}[/] {escape(item.recorded.message)}")
+        render_steps(item, console)
     if plan.blocked:
         console.print("[red bold]The plan is blocked; nothing would be changed.[/]")
 
 
-def _render_revision(item: RevisionPlan, console: Console) -> None:
-    console.print(f"\n[bold]{item.revision}[/] {escape(item.recorded.message)}")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  step", overflow="fold")
-    table.add_column("strategy", no_wrap=True)
-    table.add_column("search down", justify="right", no_wrap=True)
-    table.add_column("takes", justify="right", no_wrap=True)
-    table.add_column("memory", justify="right", no_wrap=True)
-    table.add_column("rollback", overflow="fold")
-    for step in item.steps:
-        table.add_row(f"  {escape(step.description)}", *_costs(step), escape(step.rollback))
-    console.print(table)
+def render_steps(item: RevisionPlan, console: Console) -> None:
+    """Print what one revision does, with its warnings and what blocks it."""
+    console.print(Padding.indent(_steps_table(item.steps, console.width), 2))
     for warning in item.warnings:
         console.print(f"  [yellow]note:[/] {escape(warning)}")
     for reason in item.blocked:
         console.print(f"  [red]blocked:[/] {escape(reason)}")
 
 
-def _costs(step: Step) -> tuple[str, str, str, str]:
-    estimate = step.estimate
-    return (
-        step.strategy or "",
-        f"{estimate.search_downtime_seconds:.1f} s" if estimate.search_downtime_seconds else "",
-        f"{estimate.seconds:.1f} s" if estimate.seconds else "",
-        f"+{estimate.memory_bytes / 1e6:.1f} MB" if estimate.memory_bytes else "",
+def _steps_table(steps: Sequence[Step], width: int) -> Table:
+    """The steps with the costs that any of them has; where space is short, what undoes a step is below it."""
+    costs = [_costs(step) for step in steps]
+    titles = [title for title in costs[0] if any(cost[title] for cost in costs)]
+    is_wide = width >= WIDE
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        show_header=is_wide or bool(titles),
     )
+    table.add_column("step", overflow="fold")
+    for title in titles:
+        table.add_column(title, justify="left" if title == "strategy" else "right", no_wrap=True)
+    if is_wide:
+        table.add_column("rollback", overflow="fold")
+    for step, cost in zip(steps, costs, strict=True):
+        description, rollback = escape(step.description), escape(step.rollback)
+        if rollback and not is_wide:
+            description += f"\n  [dim]rollback: {rollback}[/]"
+        cells = [description, *(cost[title] for title in titles)]
+        table.add_row(*cells, *([rollback] if is_wide else []))
+    return table
+
+
+def _costs(step: Step) -> dict[str, str]:
+    """By the title of the column."""
+    estimate = step.estimate
+    return {
+        "strategy": step.strategy or "",
+        "search down": _seconds(estimate.search_downtime_seconds),
+        "takes": _seconds(estimate.seconds),
+        "memory": f"+{estimate.memory_bytes / 1e6:.1f} MB" if estimate.memory_bytes else "",
+    }
+
+
+def _seconds(value: float) -> str:
+    if not value:
+        return ""
+    return f"{value:.1f} s" if value >= SHORTEST_SECONDS else f"<{SHORTEST_SECONDS} s"

@@ -26,7 +26,7 @@ def current(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def status(invocation: Invocation) -> None:
-    """Show the run under way or interrupted, the lock, and what differs from the record."""
+    """Show the run, the lock and what differs from the record."""
     from redismigrate import commands
     from redismigrate.cli.state_view import status_text
 
@@ -40,7 +40,7 @@ def status(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def stamp(invocation: Invocation, /, rev: str, **values: Any) -> None:
-    """Record REV and all before it as applied, without running anything."""
+    """Record REV and all before it as applied. Nothing is run; refused where the indexes differ."""
     from redismigrate import commands
 
     stamped = commands.stamp(invocation.project(), rev, **values)
@@ -51,7 +51,7 @@ def stamp(invocation: Invocation, /, rev: str, **values: Any) -> None:
 @global_options
 @click.pass_obj
 def unlock(invocation: Invocation) -> None:
-    """Free the lock of a process that hangs; it can write nothing any more."""
+    """Free the lock of a process that hangs. That process can write nothing any more."""
     from redismigrate import commands
 
     holder = commands.unlock(invocation.project())
@@ -64,7 +64,7 @@ def unlock(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Drop indexes that hide an alias of ours, and set lost aliases again."""
+    """Drop indexes that hide an alias; set lost aliases again."""
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)

@@ -19,20 +19,16 @@ if TYPE_CHECKING:
 @global_options
 @click.pass_obj
 def init(invocation: Invocation, /, directory: Path, template: str) -> None:
-    """Make a folder for migration scripts, and the configuration."""
+    """Make a folder for migration scripts and its configuration."""
     from redismigrate import commands
 
     made = commands.init(directory, template, invocation.url)
-    invocation.result(
-        {"written": [str(path) for path in made.written], "configuration": str(made.configuration)},
-        "\n".join(
-            [
-                *(f"  wrote {path}" for path in made.written),
-                f"Check the url in {made.configuration}, then:",
-                '  redismigrate revision -m "create the first index"',
-            ]
-        ),
-    )
+    for path in made.written:
+        invocation.say(f"  wrote {path}")
+    invocation.say(f"Check the url in {made.configuration}, then:")
+    invocation.say('  redismigrate revision -m "create the first index"')
+    written = [str(path) for path in made.written]
+    invocation.result({"written": written, "configuration": str(made.configuration)})
 
 
 @click.command("list-templates")
@@ -60,11 +56,10 @@ def revision(invocation: Invocation, /, message: str, head: str | None, rev_id: 
     from redismigrate import commands
 
     path = commands.revision(invocation.project(), message, head=head, revision_id=rev_id)
-    shown = _relative(path)
     invocation.result(
-        {"path": str(path), "revision": path.name.partition("_")[0]},
-        f"Wrote {shown}\nFill in upgrade() and downgrade(), then: redismigrate plan",
+        {"path": str(path), "revision": path.name.partition("_")[0]}, f"Wrote {_relative(path)}"
     )
+    invocation.say("Fill in upgrade() and downgrade(), then: redismigrate plan")
 
 
 @click.command(cls=RevisionCommand)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from redismigrate.cli.context import Invocation, global_options
+from redismigrate.errors import UsageError
 
 
 @click.command()
@@ -21,7 +22,7 @@ from redismigrate.cli.context import Invocation, global_options
 @global_options
 @click.pass_obj
 def server(invocation: Invocation, /, port: int, data_dir: Path | None) -> None:
-    """Run a private Redis with Search until Ctrl-C; its URL is the first line."""
+    """Run a private Redis with Search until Ctrl-C. Its URL is the first line."""
     from redismigrate.redis_server.embedded import EmbeddedServer
 
     with EmbeddedServer(data_dir=data_dir, port=port) as running:
@@ -33,4 +34,26 @@ def server(invocation: Invocation, /, port: int, data_dir: Path | None) -> None:
             invocation.say("Stopped.")
 
 
-COMMANDS = (server,)
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep the example project and say where it is.")
+@global_options
+@click.pass_obj
+def demo(invocation: Invocation, /, keep: bool) -> None:
+    """Take an example project through its revisions and back.
+
+    It brings its own private Redis, takes seconds and leaves nothing behind.
+    """
+    from redismigrate import commands
+    from redismigrate.cli.demo_view import DemoView
+
+    if invocation.url is not None or invocation.config is not None:
+        raise UsageError(
+            "The demo brings its own server and its own project.", "Leave --url and --config out."
+        )
+    with DemoView(invocation) as view:
+        result = commands.run_demo(view, keep=keep)
+        view.finished(result)
+    invocation.result(result.to_json(), str(result.kept or "") if invocation.is_quiet else "")
+
+
+COMMANDS = (demo, server)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from redismigrate.commands.inspect import Current, Status
 
 
@@ -36,7 +38,9 @@ def status_text(status: Status) -> str:
         lines += _run_lines(status)
     else:
         lines.append("No run is under way.")
-    if status.holder is not None:
+    if status.holder is not None and status.holder.is_dead():
+        lines.append(f"The lock was left by {status.holder}, which is gone.")
+    elif status.holder is not None:
         lines.append(f"The lock is held by {status.holder}.")
     lines += [f"Problem: {problem}" for problem in status.problems]
     if status.journal:
@@ -46,8 +50,14 @@ def status_text(status: Status) -> str:
                 event[name] for name in ("kind", "index", "alias", "reason") if event.get(name)
             )
             words = f"{event.get('event', '')} {event.get('revision', '')} {details}".rstrip()
-            lines.append(f"  {event['at']} {words}")
+            lines.append(f"  {_time_of(event['at'])} {words}")
     return "\n".join(lines)
+
+
+def _time_of(stream_id: str) -> str:
+    """When an entry was added to the stream: its id begins with the milliseconds since 1970."""
+    moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _run_lines(status: Status) -> list[str]:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from redismigrate.commands.demo import run_demo
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.project import Project
@@ -31,6 +32,7 @@ _MODULES = {
     "repair": "recover",
     "revision": "scripts",
     "rollback": "migrate",
+    "run_demo": "demo",
     "show": "scripts",
     "stamp": "recover",
     "status": "inspect",
@@ -50,6 +52,7 @@ __all__ = [
     "repair",
     "revision",
     "rollback",
+    "run_demo",
     "show",
     "stamp",
     "status",

@@ -76,7 +76,7 @@ class Status:
     @property
     def is_interrupted(self) -> bool:
         """A run is unfinished and nobody works on it."""
-        return self.run is not None and self.holder is None
+        return self.run is not None and (self.holder is None or self.holder.is_dead())
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""

@@ -144,4 +144,4 @@ def _is_at_head(project: Project, state: State, target: str) -> bool:
         return False
     if target == "head" and len(heads_of(project.scripts)) != 1:
         return False
-    return {script.revision for script in project.scripts} == state.head.applied
+    return {script.revision for script in project.scripts} <= state.head.applied

@@ -13,7 +13,7 @@ from redismigrate.commands.recording import (
     record_downgrades,
     record_upgrades,
 )
-from redismigrate.commands.session import locked_state
+from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.commands.survey import live_index_reader, survey
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
@@ -21,6 +21,7 @@ from redismigrate.execution.live import existing_indexes
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, begin
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
+from redismigrate.history.notation import parse_identifier
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.chain import plan_chain, touched_indexes
 from redismigrate.planning.drift import require_no_drift
@@ -54,6 +55,7 @@ class Migration:
         self._server.capabilities.require_search()
         state = read_state(self._server, self._project.keys)
         self._require_record(state)
+        refuse_unfinished_run(state)
         return self._make_plan(state, direction, target)
 
     def migrate(self, direction: Direction, target: str) -> MigrationResult:
@@ -62,18 +64,20 @@ class Migration:
         with self._locked() as writer:
             self._require_record(writer.state)
             resumed = self._resume(writer, direction)
-            plan_started = time.monotonic()
-            plan = self._make_plan(writer.state, direction, target)
-            if self._options.plan_file is not None:
-                _require_same_plan(plan, self._options.plan_file)
-            plan_seconds = time.monotonic() - plan_started
             executors = [] if resumed is None else [resumed]
-            if plan.revisions:
+            plan_started = time.monotonic()
+            revisions: tuple[RevisionPlan, ...] = ()
+            if resumed is None or not _covers(resumed.run, target):
+                plan = self._make_plan(writer.state, direction, target)
+                revisions = plan.revisions
+            seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
+            if revisions:
+                if self._options.plan_file is not None:
+                    _require_same_plan(plan, self._options.plan_file)
                 _require_not_blocked(plan)
-                executor = self._executor(writer, self._begin(writer, plan))
+                executor = self._executor(writer, self._new_run(plan))
                 executors.append(executor)
                 executor.finish(self._replanner(writer, self._options))
-            seconds: dict[str, float] = {"plan": plan_seconds}
             for executor in executors:
                 for phase, value in executor.seconds.items():
                     seconds[phase] = seconds.get(phase, 0.0) + value
@@ -82,7 +86,7 @@ class Migration:
                 executors[-1].run.id if executors else None,
                 tuple(revision for executor in executors for revision in executor.run.done),
                 seconds | {"total": time.monotonic() - started},
-                tuple(warning for item in plan.revisions for warning in item.warnings),
+                tuple(warning for item in revisions for warning in item.warnings),
             )
 
     def roll_back(self) -> MigrationResult:
@@ -131,7 +135,7 @@ class Migration:
         ids = revisions_to_undo(history, target, head.applied, head.parents)
         return record_downgrades(history, ids, head, state.catalog, read_live)
 
-    def _begin(self, writer: StateWriter, plan: Plan) -> Run:
+    def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions
         arguments = {
             "strategy": self._options.strategy,
@@ -139,10 +143,7 @@ class Migration:
             "allow_lossy": self._options.allow_lossy,
         }
         remaining = tuple(item.recorded for item in rest)
-        run = begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
-        event = {"event": "begin", "revision": first.revision, "run": run.id, "by": run.by}
-        writer.transact(run=run.content(), event=event)
-        return run
+        return begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
 
     def _resume(self, writer: StateWriter, direction: Direction) -> Executor | None:
         """Finish an interrupted run; its stored plan and options count, not ours."""
@@ -161,9 +162,8 @@ class Migration:
         return executor
 
     def _executor(self, writer: StateWriter, run: Run) -> Executor:
-        return Executor(
-            self._server, self._project.keys, writer, run, self._watcher, function_source(self._project)
-        )
+        functions = function_source(self._project, lambda: writer.state.catalog)
+        return Executor(self._server, self._project.keys, writer, run, self._watcher, functions)
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
         def replan(recorded: RecordedRevision) -> RevisionPlan:
@@ -186,6 +186,16 @@ class Migration:
                 f"The record of project {project} is missing, but indexes of it exist: {', '.join(lost)}.",
                 "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
             )
+
+
+def _covers(run: Run, target: str) -> bool:
+    """Whether a run that was taken up and finished was all that is asked for.
+
+    Steps like -1 count from where the interrupted command began, so they must not be taken once more. Of the
+    other targets only heads move on; scripts to look the rest up may be absent here.
+    """
+    identifier = parse_identifier(target)
+    return identifier.symbol is None or (run.target == target and identifier.symbol not in {"head", "heads"})
 
 
 def _plan_options(options: MigrationOptions) -> PlanOptions:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redismigrate.commands.project import Project
-from redismigrate.errors import RevisionNotFound
+from redismigrate.errors import RevisionNotFound, ScriptError
 from redismigrate.execution.steps import FunctionSource
 from redismigrate.history.graph import History
 from redismigrate.history.script import Script
@@ -70,7 +70,8 @@ def record_downgrades(
             RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
         ]
-        given_up = {name: catalog[name] for name in head.revisions[revision].adopted if name in catalog}
+        adopted = head.revisions[revision].adopted
+        given_up = {name: op.catalog[name] for name in adopted if name in op.catalog}
         item = _recorded(
             history,
             revision,
@@ -100,8 +101,13 @@ def _recorded(
     )
 
 
-def function_source(project: Project) -> FunctionSource:
-    """Finds the functions of `op.run` in the project's scripts, again after a crash as well."""
+def function_source(project: Project, catalog: Callable[[], Catalog]) -> FunctionSource:
+    """Finds the functions of `op.run` in the project's scripts, again after a crash as well.
+
+    Args:
+        project: The project.
+        catalog: Gives the indexes as they are recorded; a script may call `op.run` for each of them.
+    """
 
     def find(recorded: RecordedRevision, step: Step) -> Callable[[Any], object] | None:
         script = by_id(project).get(recorded.revision)
@@ -113,9 +119,13 @@ def function_source(project: Project) -> FunctionSource:
             )
         migration = script.load()
         function = migration.upgrade if step.function_in == "upgrade" else migration.downgrade
-        functions = collect_functions(function, Catalog(), str(script.path))
+        known = recorded.adopt(catalog()) if recorded.direction == "upgrade" else catalog()
+        functions = collect_functions(function, known, str(script.path))
         if step.function is None or step.function >= len(functions):
-            return None
+            raise ScriptError(
+                f"{script.path} no longer gives op.run the function of the step “{step.description}”.",
+                "Restore the script as it was when the run began, and run the same command again.",
+            )
         up, down = functions[step.function]
         return up if step.function_direction == "up" else down
 

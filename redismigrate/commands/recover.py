@@ -7,9 +7,9 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
-from redismigrate.commands.session import locked_state
+from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.commands.survey import survey
-from redismigrate.errors import DriftError, PlanBlocked, RunInProgress
+from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.live import alias_target, look_at
 from redismigrate.execution.run import now
 from redismigrate.history.identifiers import resolve_many
@@ -19,7 +19,7 @@ from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another
-from redismigrate.state.store import State, StateWriter
+from redismigrate.state.store import StateWriter
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def stamp(
         project.connect() as server,
         locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
     ):
-        _refuse_run(writer.state)
+        refuse_unfinished_run(writer.state)
         targets = resolve_many(history, target, writer.state.head.applied)
         applied = history.ordered(history.ancestors(targets))
         recorded = record_upgrades(history, applied, Catalog(), None)
@@ -156,7 +156,7 @@ def repair(
         project.connect() as server,
         locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
     ):
-        _refuse_run(writer.state)
+        refuse_unfinished_run(writer.state)
         catalog = writer.state.catalog
         inventory = survey(server, project.settings.project, catalog)
         dropped: list[str] = []
@@ -192,12 +192,3 @@ def _set_alias(writer: StateWriter, alias: str, physical: str, *, drop_first: bo
         event={"event": "repair", "alias": alias, "index": physical, "by": signature()},
         commands=[*drop, ("FT.ALIASUPDATE", alias, physical)],
     )
-
-
-def _refuse_run(state: State) -> None:
-    if state.run is not None:
-        raise RunInProgress(
-            f"Run {state.run.get('id')} is unfinished.",
-            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
-            "its unfinished revision with `redismigrate rollback`.",
-        )

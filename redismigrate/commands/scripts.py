@@ -14,7 +14,8 @@ from redismigrate.commands.project import Project
 from redismigrate.config import (
     CONFIGURATION_FILE,
     DEFAULT_URL,
-    read_toml,
+    default_project_name,
+    is_configuration,
     redacted,
 )
 from redismigrate.errors import ConfigurationError, RevisionNotFound, SchemaError, UsageError
@@ -91,7 +92,7 @@ def init(directory: Path, template: str = "generic", url: str | None = None) -> 
     from redismigrate.history.templates import copy_template
 
     pyproject, own = Path("pyproject.toml"), Path(CONFIGURATION_FILE)
-    if own.exists() or (pyproject.is_file() and "redismigrate" in read_toml(pyproject).get("tool", {})):
+    if own.exists() or is_configuration(pyproject):
         existing = own if own.exists() else pyproject
         raise ConfigurationError(
             f"{existing} configures redismigrate already.",
@@ -109,7 +110,7 @@ def init(directory: Path, template: str = "generic", url: str | None = None) -> 
         text = "\n".join([*([text, ""] if text else []), "[tool.redismigrate]", *lines, ""])
     else:
         configuration = own
-        name = _toml_string(directory.resolve().parent.name or "default")
+        name = _toml_string(default_project_name(directory))
         text = "\n".join([f"project = {name}", *lines, ""])
     configuration.write_text(text, encoding="utf-8")
     return Initialised((*written, configuration), configuration)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from redismigrate.commands.project import Project
+from redismigrate.errors import RunInProgress
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.lock import Holder, Lock
-from redismigrate.state.store import StateWriter, read_state
+from redismigrate.state.store import State, StateWriter, read_state
 
 
 @contextmanager
@@ -39,3 +40,17 @@ def locked_state(
     timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
     with Lock(server, keys, timeout, on_wait) as lock:
         yield StateWriter(server, keys, lock.token, read_state(server, keys))
+
+
+def refuse_unfinished_run(state: State) -> None:
+    """Raise where indexes and record differ because a run is half way.
+
+    Raises:
+        RunInProgress: A run is under way or interrupted.
+    """
+    if state.run is not None:
+        raise RunInProgress(
+            f"Run {state.run.get('id')} is unfinished.",
+            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
+            "its unfinished revision with `redismigrate rollback`.",
+        )

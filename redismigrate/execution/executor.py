@@ -9,15 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+
+import redis
 
 from redismigrate.errors import (
     CommandRefused,
+    DriftError,
     PlanBlocked,
     RedisMigrateError,
     RunFailed,
     RunInterrupted,
-    ServerError,
 )
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -27,6 +30,7 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept, undo_of
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
@@ -35,6 +39,8 @@ from redismigrate.state.store import StateWriter
 
 # After these a revision is undone; every other error leaves the run as it is, to be taken up again.
 FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, PlanBlocked)
+# With these a run has an end: nothing of it is left to be taken up.
+ENDS = (RunFailed, PlanBlocked, DriftError)
 PHASES = {
     "run_function": "documents",
     "validate_index": "validate",
@@ -86,11 +92,17 @@ class Executor:
         Raises:
             RunFailed: A step failed; its revision was undone, earlier ones stay.
             RunInterrupted: It stopped half way; the same command takes it up again.
-            PlanBlocked: A further revision can't run; the earlier ones stay.
+            PlanBlocked: A further revision can't run; the earlier ones stay. Or another project was faster to
+                claim an index; the revision was undone.
+            DriftError: A further revision meets an index that was changed behind our back; the earlier ones
+                stay.
         """
         with self._interruptions():
+            if self._writer.state.run is None:
+                self._writer.transact(run=self.run.content(), event=self._event("begin"))
             if self.run.failure is not None:
-                self._go_back()
+                self._undo()
+                raise self._failed()
             while True:
                 self._finish_revision()
                 if not self.run.remaining:
@@ -119,10 +131,13 @@ class Executor:
                 if step.kind == "record_revision":
                     self._record()
                 else:
-                    self._note(step, self._steps.carry_out(step, self.run))
+                    self._note(step, self._carry_out(step))
             except FAILURES as error:
                 self._turn_round(_text(error))
-                self._go_back()
+                self._undo()
+                if isinstance(error, PlanBlocked):
+                    raise
+                raise self._failed() from error
             finally:
                 phase = PHASES.get(step.kind, "index")
                 self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
@@ -130,9 +145,14 @@ class Executor:
 
     def _next_revision(self, replan: Replan) -> None:
         recorded, *rest = self.run.remaining
-        plan = replan(recorded)
+        blocked = {"event": "blocked", "revision": recorded.revision}
+        try:
+            plan = replan(recorded)
+        except DriftError:
+            self._writer.transact(end_run=True, event=blocked)
+            raise
         if plan.blocked:
-            self._writer.transact(end_run=True, event={"event": "blocked", "revision": recorded.revision})
+            self._writer.transact(end_run=True, event=blocked)
             raise PlanBlocked(
                 f"Revision {recorded.revision} can't run: {'; '.join(plan.blocked)}.",
                 f"Applied before it and kept: {', '.join(self.run.done)}.",
@@ -143,14 +163,20 @@ class Executor:
         )
         self._writer.transact(run=self.run.content(), event=self._event("begin"))
 
-    def _go_back(self) -> None:
-        """Undo and raise what made it necessary."""
-        self._undo()
+    def _failed(self) -> RunFailed:
         verb = "apply" if self.run.direction == "upgrade" else "undo"
         kept = f" Kept from before it: {', '.join(self.run.done)}." if self.run.done else ""
-        raise RunFailed(
+        return RunFailed(
             f"Could not {verb} revision {self.run.plan.revision}: {self.run.failure}",
-            f"All that it had changed is undone.{kept}",
+            f"All that it had changed is undone{self._deleted()}.{kept}",
+        )
+
+    def _deleted(self) -> str:
+        """What can't be undone: documents that the script wanted to be gone."""
+        undone = {step.index for step in self.run.undo}
+        names = [step.index for step in self.run.plan.steps if step.delete_documents and step.index in undone]
+        return "".join(
+            f", but the documents of index {name} are deleted and can't come back" for name in names
         )
 
     def _turn_round(self, failure: str) -> None:
@@ -159,26 +185,44 @@ class Executor:
         if failed is not None and failed.kind == "run_function":
             done = (*done, failed)
         self.run = self.run.with_changes(failure=failure, undo=undo_of(done), position=0, progress=None)
-        self._writer.transact(run=self.run.content(), event=self._event("undo") | {"reason": failure})
+        self._writer.transact(
+            catalog=self._with_kept(done),
+            run=self.run.content(),
+            event=self._event("undo") | {"reason": failure},
+        )
+
+    def _with_kept(self, done: tuple[Step, ...]) -> Catalog:
+        """The recorded indexes with the changes that stay though their revision is undone."""
+        catalog = self._writer.state.catalog
+        for step in done:
+            if is_kept(step) and step.after is not None:
+                self._watcher.warned(
+                    f"TEMPORARY index {step.index} stays as it is now: dropping it would delete its documents"
+                )
+                recorded = catalog.get(step.after.served)
+                if recorded is not None:
+                    catalog = catalog.with_definition(replace(step.after, aliases=recorded.aliases))
+        return catalog
 
     def _undo(self) -> None:
         self._watcher.undo_started(self.run)
         while (step := self.run.step) is not None:
             self._watcher.step_started(step)
             try:
-                self._note(step, self._steps.carry_out(step, self.run))
+                self._note(step, self._carry_out(step))
             except FAILURES as error:
                 raise RunInterrupted(
                     f"Revision {self.run.plan.revision} failed ({self.run.failure}), and undoing it stopped "
                     f"at “{step.description}”: {_text(error)}",
                     "Remove the cause and run the same command again: it goes on undoing.",
                 ) from error
-        catalog = self._writer.state.catalog
-        for step in self.run.plan.steps:
-            if is_kept(step) and step.after is not None and step.after.served in catalog:
-                catalog = catalog.with_definition(step.after)
-                self._watcher.warned(f"TEMPORARY index {step.index} keeps what was added to it")
-        self._writer.transact(catalog=catalog, end_run=True, event=self._event("undone"))
+        self._writer.transact(end_run=True, event=self._event("undone"))
+
+    def _carry_out(self, step: Step) -> Effect:
+        if step.kind == "run_function":
+            # What a function writes is not fenced; it shall not even begin once the lock is another's.
+            self._writer.transact()
+        return self._steps.carry_out(step, self.run)
 
     def _note(self, step: Step, effect: Effect) -> None:
         run = self.run.with_changes(position=self.run.position + 1, progress=None, **effect.changes)
@@ -232,12 +276,19 @@ class Executor:
         """What stops the process, not the revision, leaves the run to be taken up again."""
         try:
             yield
-        except (ServerError, KeyboardInterrupt) as error:
-            reason = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else error.message
+        except (*ENDS, RunInterrupted):
+            raise
+        except (RedisMigrateError, redis.RedisError, KeyboardInterrupt) as error:
             raise RunInterrupted(
-                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason}",
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 "Run the same command again to resume, or `redismigrate rollback` to undo the revision.",
             ) from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by a signal."
+    return error.message if isinstance(error, RedisMigrateError) else f"{error}."
 
 
 def _text(error: RedisMigrateError) -> str:

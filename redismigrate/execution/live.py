@@ -62,7 +62,7 @@ def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
 def outermost_prefixes(prefixes: tuple[str, ...]) -> tuple[bytes, ...]:
     """The prefixes without those that another one covers; empty when every key is covered."""
     encoded = sorted({prefix.encode("utf-8", "surrogateescape") for prefix in prefixes})
-    if not encoded or encoded[0] in {b"", b"*"}:
+    if not encoded or not encoded[0]:
         return ()
     kept: list[bytes] = []
     for prefix in encoded:

@@ -100,7 +100,8 @@ class Run(BaseModel):
 
     def content(self) -> dict[str, Any]:
         """As the content of the `:run` document."""
-        return self.model_dump(mode="json")
+        # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
+        return self.model_dump()
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Run:

@@ -47,11 +47,7 @@ def commands_of(
     if before is None or after is None:
         raise ValueError(f"a step {step.kind} needs the index before and after")
     if step.kind == "replace_index":
-        drops = (drop(before),) if before.physical in existing else ()
-        return Commands(
-            (*drops, *create(after, scans_documents=True)),
-            (drop(after), *create(before, scans_documents=True)),
-        )
+        return replace_index(before, after, existing)
     if step.kind == "alter_index":
         added = [field for field in after.schema.fields if field.name not in existing_fields]
         if not added:
@@ -60,6 +56,20 @@ def commands_of(
     if step.kind == "set_synonyms":
         return Commands(_new_synonyms(before, after))
     raise ValueError(f"a step {step.kind} has no commands")
+
+
+def replace_index(before: IndexDefinition, after: IndexDefinition, existing: frozenset[str]) -> Commands:
+    """Create one index instead of another.
+
+    Under a new name it is created first. If somebody has taken that name meanwhile, it is the first command
+    that is refused, so nothing is put back; above all the index of somebody else isn't dropped.
+    """
+    drops = (drop(before),) if before.physical in existing else ()
+    creation = create(after, scans_documents=True)
+    if before.physical != after.physical:
+        aliases = (_set_alias(alias, before) for alias in before.all_aliases)
+        return Commands((*creation, *drops), (drop(after), *aliases))
+    return Commands((*drops, *creation), (drop(after), *create(before, scans_documents=True)))
 
 
 def prove(

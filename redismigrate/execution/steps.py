@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from redismigrate.errors import CommandRefused, RedisMigrateError
+from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
@@ -168,8 +168,11 @@ class StepRunner:
             self.watcher.warned(f"{step.description}: the script gives no function for that")
             return
         try:
-            function(self.server.client)
-        except Exception as error:
+            with self.server.translated_errors():
+                function(self.server.client)
+        except ConnectionFailed:
+            raise  # an outage is no fault of the function: the run stays, to be taken up again
+        except (Exception, SystemExit) as error:
             raise FunctionFailed(f"{step.description} raised {type(error).__name__}: {error}") from error
 
 

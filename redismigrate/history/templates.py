@@ -9,13 +9,11 @@ from pathlib import Path
 from redismigrate.errors import ConfigurationError, UsageError
 from redismigrate.history.suggestions import did_you_mean
 from redismigrate.history.writer import TEMPLATE_NAME
+from redismigrate.packaged import packaged_folder
 
 VERSIONS_FOLDER = "versions"
 
 _COPIED = (TEMPLATE_NAME, "README")
-_PACKAGE = Path(__file__).parents[1]
-# A wheel carries the templates inside the package; a checkout has them beside it.
-_PLACES = (_PACKAGE / "_templates", _PACKAGE.parent / "migrations_template")
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,4 @@ def copy_template(name: str, directory: Path) -> list[Path]:
 
 
 def _templates_folder() -> Path:
-    for folder in _PLACES:
-        if folder.is_dir():
-            return folder
-    raise ConfigurationError("This installation lacks its templates.", "Install redismigrate again.")
+    return packaged_folder("_templates", "migrations_template", "templates")

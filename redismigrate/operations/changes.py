@@ -117,6 +117,23 @@ class RenameTo:
         return f"rename to {self.name}"
 
 
+def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:
+    """The change with the values that the schema made of those that a script gave.
+
+    A script may give sets, generators, or lists that it goes on to change.
+
+    Args:
+        change: As asked for.
+        after: The schema that it made.
+    """
+    if isinstance(change, AlterField):
+        field = after.field(change.name)
+        return AlterField(change.name, {name: getattr(field, name) for name in change.attributes})
+    if isinstance(change, SetOptions):
+        return SetOptions({name: getattr(after, name) for name in change.options})
+    return change
+
+
 IndexChange = Annotated[
     AddField | DropField | AlterField | SetOptions | RenameTo, PydanticField(discriminator="kind")
 ]

@@ -23,6 +23,7 @@ class CreateIndex:
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog with the index; SchemaError when the name is taken."""
         _refuse_taken_name(catalog, self.schema.name)
+        _require_fields(self.schema)
         return catalog.with_definition(IndexDefinition.plain(self.schema))
 
     def reverse(self, before: Catalog) -> tuple[Operation, ...]:  # noqa: ARG002 - all reverses take the same
@@ -158,6 +159,7 @@ class ChangeIndex:
         schema = definition.schema
         for change in self.changes:
             schema = change.apply(schema)
+        _require_fields(schema)
         if schema.name != self.name:
             _refuse_taken_name(catalog, schema.name)
         return catalog.without(self.name).with_definition(definition.with_schema(schema))
@@ -232,6 +234,13 @@ Operation = Annotated[
     | Irreversible,
     PydanticField(discriminator="kind"),
 ]
+
+
+def _require_fields(schema: IndexSchema) -> None:
+    if not schema.fields:
+        raise SchemaError(
+            f"Index {schema.name} has no fields.", "Add one: the server makes no index without."
+        )
 
 
 def _refuse_taken_name(catalog: Catalog, name: str) -> None:

@@ -8,7 +8,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from redismigrate.errors import SchemaError, ScriptError
-from redismigrate.operations.changes import AddField, AlterField, DropField, IndexChange, RenameTo, SetOptions
+from redismigrate.operations.changes import (
+    AddField,
+    AlterField,
+    DropField,
+    IndexChange,
+    RenameTo,
+    SetOptions,
+    as_recorded,
+)
 from redismigrate.operations.model import (
     ChangeIndex,
     CreateAlias,
@@ -23,6 +31,7 @@ from redismigrate.operations.model import (
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import field_from_redisvl, schema_from_redisvl
+from redismigrate.schema.strict import did_you_mean
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -128,6 +137,12 @@ class Operations:
             )
         definition = self._live_index(name)
         if definition is not None:
+            for served, known in self._catalog.items():
+                if known.physical == definition.physical:
+                    raise SchemaError(
+                        f"{name} is an alias of index {served}, not an index.",
+                        f"Use the index's name, {served}.",
+                    )
             self._adopted[name] = definition
             self._catalog = self._catalog.with_definition(definition)
 
@@ -138,8 +153,9 @@ class Operations:
     def _apply(self, operation: Operation) -> None:
         self._catalog = operation.apply(self._catalog)
 
-    def _changed(self, change: IndexChange, schema: IndexSchema) -> IndexSchema:
-        return change.apply(schema)
+    def _changed(self, change: IndexChange, schema: IndexSchema) -> tuple[IndexSchema, IndexChange]:
+        after = change.apply(schema)
+        return after, as_recorded(change, after)
 
 
 class IndexChanges:
@@ -183,8 +199,8 @@ class IndexChanges:
         self._record(RenameTo(name))
 
     def _record(self, change: IndexChange) -> None:
-        self._schema = self._operations._changed(change, self._schema)  # noqa: SLF001 - one module
-        self._changes.append(change)
+        self._schema, recorded = self._operations._changed(change, self._schema)  # noqa: SLF001 - one module
+        self._changes.append(recorded)
 
     def __enter__(self) -> Self:
         return self
@@ -226,9 +242,16 @@ def record_with(op: Operations, function: Callable[[Operations], object], script
         raise ScriptError(f"{script}:{_line(error, script)}: {error.message}", error.hint) from error
     except ScriptError:
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}{_near_match(error)}"
         raise ScriptError(f"{script}:{_line(error, script)}: {reason}", "Correct the script.") from error
+
+
+def _near_match(error: BaseException) -> str:
+    """The attribute that was meant; Python itself tells it in tracebacks only."""
+    if not isinstance(error, AttributeError) or error.name is None:
+        return ""
+    return did_you_mean(error.name, [name for name in dir(error.obj) if not name.startswith("_")])
 
 
 def _line(error: BaseException, script: str) -> int:
@@ -271,8 +294,8 @@ class _FunctionCollector(Operations):
         with suppress(SchemaError):
             super()._apply(operation)
 
-    def _changed(self, change: IndexChange, schema: IndexSchema) -> IndexSchema:
+    def _changed(self, change: IndexChange, schema: IndexSchema) -> tuple[IndexSchema, IndexChange]:
         try:
             return super()._changed(change, schema)
         except SchemaError:
-            return schema
+            return schema, change

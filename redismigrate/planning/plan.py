@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from redismigrate.errors import ConfigurationError
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.redisvl import schema_to_redisvl
 
 Strategy = Literal["alter", "rebuild"]
 StepKind = Literal[
@@ -30,6 +31,8 @@ StepKind = Literal[
     "release_index",
     "record_revision",
 ]
+
+CHANGES_AN_INDEX = {"create_index", "alter_index", "replace_index", "drop_index"}
 
 
 class Estimate(BaseModel):
@@ -174,11 +177,28 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "operations": [str(operation) for operation in item.recorded.operations],
                 "warnings": list(item.warnings),
                 "blocked": list(item.blocked),
-                "steps": [_plain(step) for step in item.steps],
+                "steps": [_step_to_json(step) for step in item.steps],
             }
             for item in plan.revisions
         ],
     }
+
+
+def _step_to_json(step: Step) -> dict[str, Any]:
+    """A step for review: what it is and costs, and the schema that it makes, in RedisVL's form."""
+    document: dict[str, Any] = {
+        "kind": step.kind,
+        "index": step.index,
+        "strategy": step.strategy,
+        "description": step.description,
+        "estimate": _plain(step.estimate),
+        "rollback": step.rollback,
+    }
+    if step.alias is not None:
+        document["alias"] = step.alias
+    if step.kind in CHANGES_AN_INDEX:
+        document["schema"] = None if step.after is None else schema_to_redisvl(step.after.schema)
+    return document
 
 
 def write_plan(plan: Plan, file: Path) -> None:
@@ -212,4 +232,5 @@ def read_digest(file: Path) -> str:
 
 
 def _plain(model: BaseModel) -> dict[str, Any]:
-    return model.model_dump(mode="json")
+    # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
+    return model.model_dump()

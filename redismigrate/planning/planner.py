@@ -34,6 +34,7 @@ from redismigrate.planning.strategies import (
     choose,
     what_documents_forbid,
     what_server_lacks,
+    why_dropping_deletes,
 )
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -106,8 +107,21 @@ class _RevisionPlanner:
     def _adopt(self) -> None:
         for name, definition in self.recorded.adopted.items():
             self._claim(name)
-            if definition.physical not in self.inventory.live:
+            owner = self._owner(definition.physical)
+            if definition.physical != name and owner not in (None, self.inventory.project):
+                self.blocked.append(
+                    f"{name} is an alias of index {definition.physical}, which belongs to project {owner}"
+                )
+            live = self.inventory.live.get(definition.physical)
+            if live is None:
                 self.blocked.append(f"index {name} does not exist on the server")
+            elif live.is_temporary is None and not self.options.allow_lossy:
+                # What is recorded now decides whether later revisions may drop it.
+                self.blocked.append(
+                    f"this user may not run FT.DEBUG, so it can't be told whether index {name} is "
+                    "TEMPORARY and would take its documents along when it is dropped; grant FT.DEBUG, or say "
+                    "--allow-lossy if you know that it is not"
+                )
             lost = _lost_in_reading(definition)
             if lost:
                 self.warnings.append(
@@ -134,7 +148,7 @@ class _RevisionPlanner:
                 )
 
     def _claim(self, name: str) -> None:
-        owner = self.inventory.owners.get(name)
+        owner = self._owner(name)
         if owner is None:
             self._add(
                 "claim_index",
@@ -144,6 +158,13 @@ class _RevisionPlanner:
             )
         elif owner != self.inventory.project:
             self.blocked.append(f"index {name} belongs to project {owner}")
+
+    def _owner(self, name: str) -> str | None:
+        """Whose the index is after the steps so far."""
+        for step in reversed(self.steps):
+            if step.index == name and step.kind in {"claim_index", "release_index"}:
+                return self.inventory.project if step.kind == "claim_index" else None
+        return self.inventory.owners.get(name)
 
     def _release(self, name: str) -> None:
         self._add("release_index", name, description=f"give up index {name}", rollback="claim it again")
@@ -190,11 +211,9 @@ class _RevisionPlanner:
     def _drop_index(self, operation: DropIndex, before: Catalog) -> None:
         definition = before[operation.name]
         name = definition.served
-        if definition.schema.temporary_seconds is not None and not operation.delete_documents:
-            self.blocked.append(
-                f"index {name} is TEMPORARY: dropping it deletes its documents; "
-                "say drop_index(..., delete_documents=True) if that is meant"
-            )
+        reason = why_dropping_deletes(definition)
+        if reason is not None and not operation.delete_documents:
+            self.blocked.append(f"{reason}; say drop_index(..., delete_documents=True) if that is meant")
         live = self.inventory.live.get(definition.physical)
         documents = live.statistics.num_docs if live is not None else 0
         self.steps += drop_steps(
@@ -221,6 +240,8 @@ class _RevisionPlanner:
             self._refuse_taken_name(new.served)
             self._claim(new.served)
         strategy, reason = choose(old, new, self.options.strategy)
+        if strategy == "rebuild":
+            reason = why_dropping_deletes(old) or reason
         if reason is not None:
             self.blocked.append(reason)
         self.blocked += what_server_lacks(new.schema, self.inventory)
@@ -290,11 +311,9 @@ class _RevisionPlanner:
             self.steps += synonym_steps(old, new, estimate, str(operation))
             return
         # FT.SYNUPDATE only adds terms: taking one out needs a new index.
-        if old.schema.temporary_seconds is not None:
-            self.blocked.append(
-                f"index {old.served} is TEMPORARY: terms can't be taken out of its synonyms without "
-                "dropping it, which would delete its documents"
-            )
+        reason = why_dropping_deletes(old)
+        if reason is not None:
+            self.blocked.append(f"{reason}, and terms leave synonyms no other way")
         estimate = build_estimate(old, new, self.inventory, "rebuild")
         self._warn_of_rebuild(old, new, estimate)
         self.steps += replace_steps(old, new, estimate, str(operation))

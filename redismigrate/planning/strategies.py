@@ -38,17 +38,19 @@ def choose(
     reason = why_not_alter(before.schema, after.schema)
     if choice == "alter" or (choice == "auto" and reason is None):
         return "alter", reason and f"strategy alter can't change index {before.served}: {reason}"
-    if before.schema.temporary_seconds is not None:
-        return "rebuild", (
-            f"index {before.served} is TEMPORARY: dropping it would delete its documents, "
-            "so only fields can be added to it"
-        )
     if after.schema.temporary_seconds is not None:
         return "rebuild", (
             f"index {before.served} can't be made TEMPORARY: that could not be undone without deleting its "
             "documents; create a new index instead"
         )
     return "rebuild", None
+
+
+def why_dropping_deletes(definition: IndexDefinition) -> str | None:
+    """Why FT.DROPINDEX would delete documents; None when they stay."""
+    if definition.schema.temporary_seconds is None:
+        return None
+    return f"index {definition.served} is TEMPORARY: dropping it would delete its documents"
 
 
 def why_not_alter(before: IndexSchema, after: IndexSchema) -> str | None:
@@ -74,6 +76,12 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
     """Why this server can't hold an index of this schema."""
     if schema.storage_type == "json" and not inventory.capabilities.has_json:
         yield f"index {schema.name} is on JSON, but this server has no RedisJSON module"
+    is_wide_without_fields = schema.max_text_fields and schema.no_fields and _text_fields(schema)
+    if is_wide_without_fields and inventory.capabilities.crashes_on_wide_text_without_fields:
+        yield (
+            f"index {schema.name} has max_text_fields and no_fields, with which this server crashes as soon "
+            "as it indexes text"
+        )
     for field in schema.fields:
         if isinstance(field, VectorField):
             for feature in (field.datatype, field.algorithm):

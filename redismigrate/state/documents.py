@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from redismigrate.errors import NewerState, StateError
+from redismigrate.errors import NewerState, SchemaError, StateError
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
 
 LAYOUT = 1
+_RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`."
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def parse_document(key: str, text: bytes | None) -> Document:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
             f"The key {key} is damaged: it is no document of redismigrate.",
-            "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`.",
+            _RESTORE,
         ) from error
     if layout > LAYOUT:
         raise NewerState(
@@ -139,13 +140,16 @@ class Head:
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Head:
-        """Read from a document's content."""
-        return cls(
-            {
-                revision: AppliedRevision.from_json(record)
-                for revision, record in content.get("revisions", {}).items()
-            }
-        )
+        """Read from a document's content; StateError when it is damaged."""
+        try:
+            return cls(
+                {
+                    revision: AppliedRevision.from_json(record)
+                    for revision, record in content.get("revisions", {}).items()
+                }
+            )
+        except (AttributeError, TypeError) as error:
+            raise _damaged("applied revisions") from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -156,13 +160,16 @@ class Head:
 
 
 def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
-    """The catalog in the `:indexes` document."""
-    from pydantic import TypeAdapter
+    """The catalog in the `:indexes` document; StateError when it is damaged."""
+    from pydantic import TypeAdapter, ValidationError
 
     from redismigrate.schema.definition import Catalog, IndexDefinition
 
     adapter = TypeAdapter(dict[str, IndexDefinition])
-    return Catalog(adapter.validate_python(content.get("indexes", {})))
+    try:
+        return Catalog(adapter.validate_python(content.get("indexes", {})))
+    except (ValidationError, SchemaError) as error:
+        raise _damaged("indexes") from error
 
 
 def catalog_content(catalog: Catalog) -> dict[str, Any]:
@@ -172,4 +179,9 @@ def catalog_content(catalog: Catalog) -> dict[str, Any]:
     from redismigrate.schema.definition import IndexDefinition
 
     adapter = TypeAdapter(dict[str, IndexDefinition])
-    return {"indexes": adapter.dump_python(dict(catalog), mode="json")}
+    # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
+    return {"indexes": adapter.dump_python(dict(catalog))}
+
+
+def _damaged(what: str) -> StateError:
+    return StateError(f"The record of {what} of this project is damaged.", _RESTORE)

@@ -86,9 +86,9 @@ def _parse(text: bytes | None) -> dict[str, str]:
         owners = json.loads(text or b"{}")
     except ValueError:
         owners = None
-    if not isinstance(owners, dict):
+    if not isinstance(owners, dict) or not all(isinstance(owner, str) for owner in owners.values()):
         raise StateError(
-            f"The key {OWNERS_KEY} is damaged: it is no JSON object.",
+            f"The key {OWNERS_KEY} is damaged: it does not map indexes to projects.",
             "Restore it from a dump of this Redis, or delete it: it only tells projects apart.",
         )
     return owners

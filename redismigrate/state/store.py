@@ -150,7 +150,9 @@ class StateWriter:
             keys.append(getattr(self._keys, name))
             arguments += [version, b"" if content is None else render_document(version + 1, content)]
             written[name] = Document(0, {}) if content is None else Document(version + 1, content)
-        arguments += [2 * len(event), *(part for pair in event.items() for part in pair)]
+        # Names of indexes may hold bytes that are not UTF-8.
+        words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
+        arguments += [len(words), *words]
         for group in (commands, put_back):
             arguments.append(len(group))
             for command in group:
