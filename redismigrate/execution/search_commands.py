@@ -58,14 +58,22 @@ def commands_of(
     raise ValueError(f"a step {step.kind} has no commands")
 
 
-def replace_index(before: IndexDefinition, after: IndexDefinition, existing: frozenset[str]) -> Commands:
+def replace_index(
+    before: IndexDefinition, after: IndexDefinition, existing: frozenset[str], *, is_made: bool = False
+) -> Commands:
     """Create one index instead of another.
 
     Under a new name it is created first. If somebody has taken that name meanwhile, it is the first command
     that is refused, so nothing is put back; above all the index of somebody else isn't dropped.
+
+    Args:
+        before: The index that goes.
+        after: The index that comes.
+        existing: The physical names that exist now.
+        is_made: An earlier attempt has created `after` under its new name; what hangs on it is made again.
     """
     drops = (drop(before),) if before.physical in existing else ()
-    creation = create(after, scans_documents=True)
+    creation = create(after, scans_documents=True)[1 if is_made else 0 :]
     if before.physical != after.physical:
         aliases = (_set_alias(alias, before) for alias in before.all_aliases)
         return Commands((*creation, *drops), (drop(after), *aliases))

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
-from redismigrate.execution.search_commands import Commands, commands_of, prove
+from redismigrate.execution.search_commands import Commands, commands_of, prove, replace_index
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import is_one_script
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -103,8 +105,8 @@ class StepRunner:
                 raise ValueError("the executor itself records a revision")
         return Effect()
 
-    # A cluster takes no FT.* in a script, so there an earlier attempt may have done a step and died before it
-    # could be noted. Hence each of these first looks at what is there.
+    # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt may
+    # have done a step and died before it could be noted, so each of these first looks at what is there.
 
     def _set_alias(self, step: Step) -> Effect:
         if step.after is None and alias_target(self.server, str(step.alias)) is None:
@@ -113,23 +115,32 @@ class StepRunner:
 
     def _create(self, step: Step) -> Effect:
         existing = existing_indexes(self.server)
+        commands = commands_of(step, existing)
         if _wanted(step).physical not in existing:
-            return Effect(commands_of(step, existing))
-        if self.server.capabilities.runs_search_in_scripts:
-            raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
-        return Effect()
+            return Effect(commands)
+        if self._is_made(_wanted(step), commands):
+            return Effect()
+        raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
 
     def _change(self, step: Step, run: Run) -> Effect:
         if step.before is None:
             raise ValueError(f"a step {step.kind} needs the index before")
-        existing = existing_indexes(self.server)
-        is_renamed_already = step.before.physical not in existing and _wanted(step).physical in existing
-        if is_renamed_already and not self.server.capabilities.runs_search_in_scripts:
-            return Effect()
-        live = look_at(self.server, step.before.physical)
+        before, after, existing = step.before, _wanted(step), existing_indexes(self.server)
+        live = look_at(self.server, before.physical)
         fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)
-        baselines = {**run.baselines, _named(step): baseline_of(self.server, step.before)}
-        return Effect(commands_of(step, existing, fields), {"baselines": baselines})
+        commands = commands_of(step, existing, fields)
+        if before.physical != after.physical and after.physical in existing and self._is_made(after, commands):
+            commands = replace_index(before, after, existing, is_made=True)
+        baselines = {**run.baselines, _named(step): baseline_of(self.server, before)}
+        return Effect(commands, {"baselines": baselines})
+
+    def _is_made(self, definition: IndexDefinition, commands: Commands) -> bool:
+        """Whether an index is there because an earlier attempt has created it and died at once."""
+        if is_one_script(self.server, (*commands.forward, *commands.put_back)):
+            return False
+        live = look_at(self.server, definition.physical)
+        # Synonyms follow by commands of their own.
+        return live is not None and not differences_to(live, replace(definition, synonyms=live.synonyms))
 
     def _wait(self, step: Step, run: Run) -> None:
         baseline = run.baselines.get(_named(step), Baseline())

@@ -90,7 +90,7 @@ class SetOptions:
 
     def reverse(self, before: IndexSchema) -> IndexChange:
         """The change that sets each option back."""
-        return SetOptions({name: getattr(before, name) for name in self.options})
+        return SetOptions({name: _as_json(getattr(before, name)) for name in self.options})
 
     def __str__(self) -> str:
         return "set " + ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -128,10 +128,15 @@ def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:
     """
     if isinstance(change, AlterField):
         field = after.field(change.name)
-        return AlterField(change.name, {name: getattr(field, name) for name in change.attributes})
+        return AlterField(change.name, {name: _as_json(getattr(field, name)) for name in change.attributes})
     if isinstance(change, SetOptions):
-        return SetOptions({name: getattr(after, name) for name in change.options})
+        return SetOptions({name: _as_json(getattr(after, name)) for name in change.options})
     return change
+
+
+def _as_json(value: Any) -> Any:
+    # So that the record is equal to itself after it was stored.
+    return list(value) if isinstance(value, tuple) else value
 
 
 IndexChange = Annotated[

@@ -27,6 +27,7 @@ from redismigrate.planning.index_steps import (
     synonym_steps,
 )
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.names import alias_target, is_index, owner_of, why_taken
 from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
 from redismigrate.planning.strategies import (
     StrategyChoice,
@@ -159,44 +160,16 @@ class _RevisionPlanner:
         elif owner != self.inventory.project:
             self.blocked.append(f"index {name} belongs to project {owner}")
 
-    def _owner(self, name: str) -> str | None:
-        """Whose the index is after the steps so far."""
-        for step in reversed(self.steps):
-            if step.index == name and step.kind in {"claim_index", "release_index"}:
-                return self.inventory.project if step.kind == "claim_index" else None
-        return self.inventory.owners.get(name)
-
     def _release(self, name: str) -> None:
         self._add("release_index", name, description=f"give up index {name}", rollback="claim it again")
 
+    def _owner(self, name: str) -> str | None:
+        return owner_of(name, self.inventory, self.steps)
+
     def _refuse_taken_name(self, name: str) -> None:
-        holder = self.inventory.aliases.get(name)
-        if name in self.inventory.names and not self._dropped_before(name):
-            self.blocked.append(
-                f"index {name} exists already on the server; change it with op.index({name!r}), "
-                "or record it with `redismigrate stamp`"
-            )
-        elif holder is not None and holder != name and not self._freed_before(name):
-            self.blocked.append(f"{name} is an alias of index {holder} on the server")
-
-    def _dropped_before(self, physical: str) -> bool:
-        """Whether an earlier step of this plan makes the name free."""
-        return any(
-            step.before is not None
-            and step.before.physical == physical
-            and (step.after is None or step.after.physical != physical)
-            for step in self.steps
-        )
-
-    def _freed_before(self, alias: str) -> bool:
-        return any(
-            step.before is not None
-            and (
-                (step.kind == "set_alias" and step.alias == alias and step.after is None)
-                or (step.kind == "drop_index" and alias in step.before.all_aliases)
-            )
-            for step in self.steps
-        )
+        reason = why_taken(name, self.inventory, self.steps)
+        if reason is not None:
+            self.blocked.append(reason)
 
     def _create_index(self, operation: CreateIndex, before: Catalog) -> None:  # noqa: ARG002 - one signature
         definition = self.catalog[operation.schema.name]
@@ -272,12 +245,12 @@ class _RevisionPlanner:
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:
         old, new = before[operation.index], self.catalog[operation.index]
         alias = operation.alias
-        if alias in self.inventory.names and not self._dropped_before(alias):
+        if is_index(alias, self.inventory, self.steps):
             self.blocked.append(f"{alias} is an index on the server, so it can't be an alias")
-        target = self.inventory.aliases.get(alias)
+        target = alias_target(alias, self.inventory, self.steps)
         holder = before.alias_target(alias)
         is_ours = holder is not None and before[holder].physical == target
-        if target not in (None, alias, old.physical) and not is_ours and not self._freed_before(alias):
+        if target not in (None, old.physical) and not is_ours:
             self.blocked.append(f"alias {alias} points to index {target}, which this project does not manage")
         if holder != operation.index:
             self._set_alias(operation, alias, None if holder is None else before[holder], new)

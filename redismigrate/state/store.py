@@ -59,6 +59,12 @@ class State:
         return any(document.exists for document in self.documents.values())
 
 
+def is_one_script(server: Server, commands: Iterable[Command]) -> bool:
+    """Whether commands can be sent in one script with the note that they are done."""
+    longest = max((len(command) for command in commands), default=0)
+    return server.capabilities.runs_search_in_scripts and longest <= LONGEST_SCRIPTED_COMMAND
+
+
 def read_state(server: Server, keys: StateKeys) -> State:
     """All documents of the project in one round trip."""
     names = {"head": keys.head, "indexes": keys.indexes, "run": keys.run}
@@ -103,8 +109,8 @@ class StateWriter:
     ) -> None:
         """Run commands and write documents: all of it or nothing.
 
-        In a cluster, where FT.* can't run in a script, commands come first, each on its own: steps must bear
-        a repeat of their commands.
+        Where they can't be one script (see `is_one_script`), commands come first, each on its own: steps must
+        bear a repeat of their commands.
 
         Args:
             head: The new head document, None to leave it.
@@ -128,9 +134,7 @@ class StateWriter:
         if run is not None or end_run:
             contents["run"] = run
         commands, put_back = list(commands), list(put_back)
-        longest = max((len(command) for command in (*commands, *put_back)), default=0)
-        scripted = self._server.capabilities.runs_search_in_scripts and longest <= LONGEST_SCRIPTED_COMMAND
-        if commands and not scripted:
+        if commands and not is_one_script(self._server, (*commands, *put_back)):
             self._run_unscripted(commands, put_back)
             commands, put_back = [], []
         self._evaluate(contents, event or {}, commands, put_back)

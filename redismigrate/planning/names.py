@@ -1,0 +1,50 @@
+"""Which names are free and whose they are, on the server as the steps of a plan so far will leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.plan import Step
+
+
+def owner_of(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
+    """The project that an index belongs to; None when it is nobody's."""
+    for step in reversed(steps):
+        if step.index == name and step.kind in {"claim_index", "release_index"}:
+            return inventory.project if step.kind == "claim_index" else None
+    return inventory.owners.get(name)
+
+
+def is_index(name: str, inventory: Inventory, steps: Sequence[Step]) -> bool:
+    """Whether an index of that name stands in the way of a new index or alias."""
+    return name in inventory.names and not any(
+        step.before is not None
+        and step.before.physical == name
+        and (step.after is None or step.after.physical != name)
+        for step in steps
+    )
+
+
+def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
+    """The physical index that a name is an alias of; None when it is no alias."""
+    is_freed = any(
+        step.before is not None
+        and (
+            (step.kind == "set_alias" and step.alias == name and step.after is None)
+            or (step.kind == "drop_index" and name in step.before.all_aliases)
+        )
+        for step in steps
+    )
+    return None if is_freed else inventory.aliases.get(name)
+
+
+def why_taken(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
+    """Why no new index can have that name; None when it can."""
+    if is_index(name, inventory, steps):
+        return (
+            f"index {name} exists already on the server; change it with op.index({name!r}), "
+            "or record it with `redismigrate stamp`"
+        )
+    target = alias_target(name, inventory, steps)
+    return None if target is None else f"{name} is an alias of index {target} on the server"
