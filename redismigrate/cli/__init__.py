@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         report_error(invocation, "usage_error", error.format_message(), hint)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        report_error(invocation, "interrupted", "Interrupted; nothing is left half done.", "")
+        # A run that is under way says more than this, unless a second signal comes while it leaves.
+        hint = "`redismigrate status` tells whether a run is unfinished."
+        report_error(invocation, "interrupted", "Interrupted.", hint)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()

@@ -115,6 +115,10 @@ def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -
     if dry_run:
         return _show_plan(invocation, _make_plan(invocation, "upgrade", rev, values))
     project = invocation.project()
+    if project.settings.url == "embedded://":
+        invocation.say(
+            "Note: embedded:// is a server for this command only; embedded:///folder keeps its data."
+        )
     watcher = _watcher(invocation)
     with watcher:
         result = commands.upgrade(project, rev, _options(values), watcher)
@@ -181,6 +185,8 @@ def _watcher(invocation: Invocation) -> Any:
 
 def _show_result(invocation: Invocation, result: MigrationResult, verb: str) -> None:
     if result.result == "nothing":
+        for warning in result.warnings:
+            invocation.say(f"Note: {warning}")
         invocation.result(result.to_json(), "" if invocation.is_quiet else "Nothing to do.")
         return
     count = len(result.revisions)

@@ -9,6 +9,7 @@ from redismigrate.commands.project import Project
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.documents import Head
+from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
 
@@ -115,7 +116,7 @@ def status(project: Project) -> Status:
     with project.connect() as server:
         state = read_state(server, project.keys)
         holder = read_holder(server, project.keys)
-        events = server.execute("XREVRANGE", project.keys.journal, "+", "-", "COUNT", JOURNAL_EVENTS)
+        journal = read_journal(server, project.keys, JOURNAL_EVENTS)
         problems: tuple[str, ...] = ()
         if len(state.catalog) and state.run is None:
             server.capabilities.require_search()
@@ -131,10 +132,5 @@ def status(project: Project) -> Status:
         run=None if state.run is None else dict(state.run),
         holder=holder,
         problems=problems,
-        journal=tuple(_event(id_, fields) for id_, fields in events),
+        journal=journal,
     )
-
-
-def _event(id_: bytes, fields: Any) -> dict[str, str]:
-    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-    return {"at": id_.decode()} | {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}

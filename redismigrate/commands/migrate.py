@@ -109,8 +109,12 @@ def upgrade(
     """
     started = time.monotonic()
     with project.connect() as server:
-        if _is_at_head(project, read_state(server, project.keys), target):
-            return MigrationResult("nothing", seconds={"total": time.monotonic() - started})
+        state = read_state(server, project.keys)
+        if _is_at_head(project, state, target):
+            ahead = sorted(state.head.applied - {script.revision for script in project.scripts})
+            warning = f"Redis is ahead of these scripts by {', '.join(ahead)}"
+            seconds = {"total": time.monotonic() - started}
+            return MigrationResult("nothing", seconds=seconds, warnings=(warning,) if ahead else ())
         from redismigrate.commands.migration import Migration
 
         return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)

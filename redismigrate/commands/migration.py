@@ -56,7 +56,10 @@ class Migration:
         state = read_state(self._server, self._project.keys)
         self._require_record(state)
         refuse_unfinished_run(state)
-        return self._make_plan(state, direction, target)
+        plan = self._make_plan(state, direction, target)
+        if self._options.plan_file is not None:
+            _require_same_plan(plan, self._options.plan_file)
+        return plan
 
     def migrate(self, direction: Direction, target: str) -> MigrationResult:
         """Finish an interrupted run of the same direction, then do what the target still needs."""

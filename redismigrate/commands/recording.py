@@ -9,10 +9,11 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound, ScriptError
 from redismigrate.execution.steps import FunctionSource
 from redismigrate.history.graph import History
-from redismigrate.history.script import Script
+from redismigrate.history.script import Migration, Script
+from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.model import Operation, RunFunction
 from redismigrate.operations.recorded import Direction, RecordedRevision
-from redismigrate.operations.recorder import LiveIndexReader, collect_functions, record
+from redismigrate.operations.recorder import LiveIndexReader, record
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import Head
@@ -65,7 +66,7 @@ def record_downgrades(
         script = history[revision]
         migration = script.load()
         op = record(migration.downgrade, catalog, str(script.path), live_index)
-        functions = collect_functions(migration.upgrade, catalog, str(script.path))
+        functions = _functions_of_applied(script, migration, op.catalog, catalog)
         undone = [
             RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
@@ -101,6 +102,18 @@ def _recorded(
     )
 
 
+def _functions_of_applied(script: Script, migration: Migration, before: Catalog, after: Catalog) -> Functions:
+    """The functions that `upgrade` of an applied revision gives to `op.run`.
+
+    It is called on the indexes that its own downgrade leaves, which are those it once met; where a downgrade
+    does not lead back to them, on those of now.
+    """
+    try:
+        return collect_functions(migration.upgrade, before, str(script.path))
+    except ScriptError:
+        return collect_functions(migration.upgrade, after, str(script.path))
+
+
 def function_source(project: Project, catalog: Callable[[], Catalog]) -> FunctionSource:
     """Finds the functions of `op.run` in the project's scripts, again after a crash as well.
 
@@ -118,13 +131,18 @@ def function_source(project: Project, catalog: Callable[[], Catalog]) -> Functio
                 "Run this where the script is.",
             )
         migration = script.load()
-        function = migration.upgrade if step.function_in == "upgrade" else migration.downgrade
-        known = recorded.adopt(catalog()) if recorded.direction == "upgrade" else catalog()
-        functions = collect_functions(function, known, str(script.path))
+        now = catalog()
+        if recorded.direction == "upgrade":
+            functions = collect_functions(migration.upgrade, recorded.adopt(now), str(script.path))
+        elif step.function_in == "upgrade":
+            before = recorded.apply_operations(now)
+            functions = _functions_of_applied(script, migration, before, now)
+        else:
+            functions = collect_functions(migration.downgrade, now, str(script.path))
         if step.function is None or step.function >= len(functions):
             raise ScriptError(
-                f"{script.path} no longer gives op.run the function of the step “{step.description}”.",
-                "Restore the script as it was when the run began, and run the same command again.",
+                f"{script.path} no longer gives op.run the function of the step “{step.description}”; "
+                "restore the script as it was when the run began.",
             )
         up, down = functions[step.function]
         return up if step.function_direction == "up" else down

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import redis
-
 from redismigrate.errors import (
     CommandRefused,
     DriftError,
@@ -278,7 +276,7 @@ class Executor:
             yield
         except (*ENDS, RunInterrupted):
             raise
-        except (RedisMigrateError, redis.RedisError, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
             raise RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 "Run the same command again to resume, or `redismigrate rollback` to undo the revision.",
@@ -288,7 +286,9 @@ class Executor:
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "stopped by a signal."
-    return error.message if isinstance(error, RedisMigrateError) else f"{error}."
+    if isinstance(error, SystemExit):  # from the watcher: rich exits when nobody reads the output any more
+        return "the process was made to exit."
+    return error.message if isinstance(error, RedisMigrateError) else f"{type(error).__name__}: {error}."
 
 
 def _text(error: RedisMigrateError) -> str:

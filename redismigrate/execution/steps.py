@@ -105,8 +105,8 @@ class StepRunner:
                 raise ValueError("the executor itself records a revision")
         return Effect()
 
-    # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt may
-    # have done a step and died before it could be noted, so each of these first looks at what is there.
+    # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt
+    # may have done a step and died before it could be noted, so each of these first looks at what is there.
 
     def _set_alias(self, step: Step) -> Effect:
         if step.after is None and alias_target(self.server, str(step.alias)) is None:
@@ -129,7 +129,11 @@ class StepRunner:
         live = look_at(self.server, before.physical)
         fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)
         commands = commands_of(step, existing, fields)
-        if before.physical != after.physical and after.physical in existing and self._is_made(after, commands):
+        if (
+            before.physical != after.physical
+            and after.physical in existing
+            and self._is_made(after, commands)
+        ):
             commands = replace_index(before, after, existing, is_made=True)
         baselines = {**run.baselines, _named(step): baseline_of(self.server, before)}
         return Effect(commands, {"baselines": baselines})

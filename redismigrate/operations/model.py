@@ -31,7 +31,9 @@ class CreateIndex:
         return (DropIndex(self.schema.name),)
 
     def __str__(self) -> str:
-        return f"create index {self.schema.name}"
+        keys = " or ".join(f"{prefix}*" for prefix in self.schema.prefixes) or "*"
+        fields = ", ".join(f"{field.name} {field.type}" for field in self.schema.fields)
+        return f"create index {self.schema.name} on {self.schema.storage_type} {keys} with {fields}"
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,16 @@ class RecordedRevision:
         """The catalog that this revision leaves."""
         if self.direction == "upgrade":
             catalog = self.adopt(catalog)
-        for operation in self.operations:
-            catalog = operation.apply(catalog)
+        catalog = self.apply_operations(catalog)
         if self.direction == "downgrade":
             for name in self.adopted:
                 catalog = catalog.without(name)
+        return catalog
+
+    def apply_operations(self, catalog: Catalog) -> Catalog:
+        """The catalog after the operations alone."""
+        for operation in self.operations:
+            catalog = operation.apply(catalog)
         return catalog
 
     def adopt(self, catalog: Catalog) -> Catalog:

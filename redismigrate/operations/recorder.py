@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from redismigrate.errors import SchemaError, ScriptError
 from redismigrate.operations.changes import (
@@ -31,7 +32,9 @@ from redismigrate.operations.model import (
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import field_from_redisvl, schema_from_redisvl
-from redismigrate.schema.strict import did_you_mean
+from redismigrate.schema.strict import Name, did_you_mean
+
+_NAMES: TypeAdapter[str] = TypeAdapter(Name)
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -86,7 +89,7 @@ class Operations:
     def create_alias(self, alias: str, index: str) -> None:
         """Give an index a further name; an alias that another index of the project has moves to this one."""
         self._adopt(index)
-        self._record(CreateAlias(alias, index))
+        self._record(CreateAlias(_as_name(alias, "alias"), index))
 
     def drop_alias(self, alias: str) -> None:
         """Take a further name away."""
@@ -97,7 +100,8 @@ class Operations:
         if isinstance(terms, str):
             raise SchemaError("Synonym terms are a list, not one string.", f"Write [{terms!r}].")
         self._adopt(index)
-        self._record(SetSynonyms(index, group, tuple(terms)))
+        group = _as_name(group, "synonym group")
+        self._record(SetSynonyms(index, group, tuple(_as_name(term, "synonym") for term in terms)))
 
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
@@ -166,6 +170,7 @@ class IndexChanges:
         self._name = name
         self._schema = operations.catalog.index(name).schema
         self._changes: list[IndexChange] = []
+        self._is_open = False
 
     @property
     def schema(self) -> IndexSchema:
@@ -199,15 +204,22 @@ class IndexChanges:
         self._record(RenameTo(name))
 
     def _record(self, change: IndexChange) -> None:
+        if not self._is_open:
+            raise SchemaError(
+                "Changes of an index are recorded when their `with` block ends, so they have to be in it.",
+                f"Write `with op.index({self._name!r}) as index:` and put them below.",
+            )
         self._schema, recorded = self._operations._changed(change, self._schema)  # noqa: SLF001 - one module
         self._changes.append(recorded)
 
     def __enter__(self) -> Self:
+        self._is_open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_open = False
         if kind is None and self._changes:
             self._operations._record(ChangeIndex(self._name, tuple(self._changes)))  # noqa: SLF001 - one module
 
@@ -264,38 +276,17 @@ def _line(error: BaseException, script: str) -> int:
     return line
 
 
+def _as_name(text: str, what: str) -> str:
+    try:
+        return _NAMES.validate_python(text)
+    except ValidationError as error:
+        reason = error.errors()[0]["ctx"]["error"]
+        raise SchemaError(f"{what} {text!r}: {reason}.", "Correct it.") from None
+
+
 def _as_schema(schema: IndexSchema | Mapping[str, Any]) -> IndexSchema:
     return schema if isinstance(schema, IndexSchema) else schema_from_redisvl(schema)
 
 
 def _as_field(field: Field | Mapping[str, Any]) -> Field:
     return field_from_redisvl(field) if isinstance(field, Mapping) else field
-
-
-def collect_functions(
-    function: Callable[[Operations], object], catalog: Catalog, script: str
-) -> tuple[tuple[DataMigration, DataMigration | None], ...]:
-    """The functions that a script gives to `op.run`, found whatever the indexes are like meanwhile."""
-    op = _FunctionCollector(catalog)
-    record_with(op, function, script)
-    return op.functions
-
-
-class _FunctionCollector(Operations):
-    """Takes every call, checked or not: only `run` matters."""
-
-    def _adopt(self, name: str) -> None:
-        if name not in self._catalog:
-            self._catalog = self._catalog.with_definition(
-                IndexDefinition.plain(IndexSchema(name=name, storage_type="hash", fields=()))
-            )
-
-    def _apply(self, operation: Operation) -> None:
-        with suppress(SchemaError):
-            super()._apply(operation)
-
-    def _changed(self, change: IndexChange, schema: IndexSchema) -> tuple[IndexSchema, IndexChange]:
-        try:
-            return super()._changed(change, schema)
-        except SchemaError:
-            return schema, change

@@ -96,7 +96,11 @@ def _complete(
         before=old,
         after=new,
         estimate=estimate,
-        description=f"wait until {estimate.documents:,} documents are indexed in {new.served}",
+        description=(
+            f"wait until {estimate.documents:,} documents are indexed in {new.served}"
+            if estimate.documents
+            else f"wait until {new.served} is indexed"
+        ),
     )
     validate = Step(
         kind="validate_index",

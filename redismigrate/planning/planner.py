@@ -230,10 +230,11 @@ class _RevisionPlanner:
             self._release(old.served)
 
     def _warn_of_rebuild(self, old: IndexDefinition, new: IndexDefinition, estimate: Estimate) -> None:
-        self.warnings.append(
-            f"searches on {old.served} miss documents for about {_duration(estimate.seconds)} "
-            "while it is rebuilt"
-        )
+        if estimate.documents:
+            self.warnings.append(
+                f"searches on {old.served} miss documents for about {_duration(estimate.seconds)} "
+                "while it is rebuilt"
+            )
         if old.schema.skip_initial_scan:
             self.warnings.append(
                 f"index {old.served} was made with SKIPINITIALSCAN; the rebuild scans all documents of its "

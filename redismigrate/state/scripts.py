@@ -95,8 +95,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """.strip()
 
-# KEYS: lock, fence. Whoever holds the lock may write nothing any more, nor may who held it until its lease ran
-# out: that may be a process that was stopped and wakes later.
+# KEYS: lock, fence. Whoever holds the lock may write nothing any more, nor may who held it until its lease
+# ran out: that may be a process that was stopped and wakes later.
 BREAK = """
 local owner = redis.call('GET', KEYS[1])
 redis.call('DEL', KEYS[1])

@@ -7,10 +7,12 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import redis
 
 ENTRY_POINT = Path(sys.executable).with_name("redismigrate")
+MONITORED_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 LATEST = "the revision that was written last"
 SCRIPT = '''"""{message}
 
@@ -149,6 +152,32 @@ class Shop:
         assert isinstance(code, int)
         return Result(code, out.getvalue(), err.getvalue())
 
+    def refuses(
+        self, *arguments: str, code: int, says: tuple[str, ...], aliases: tuple[str, ...] = ()
+    ) -> None:
+        """Check that a command is refused, in words and as JSON, and that nothing changes in the Redis.
+
+        Args:
+            arguments: Of the command.
+            code: Its exit code.
+            says: What its error says, the first as its beginning.
+            aliases: Aliases to look up, see `content`.
+        """
+        before = self.content(*aliases)
+        in_words = self.run(*arguments)
+        as_json = self.run("--json", *arguments)
+        assert self.content(*aliases) == before
+        assert (in_words.code, as_json.code) == (code, code), in_words.err
+        assert in_words.err.startswith(f"Error: {says[0]}"), in_words.err
+        assert "Traceback" not in in_words.err + in_words.out
+        assert list(as_json.json) == ["error"]
+        error = as_json.json["error"]
+        assert sorted(error) == ["code", "hint", "message"]
+        assert "Error" not in as_json.err
+        for text in says:
+            assert text in in_words.err
+            assert text in f"{error['message']}\n{error['hint']}"
+
     def process(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start the installed command in the project's folder and return at once; the caller ends it.
 
@@ -226,6 +255,36 @@ class Shop:
             },
             "aliases": {alias: resolve_alias(execute, alias) for alias in aliases},
         }
+
+    @contextlib.contextmanager
+    def monitored(self) -> Iterator[list[list[str]]]:
+        """The commands that the server carries out meanwhile, those inside of scripts too, as words.
+
+        The list is complete when the block ends. Bytes that are not ASCII are escaped as MONITOR does.
+        """
+        commands: list[list[str]] = []
+        end = f"end {time.monotonic_ns()}"
+        connection: Any = self.client.connection_pool.get_connection()
+        connection.send_command("MONITOR")
+        connection.read_response()
+
+        def read() -> None:
+            while True:
+                line = connection.read_response().decode()
+                words = [word.replace('\\"', '"') for word in MONITORED_WORD.findall(line)]
+                if words == ["ECHO", end]:
+                    return
+                commands.append(words)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield commands
+        finally:
+            self.client.echo(end)
+            reader.join(timeout=60)
+            connection.disconnect()
+            self.client.connection_pool.release(connection)
 
     def state(self, document: str) -> dict[str, Any] | None:
         """A document of the project's state ("head", "indexes", "run"); None: it does not exist."""

@@ -1,0 +1,216 @@
+"""A chain of revisions with every kind of step, and what it leaves on the server, to compare."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+Outcome = dict[str, Any]
+
+ALIASES = ("catalog", "sales", "newest")
+REVISIONS = tuple(f"{number:012x}" for number in range(1, 8))
+DOCUMENTS = 40
+
+_PRODUCTS = """
+op.create_index({
+    "index": {"name": "products", "prefix": "p:"},
+    "fields": [
+        {"name": "title", "type": "text"},
+        {"name": "brand", "type": "tag"},
+        {"name": "embedding", "type": "vector",
+         "attrs": {"algorithm": "flat", "dims": 4, "distance_metric": "cosine", "datatype": "float32"}},
+    ],
+})
+"""
+_ORDERS = """
+op.create_index({
+    "index": {"name": "orders", "prefix": "o:"},
+    "fields": [{"name": "item", "type": "tag"}, {"name": "total", "type": "numeric"}],
+})
+"""
+_LABEL = '''
+def label(client):
+    """Bears a repeat: what a crash left half done is done again."""
+    for key in client.scan_iter(match=b"p:*"):
+        client.hset(key, "label", b"label of " + client.hget(key, "title"))
+
+
+def unlabel(client):
+    for key in client.scan_iter(match=b"p:*"):
+        client.hdel(key, "label")
+'''
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What uninterrupted runs leave.
+
+    Attributes:
+        base: Nothing is applied.
+        head: The whole chain is.
+    """
+
+    base: Outcome
+    head: Outcome
+
+
+def rehearse(shop: Shop) -> Ends:
+    """Write the chain and run it up and down again, uninterrupted."""
+    write_long_chain(shop)
+    run(shop, "upgrade", "head")
+    head = outcome(shop)
+    run(shop, "downgrade", "base")
+    return Ends(outcome(shop), head)
+
+
+def run(shop: Shop, *arguments: str) -> None:
+    """Run a command that is expected to succeed."""
+    result = shop.run(*arguments)
+    assert result.code == 0, result.err
+
+
+def write_long_chain(shop: Shop) -> None:
+    """Write revisions that create, alter, rebuild, rename and drop, and the documents they are about.
+
+    Every one has a downgrade that leads back to just what was before it.
+    """
+    shop.write(_PRODUCTS + _ORDERS, 'op.drop_index("orders"); op.drop_index("products")')
+    shop.write(
+        """
+        op.create_alias("catalog", "products")
+        op.create_alias("sales", "orders")
+        op.set_synonyms("products", "seats", ["sofa", "couch"])
+        """,
+        """
+        op.set_synonyms("products", "seats", [])
+        op.drop_alias("sales")
+        op.drop_alias("catalog")
+        """,
+    )
+    shop.write(
+        """
+        with op.index("products") as index:
+            index.add_field({"name": "price", "type": "numeric"})
+        """,
+        """
+        with op.index("products") as index:
+            index.drop_field("price")
+        """,
+    )
+    shop.write(
+        """
+        with op.index("products") as index:
+            index.alter_field("embedding", algorithm="hnsw", m=8)
+            index.drop_field("brand")
+        """,
+        """
+        with op.index("products") as index:
+            index.add_field({"name": "brand", "type": "tag"})
+            index.alter_field("embedding", algorithm="flat")
+        """,
+    )
+    shop.write("op.run(label, unlabel)", preamble=_LABEL)
+    shop.write(
+        """
+        with op.index("products") as index:
+            index.rename_to("goods")
+            index.add_field({"name": "label", "type": "text"})
+        """,
+        """
+        with op.index("goods") as index:
+            index.drop_field("label")
+            index.rename_to("products")
+        """,
+    )
+    shop.write(
+        """
+        op.drop_index("orders")
+        op.create_alias("sales", "goods")
+        """,
+        f"""
+        op.drop_alias("sales")
+        {_ORDERS.strip()}
+        op.create_alias("sales", "orders")
+        """,
+    )
+    add_products(shop, DOCUMENTS)
+    shop.add_documents(DOCUMENTS // 2, "o:", item="p{n}", total="{n}")
+
+
+def add_products(shop: Shop, count: int) -> None:
+    """Write products that every revision of the chain can index."""
+    vector = struct.pack("<4f", 0.1, 0.2, 0.3, 0.4)
+    shop.add_documents(count, "p:", title="a couch number {n}", brand="b{n}", price="{n}", embedding=vector)
+
+
+def write_failing_revision(shop: Shop) -> str:
+    """Write a revision on top of the chain that changes much and then fails; return its id."""
+    return shop.write(
+        """
+        op.create_index({"index": {"name": "extra", "prefix": "o:"},
+                         "fields": [{"name": "item", "type": "tag"}]})
+        op.create_alias("newest", "goods")
+        op.set_synonyms("goods", "colours", ["red", "crimson"])
+        with op.index("goods") as index:
+            index.add_field({"name": "brand", "type": "tag"})
+        with op.index("goods") as index:
+            index.alter_field("embedding", m=32)
+        op.drop_alias("catalog")
+        op.run(count, uncount)
+        op.run(fail)
+        """,
+        preamble="""
+        def count(client):
+            client.set("counted", 1)
+
+        def uncount(client):
+            client.delete("counted")
+
+        def fail(client):
+            raise RuntimeError("out of paint")
+        """,
+    )
+
+
+def outcome(shop: Shop) -> Outcome:
+    """What users and later runs see of the server: all but dates, durations and ids of runs.
+
+    Compared are indexes (schema, synonyms, documents found), targets of aliases, every key that is not the
+    state's, the revisions recorded, the definitions recorded, the owners, and what is left of a run.
+    """
+    shop.wait_until_indexed()
+    execute: Any = shop.client.execute_command
+    names = list_indexes(execute)
+    indexes = {name: index for name in names if (index := read_index(execute, name)) is not None}
+    keys = sorted(key for key in shop.client.scan_iter(count=10_000) if not key.startswith(b"{redismigrate"))
+    pipeline = shop.client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.dump(key)
+    head = shop.state("head") or {"heads": [], "revisions": {}}
+    return {
+        "indexes": {name: (index.schema, index.synonyms) for name, index in indexes.items()},
+        "found": {name: shop.hits(name) for name in indexes},
+        "aliases": {alias: resolve_alias(execute, alias) for alias in ALIASES},
+        "documents": dict(zip(keys, pipeline.execute(), strict=True)),
+        "heads": head["heads"],
+        "applied": {
+            revision: (record["parents"], record["sha256"], record["adopted"])
+            for revision, record in head["revisions"].items()
+        },
+        "recorded indexes": (shop.state("indexes") or {}).get("indexes", {}),
+        "owners": json.loads(shop.client.get("{redismigrate}:owners") or b"{}"),
+        "run": shop.state("run"),
+    }
+
+
+def recorded_events(shop: Shop, event: str) -> list[str]:
+    """The revisions of which the journal tells this event ("upgrade", "downgrade"), in order."""
+    entries: Any = shop.client.xrange("{redismigrate:shop}:journal")
+    return [fields[b"revision"].decode() for _, fields in entries if fields[b"event"].decode() == event]

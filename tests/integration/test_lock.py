@@ -1,0 +1,305 @@
+"""The lock of a project: who gets it, who waits, who takes it over, and what a former holder may do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from signalled_process import exit_code, start, wait_until_stopped
+
+from redismigrate.errors import FenceLost, LockError
+from redismigrate.redis_server.connection import Server, connect
+from redismigrate.state import lock
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import Holder, Lock, break_lock, read_holder
+from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import StateWriter, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+    from conftest import Shop
+
+KEYS = StateKeys("shop")
+INDEX = """op.create_index({"index": {"name": "products", "prefix": "p:"},
+                            "fields": [{"name": "title", "type": "text"}]})"""
+WAITING = """
+def wait(client):
+    client.set("at work", 1)
+    client.blpop(["go on"], 60)
+"""
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[Server]:
+    with connect(redis_url) as server:
+        yield server
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.05)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does nothing, to play the holder of a lock."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process
+        process.kill()
+
+
+def _hold(server: Server, holder: Holder, lease_seconds: float = 60) -> None:
+    """Write the lock as another process would that took it."""
+    server.client.incr(KEYS.fence)
+    server.client.set(KEYS.lock, json.dumps(asdict(holder)), px=int(lease_seconds * 1000))
+
+
+def _holder(pid: int) -> Holder:
+    """What a process of this host writes into the lock that it takes."""
+    return replace(Holder.this_process(), id="other", pid=pid, process=lock._process_identity(pid) or "gone")
+
+
+def _writer(server: Server, held: Lock) -> StateWriter:
+    return StateWriter(server, KEYS, held.token, read_state(server, KEYS))
+
+
+def test_a_lock_is_free_before_and_after(server: Server):
+    assert read_holder(server, KEYS) is None
+    with Lock(server, KEYS, 0):
+        holder = read_holder(server, KEYS)
+        assert holder is not None
+        assert (holder.pid, holder.host) == (os.getpid(), socket.gethostname())
+    assert read_holder(server, KEYS) is None
+
+
+def test_a_lock_is_free_after_an_exception(server: Server):
+    with pytest.raises(RuntimeError), Lock(server, KEYS, 0):
+        raise RuntimeError
+    assert read_holder(server, KEYS) is None
+
+
+def test_every_holder_gets_a_higher_fencing_token(server: Server):
+    tokens = []
+    for _ in range(3):
+        with Lock(server, KEYS, 0) as held:
+            tokens.append(held.token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_the_lease_is_given_in_full(server: Server):
+    with Lock(server, KEYS, 0):
+        assert 0 < server.client.pttl(KEYS.lock) <= lock.LEASE_SECONDS * 1000
+
+
+def test_projects_have_locks_of_their_own(server: Server):
+    with Lock(server, KEYS, 0), Lock(server, StateKeys("other"), 0):
+        pass
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_the_lease_is_renewed_while_the_main_thread_is_busy(server: Server):
+    with Lock(server, KEYS, 0) as held:
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            assert server.client.pttl(KEYS.lock) > 0
+        with pytest.raises(LockError), Lock(server, KEYS, 0):
+            pass
+        _writer(server, held).transact(event={"event": "still here"})
+
+
+@pytest.mark.slow
+def test_a_step_may_take_longer_than_the_lease(shop: Shop):
+    shop.write("op.run(work)", preamble="import time\ndef work(client): time.sleep(20)")
+    with shop.process("upgrade", "head") as process:
+        time.sleep(17)
+        assert shop.run("upgrade", "head", "--lock-timeout", "0").code == 5
+        assert process.wait(30) == 0
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_the_renewing_ends_with_the_lock(server: Server):
+    with Lock(server, KEYS, 0):
+        pass
+    time.sleep(0.2)
+    assert read_holder(server, KEYS) is None
+
+
+def test_waiting_is_bounded_and_the_error_names_the_holder(
+    shop: Shop, server: Server, sleeper: subprocess.Popen[bytes]
+):
+    shop.write(INDEX)
+    _hold(server, _holder(sleeper.pid))
+    before = shop.content()
+    started = time.monotonic()
+    result = shop.run("upgrade", "head", "--lock-timeout", "0.6")
+    assert 0.6 <= time.monotonic() - started < 5
+    assert result.code == 5
+    holder = f"{lock.signature()}, process {sleeper.pid}, since"
+    assert f"Another process works on this project: {holder}" in result.err
+    assert "Wait for it (--lock-timeout), or free the lock with `redismigrate unlock`" in result.err
+    assert f"waiting for {holder}" in result.out
+    assert shop.content() == before
+
+
+def test_an_upgrade_with_nothing_to_do_needs_no_lock(
+    shop: Shop, server: Server, sleeper: subprocess.Popen[bytes]
+):
+    shop.write(INDEX)
+    assert shop.run("upgrade", "head").code == 0
+    _hold(server, _holder(sleeper.pid))
+    assert shop.run("upgrade", "head", "--lock-timeout", "0").out == "Nothing to do.\n"
+
+
+def test_a_lock_that_is_released_meanwhile_is_got(
+    shop: Shop, server: Server, sleeper: subprocess.Popen[bytes]
+):
+    shop.write(INDEX)
+    _hold(server, _holder(sleeper.pid), lease_seconds=0.5)
+    assert shop.run("upgrade", "head", "--lock-timeout", "30").code == 0
+
+
+def test_the_lock_of_a_killed_process_is_taken_over_at_once(shop: Shop):
+    shop.write(INDEX)
+    shop.write("op.run(wait)", preamble=WAITING)
+    with shop.process("upgrade", "head") as process:
+        while not shop.client.exists("at work"):
+            time.sleep(0.005)
+        # Its parent has not asked how it ended, so it is still there, as a zombie.
+        os.kill(process.pid, signal.SIGKILL)
+        shop.client.rpush("go on", 1, 1)  # the server may not have noticed yet that the first waiter is gone
+        started = time.monotonic()
+        result = shop.run("upgrade", "head")
+        assert result.code == 0, result.err
+        assert time.monotonic() - started < 2
+
+
+def test_the_lock_of_a_process_whose_id_was_given_to_another_is_taken_over_at_once(
+    server: Server, sleeper: subprocess.Popen[bytes]
+):
+    boot, namespace, started = _holder(sleeper.pid).process.split(":")
+    _hold(server, replace(_holder(sleeper.pid), process=f"{boot}:{namespace}:{int(started) - 1}"))
+    with Lock(server, KEYS, 0):
+        pass
+
+
+def test_the_lock_of_a_stopped_process_is_not_taken_over(server: Server, sleeper: subprocess.Popen[bytes]):
+    _hold(server, _holder(sleeper.pid))
+    sleeper.send_signal(signal.SIGSTOP)
+    with pytest.raises(LockError), Lock(server, KEYS, 0):
+        pass
+
+
+@pytest.mark.parametrize("elsewhere", ["another host", "another boot", "another pid namespace", "unknown"])
+def test_a_holder_that_can_not_be_seen_from_here_keeps_the_lock_for_its_lease(server: Server, elsewhere: str):
+    gone = Holder.this_process()
+    boot, namespace, started = gone.process.split(":")
+    gone = replace(gone, id="other", pid=2**22 + 1)
+    holder = {
+        "another host": replace(gone, host="elsewhere"),
+        "another boot": replace(gone, process=f"{boot[::-1]}:{namespace}:{started}"),
+        "another pid namespace": replace(gone, process=f"{boot}:{int(namespace) + 1}:{started}"),
+        "unknown": replace(gone, process=""),
+    }[elsewhere]
+    _hold(server, holder, lease_seconds=0.7)
+    with pytest.raises(LockError), Lock(server, KEYS, 0):
+        pass
+    with Lock(server, KEYS, 5):
+        pass
+
+
+def test_a_lock_that_can_not_be_read_is_waited_for(server: Server):
+    server.client.set(KEYS.lock, b"\xff", px=60_000)
+    with pytest.raises(LockError) as caught, Lock(server, KEYS, 0):
+        pass
+    assert "Another process works on this project: somebody unknown" in caught.value.message
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_lease_that_ran_out_unnoticed_is_taken_up_again_if_nobody_came(server: Server):
+    with Lock(server, KEYS, 0) as held:
+        server.client.delete(KEYS.lock)
+        time.sleep(0.2)
+        assert read_holder(server, KEYS) is not None
+        _writer(server, held).transact(event={"event": "still here"})
+
+
+@pytest.mark.usefixtures("short_lease")
+def test_a_former_holder_does_not_touch_the_lock_of_the_next_one(server: Server):
+    former = Lock(server, KEYS, 0)
+    former.__enter__()
+    break_lock(server, KEYS)
+    with Lock(server, KEYS, 0):
+        following = read_holder(server, KEYS)
+        time.sleep(0.2)
+        former.__exit__(None, None, None)
+        assert read_holder(server, KEYS) == following
+
+
+def test_unlock_frees_the_lock_and_names_its_holder(
+    shop: Shop, server: Server, sleeper: subprocess.Popen[bytes]
+):
+    _hold(server, _holder(sleeper.pid))
+    result = shop.run("unlock")
+    assert result.code == 0
+    assert str(sleeper.pid) in result.out
+    assert read_holder(server, KEYS) is None
+
+
+def test_unlock_without_a_lock_says_so_and_writes_nothing(shop: Shop):
+    result = shop.run("unlock")
+    assert result.code == 0
+    assert result.out
+    assert shop.client.dbsize() == 0
+
+
+@pytest.mark.parametrize("lease", ["lasts", "has run out"])
+def test_after_unlock_the_holder_can_write_nothing(server: Server, client: redis.Redis, lease: str):
+    with Lock(server, KEYS, 0) as held:
+        writer = _writer(server, held)
+        owners = OwnersWriter(server, KEYS, writer.token)
+        if lease == "has run out":
+            client.delete(KEYS.lock)
+        break_lock(server, KEYS)
+        before = {key: client.dump(key) for key in client.scan_iter()}
+        with pytest.raises(FenceLost, match="Another process has taken over the lock of this project"):
+            writer.transact(event={"event": "step"}, commands=[("FT.CREATE", "i", "SCHEMA", "t", "TEXT")])
+        with pytest.raises(FenceLost):
+            owners.claim("products")
+        assert {key: client.dump(key) for key in client.scan_iter()} == before
+        assert client.execute_command("FT._LIST") == []
+
+
+def test_a_command_that_loses_its_lock_ends_with_7_and_has_written_nothing(shop: Shop):
+    shop.write(INDEX)
+    process = start(shop, "upgrade", "head", signalled=signal.SIGSTOP, at=3)
+    wait_until_stopped(process)
+    assert shop.run("unlock").code == 0
+    before = shop.content()
+    os.kill(process.pid or 0, signal.SIGCONT)
+    assert exit_code(process) == 7
+    assert shop.content() == before
+    assert shop.run("upgrade", "head").code == 0
+
+
+def test_a_function_that_outlives_the_lock_is_the_last_thing_its_command_does(shop: Shop):
+    shop.write("op.run(wait)", preamble=WAITING)
+    with shop.process("upgrade", "head") as process:
+        while not shop.client.exists("at work"):
+            time.sleep(0.005)
+        assert shop.run("unlock").code == 0
+        shop.client.rpush("go on", 1)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "Another process has taken over the lock of this project; this one stops." in err
+    assert (shop.state("head") or {}).get("heads") is None

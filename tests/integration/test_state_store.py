@@ -1,0 +1,338 @@
+"""Transactions of the state: all of it or nothing, by the holder of the lock alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from command_proxy import proxy_to
+
+from redismigrate.errors import (
+    CommandRefused,
+    ConnectionFailed,
+    FenceLost,
+    NewerState,
+    RunInterrupted,
+)
+from redismigrate.redis_server.connection import Server, connect
+from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
+from redismigrate.schema import IndexSchema, TextField
+from redismigrate.schema.create import create_arguments
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.documents import AppliedRevision, Head
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND, StateWriter, read_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redismigrate.redis_server.embedded import EmbeddedServer
+
+KEYS = StateKeys("shop")
+CREATE = ("FT.CREATE", "products", "PREFIX", "1", "p:", "SCHEMA", "title", "TEXT")
+ALIAS = ("FT.ALIASADD", "catalog", "products")
+NO_SUCH_INDEX = ("FT.ALIASADD", "sales", "orders")
+DROP = ("FT.DROPINDEX", "products")
+RUN = {"id": "a1b2", "step": 3}
+HEAD = Head(
+    {
+        "1b2c3d4e5f60": AppliedRevision(
+            parents=(),
+            depends_on=(),
+            message="create products",
+            sha256="0" * 64,
+            applied_at="2026-11-20T10:07:00+00:00",
+            seconds=0.5,
+            by="ann@build redismigrate 0.1.0",
+        )
+    }
+)
+PRODUCTS = IndexDefinition(
+    schema=IndexSchema(name="products", storage_type="hash", fields=(TextField(name="title"),)),
+    physical="products",
+    aliases=("catalog",),
+    synonyms={"seats": ("couch", "sofa")},
+)
+CATALOG = Catalog({"products": PRODUCTS})
+
+
+@pytest.fixture(params=["scripted", "unscripted"])
+def any_server(server: Server, request: pytest.FixtureRequest) -> Server:
+    """A server that takes FT.* in scripts, and one that does not, as the coordinator of a cluster."""
+    if request.param == "unscripted":
+        _as_cluster(server)
+    return server
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[Server]:
+    with connect(redis_url) as server:
+        server.client.set(KEYS.fence, 1)
+        yield server
+
+
+def _as_cluster(server: Server) -> None:
+    server.capabilities = replace(server.capabilities, is_cluster=True)
+
+
+def _writer(server: Server, token: int = 1) -> StateWriter:
+    return StateWriter(server, KEYS, token, read_state(server, KEYS))
+
+
+def _everything(server: Server) -> Any:
+    keys = sorted(server.client.scan_iter())
+    return {key: server.client.dump(key) for key in keys}, list_indexes(server.client.execute_command)
+
+
+def _events(server: Server) -> list[dict[bytes, bytes]]:
+    entries: Any = server.client.xrange(KEYS.journal)
+    return [fields for _, fields in entries]
+
+
+def test_a_server_without_state_has_no_applied_revision_no_index_and_no_run(server: Server):
+    state = read_state(server, KEYS)
+    assert (state.head.heads, len(state.catalog), state.run, state.exists) == ((), 0, None, False)
+
+
+def test_what_is_written_can_be_read(any_server: Server):
+    _writer(any_server).transact(head=HEAD, catalog=CATALOG, run=RUN, event={"event": "begin"})
+    state = read_state(any_server, KEYS)
+    assert (state.head, state.catalog, state.run) == (HEAD, CATALOG, RUN)
+    assert _events(any_server) == [{b"event": b"begin"}]
+
+
+def test_what_is_not_named_stays(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(head=HEAD, catalog=CATALOG, run=RUN)
+    writer.transact(run={"id": "a1b2", "step": 4})
+    state = read_state(any_server, KEYS)
+    assert (state.head, state.catalog) == (HEAD, CATALOG)
+    assert state.run == {"id": "a1b2", "step": 4}
+
+
+def test_the_end_of_a_run_deletes_its_document(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(run=RUN)
+    writer.transact(end_run=True)
+    assert not any_server.client.exists(KEYS.run)
+    assert writer.state.run is None
+    writer.transact(run=RUN)
+    assert read_state(any_server, KEYS).run == RUN
+
+
+def test_the_writer_knows_the_state_that_it_has_written(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(head=HEAD, run=RUN)
+    read = read_state(any_server, KEYS)
+    assert (writer.state.head, writer.state.catalog, writer.state.run) == (read.head, read.catalog, read.run)
+    assert [document.version for document in writer.state.documents.values()] == [1, 0, 1]
+
+
+def test_all_keys_of_the_state_are_strings_or_streams(any_server: Server):
+    _writer(any_server).transact(head=HEAD, catalog=CATALOG, run=RUN, event={"event": "begin"})
+    OwnersWriter(any_server, KEYS, "1").claim("products")
+    types = {any_server.client.type(key) for key in any_server.client.scan_iter()}
+    assert types == {b"string", b"stream"}
+
+
+def test_every_write_counts_the_version_of_its_document_up(any_server: Server):
+    writer = _writer(any_server)
+    for version in (1, 2, 3):
+        writer.transact(run=RUN)
+        assert json.loads(any_server.client.get(KEYS.run))["version"] == version
+
+
+def test_a_document_that_somebody_else_has_written_is_not_overwritten(any_server: Server):
+    first, second = _writer(any_server), _writer(any_server)
+    first.transact(run=RUN)
+    before = _everything(any_server)
+    with pytest.raises(RunInterrupted) as caught:
+        second.transact(head=HEAD, run={"id": "ffff"}, event={"event": "begin"})
+    assert caught.value.message == "The state was changed by another process ({redismigrate:shop}:run)."
+    assert caught.value.exit_code == 7
+    assert _everything(any_server) == before
+
+
+def test_a_document_that_somebody_has_deleted_is_not_written(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(run=RUN)
+    any_server.client.delete(KEYS.run)
+    with pytest.raises(RunInterrupted, match="was changed by another process"):
+        writer.transact(run=RUN)
+    assert not any_server.client.exists(KEYS.run)
+
+
+def test_a_document_that_somebody_has_edited_by_hand_is_not_overwritten(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(run=RUN)
+    any_server.client.set(KEYS.run, '{"layout": 1, "version": 1}')
+    with pytest.raises(RunInterrupted, match="was changed by another process"):
+        writer.transact(run=RUN)
+
+
+def test_commands_are_not_run_when_a_document_was_changed(server: Server):
+    writer = _writer(server)
+    _writer(server).transact(run=RUN)
+    with pytest.raises(RunInterrupted):
+        writer.transact(run=RUN, commands=[CREATE])
+    assert list_indexes(server.client.execute_command) == ()
+
+
+def test_who_lost_the_lock_writes_nothing_and_runs_no_command(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(run=RUN)
+    any_server.client.incr(KEYS.fence)
+    before = _everything(any_server)
+    with pytest.raises(FenceLost) as caught:
+        writer.transact(head=HEAD, end_run=True, event={"event": "x"}, commands=[CREATE, ALIAS])
+    assert caught.value.message == "Another process has taken over the lock of this project; this one stops."
+    assert "`redismigrate status`" in caught.value.hint
+    assert caught.value.exit_code == 7
+    assert _everything(any_server) == before
+
+
+def test_who_lost_the_lock_learns_it_even_from_an_empty_transaction(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact()
+    any_server.client.delete(KEYS.fence)
+    with pytest.raises(FenceLost):
+        writer.transact()
+
+
+def test_commands_and_documents_are_carried_out_together(any_server: Server):
+    _writer(any_server).transact(
+        head=HEAD, catalog=CATALOG, run=RUN, event={"event": "step"}, commands=[CREATE, ALIAS]
+    )
+    assert resolve_alias(any_server.client.execute_command, "catalog") == "products"
+    assert read_state(any_server, KEYS).head == HEAD
+
+
+def test_other_clients_see_commands_and_documents_at_once(server: Server, redis_url: str):
+    """An index and the note of it are one script: no client finds one without the other."""
+    writer = _writer(server)
+    with redis.Redis.from_url(redis_url) as other:
+        for at in range(1, 30):
+            writer.transact(run={"index": at}, commands=[("FT.CREATE", f"i{at}", "SCHEMA", "t", "TEXT")])
+            pipeline = other.pipeline(transaction=True)
+            pipeline.execute_command("FT._LIST")
+            pipeline.get(KEYS.run)
+            indexes, document = pipeline.execute()
+            assert len(indexes) == json.loads(document)["index"] == at
+
+
+def test_a_refused_command_writes_nothing_and_tells_the_reason(any_server: Server):
+    writer = _writer(any_server)
+    before = _everything(any_server)
+    with pytest.raises(CommandRefused) as caught:
+        writer.transact(head=HEAD, event={"event": "step"}, commands=[NO_SUCH_INDEX])
+    assert caught.value.position == 0
+    assert caught.value.message.startswith("Redis refused FT.ALIASADD sales: Unknown index name")
+    assert _everything(any_server) == before
+
+
+def test_a_refused_command_has_those_before_it_put_back(any_server: Server):
+    writer = _writer(any_server)
+    before = _everything(any_server)
+    with pytest.raises(CommandRefused) as caught:
+        writer.transact(head=HEAD, commands=[CREATE, ALIAS, NO_SUCH_INDEX], put_back=[DROP])
+    assert caught.value.position == 2
+    assert _everything(any_server) == before
+    assert resolve_alias(any_server.client.execute_command, "catalog") is None
+    assert writer.state.head == Head()
+
+
+def test_nothing_is_put_back_when_the_first_command_is_refused(any_server: Server):
+    any_server.execute(*CREATE)
+    with pytest.raises(CommandRefused, match="Index already exists"):
+        _writer(any_server).transact(run=RUN, commands=[CREATE], put_back=[DROP])
+    assert list_indexes(any_server.client.execute_command) == ("products",)
+
+
+def test_a_command_that_puts_back_may_be_refused(any_server: Server):
+    with pytest.raises(CommandRefused, match=r"Redis refused FT\.ALIASADD sales"):
+        _writer(any_server).transact(
+            commands=[CREATE, NO_SUCH_INDEX], put_back=[("FT.DROPINDEX", "orders"), DROP]
+        )
+    assert list_indexes(any_server.client.execute_command) == ()
+
+
+def test_the_writer_can_go_on_after_a_refusal(any_server: Server):
+    writer = _writer(any_server)
+    with pytest.raises(CommandRefused):
+        writer.transact(run=RUN, commands=[NO_SUCH_INDEX])
+    writer.transact(run=RUN, commands=[CREATE])
+    assert read_state(any_server, KEYS).run == RUN
+
+
+@pytest.mark.parametrize("layout", ["one create", "dropped and created again"])
+def test_more_arguments_than_lua_can_unpack_are_no_problem(server: Server, layout: str):
+    """5,000 prefixes and 1,000 fields are what Redis Search takes at most."""
+    schema = IndexSchema(
+        name="products",
+        storage_type="hash",
+        prefixes=tuple(f"p{number}:" for number in range(5000)),
+        max_text_fields=True,
+        fields=tuple(TextField(name=f"t{at}") for at in range(100)),
+    )
+    large = list(create_arguments(schema))
+    for number in range(900):
+        large += [f"n{number}", "NUMERIC", "SORTABLE"]
+    assert len(large) > LONGEST_SCRIPTED_COMMAND
+    commands: list[Any] = [large, ALIAS]
+    if layout == "dropped and created again":
+        server.execute(*CREATE)
+        commands.insert(0, DROP)
+    _writer(server).transact(run=RUN, commands=commands)
+    live = read_index(server.client.execute_command, "catalog")
+    assert live is not None
+    assert (len(live.schema.prefixes), len(live.schema.fields)) == (5000, 1000)
+    assert read_state(server, KEYS).run == RUN
+
+
+def test_a_large_command_that_is_refused_has_those_before_it_put_back(server: Server):
+    server.execute(*CREATE)
+    large = ["FT.CREATE", "products", "PREFIX", "8000", *(f"p{number}:" for number in range(8000)), "SCHEMA"]
+    with pytest.raises(CommandRefused) as caught:
+        _writer(server).transact(run=RUN, commands=[DROP, large], put_back=[CREATE])
+    assert caught.value.position == 1
+    assert list_indexes(server.client.execute_command) == ("products",)
+    assert read_state(server, KEYS).run is None
+
+
+def test_the_journal_is_trimmed(server: Server):
+    pipeline = server.client.pipeline(transaction=False)
+    for _ in range(12_000):
+        pipeline.xadd(KEYS.journal, {"event": "old"})
+    pipeline.execute()
+    _writer(server).transact(event={"event": "new"})
+    assert 10_000 <= server.client.xlen(KEYS.journal) < 10_200
+    assert _events(server)[-1] == {b"event": b"new"}
+
+
+def test_names_that_are_not_utf8_are_kept_in_the_journal(any_server: Server):
+    _writer(any_server).transact(event={"event": "step", "index": "caf\udce9"})
+    assert _events(any_server) == [{b"event": b"step", b"index": b"caf\xe9"}]
+
+
+def test_a_state_of_a_newer_version_is_refused(server: Server):
+    server.client.set(KEYS.head, '{"version": 4, "layout": 2, "news": []}')
+    with pytest.raises(NewerState) as caught:
+        read_state(server, KEYS)
+    assert caught.value.message == (
+        "The state of this project has layout 2; this version of redismigrate knows 1."
+    )
+
+
+def test_a_write_whose_reply_is_lost_is_not_done_twice(server: Server, redis_server: EmbeddedServer):
+    proxy = proxy_to(redis_server, (1, (b"begin",)), "reply", is_restored=True)
+    with proxy, connect(proxy.url) as through:
+        writer = _writer(through)
+        with pytest.raises(ConnectionFailed, match="Can't reach Redis at"):
+            writer.transact(run=RUN, event={"event": "begin"})
+        with pytest.raises(RunInterrupted, match="was changed by another process"):
+            writer.transact(run=RUN, event={"event": "begin"})
+    assert len(_events(server)) == 1
