@@ -71,6 +71,7 @@ Revision ID: 8f3a1c9b2d4e
 Revises: 1b2c3d4e5f60
 Create Date: 2026-11-20T10:07:00+00:00
 """
+
 from redismigrate import Operations
 
 revision = "8f3a1c9b2d4e"
@@ -237,7 +238,7 @@ def test_a_broken_template_is_reported_with_its_line(write, template, tmp_path, 
 def test_a_template_whose_result_is_no_python_is_reported(write, template, tmp_path):
     template.write_text(template.read_text() + "\ndef (:\n")
     assert refusal(write, template, tmp_path).startswith(
-        f"{template} makes a script that can't be used. {template}, line 22: the script is not valid Python"
+        f"{template} makes a script that can't be used. {template}, line 23: the script is not valid Python"
     )
 
 
