@@ -49,6 +49,8 @@ class RedisMigrateError(Exception):
         hint: What to do about it, one sentence; may be empty.
         exit_code: What the command line exits with.
         code: A stable name of the kind of error for `--json`, derived from the class.
+        run: The id of the run that failed or was interrupted by it; None when none had begun.
+        revisions: The revisions that this run had finished, and that stay.
     """
 
     exit_code: ClassVar[int] = 1
@@ -57,6 +59,8 @@ class RedisMigrateError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.run: str | None = None
+        self.revisions: tuple[str, ...] = ()
 
     @property
     def code(self) -> str:

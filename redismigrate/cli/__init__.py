@@ -10,14 +10,15 @@ import logging
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from contextlib import nullcontext
+from typing import Any, NoReturn
 
 import click
 
 from redismigrate import __version__
 from redismigrate.cli import migrating, recording, scripting, serving
-from redismigrate.cli.context import Invocation, global_options, report_error
-from redismigrate.errors import RedisMigrateError
+from redismigrate.cli.context import Invocation, global_options, report_error, stdout_kept_for
+from redismigrate.errors import RedisMigrateError, RunInterrupted
 
 INTERRUPTED = 1
 
@@ -49,15 +50,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     invocation = Invocation()
+    with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
+        code = _run(invocation, arguments)
+    sys.exit(code)
+
+
+def _run(invocation: Invocation, arguments: list[str]) -> int:
     try:
         code = redismigrate.main(
             args=arguments, prog_name="redismigrate", standalone_mode=False, obj=invocation
         )
-        sys.exit(code if isinstance(code, int) else 0)
     except RedisMigrateError as error:
         _show_traceback(invocation)
-        report_error(invocation, error.code, error.message, error.hint)
-        sys.exit(error.exit_code)
+        report_error(invocation, error.code, error.message, error.hint, _run_of(error))
+        return error.exit_code
     except click.ClickException as error:
         # Options may not have been read when parsing fails, so ask the words themselves.
         invocation.json = invocation.json or "--json" in arguments
@@ -65,20 +71,26 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             hint = f"See `{error.ctx.command_path} --help`."
         report_error(invocation, "usage_error", error.format_message(), hint)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         # A run that is under way says more than this, unless a second signal comes while it leaves.
         hint = "`redismigrate status` tells whether a run is unfinished."
         report_error(invocation, "interrupted", "Interrupted.", hint)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
         _show_traceback(invocation)
         message = f"{type(error).__name__}: {error}"
         report_error(invocation, "unexpected", message, "Run it with -v to see where.")
-        sys.exit(1)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
+    """What a deploy wants to know of a run that did not end well."""
+    if error.run is None:
+        return None
+    result = "interrupted" if isinstance(error, RunInterrupted) else "failed"
+    return {"result": result, "run": error.run, "revisions": list(error.revisions)}
 
 
 def _show_traceback(invocation: Invocation) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -32,6 +35,7 @@ class Invocation:
         json: Stdout is one JSON document, everything else goes to stderr.
         is_quiet: No progress, no chatter.
         is_verbose: Tracebacks and debug messages.
+        document_stream: Where the JSON document goes: the real stdout, which is stderr to all else then.
     """
 
     config: Path | None = None
@@ -39,6 +43,7 @@ class Invocation:
     json: bool = False
     is_quiet: bool = False
     is_verbose: bool = False
+    document_stream: TextIO | None = None
 
     def project(self) -> Project:
         """The project these options lead to."""
@@ -58,24 +63,69 @@ class Invocation:
     def say(self, text: str) -> None:
         """A line for people; not with --quiet."""
         if not self.is_quiet:
-            click.echo(text, err=self.json)
+            echo(text, sys.stderr if self.json else sys.stdout)
 
     def result(self, document: Any, text: str = "") -> None:
         """The command's result: the document with --json, else the text."""
         if self.json:
-            click.echo(json.dumps(document, indent=2))
+            echo(json.dumps(document, indent=2), self.document_stream or sys.stdout)
         elif text:
-            click.echo(text)
+            echo(text, sys.stdout)
 
 
-def report_error(invocation: Invocation, code: str, message: str, hint: str) -> None:
-    """An error: what is wrong and what to do."""
+def echo(text: str, stream: TextIO) -> None:
+    """Write a line; a reader that has gone away doesn't stop the command."""
+    try:
+        click.echo(text, file=stream)
+    except BrokenPipeError:
+        # What is still in the buffer would raise again when Python flushes it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def report_error(
+    invocation: Invocation, code: str, message: str, hint: str, run: Mapping[str, Any] | None = None
+) -> None:
+    """An error: what is wrong and what to do.
+
+    Args:
+        invocation: The call.
+        code: The kind of error.
+        message: What is wrong.
+        hint: What to do.
+        run: What is to be told of the run that ended so, besides.
+    """
     if invocation.json:
-        click.echo(json.dumps({"error": {"code": code, "message": message, "hint": hint}}, indent=2))
+        invocation.result({**(run or {}), "error": {"code": code, "message": message, "hint": hint}})
         return
-    click.echo(f"Error: {message}", err=True)
+    echo(f"Error: {message}", sys.stderr)
     if hint:
-        click.echo(hint, err=True)
+        echo(hint, sys.stderr)
+
+
+@contextmanager
+def stdout_kept_for(invocation: Invocation) -> Iterator[None]:
+    """Keep stdout for the JSON document: what scripts and their child processes print goes to stderr."""
+    stdout = sys.stdout
+    try:
+        is_real = stdout.fileno() == 1
+    except (OSError, ValueError, AttributeError):
+        is_real = False  # somebody captures it
+    saved = os.dup(1) if is_real else -1
+    invocation.document_stream = os.fdopen(saved, "w", encoding="utf-8") if is_real else stdout
+    if is_real:
+        stdout.flush()
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
+        if is_real:
+            with suppress(BrokenPipeError):
+                invocation.document_stream.flush()
+            os.dup2(saved, 1)
+            with suppress(BrokenPipeError):
+                invocation.document_stream.close()
 
 
 def global_options(function: Function) -> Function:

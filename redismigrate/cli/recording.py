@@ -70,6 +70,7 @@ def repair(invocation: Invocation, /, **values: Any) -> None:
     done = commands.repair(invocation.project(), **values)
     lines = [f"Dropped index {name}, which hid the alias; its documents stay." for name in done.dropped]
     lines += [f"Set alias {name} again." for name in done.aliases]
+    lines += [f"Created index {name} as recorded; its documents are being indexed." for name in done.created]
     invocation.result(done.to_json(), "\n".join(lines) or "Nothing to repair.")
 
 

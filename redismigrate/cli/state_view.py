@@ -25,9 +25,14 @@ def current_text(current: Current) -> str:
             lines.append(f"    aliases: {', '.join(definition.aliases)}")
     if current.missing:
         count = len(current.missing)
-        lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade head")
+        target = "head" if current.heads_of_scripts == 1 else "heads"
+        lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade {target}")
     if current.ahead:
         lines.append(f"  Redis is ahead of these scripts by {', '.join(current.ahead)}")
+    if current.changed:
+        lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
+    if current.unfinished_run is not None:
+        lines.append(f"  run {current.unfinished_run} is unfinished: redismigrate status")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,6 +33,11 @@ class TerminalWatcher(Watcher):
     def _console(self) -> Console:
         return self._invocation.console()
 
+    def _print(self, text: str) -> None:
+        """Print a line; rich wants to exit when nobody reads it any more, but the run is to go on."""
+        with suppress(SystemExit, BrokenPipeError):
+            self._console.print(text)
+
     def __enter__(self) -> Self:
         return self
 
@@ -44,14 +50,14 @@ class TerminalWatcher(Watcher):
         """Name the revision and what to know of it."""
         recorded = run.plan.recorded
         verb = "Applying" if recorded.direction == "upgrade" else "Undoing"
-        self._console.print(f"{verb} [bold]{recorded.revision}[/] {_escaped(recorded.message)}")
+        self._print(f"{verb} [bold]{recorded.revision}[/] {_escaped(recorded.message)}")
         for warning in run.plan.warnings:
-            self._console.print(f"  [yellow]note:[/] {_escaped(warning)}")
+            self._print(f"  [yellow]note:[/] {_escaped(warning)}")
 
     def step_started(self, step: Step) -> None:
         """Name the step."""
         self._end_progress()
-        self._console.print(f"  {_escaped(step.description)}")
+        self._print(f"  {_escaped(step.description)}")
 
     def indexed(self, step: Step, documents: int, of: int) -> None:  # noqa: ARG002 - the event's signature
         """Move the bar, or print a line now and then."""
@@ -61,19 +67,19 @@ class TerminalWatcher(Watcher):
             self._progress.update(self._progress.task_ids[0], completed=documents, total=of)
         elif time.monotonic() - self._last_line >= LINE_EVERY_SECONDS:
             if self._last_line:
-                self._console.print(f"    {documents:,} of {of:,} documents")
+                self._print(f"    {documents:,} of {of:,} documents")
             self._last_line = time.monotonic()
 
     def warned(self, message: str) -> None:
         """Print it."""
         self._end_progress()
-        self._console.print(f"  [yellow]note:[/] {_escaped(message)}")
+        self._print(f"  [yellow]note:[/] {_escaped(message)}")
 
     def undo_started(self, run: Run) -> None:
         """Say why it is undone."""
         self._end_progress()
-        self._console.print(f"  [red]{_escaped(run.failure or '')}[/]")
-        self._console.print(f"Undoing what [bold]{run.plan.revision}[/] had changed")
+        self._print(f"  [red]{_escaped(run.failure or '')}[/]")
+        self._print(f"Undoing what [bold]{run.plan.revision}[/] had changed")
 
     def _end_progress(self) -> None:
         if self._progress is not None:

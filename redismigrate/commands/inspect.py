@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from redismigrate.commands.project import Project
+from redismigrate.commands.session import unrecorded_indexes
+from redismigrate.history.folder import heads_of
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.documents import Head
@@ -26,6 +28,9 @@ class Current:
         catalog: The indexes as recorded.
         missing: Revisions in the folder that are not applied.
         ahead: Applied revisions that the folder lacks.
+        changed: Applied revisions whose script was changed since.
+        unfinished_run: The id of a run that is under way or interrupted; None when there is none.
+        heads_of_scripts: How many heads the scripts have.
     """
 
     project: str
@@ -33,6 +38,9 @@ class Current:
     catalog: Catalog
     missing: tuple[str, ...]
     ahead: tuple[str, ...]
+    changed: tuple[str, ...]
+    unfinished_run: str | None
+    heads_of_scripts: int
 
     def to_json(self) -> dict[str, Any]:
         """In the shape that `current --json` promises."""
@@ -51,6 +59,8 @@ class Current:
             },
             "missing": list(self.missing),
             "ahead": list(self.ahead),
+            "changed": list(self.changed),
+            "unfinished_run": self.unfinished_run,
         }
 
 
@@ -96,7 +106,7 @@ def current(project: Project) -> Current:
     """What is applied on the server."""
     with project.connect() as server:
         state = read_state(server, project.keys)
-    known = {script.revision for script in project.scripts}
+    known = {script.revision: script.sha256 for script in project.scripts}
     return Current(
         project=project.settings.project,
         head=state.head,
@@ -104,7 +114,14 @@ def current(project: Project) -> Current:
         missing=tuple(
             script.revision for script in project.scripts if script.revision not in state.head.applied
         ),
-        ahead=tuple(sorted(state.head.applied - known)),
+        ahead=tuple(sorted(state.head.applied - known.keys())),
+        changed=tuple(
+            id_
+            for id_, record in state.head.revisions.items()
+            if id_ in known and record.sha256 not in {"", known[id_]}
+        ),
+        unfinished_run=None if state.run is None else str(state.run.get("id")),
+        heads_of_scripts=len(heads_of(project.scripts)),
     )
 
 
@@ -117,11 +134,14 @@ def status(project: Project) -> Status:
         state = read_state(server, project.keys)
         holder = read_holder(server, project.keys)
         journal = read_journal(server, project.keys, JOURNAL_EVENTS)
-        problems: tuple[str, ...] = ()
+        server.capabilities.require_search()
+        problems = tuple(
+            f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"
+            for name in unrecorded_indexes(server, project, state)
+        )
         if len(state.catalog) and state.run is None:
-            server.capabilities.require_search()
             inventory = survey(server, project.settings.project, state.catalog)
-            problems = tuple(
+            problems += tuple(
                 f"{name}: {problem}"
                 for name, definition in state.catalog.items()
                 for problem in drift_of(definition, inventory)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from redismigrate.planning.strategies import StrategyChoice
 
 
+PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
+
+
 @dataclass(frozen=True)
 class MigrationOptions:
     """The options of `plan`, `upgrade` and `downgrade`.
@@ -62,14 +65,16 @@ class MigrationResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))
+
     def to_json(self) -> dict[str, Any]:
         """In the shape that `--json` promises."""
-        phases = dict.fromkeys(("total", "plan", "documents", "index", "validate", "cutover"), 0.0)
         return {
             "result": self.result,
             "run": self.run,
             "revisions": list(self.revisions),
-            "seconds": phases | {name: round(value, 3) for name, value in self.seconds.items()},
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "documents": {"read": 0, "rewritten": 0, "left_in_old_type": 0, "failed": []},
             "backup": None,
             "warnings": list(self.warnings),
@@ -146,6 +151,8 @@ def rollback(
 def _is_at_head(project: Project, state: State, target: str) -> bool:
     if state.run is not None or target not in {"head", "heads"}:
         return False
+    if state.documents["head"].exists != state.documents["indexes"].exists:
+        return False  # half of the record is lost
     if target == "head" and len(heads_of(project.scripts)) != 1:
         return False
     return {script.revision for script in project.scripts} <= state.head.applied

@@ -13,22 +13,20 @@ from redismigrate.commands.recording import (
     record_downgrades,
     record_upgrades,
 )
-from redismigrate.commands.session import locked_state, refuse_unfinished_run
+from redismigrate.commands.session import locked_state, refuse_unfinished_run, unrecorded_indexes
 from redismigrate.commands.survey import live_index_reader, survey
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
-from redismigrate.execution.live import existing_indexes
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, begin
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.history.notation import parse_identifier
 from redismigrate.operations.recorded import Direction, RecordedRevision
-from redismigrate.planning.chain import plan_chain, touched_indexes
+from redismigrate.planning.chain import dropped_indexes, plan_chain, touched_indexes
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.plan import Plan, RevisionPlan, read_digest
 from redismigrate.planning.planner import PlanOptions, plan_revision
 from redismigrate.redis_server.connection import Server
-from redismigrate.state.owners import read_owners
 from redismigrate.state.store import State, StateWriter, read_state
 
 
@@ -119,7 +117,7 @@ class Migration:
     def _make_plan(self, state: State, direction: Direction, target: str) -> Plan:
         recorded = self._record(state, direction, target)
         inventory = survey(self._server, self._project.settings.project, state.catalog, recorded)
-        require_no_drift(state.catalog, inventory, touched_indexes(recorded))
+        require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
         return plan_chain(
             recorded,
             state.catalog,
@@ -160,6 +158,7 @@ class Migration:
                 f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished "
                 "revision with `redismigrate rollback`.",
             )
+        self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
         executor = self._executor(writer, run.taken_up())
         executor.finish(self._replanner(writer, MigrationOptions(**run.arguments)))
         return executor
@@ -172,21 +171,20 @@ class Migration:
         def replan(recorded: RecordedRevision) -> RevisionPlan:
             catalog = writer.state.catalog
             inventory = survey(self._server, self._project.settings.project, catalog, [recorded])
-            require_no_drift(catalog, inventory, touched_indexes([recorded]))
+            # What an earlier revision did to an index that this one brings under management counts, too.
+            known = recorded.adopt(catalog) if recorded.direction == "upgrade" else catalog
+            require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
             return plan_revision(recorded, catalog, inventory, _plan_options(options))
 
         return replan
 
     def _require_record(self, state: State) -> None:
         """Refuse to begin anew where indexes of this project exist without their record."""
-        if state.run is not None or (state.documents["head"].exists and state.documents["indexes"].exists):
-            return
-        project = self._project.settings.project
-        ours = {name for name, owner in read_owners(self._server).items() if owner == project}
-        lost = sorted(ours & existing_indexes(self._server)) if ours else []
+        lost = unrecorded_indexes(self._server, self._project, state)
         if lost:
             raise StateMissing(
-                f"The record of project {project} is missing, but indexes of it exist: {', '.join(lost)}.",
+                f"The record of project {self._project.settings.project} is missing, but indexes of it "
+                f"exist: {', '.join(lost)}.",
                 "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
             )
 

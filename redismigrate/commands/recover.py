@@ -12,10 +12,12 @@ from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.live import alias_target, look_at
 from redismigrate.execution.run import now
+from redismigrate.execution.search_commands import create
 from redismigrate.history.identifiers import resolve_many
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.strict import encode
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another
@@ -46,14 +48,16 @@ class Repaired:
     Attributes:
         dropped: Indexes that hid an alias; their documents stay.
         aliases: Aliases that were set again.
+        created: Indexes that were gone and are made again as recorded; their documents are being scanned.
     """
 
     dropped: tuple[str, ...]
     aliases: tuple[str, ...]
+    created: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
-        return {"dropped": list(self.dropped), "aliases": list(self.aliases)}
+        return {"dropped": list(self.dropped), "aliases": list(self.aliases), "created": list(self.created)}
 
 
 def stamp(
@@ -143,10 +147,11 @@ def unlock(project: Project) -> Holder | None:
 def repair(
     project: Project, *, lock_timeout: float | None = None, allow_evictable_state: bool | None = None
 ) -> Repaired:
-    """Drop indexes that hide an alias of ours, and set lost aliases again.
+    """Drop indexes that hide an alias of ours, set lost aliases and create lost indexes again.
 
     A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the
-    index wins, and queries see its documents only. They stay when it is dropped.
+    index wins, and queries see its documents only. They stay when it is dropped. A TEMPORARY index that is
+    gone has expired as it should.
 
     Raises:
         PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
@@ -161,8 +166,12 @@ def repair(
         inventory = survey(server, project.settings.project, catalog)
         dropped: list[str] = []
         aliases: list[str] = []
+        created: list[str] = []
         for definition in catalog.values():
             if definition.physical not in inventory.names:
+                if definition.schema.temporary_seconds is None:
+                    _create(writer, definition)
+                    created.append(definition.served)
                 continue
             for alias in definition.all_aliases:
                 if alias in inventory.names:
@@ -172,23 +181,34 @@ def repair(
                 elif alias not in inventory.aliases:
                     _set_alias(writer, alias, definition.physical, drop_first=False)
                     aliases.append(alias)
-        return Repaired(tuple(dropped), tuple(aliases))
+        return Repaired(tuple(dropped), tuple(aliases), tuple(created))
+
+
+def _create(writer: StateWriter, definition: IndexDefinition) -> None:
+    writer.transact(
+        event={"event": "repair", "index": definition.served, "by": signature()},
+        commands=create(definition, scans_documents=True),
+    )
 
 
 def _refuse_foreign(server: Server, project: Project, name: str, owner: str | None) -> None:
     if owner not in (None, project.settings.project):
         raise PlanBlocked(*owned_by_another(name, owner))
     index = look_at(server, name)
-    if index is not None and index.schema.temporary_seconds is not None:
+    if index is not None and index.is_temporary is not False:
+        what = (
+            "it is" if index.is_temporary else "without the right to run FT.DEBUG it can't be told not to be"
+        )
         raise PlanBlocked(
-            f"Index {name} hides an alias, but it is TEMPORARY: dropping it would delete its documents.",
+            f"Index {name} hides an alias, but {what} TEMPORARY: dropping it would delete its documents.",
             "Drop it yourself if they may go.",
         )
 
 
 def _set_alias(writer: StateWriter, alias: str, physical: str, *, drop_first: bool) -> None:
-    drop = [("FT.DROPINDEX", alias)] if drop_first else []
+    name, target = encode(alias), encode(physical)
+    drop = [("FT.DROPINDEX", name)] if drop_first else []
     writer.transact(
         event={"event": "repair", "alias": alias, "index": physical, "by": signature()},
-        commands=[*drop, ("FT.ALIASUPDATE", alias, physical)],
+        commands=[*drop, ("FT.ALIASUPDATE", name, target)],
     )

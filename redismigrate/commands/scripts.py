@@ -220,7 +220,7 @@ def show(project: Project, identifier: str) -> ShownRevision:
 def _find(project: Project, identifier: str) -> Script:
     from redismigrate.history.identifiers import resolve_one
 
-    if identifier == "current":
+    if identifier.startswith(("current", "+", "-")):
         from redismigrate.state.store import read_state
 
         with project.connect() as server:

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RunInProgress
+from redismigrate.execution.live import existing_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.lock import Holder, Lock
+from redismigrate.state.owners import read_owners
 from redismigrate.state.store import State, StateWriter, read_state
 
 
@@ -54,3 +56,13 @@ def refuse_unfinished_run(state: State) -> None:
             f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
             "its unfinished revision with `redismigrate rollback`.",
         )
+
+
+def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[str, ...]:
+    """The indexes of the project that exist although their record, or half of it, is lost."""
+    documents = state.documents
+    if state.run is not None or (documents["head"].exists and documents["indexes"].exists):
+        return ()
+    owners = read_owners(server)
+    ours = {name for name, owner in owners.items() if owner == project.settings.project}
+    return tuple(sorted(ours & existing_indexes(server))) if ours else ()

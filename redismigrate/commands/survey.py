@@ -46,14 +46,14 @@ def survey(
             live[definition.physical] = index
     names = existing_indexes(server)
     aliases: dict[str, str] = {}
-    probed = {alias for d in catalog.values() for alias in d.all_aliases} | set(_new_names(recorded))
+    probed = {alias for d in definitions for alias in d.all_aliases} | set(_names(recorded))
     for name in sorted(probed - names):
         target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
     return Inventory(
         project=project,
-        capabilities=server.capabilities,
+        capabilities=server.capabilities_now(),
         live=live,
         names=names,
         aliases=aliases,
@@ -67,13 +67,13 @@ def survey(
     )
 
 
-def _new_names(recorded: Iterable[RecordedRevision]) -> Iterable[str]:
-    """Names that revisions want to give to indexes and aliases."""
+def _names(recorded: Iterable[RecordedRevision]) -> Iterable[str]:
+    """Names that revisions want to give to indexes and aliases, or take from them."""
     for item in recorded:
         for operation in item.operations:
             if operation.kind == "create_index":
                 yield operation.schema.name
-            elif operation.kind == "create_alias":
+            elif operation.kind in {"create_alias", "drop_alias"}:
                 yield operation.alias
             elif operation.kind == "change_index":
                 yield from (change.name for change in operation.changes if change.kind == "rename_to")

@@ -36,7 +36,9 @@ from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import StateWriter
 
 # After these a revision is undone; every other error leaves the run as it is, to be taken up again.
-FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, PlanBlocked)
+FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, PlanBlocked, DriftError)
+# They are not one transaction with their note, so the step in hand may have been done when a run turns round.
+TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index"}
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
 PHASES = {
@@ -76,6 +78,7 @@ class Executor:
     ) -> None:
         self._writer = writer
         self._watcher = watcher
+        self._is_scripted = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
         self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat)
         self.run = run
@@ -131,9 +134,10 @@ class Executor:
                 else:
                     self._note(step, self._carry_out(step))
             except FAILURES as error:
+                self._refuse_to_leave_kept(error)
                 self._turn_round(_text(error))
                 self._undo()
-                if isinstance(error, PlanBlocked):
+                if isinstance(error, PlanBlocked | DriftError):
                     raise
                 raise self._failed() from error
             finally:
@@ -179,15 +183,25 @@ class Executor:
 
     def _turn_round(self, failure: str) -> None:
         """Go back from here. A function that failed half way is undone too: `down` has to bear that."""
-        done, failed = self.run.plan.steps[: self.run.position], self.run.step
-        if failed is not None and failed.kind == "run_function":
-            done = (*done, failed)
+        done, in_hand = self.run.plan.steps[: self.run.position], self.run.step
+        if in_hand is not None and (in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not self._is_scripted):
+            done = (*done, in_hand)
         self.run = self.run.with_changes(failure=failure, undo=undo_of(done), position=0, progress=None)
         self._writer.transact(
             catalog=self._with_kept(done),
             run=self.run.content(),
             event=self._event("undo") | {"reason": failure},
         )
+
+    def _refuse_to_leave_kept(self, error: RedisMigrateError) -> None:
+        """Stay where we are rather than undo half: a TEMPORARY index can't be brought back."""
+        kept = [step.index for step in self.run.plan.steps[: self.run.position] if is_kept(step)]
+        if kept:
+            raise RunInterrupted(
+                f"Revision {self.run.plan.revision} stopped: {_text(error)}",
+                f"TEMPORARY index {kept[0]} can't be changed back: remove the cause and run the same command "
+                "again, or undo all but that with `redismigrate rollback`.",
+            ) from error
 
     def _with_kept(self, done: tuple[Step, ...]) -> Catalog:
         """The recorded indexes with the changes that stay though their revision is undone."""
@@ -274,13 +288,16 @@ class Executor:
         """What stops the process, not the revision, leaves the run to be taken up again."""
         try:
             yield
-        except (*ENDS, RunInterrupted):
+        except (*ENDS, RunInterrupted) as error:
+            error.run, error.revisions = self.run.id, self.run.done
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            raise RunInterrupted(
+            interrupted = RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 "Run the same command again to resume, or `redismigrate rollback` to undo the revision.",
-            ) from error
+            )
+            interrupted.run, interrupted.revisions = self.run.id, self.run.done
+            raise interrupted from error
 
 
 def _reason(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
+from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, RedisMigrateError
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
@@ -22,6 +22,7 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
@@ -78,6 +79,7 @@ class StepRunner:
             ValidationFailed: The index is not what was asked for.
             FunctionFailed: A data migration raised.
             PlanBlocked: The index belongs to another project.
+            DriftError: Another client changed the index meanwhile.
         """
         match step.kind:
             case "claim_index":
@@ -94,6 +96,7 @@ class StepRunner:
             case "run_function":
                 self._run_function(step, run)
             case "drop_index":
+                self._require_as_expected(step)
                 return Effect(commands_of(step, existing_indexes(self.server)))
             case "set_alias":
                 return self._set_alias(step)
@@ -108,8 +111,45 @@ class StepRunner:
     # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt
     # may have done a step and died before it could be noted, so each of these first looks at what is there.
 
+    def _require_as_expected(self, step: Step) -> None:
+        """Refuse to change an index that somebody else changed since the plan was made, or the run stopped.
+
+        Raises:
+            DriftError: It is neither as it was before the step nor as it shall be after it, or dropping it
+                would delete documents.
+        """
+        before = step.before
+        live = None if before is None else look_at(self.server, before.physical)
+        if before is None or live is None:
+            return  # what is gone need not be dropped; FT.ALTER of it is refused
+        differences = self._differences(live, before)
+        if differences and (step.after is None or self._differences(live, step.after)):
+            raise DriftError(
+                f"Index {before.physical} was changed by another client: {differences}.",
+                "Put it back as recorded.",
+            )
+        drops = step.kind in {"drop_index", "replace_index"} and not step.delete_documents
+        if drops and live.is_temporary:
+            raise DriftError(
+                f"Index {before.physical} is TEMPORARY by now: dropping it would delete its documents.",
+                "Drop it yourself if they may go.",
+            )
+
+    def _differences(self, live: LiveIndex, definition: IndexDefinition) -> str:
+        if not self.server.capabilities.runs_search_in_scripts:
+            # An earlier attempt may have created it and died before its synonyms were set.
+            definition = replace(definition, synonyms=live.synonyms)
+        return differences_to(live, definition)
+
     def _set_alias(self, step: Step) -> Effect:
-        if step.after is None and alias_target(self.server, str(step.alias)) is None:
+        target = alias_target(self.server, str(step.alias))
+        expected = {definition.physical for definition in (step.before, step.after) if definition is not None}
+        if target is not None and target not in expected:
+            raise DriftError(
+                f"Alias {step.alias} was moved to index {target} by another client.",
+                "Put it back as recorded.",
+            )
+        if step.after is None and target is None:
             return Effect()  # FT.ALIASDEL would be refused
         return Effect(commands_of(step, frozenset()))
 
@@ -125,6 +165,7 @@ class StepRunner:
     def _change(self, step: Step, run: Run) -> Effect:
         if step.before is None:
             raise ValueError(f"a step {step.kind} needs the index before")
+        self._require_as_expected(step)
         before, after, existing = step.before, _wanted(step), existing_indexes(self.server)
         live = look_at(self.server, before.physical)
         fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)

@@ -185,7 +185,7 @@ class IndexChanges:
         """Take a field out of the index; the documents keep its data."""
         self._record(DropField(name))
 
-    def alter_field(self, name: str, **attributes: Any) -> None:
+    def alter_field(self, name: str, /, **attributes: Any) -> None:
         """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight."""
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of
 from redismigrate.planning.planner import PlanOptions, plan_revision
@@ -40,13 +42,16 @@ def plan_chain(
                 met[name] = catalog.get(name) or item.adopted.get(name)
         plans.append(plan)
         before, catalog = catalog, item.apply(catalog)
-        inventory = inventory.after(before, catalog)
+        inventory = replace(
+            inventory.renamed(plan.steps).after(before, catalog),
+            planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
+        )
     return Plan(
         project=inventory.project,
         direction=direction,
         target=target,
         revisions=tuple(plans),
-        digest=digest_of(recorded, met),
+        digest=digest_of(plans, met),
     )
 
 
@@ -64,3 +69,18 @@ def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
                 case "create_alias" | "set_synonyms":
                     names[operation.index] = None
     return tuple(names)
+
+
+def dropped_indexes(recorded: Iterable[RecordedRevision]) -> frozenset[str]:
+    """The served names that are dropped and that nothing else is asked of: they may be gone already."""
+    dropped: set[str] = set()
+    others: set[str] = set()
+    for item in recorded:
+        for operation in item.operations:
+            if operation.kind == "drop_index":
+                dropped.add(operation.name)
+            elif operation.kind == "change_index":
+                others.add(operation.name)
+            elif operation.kind in {"create_alias", "set_synonyms"}:
+                others.add(operation.index)
+    return frozenset(dropped - others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from redismigrate.errors import DriftError
 from redismigrate.planning.inventory import Inventory
@@ -11,13 +12,16 @@ from redismigrate.schema.compare import diff, observable
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
-def require_no_drift(catalog: Catalog, inventory: Inventory, names: Iterable[str]) -> None:
+def require_no_drift(
+    catalog: Catalog, inventory: Inventory, names: Iterable[str], may_be_gone: AbstractSet[str] = frozenset()
+) -> None:
     """Refuse to build on a record that the server contradicts.
 
     Args:
         catalog: The indexes as recorded.
         inventory: The server.
         names: The served names that matter.
+        may_be_gone: Those that are only dropped, so that it does not matter if they are gone already.
 
     Raises:
         DriftError: An index was changed or dropped, or an alias moved, behind our back.
@@ -25,7 +29,7 @@ def require_no_drift(catalog: Catalog, inventory: Inventory, names: Iterable[str
     problems = [
         f"{name}: {problem}"
         for name in names
-        if name in catalog
+        if name in catalog and not (name in may_be_gone and catalog[name].physical not in inventory.live)
         for problem in drift_of(catalog[name], inventory)
     ]
     if problems:
@@ -39,7 +43,7 @@ def drift_of(definition: IndexDefinition, inventory: Inventory) -> tuple[str, ..
     """How the server differs from what is recorded of one index, each difference a phrase."""
     live = inventory.live.get(definition.physical)
     if live is None:
-        return (f"index {definition.physical} does not exist",)
+        return (f"index {definition.physical} does not exist; `redismigrate repair` creates it again",)
     problems = []
     differences = differences_to(live, definition)
     if differences:
@@ -59,6 +63,8 @@ def differences_to(live: LiveIndex, definition: IndexDefinition) -> str:
     recorded = observable(definition.schema.renamed(definition.physical), has_vector_details=has_details)
     found = observable(live.schema, has_vector_details=has_details)
     differences = [str(difference) for difference in diff(recorded, found)]
+    if not has_details and live.is_temporary and definition.schema.temporary_seconds is None:
+        differences.append("it is TEMPORARY")
     if {group: set(terms) for group, terms in live.synonyms.items()} != {
         group: set(terms) for group, terms in definition.synonyms.items()
     }:

@@ -6,8 +6,10 @@ FLAT 3.5 s, HNSW 72.5 s; 20,000 documents: FLAT 61 MB, HNSW 67 MB); they say the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Estimate, Strategy
+from redismigrate.planning.plan import Estimate, Step, Strategy
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 
@@ -37,6 +39,11 @@ def build_estimate(
         seconds=round(seconds, 2),
         search_downtime_seconds=round(seconds, 2) if strategy == "rebuild" else 0.0,
     )
+
+
+def memory_of(steps: Iterable[Step]) -> int:
+    """Bytes that steps add to the server's memory."""
+    return sum(step.estimate.memory_bytes for step in steps)
 
 
 def _memory_per_document(schema: IndexSchema) -> int:

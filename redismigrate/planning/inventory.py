@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from redismigrate.planning.plan import Step
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import Catalog
@@ -22,6 +23,7 @@ class Inventory:
         aliases: Alias -> physical name, for the names the plan is about.
         owners: Served name -> project.
         matching_keys: Served name of a new index -> about how many keys its prefixes cover.
+        planned_memory_bytes: What the revisions planned so far will add to the used memory.
     """
 
     project: str
@@ -31,6 +33,17 @@ class Inventory:
     aliases: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     matching_keys: Mapping[str, int] = field(default_factory=dict)
+    planned_memory_bytes: int = 0
+
+    def renamed(self, steps: Iterable[Step]) -> Inventory:
+        """The server with the statistics of indexes under the names that these steps give them."""
+        live = dict(self.live)
+        for step in steps:
+            if step.kind == "replace_index" and step.before is not None and step.after is not None:
+                index = live.get(step.before.physical)
+                if index is not None:
+                    live[step.after.physical] = index
+        return replace(self, live=live)
 
     def after(self, before: Catalog, after: Catalog) -> Inventory:
         """The server as it will be once a revision has turned one catalog into the other."""

@@ -28,15 +28,16 @@ def is_index(name: str, inventory: Inventory, steps: Sequence[Step]) -> bool:
 
 def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
     """The physical index that a name is an alias of; None when it is no alias."""
-    is_freed = any(
-        step.before is not None
-        and (
-            (step.kind == "set_alias" and step.alias == name and step.after is None)
-            or (step.kind == "drop_index" and name in step.before.all_aliases)
-        )
-        for step in steps
-    )
-    return None if is_freed else inventory.aliases.get(name)
+    for step in reversed(steps):
+        if step.kind == "set_alias" and step.alias == name:
+            return None if step.after is None else step.after.physical
+        if (
+            step.kind in {"replace_index", "drop_index"}
+            and step.before is not None
+            and name in step.before.all_aliases
+        ):
+            return None if step.after is None else step.after.physical
+    return inventory.aliases.get(name)
 
 
 def why_taken(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,7 +126,7 @@ class Plan(BaseModel):
         direction: Upgrade or downgrade.
         target: The revision identifier that was asked for.
         revisions: In the order in which they run.
-        digest: Over operations and the schemas they meet, not over counts: what `--plan` compares.
+        digest: Over operations, strategies and the schemas they meet, not over counts: `--plan` compares it.
         warnings: What concerns the plan as a whole.
     """
 
@@ -145,14 +145,21 @@ class Plan(BaseModel):
         return tuple(f"{plan.revision}: {reason}" for plan in self.revisions for reason in plan.blocked)
 
 
-def digest_of(recorded: tuple[RecordedRevision, ...], met: Mapping[str, IndexDefinition | None]) -> str:
-    """SHA-256 over what is to be done and the definitions it meets, as hex digits.
+def digest_of(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition | None]) -> str:
+    """SHA-256 over what is to be done, how, and the definitions it meets, as hex digits.
+
+    A script's text counts only where it runs functions: what they do stands nowhere else.
 
     Args:
-        recorded: The revisions, in order.
+        plans: The revisions, in order.
         met: Served name -> the definition on the server before the first of them.
     """
-    revisions = [_plain(RevisionPlan(recorded=item, steps=()))["recorded"] for item in recorded]
+    revisions = []
+    for plan in plans:
+        recorded = _plain(RevisionPlan(recorded=plan.recorded, steps=()))["recorded"]
+        if not any(step.kind == "run_function" for step in plan.steps):
+            del recorded["sha256"]
+        revisions.append([recorded, [(step.kind, step.index, step.strategy) for step in plan.steps]])
     definitions = {
         name: None if definition is None else _plain(Step(kind="claim_index", before=definition))["before"]
         for name, definition in met.items()

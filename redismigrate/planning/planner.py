@@ -18,7 +18,7 @@ from redismigrate.operations.model import (
     SetSynonyms,
 )
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.index_steps import (
     alter_steps,
     create_steps,
@@ -221,6 +221,7 @@ class _RevisionPlanner:
         self.blocked += what_documents_forbid(old.schema, new.schema)
         estimate = build_estimate(old, new, self.inventory, strategy)
         self._check_memory(new.served, estimate)
+        self._warn_of_scan(old)
         if strategy == "alter":
             self.steps += alter_steps(old, new, estimate, changes)
         else:
@@ -228,17 +229,20 @@ class _RevisionPlanner:
             self.steps += replace_steps(old, new, estimate, changes)
         if is_renamed:
             self._release(old.served)
+            self.inventory = self.inventory.renamed(self.steps)
+
+    def _warn_of_scan(self, old: IndexDefinition) -> None:
+        if old.schema.skip_initial_scan:
+            self.warnings.append(
+                f"index {old.served} was made with SKIPINITIALSCAN; this scans all documents of its "
+                "prefixes, those from before the index as well"
+            )
 
     def _warn_of_rebuild(self, old: IndexDefinition, new: IndexDefinition, estimate: Estimate) -> None:
         if estimate.documents:
             self.warnings.append(
                 f"searches on {old.served} miss documents for about {_duration(estimate.seconds)} "
                 "while it is rebuilt"
-            )
-        if old.schema.skip_initial_scan:
-            self.warnings.append(
-                f"index {old.served} was made with SKIPINITIALSCAN; the rebuild scans all documents of its "
-                "prefixes, or it would be empty"
             )
         if old.served != new.served:
             self.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")
@@ -259,6 +263,11 @@ class _RevisionPlanner:
     def _drop_alias(self, operation: DropAlias, before: Catalog) -> None:
         served = before.alias_target(operation.alias)
         if served is not None:
+            target = alias_target(operation.alias, self.inventory, self.steps)
+            if target not in (None, before[served].physical):
+                self.blocked.append(
+                    f"alias {operation.alias} points to index {target} by now, which is not {served}"
+                )
             self._set_alias(operation, operation.alias, before[served], None)
 
     def _set_alias(
@@ -289,6 +298,7 @@ class _RevisionPlanner:
         if reason is not None:
             self.blocked.append(f"{reason}, and terms leave synonyms no other way")
         estimate = build_estimate(old, new, self.inventory, "rebuild")
+        self._warn_of_scan(old)
         self._warn_of_rebuild(old, new, estimate)
         self.steps += replace_steps(old, new, estimate, str(operation))
 
@@ -310,10 +320,13 @@ class _RevisionPlanner:
     def _check_memory(self, name: str, estimate: Estimate) -> None:
         """An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted."""
         server = self.inventory.capabilities
-        if server.maxmemory and server.used_memory + estimate.memory_bytes > server.maxmemory:
+        planned = self.inventory.planned_memory_bytes + memory_of(self.steps)
+        if server.maxmemory and server.used_memory + planned + estimate.memory_bytes > server.maxmemory:
+            before = f" and {_megabytes(planned)} planned before it" if planned else ""
             self.blocked.append(
                 f"index {name} needs about {_megabytes(estimate.memory_bytes)} more, but "
-                f"{_megabytes(server.used_memory)} of {_megabytes(server.maxmemory)} maxmemory are used"
+                f"{_megabytes(server.used_memory)} of {_megabytes(server.maxmemory)} maxmemory are "
+                f"used{before}"
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from redismigrate.planning.plan import Step, StepKind
 from redismigrate.schema.definition import IndexDefinition
 
@@ -53,12 +55,12 @@ def _undo_of_one(step: Step) -> list[Step]:
     if step.kind == "create_index":
         return [_undo_step("drop_index", step, "drop index {}")]
     if step.kind == "drop_index" and new is not None:
-        # Replacing what is gone creates it and, other than a first creation, always scans its documents.
+        # Other than a first creation it has to scan its documents, or it would be empty.
+        scanning = replace(new, schema=new.schema.with_options(skip_initial_scan=False))
         again = Step(
-            kind="replace_index",
+            kind="create_index",
             index=new.served,
-            before=new,
-            after=new,
+            after=scanning,
             description=f"create index {new.served} again",
         )
         return [again, _wait(new)]

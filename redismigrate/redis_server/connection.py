@@ -15,6 +15,7 @@ from redis.retry import Retry
 from redismigrate.config import redacted
 from redismigrate.errors import (
     AuthenticationFailed,
+    ClusterUnsupported,
     ConfigurationError,
     ConnectionFailed,
     RedisMigrateError,
@@ -51,6 +52,12 @@ class Server:
         """What the server can do, read once."""
         with self.translated_errors():
             return read_capabilities(self.client.execute_command)
+
+    def capabilities_now(self) -> Capabilities:
+        """What the server can do, and how much memory it uses at this moment."""
+        with self.translated_errors():
+            self.capabilities = read_capabilities(self.client.execute_command)
+        return self.capabilities
 
     def execute(self, *command: Any) -> Any:
         """Run one command, its reply as redis-py gives it.
@@ -114,7 +121,9 @@ def connect(url: str) -> Server:
             # A repeated EVAL whose reply was lost would meet its own effect: the run is resumed instead.
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError:
+        # Its options are looked at when the first connection is made: make one, unconnected.
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError):
         # The ValueError may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
             f"The URL {redacted(url)} can't be understood.",
@@ -131,7 +140,7 @@ def connect(url: str) -> Server:
     return Server(redis.Redis.from_pool(pool), url, embedded)
 
 
-def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:
+def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table
     """Our error for one of redis-py's; None for a command that the server refused for its own reasons."""
     text = str(error)
     if isinstance(error, redis.AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH")):
@@ -150,6 +159,8 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:
         )
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return ConnectionFailed(f"Redis at {url} is still loading its data.", "Try again when it is up.")
+    if isinstance(error, redis.exceptions.InvalidResponse):
+        return ConnectionFailed(f"What answers at {url} is no Redis.", "Check host and port of the URL.")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         reason = text.rstrip(".") or type(error).__name__
         return ConnectionFailed(
@@ -164,6 +175,11 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:
             f"Redis at {url} uses more memory than its maxmemory and takes no writes.",
             "Free memory or raise maxmemory, then run the same command again.",
         )
-    if text.startswith(("LOADING", "CLUSTERDOWN", "MASTERDOWN")):
+    if isinstance(error, redis.exceptions.MovedError | redis.exceptions.AskError):
+        return ClusterUnsupported(
+            f"Redis at {url} is one of several shards of a cluster, which this version can't migrate.",
+            "Use a single server, or a cluster of one shard.",
+        )
+    if text.startswith(("LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY")):
         return ServerError(f"Redis at {url} is not ready: {text}", "Try again when it is.")
     return None

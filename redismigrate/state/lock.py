@@ -82,7 +82,14 @@ class Holder:
         space = _process_identity(os.getpid())
         if space is None or space.rpartition(":")[0] != self.process.rpartition(":")[0]:
             return False
-        return _process_identity(self.pid) != self.process
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # it lives, as another user
+        # What can't be read (hidepid) may be alive: only another start time, or a zombie, tells.
+        return _process_identity(self.pid) not in {self.process, None}
 
     def __str__(self) -> str:
         return f"{self.by}, process {self.pid}, since {self.since}"
@@ -98,13 +105,13 @@ def signature() -> str:
 
 
 def _process_identity(pid: int) -> str | None:
-    """`<boot>:<pid namespace>:<start time>` of a live process; None when it is gone or /proc is absent."""
+    """`<boot>:<pid namespace>:<start time>` of a process, "zombie", or None when /proc does not tell."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         fields = stat.rpartition(")")[2].split()
         if fields[0] == "Z":
-            return None
+            return "zombie"
         namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - Path.stat says the same, longer
     except OSError:
         return None

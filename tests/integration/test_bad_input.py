@@ -387,7 +387,7 @@ def test_an_index_that_somebody_dropped_is_named(shop):
     shop.refuses(
         "upgrade",
         code=3,
-        says=("The server differs from the record: products: index products does not exist.",),
+        says=("The server differs from the record: products: index products does not exist;",),
     )
 
 

@@ -130,12 +130,30 @@ def test_a_temporary_index_keeps_its_documents_when_the_revision_that_changed_it
         preamble="def fail(client):\n    raise ValueError('no more paper')",
     )
 
-    result = sessions.run("upgrade")
+    stopped = sessions.run("upgrade")
+    result = sessions.run("rollback")
 
-    assert result.code == 1
+    assert stopped.code == 7
+    assert "TEMPORARY index products can't be changed back: remove the cause" in stopped.err
+    assert result.code == 0
     assert "TEMPORARY index products stays as it is now" in result.out
     sessions.wait_until_indexed()
     assert sessions.hits("products", "@color:{red}") == DOCUMENTS
+
+
+def test_a_revision_that_stopped_after_it_changed_a_temporary_index_goes_on_once_the_cause_is_gone(sessions):
+    sessions.write(
+        CHANGE + "index.add_field({'name': 'color', 'type': 'tag'})\n" + "op.run(fail)",
+        preamble="def fail(client):\n    if not client.exists('paper'):\n        raise ValueError('none')",
+    )
+    assert sessions.run("upgrade").code == 7
+
+    sessions.client.set("paper", "white")
+    upgraded(sessions)
+
+    sessions.wait_until_indexed()
+    assert sessions.hits("products", "@color:{red}") == DOCUMENTS
+    assert sessions.state("run") is None
 
 
 def test_what_a_failed_revision_added_to_a_temporary_index_is_recorded_and_no_more(shop):
@@ -151,7 +169,8 @@ def test_what_a_failed_revision_added_to_a_temporary_index_is_recorded_and_no_mo
         )
     )
 
-    assert shop.run("upgrade").code == 1
+    assert shop.run("upgrade").code == 7
+    assert shop.run("rollback").code == 0
 
     script.write_text(
         script.read_text().replace("op.run(fail)", "pass").replace(add.format("color").strip(), "pass")
