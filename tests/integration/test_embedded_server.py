@@ -379,8 +379,8 @@ def test_after_ctrl_c_in_a_terminal_the_server_still_answers_while_its_owner_cle
     child = run("""
 with EmbeddedServer() as server:
     path = server.url.removeprefix("unix://")
-    tell(server)
     try:
+        tell(server)
         time.sleep(60)
     except KeyboardInterrupt:
         time.sleep(0.2)

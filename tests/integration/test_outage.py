@@ -70,7 +70,7 @@ def test_a_migration_whose_connection_is_lost_can_be_repeated(
     shop: Shop, redis_server: EmbeddedServer, loss: Loss
 ):
     ends = rehearse(shop)
-    for cut_at in (15, 70, 120, 200):
+    for cut_at in (15, 70, 200):
         assert _cut_and_resume(shop, redis_server, ends, "upgrade", loss, cut_at)
         assert _cut_and_resume(shop, redis_server, ends, "downgrade", loss, cut_at + 1)
 
@@ -104,9 +104,7 @@ def test_the_reply_to_the_write_that_begins_a_run_may_be_lost(shop: Shop, redis_
 
 
 @pytest.mark.usefixtures("short_lease")
-@pytest.mark.parametrize(
-    "revisions", [(REVISIONS[0], REVISIONS[5]), pytest.param(REVISIONS, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("revisions", [REVISIONS[5:6], pytest.param(REVISIONS, marks=pytest.mark.slow)])
 def test_rollback_leaves_all_as_before_the_revision_whichever_write_of_it_lost_its_reply(
     shop: Shop, redis_server: EmbeddedServer, revisions: tuple[str, ...]
 ):
