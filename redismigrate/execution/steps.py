@@ -22,7 +22,6 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
@@ -122,8 +121,12 @@ class StepRunner:
         live = None if before is None else look_at(self.server, before.physical)
         if before is None or live is None:
             return  # what is gone need not be dropped; FT.ALTER of it is refused
-        differences = self._differences(live, before)
-        if differences and (step.after is None or self._differences(live, step.after)):
+        # An attempt that was not one transaction may have died before all synonyms were set.
+        differences = differences_to(
+            live, replace(before, synonyms=live.synonyms) if step.kind == "set_synonyms" else before
+        )
+        wanted = None if step.after is None else replace(step.after, synonyms=live.synonyms)
+        if differences and (wanted is None or differences_to(live, wanted)):
             raise DriftError(
                 f"Index {before.physical} was changed by another client: {differences}.",
                 "Put it back as recorded.",
@@ -134,12 +137,6 @@ class StepRunner:
                 f"Index {before.physical} is TEMPORARY by now: dropping it would delete its documents.",
                 "Drop it yourself if they may go.",
             )
-
-    def _differences(self, live: LiveIndex, definition: IndexDefinition) -> str:
-        if not self.server.capabilities.runs_search_in_scripts:
-            # An earlier attempt may have created it and died before its synonyms were set.
-            definition = replace(definition, synonyms=live.synonyms)
-        return differences_to(live, definition)
 
     def _set_alias(self, step: Step) -> Effect:
         target = alias_target(self.server, str(step.alias))
