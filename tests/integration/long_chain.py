@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,22 @@ def unlabel(client):
     for key in client.scan_iter(match=b"p:*"):
         client.hdel(key, "label")
 '''
+
+
+# Tells that it is at work, and waits to be let go on. It asks again and again rather than wait at the server,
+# which might hand what it waits for to a process that was just killed.
+WAITING = """
+import time
+
+
+def wait(client):
+    client.set("at work", 1)
+    for _ in range(2000):
+        if client.exists("go on"):
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+"""
 
 
 @dataclass(frozen=True)
@@ -148,6 +165,14 @@ def add_products(shop: Shop, count: int) -> None:
     """Write products that every revision of the chain can index."""
     vector = struct.pack("<4f", 0.1, 0.2, 0.3, 0.4)
     shop.add_documents(count, "p:", title="a couch number {n}", brand="b{n}", price="{n}", embedding=vector)
+
+
+def wait_until_at_work(shop: Shop) -> None:
+    """Wait until a function `WAITING` is at work."""
+    deadline = time.monotonic() + 60
+    while not shop.client.exists("at work"):
+        assert time.monotonic() < deadline, "the function was not called"
+        time.sleep(0.005)
 
 
 def write_failing_revision(shop: Shop) -> str:

@@ -12,11 +12,13 @@ import pytest
 from conftest import Shop
 from long_chain import (
     REVISIONS,
+    WAITING,
     add_products,
     outcome,
     recorded_events,
     rehearse,
     run,
+    wait_until_at_work,
     write_failing_revision,
     write_long_chain,
 )
@@ -216,15 +218,12 @@ def test_a_process_that_sleeps_past_its_lease_goes_on_if_nobody_came(shop: Shop)
 @pytest.mark.slow
 def test_the_command_stopped_for_longer_than_the_real_lease_writes_nothing_when_it_wakes(shop: Shop):
     write_long_chain(shop)
-    shop.write(
-        "op.run(wait)", preamble="def wait(client): client.incr('at work'); client.blpop(['go on'], 60)"
-    )
+    shop.write("op.run(wait)", preamble=WAITING)
     shop.write("op.create_alias('newest', 'goods')")
     with shop.process("upgrade", "head") as process:
-        while not shop.client.exists("at work"):
-            time.sleep(0.005)
+        wait_until_at_work(shop)
         process.send_signal(signal.SIGSTOP)
-        shop.client.rpush("go on", 1, 1)
+        shop.client.set("go on", 1)
         started = time.monotonic()
         run(shop, "upgrade", "head")
         assert 8 < time.monotonic() - started < 20

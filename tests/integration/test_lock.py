@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from long_chain import WAITING, wait_until_at_work
 from signalled_process import exit_code, start, wait_until_stopped
 
 from redismigrate.errors import FenceLost, LockError
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 KEYS = StateKeys("shop")
 INDEX = """op.create_index({"index": {"name": "products", "prefix": "p:"},
                             "fields": [{"name": "title", "type": "text"}]})"""
-WAITING = """
-def wait(client):
-    client.set("at work", 1)
-    client.blpop(["go on"], 60)
-"""
 
 
 @pytest.fixture
@@ -173,11 +169,10 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(shop: Shop):
     shop.write(INDEX)
     shop.write("op.run(wait)", preamble=WAITING)
     with shop.process("upgrade", "head") as process:
-        while not shop.client.exists("at work"):
-            time.sleep(0.005)
+        wait_until_at_work(shop)
         # Its parent has not asked how it ended, so it is still there, as a zombie.
         os.kill(process.pid, signal.SIGKILL)
-        shop.client.rpush("go on", 1, 1)  # the server may not have noticed yet that the first waiter is gone
+        shop.client.set("go on", 1)
         started = time.monotonic()
         result = shop.run("upgrade", "head")
         assert result.code == 0, result.err
@@ -295,10 +290,9 @@ def test_a_command_that_loses_its_lock_ends_with_7_and_has_written_nothing(shop:
 def test_a_function_that_outlives_the_lock_is_the_last_thing_its_command_does(shop: Shop):
     shop.write("op.run(wait)", preamble=WAITING)
     with shop.process("upgrade", "head") as process:
-        while not shop.client.exists("at work"):
-            time.sleep(0.005)
+        wait_until_at_work(shop)
         assert shop.run("unlock").code == 0
-        shop.client.rpush("go on", 1)
+        shop.client.set("go on", 1)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 7
     assert "Another process has taken over the lock of this project; this one stops." in err

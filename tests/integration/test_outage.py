@@ -11,7 +11,7 @@ import pytest
 import redis
 from command_proxy import proxy_to
 from conftest import Shop
-from long_chain import REVISIONS, Ends, outcome, rehearse, run, write_long_chain
+from long_chain import REVISIONS, WAITING, Ends, outcome, rehearse, run, wait_until_at_work, write_long_chain
 
 from redismigrate import commands
 from redismigrate.errors import RunInterrupted
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 LOCK = "{redismigrate:shop}:lock"
 FEWEST_COMMANDS = 200
-# Tells that it is at work, then waits to be let go on; bears a repeat.
-WAITING = """
-def wait(client):
-    client.set("waiting", 1)
-    client.blpop(["go on"], 60)
-"""
 
 
 @pytest.fixture
@@ -209,14 +203,14 @@ def test_a_signal_in_mid_run_ends_it_in_order(shop: Shop, number: signal.Signals
     write_long_chain(shop)
     shop.write("op.run(wait)", preamble=WAITING)
     with shop.process("upgrade", "head") as process:
-        _wait_for(lambda: shop.client.exists("waiting"))
+        wait_until_at_work(shop)
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 7
     assert "was interrupted at revision 000000000008: stopped by" in err
     assert "Traceback" not in err
     assert not shop.client.exists(LOCK)
-    shop.client.rpush("go on", 1)
+    shop.client.set("go on", 1)
     run(shop, "upgrade", "head")
     assert (shop.state("head") or {})["heads"] == ["000000000008"]
     assert shop.state("run") is None
