@@ -27,6 +27,10 @@ RedisMigrateError
 │   ├── StateMissing                  indexes of ours exist, their record does not
 │   ├── EvictableState                the server may evict the record
 │   └── RunInProgress              7  an interrupted run has to be finished or undone first
+├── BackupError                    1  a backup can't be used
+│   ├── BackupFailed                  it can't be written; what it should hold was not changed
+│   ├── BackupDamaged                 it is not as it was written
+│   └── BackupMissing                 it is not on this machine
 ├── DriftError                     3  the server, the record and the scripts differ
 ├── BehindHead                     4  revisions wait to be applied
 ├── LockError                      5  another process works on the project
@@ -202,6 +206,24 @@ class RunInProgress(StateError):
     """An interrupted run blocks a different command."""
 
     exit_code = 7
+
+
+class BackupError(RedisMigrateError):
+    """A backup can't be used."""
+
+    exit_code = 1
+
+
+class BackupFailed(BackupError):
+    """A backup can't be written; none of the documents of the chunk may be changed."""
+
+
+class BackupDamaged(BackupError):
+    """A backup is not as it was written; nothing was restored from the damaged part."""
+
+
+class BackupMissing(BackupError):
+    """The backup that is needed is not on this machine."""
 
 
 class DriftError(RedisMigrateError):

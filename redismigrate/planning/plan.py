@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from redismigrate.errors import ConfigurationError
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
 
@@ -19,6 +20,10 @@ Strategy = Literal["alter", "rebuild"]
 StepKind = Literal[
     "claim_index",
     "prove_index",
+    "back_up_documents",
+    "rewrite_documents",
+    "restore_documents",
+    "catch_up_documents",
     "create_index",
     "alter_index",
     "replace_index",
@@ -70,6 +75,7 @@ class Step(BaseModel):
         before: The index as it is before, None when it does not exist; of an alias, what it points to.
         after: The index as it is after, None when it is gone; of an alias, what it will point to.
         alias: The alias it is about, if any.
+        rewrite: What it does to the documents, if anything.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
         function_in: Which function of the script calls `op.run`.
@@ -87,6 +93,7 @@ class Step(BaseModel):
     before: IndexDefinition | None = None
     after: IndexDefinition | None = None
     alias: str | None = None
+    rewrite: Rewrite | None = None
     delete_documents: bool = False
     function: int | None = None
     function_in: Direction | None = None

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from redismigrate.errors import SchemaError
 from redismigrate.schema.model import IndexSchema
+from redismigrate.schema.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class IndexDefinition:
         physical: The index that exists in Redis; the served name itself, or what it is an alias of.
         aliases: Further names of the index, sorted.
         synonyms: Synonym group -> its terms, sorted.
+        quantization: Hash field -> how its integers stand for numbers, where a migration made them.
     """
 
     schema: IndexSchema
     physical: str
     aliases: tuple[str, ...] = ()
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    quantization: dict[str, Quantization] = field(default_factory=dict)
 
     @classmethod
     def plain(cls, schema: IndexSchema) -> IndexDefinition:

@@ -1,0 +1,118 @@
+"""Reading a backup: nothing is taken from it that is not, byte for byte, what was written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
+from redismigrate.execution.documents.durable_files import UnexpectedFile, read_regular_file
+from redismigrate.execution.documents.manifest import (
+    CHUNK_LIST,
+    MANIFEST,
+    ChunkRecord,
+    Manifest,
+    damaged,
+    is_temporary,
+    load_manifest,
+    read_chunk_list,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a backup.
+
+    Attributes:
+        file: Its name in the backup's folder.
+        what: What is wrong with it, as the end of a sentence about it.
+    """
+
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The original values of an index's documents, on disk.
+
+    Attributes:
+        folder: Where it is.
+        manifest: What it is of.
+        records: Its durable chunks, whether the manifest lists them already or not.
+    """
+
+    folder: Path
+    manifest: Manifest
+    records: tuple[ChunkRecord, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> Backup:
+        """Read what a backup is of; its chunks are neither read nor checked yet.
+
+        Raises:
+            BackupDamaged: There is none, or its manifest or its list of chunks is not as it was written.
+        """
+        manifest = load_manifest(folder)
+        listed, _ = read_chunk_list(folder, manifest)
+        return cls(folder, manifest, manifest.chunks + listed)
+
+    @property
+    def documents(self) -> int:
+        """In all chunks; one that was backed up twice counts twice."""
+        return sum(record.documents for record in self.records)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the files of all chunks."""
+        return sum(record.bytes for record in self.records)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All chunks in the order in which they were written, one in memory at a time.
+
+        A key may occur in several; the later one is newer. `verify` first, where half a restore is worse
+        than none.
+
+        Raises:
+            BackupDamaged: The next chunk is not as it was written; nothing of it was parsed.
+        """
+        for record in self.records:
+            try:
+                chunk = self._read(record)
+            except (UnexpectedFile, MalformedChunk) as problem:
+                raise damaged(self.folder, f"{record.file} {problem}") from None
+            yield chunk
+
+    def verify(self) -> list[Problem]:
+        """Read every chunk; what is wrong with the backup, empty when nothing is."""
+        problems = []
+        for record in self.records:
+            try:
+                self._read(record)
+            except (UnexpectedFile, MalformedChunk) as problem:
+                problems.append(Problem(record.file, str(problem)))
+        known = {record.file for record in self.records} | {MANIFEST, CHUNK_LIST}
+        unknown = sorted(
+            entry.name
+            for entry in self.folder.iterdir()
+            if entry.name not in known and not is_temporary(entry)
+        )
+        return problems + [Problem(name, "does not belong to the backup") for name in unknown]
+
+    def _read(self, record: ChunkRecord) -> Chunk:
+        data = read_regular_file(self.folder / record.file, record.bytes)
+        if hashlib.sha256(data).hexdigest() != record.sha256:
+            raise MalformedChunk("was changed after it was written (its sha256 differs)")
+        chunk = parse_chunk(data)
+        if len(chunk.documents.keys) != record.documents:
+            raise MalformedChunk(f"holds {len(chunk.documents.keys)} documents, expected {record.documents}")
+        if tuple(chunk.documents.columns) != self.manifest.fields:
+            raise MalformedChunk(
+                f"holds the fields {list(chunk.documents.columns)}, not those of the manifest"
+            )
+        return chunk

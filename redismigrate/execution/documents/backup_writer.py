@@ -1,0 +1,258 @@
+"""Writing a backup: a chunk is on disk before any of its documents may change, and a crash loses none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from redismigrate.errors import BackupFailed
+from redismigrate.execution.documents.backup_folders import backup_folder
+from redismigrate.execution.documents.chunk_file import Chunk, write_chunk
+from redismigrate.execution.documents.durable_files import (
+    FILE_MODE,
+    HashedFile,
+    UnexpectedFile,
+    make_folder,
+    new_temporary,
+    open_regular_file,
+    replace_file,
+    sync_folder,
+    temporary_of,
+)
+from redismigrate.execution.documents.manifest import (
+    CHUNK_LIST,
+    MANIFEST,
+    ChunkRecord,
+    Manifest,
+    chunk_name,
+    damaged,
+    dump_manifest,
+    dump_record,
+    is_temporary,
+    load_manifest,
+    read_chunk_list,
+)
+
+# One is hashed while the other waits for the disk, and a third is read from Redis meanwhile.
+CHUNKS_IN_FLIGHT = 2
+
+
+class BackupWriter:
+    """Owns the folder of a backup while it grows. One thread submits; threads of its own write.
+
+    After a chunk could not be written none is recorded any more: what a failed fsync left on disk can't be
+    known. Another writer can continue (`reopen`).
+
+    Attributes:
+        folder: Of the backup.
+        manifest: As it stands in the folder.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, records: Sequence[ChunkRecord]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._records = list(records)
+        self._list = FileIO(str(folder / CHUNK_LIST), "ab", opener=_open_list)
+        sync_folder(folder)
+        self._threads = ThreadPoolExecutor(CHUNKS_IN_FLIGHT, "redismigrate-backup")
+        self._slots = threading.BoundedSemaphore(CHUNKS_IN_FLIGHT)
+        self._next_number = len(self._records) + 1
+        self._last: Future[ChunkRecord] | None = None
+
+    @classmethod
+    def create(cls, backup_dir: Path, manifest: Manifest) -> Self:
+        """Start the backup of an index.
+
+        Args:
+            backup_dir: Above all backups; made if need be.
+            manifest: What it is of, without chunks. Its fields are the columns of every chunk, in order.
+
+        Raises:
+            BackupFailed: The folder holds something already, or can't be written.
+        """
+        folder = backup_folder(backup_dir, manifest.project, manifest.run, manifest.revision, manifest.index)
+        try:
+            make_folder(folder)
+            _remove_temporaries(folder)
+            if any(folder.iterdir()):
+                raise BackupFailed(
+                    f"{folder} holds files already, and a backup is never overwritten.",
+                    "Give another --backup-dir, or move the folder away.",
+                )
+            replace_file(folder / MANIFEST, dump_manifest(manifest))
+            return cls(folder, manifest, ())
+        except OSError as error:
+            raise _failed(folder, error) from error
+
+    @classmethod
+    def reopen(cls, folder: Path, *, phase: str | None = None) -> Self:
+        """Continue a backup after its last durable chunk.
+
+        Args:
+            folder: Of the backup.
+            phase: The phase that the run is in now; None leaves what was recorded.
+
+        Raises:
+            BackupDamaged: It is not as it was written. (That the chunks are there is checked; `Backup.verify`
+                reads them.)
+            BackupFailed: The folder can't be written.
+        """
+        manifest = load_manifest(folder)
+        listed, list_bytes = read_chunk_list(folder, manifest)
+        records = manifest.chunks + listed
+        for record in records:
+            try:
+                open_regular_file(folder / record.file, record.bytes).close()
+            except UnexpectedFile as problem:
+                raise damaged(folder, f"{record.file} {problem}") from None
+        growing = manifest.model_copy(update={"complete": False, "phase": phase or manifest.phase})
+        try:
+            # The list before the temporary files: a file that has only its temporary name explains why the
+            # last record of the list has none.
+            _shorten(folder / CHUNK_LIST, list_bytes)
+            _remove_temporaries(folder)
+            if growing != manifest:
+                replace_file(folder / MANIFEST, dump_manifest(growing))
+            return cls(folder, growing, records)
+        except OSError as error:
+            raise _failed(folder, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add(self, chunk: Chunk) -> ChunkRecord:
+        """Write a chunk; it is on disk when this returns.
+
+        Args:
+            chunk: Its columns are the fields of the backup.
+
+        Raises:
+            BackupFailed: It can't be written.
+            ValueError: It has other columns.
+        """
+        return self.submit(chunk).result()
+
+    def submit(self, chunk: Chunk) -> Future[ChunkRecord]:
+        """Write a chunk while the caller does something else; blocks while two others are on their way.
+
+        Args:
+            chunk: Its columns are the fields of the backup.
+
+        Returns:
+            Has a result when the chunk is on disk; until then none of its documents may change. Raises
+            BackupFailed when it or an earlier one can't be written.
+
+        Raises:
+            ValueError: It has other columns.
+        """
+        if tuple(chunk.documents.columns) != self.manifest.fields:
+            raise ValueError(
+                f"columns {list(chunk.documents.columns)}, expected {list(self.manifest.fields)}"
+            )
+        self._slots.acquire()
+        self._last = self._threads.submit(self._write, chunk, self._next_number, self._last)
+        self._last.add_done_callback(lambda _: self._slots.release())
+        self._next_number += 1
+        return self._last
+
+    def finish(self) -> None:
+        """Wait for all chunks and mark the backup as complete. Nothing more can be written.
+
+        Raises:
+            BackupFailed: A chunk or the manifest can't be written.
+        """
+        self._threads.shutdown()
+        if self._last is not None:
+            self._last.result()
+        complete = self.manifest.model_copy(
+            update={
+                "complete": True,
+                "chunks": tuple(self._records),
+                "documents": sum(record.documents for record in self._records),
+                "bytes": sum(record.bytes for record in self._records),
+            }
+        )
+        try:
+            replace_file(self.folder / MANIFEST, dump_manifest(complete))
+            self._list.close()
+            (self.folder / CHUNK_LIST).unlink()
+            sync_folder(self.folder)
+        except OSError as error:
+            raise _failed(self.folder, error) from error
+        self.manifest = complete
+
+    def close(self) -> None:
+        """Wait for the chunks that are on their way; the backup can be continued (`reopen`)."""
+        self._threads.shutdown()
+        self._list.close()
+
+    def _write(self, chunk: Chunk, number: int, before: Future[ChunkRecord] | None) -> ChunkRecord:
+        path = self.folder / chunk_name(number)
+        try:
+            with new_temporary(path) as file:
+                hashed = HashedFile(file)
+                write_chunk(chunk, hashed)
+            if before is not None:
+                before.result()  # the order of the list; and no chunk is recorded after one that failed
+            record = ChunkRecord(
+                file=path.name,
+                sha256=hashed.sha256.hexdigest(),
+                documents=len(chunk.documents.keys),
+                bytes=hashed.size_bytes,
+            )
+            self._record(record)
+        except OSError as error:
+            raise _failed(self.folder, error) from error
+        return record
+
+    def _record(self, record: ChunkRecord) -> None:
+        """Make a chunk durable whose file is: its record first, so that no file stands without one."""
+        path = self.folder / record.file
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        line = dump_record(record)
+        if self._list.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._list.fileno())
+        temporary_of(path).rename(path)
+        sync_folder(self.folder)
+        self._records.append(record)
+
+
+def _open_list(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
+
+
+def _shorten(path: Path, size_bytes: int) -> None:
+    """Cut a list of chunks after its last durable record."""
+    if not os.path.lexists(path):
+        return
+    with FileIO(str(path), "r+", opener=_open_list) as file:
+        file.truncate(size_bytes)
+        os.fsync(file.fileno())
+
+
+def _remove_temporaries(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if is_temporary(entry):
+            entry.unlink()
+
+
+def _failed(folder: Path, error: OSError) -> BackupFailed:
+    where = f" ({error.filename})" if error.filename else ""
+    return BackupFailed(
+        f"The backup in {folder} can't be written: {error.strerror or error}{where}.",
+        "Make room or give another --backup-dir; what is not backed up was not changed.",
+    )

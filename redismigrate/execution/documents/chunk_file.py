@@ -1,0 +1,179 @@
+"""The bytes of a chunk: keys and original values of some documents, as an uncompressed npz.
+
+Every list of byte strings is three arrays: `_bytes` (uint8) joins them, `_offsets` (int64, one more than
+strings) says where each starts and the last one ends, `_present` (bool) tells an empty one from none. The
+array `names` is JSON: what the columns and the numbers are called, since a field's name may hold any bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
+from numpy.typing import NDArray
+
+from redismigrate.execution.documents.batch import Batch, Column
+
+# Small enough for a processor's cache.
+BYTES_AT_ONCE = 1 << 16
+
+
+class MalformedChunk(Exception):
+    """The bytes are no chunk; the text says why, as the end of a sentence about the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Documents as they were before anything changed.
+
+    Attributes:
+        documents: Keys and original values.
+        numbers: Name -> one int64 per document, for example `ttl_ms`.
+
+    Raises:
+        ValueError: There are more or fewer numbers than documents.
+    """
+
+    documents: Batch
+    numbers: dict[str, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in self.numbers.items():
+            if len(values) != len(self.documents.keys):
+                raise ValueError(f"{len(values)} numbers {name!r} for {len(self.documents.keys)} keys")
+
+
+def write_chunk(chunk: Chunk, file: BinaryIO | io.RawIOBase) -> None:
+    """Write the content of a chunk's file.
+
+    Args:
+        chunk: The documents.
+        file: Open for writing; can do without seeking.
+
+    Raises:
+        OverflowError: A number does not fit 64 bits.
+    """
+    names = {"columns": list(chunk.documents.columns), "numbers": list(chunk.numbers)}
+    with zipfile.ZipFile(file, "w") as archive:
+        _write_array(archive, "names", np.frombuffer(json.dumps(names).encode(), np.uint8))
+        _write_strings(archive, "keys", chunk.documents.keys)
+        for position, values in enumerate(chunk.documents.columns.values()):
+            _write_strings(archive, f"column_{position}", values)
+        for position, numbers in enumerate(chunk.numbers.values()):
+            _write_array(archive, f"numbers_{position}", np.array(numbers, np.int64))
+
+
+def parse_chunk(data: bytes) -> Chunk:
+    """Read the content of a chunk's file.
+
+    Args:
+        data: What `write_chunk` wrote. Bytes from elsewhere can make this raise, but run no code and take no
+            more memory than a small multiple of their length.
+
+    Raises:
+        MalformedChunk: It did not.
+    """
+    arrays = _read_arrays(data)
+    try:
+        column_names, number_names = _names(arrays)
+        keys = _unpack("keys", arrays)
+        columns = {name: _unpack(f"column_{at}", arrays) for at, name in enumerate(column_names)}
+        numbers = {name: _take(f"numbers_{at}", arrays, np.int64) for at, name in enumerate(number_names)}
+        if arrays:
+            raise MalformedChunk(f"holds {min(arrays)!r}, which belongs to no chunk")
+        if None in keys:
+            raise MalformedChunk("lacks a key")
+        batch = Batch([key for key in keys if key is not None], columns)
+        return Chunk(batch, {name: values.tolist() for name, values in numbers.items()})
+    except ValueError as error:  # columns of different lengths
+        raise MalformedChunk(f"is no chunk: {error}") from None
+
+
+def _write_strings(archive: zipfile.ZipFile, name: str, values: Sequence[bytes | None]) -> None:
+    present = [value for value in values if value is not None]
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
+    size = int(offsets[-1])
+    strings_at_once = max(1, len(present) * BYTES_AT_ONCE // max(size, 1))
+    pieces = (
+        b"".join(present[start : start + strings_at_once])
+        for start in range(0, len(present), strings_at_once)
+    )
+    _write_member(archive, f"{name}_bytes", np.dtype(np.uint8), size, pieces)
+    _write_array(archive, f"{name}_offsets", offsets)
+    _write_array(archive, f"{name}_present", np.array([value is not None for value in values], np.bool_))
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    _write_member(archive, name, array.dtype, len(array), [array.tobytes()])
+
+
+def _write_member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], length: int, pieces: Iterable[bytes]
+) -> None:
+    """Write a one-dimensional array as `numpy.savez` would, which needs all of it in memory, and twice."""
+    header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        write_array_header_1_0(member, header)
+        for piece in pieces:
+            member.write(piece)
+
+
+def _unpack(name: str, arrays: dict[str, NDArray[Any]]) -> Column:
+    joined = _take(f"{name}_bytes", arrays, np.uint8).tobytes()
+    offsets = _take(f"{name}_offsets", arrays, np.int64)
+    present = _take(f"{name}_present", arrays, np.bool_)
+    if len(offsets) != len(present) + 1 or offsets[0] != 0 or offsets[-1] != len(joined):
+        raise MalformedChunk(f"holds offsets of {name} that don't match the bytes")
+    if (offsets[1:] < offsets[:-1]).any() or (offsets[1:] != offsets[:-1])[~present].any():
+        raise MalformedChunk(f"holds offsets of {name} that run backwards, or bytes of an absent value")
+    bounds = offsets.tolist()
+    return [
+        joined[start:end] if is_present else None
+        for start, end, is_present in zip(bounds, bounds[1:], present.tolist(), strict=False)
+    ]
+
+
+def _take(name: str, arrays: dict[str, NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    array = arrays.pop(name, None)
+    # numpy gives a member that is no array as it is.
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+        raise MalformedChunk(f"has no array {name!r} of the right kind")
+    return array
+
+
+def _names(arrays: dict[str, NDArray[Any]]) -> tuple[list[str], list[str]]:
+    """The names of the columns and of the numbers."""
+    try:
+        names = json.loads(_take("names", arrays, np.uint8).tobytes())
+        columns, numbers = names["columns"], names["numbers"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise MalformedChunk("does not name its columns") from None
+    for group in (columns, numbers):
+        is_list_of_text = isinstance(group, list) and all(isinstance(name, str) for name in group)
+        if not is_list_of_text or len(set(group)) != len(group):
+            raise MalformedChunk("does not name its columns")
+    return columns, numbers
+
+
+def _read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            # Compressed or overlapping entries could unpack to far more than the file.
+            entries = archive.zip.infolist()
+            is_inflated = sum(entry.file_size for entry in entries) > len(data)
+            if is_inflated or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                arrays = {}
+            else:
+                arrays = dict(archive)
+    except Exception as error:  # noqa: BLE001 - crafted bytes raise a dozen kinds here
+        raise MalformedChunk(f"is no npz of arrays: {error}") from None
+    if not arrays:
+        raise MalformedChunk("is no uncompressed npz")
+    return arrays
