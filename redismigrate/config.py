@@ -20,6 +20,7 @@ from redismigrate.errors import ConfigurationError
 CONFIGURATION_FILE = "redismigrate.toml"
 ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
+DEFAULT_BACKUP_DIR = Path("redismigrate-backups")
 _QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
@@ -34,6 +35,8 @@ class Settings(BaseModel):
         url: Where Redis is: redis://, rediss://, unix:// or embedded://.
         lock_timeout: Seconds to wait for another process that migrates.
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
+        backup_dir: The folder above all backups, by default `redismigrate-backups` beside the configuration
+            file; made when the first backup is.
         file: The configuration file these settings come from, if any.
     """
 
@@ -46,6 +49,7 @@ class Settings(BaseModel):
     url: str = DEFAULT_URL
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
+    backup_dir: Path = DEFAULT_BACKUP_DIR
     file: Path | None = None
 
     @field_validator("url")
@@ -54,6 +58,14 @@ class Settings(BaseModel):
         if url.partition("://")[0] not in {"redis", "rediss", "unix", "embedded"}:
             raise ValueError("must start with redis://, rediss://, unix:// or embedded://")
         return url
+
+    @field_validator("backup_dir", mode="before")
+    @classmethod
+    def _backup_dir_is_named(cls, backup_dir: object) -> object:
+        # As a path, nothing would be the folder of the configuration file: think of a variable that is unset.
+        if backup_dir == "":
+            raise ValueError("must not be empty")
+        return backup_dir
 
 
 def redacted(url: str) -> str:
@@ -156,6 +168,7 @@ def load_settings(
         update={
             "script_location": location,
             "version_locations": tuple(folder / version for version in versions),
+            "backup_dir": folder / settings.backup_dir,
         }
     )
 

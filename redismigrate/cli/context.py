@@ -32,6 +32,7 @@ class Invocation:
     Attributes:
         config: The configuration file, None to search for it.
         url: The URL that wins over all settings.
+        backup_dir: The folder above all backups that wins over all settings; absolute, or empty as given.
         json: Stdout is one JSON document, everything else goes to stderr.
         is_quiet: No progress, no chatter.
         is_verbose: Tracebacks and debug messages.
@@ -40,6 +41,7 @@ class Invocation:
 
     config: Path | None = None
     url: str | None = None
+    backup_dir: str | None = None
     json: bool = False
     is_quiet: bool = False
     is_verbose: bool = False
@@ -49,7 +51,7 @@ class Invocation:
         """The project these options lead to."""
         from redismigrate.commands import Project
 
-        return Project.load(self.config, {"url": self.url})
+        return Project.load(self.config, {"url": self.url, "backup_dir": self.backup_dir})
 
     def console(self) -> Console:
         """Where text for people goes."""
@@ -152,6 +154,22 @@ def global_options(function: Function) -> Function:
     ):
         function = decorate(function)
     return function
+
+
+def backup_dir_option(function: Function) -> Function:
+    """Give a command that works with backups the option `--backup-dir`."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:  # noqa: ARG001
+        # A path in a configuration file counts from there, one on the command line from where it is typed.
+        context.ensure_object(Invocation).backup_dir = str(Path(value).absolute()) if value else value
+
+    return click.option(
+        "--backup-dir",
+        type=click.Path(file_okay=False),
+        expose_value=False,
+        callback=remember,
+        help="The folder above all backups. [the setting backup_dir]",
+    )(function)
 
 
 class RevisionCommand(click.Command):

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
+from redismigrate.cli.context import (
+    REVISION,
+    Invocation,
+    RevisionCommand,
+    backup_dir_option,
+    global_options,
+)
 
 if TYPE_CHECKING:
     from redismigrate.commands.migrate import MigrationOptions, MigrationResult
@@ -38,13 +44,31 @@ def lock_options(function: Function) -> Function:
 def plan_options(function: Function) -> Function:
     """The options that shape a plan."""
     for decorate in (
+        backup_dir_option,
         click.option("--allow-lossy", is_flag=True, help="Go back although something can't be brought back."),
         click.option(
             "--max-failures",
             type=click.IntRange(min=0),
             default=0,
             show_default=True,
-            help="Documents more than before that may end up unindexed.",
+            help="Documents that may fail to be rewritten, or end up unindexed that were not before.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 64),
+            default=3,
+            show_default=True,
+            help="Batches of documents under way at a time.",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(1, 100_000),
+            default=500,
+            show_default=True,
+            help="Documents in a batch.",
+        ),
+        click.option(
+            "--exclusive", is_flag=True, help="Writers are paused: documents are rewritten without comparing."
         ),
         click.option(
             "--strategy",
@@ -147,6 +171,7 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any)
 
 @click.command()
 @lock_options
+@backup_dir_option
 @global_options
 @click.pass_obj
 def rollback(invocation: Invocation, /, **values: Any) -> None:

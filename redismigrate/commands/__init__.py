@@ -13,10 +13,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from redismigrate.commands.backups import list_backups, verify_backups
     from redismigrate.commands.demo import run_demo
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.project import Project
+    from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.recover import repair, stamp, unlock
     from redismigrate.commands.scripts import edit, heads, history, init, revision, show, templates
 
@@ -28,7 +30,9 @@ _MODULES = {
     "heads": "scripts",
     "history": "scripts",
     "init": "scripts",
+    "list_backups": "backups",
     "plan": "migrate",
+    "prune_backups": "prune",
     "repair": "recover",
     "revision": "scripts",
     "rollback": "migrate",
@@ -39,6 +43,7 @@ _MODULES = {
     "templates": "scripts",
     "unlock": "recover",
     "upgrade": "migrate",
+    "verify_backups": "backups",
 }
 __all__ = [
     "Project",
@@ -48,7 +53,9 @@ __all__ = [
     "heads",
     "history",
     "init",
+    "list_backups",
     "plan",
+    "prune_backups",
     "repair",
     "revision",
     "rollback",
@@ -59,6 +66,7 @@ __all__ = [
     "templates",
     "unlock",
     "upgrade",
+    "verify_backups",
 ]
 
 

@@ -6,6 +6,7 @@ importing what planning needs.
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +19,14 @@ from redismigrate.state.store import State, read_state
 
 if TYPE_CHECKING:
     from redismigrate.execution.progress import Watcher
+    from redismigrate.execution.run import DocumentCounts
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
     from redismigrate.planning.strategies import StrategyChoice
 
 
+DEFAULT_BATCH_SIZE = 500
+DEFAULT_WORKERS = 3
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -34,7 +38,11 @@ class MigrationOptions:
         strategy: "auto" takes the cheapest way; a name asks for one.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
-        max_failures: How many documents more than before may end up unindexed.
+        max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
+        exclusive: Nobody else writes to the documents: they need not be compared before they are written.
+        batch_size: Documents in a batch.
+        workers: Batches under way at a time, each on a connection of its own.
+        backup_dir: The folder of the backups; None takes the setting.
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
     """
@@ -43,6 +51,10 @@ class MigrationOptions:
     plan_file: Path | None = None
     allow_lossy: bool = False
     max_failures: int = 0
+    exclusive: bool = False
+    batch_size: int = DEFAULT_BATCH_SIZE
+    workers: int = DEFAULT_WORKERS
+    backup_dir: Path | None = None
     lock_timeout: float | None = None
     allow_evictable_state: bool | None = None
 
@@ -57,6 +69,8 @@ class MigrationResult:
         revisions: The revisions that were applied or undone, in order.
         seconds: Wall seconds: total, plan, documents, index, validate, cutover.
         warnings: What the user should know.
+        documents: What became of documents; None when none was looked at.
+        backup: The folder of the run's backups, if it made any.
     """
 
     result: Literal["done", "nothing"]
@@ -64,6 +78,8 @@ class MigrationResult:
     revisions: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    documents: DocumentCounts | None = None
+    backup: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))
@@ -75,10 +91,31 @@ class MigrationResult:
             "run": self.run,
             "revisions": list(self.revisions),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "documents": {"read": 0, "rewritten": 0, "left_in_old_type": 0, "failed": []},
-            "backup": None,
+            "documents": documents_to_json(self.documents),
+            "backup": self.backup,
             "warnings": list(self.warnings),
         }
+
+
+def documents_to_json(documents: DocumentCounts | None) -> dict[str, Any]:
+    """Counts of documents in the shape that `--json` promises; keys that aren't UTF-8 as {"base64"}."""
+    if documents is None:
+        return {"read": 0, "rewritten": 0, "left_in_old_type": 0, "failed": [], "failed_count": 0}
+    return {
+        "read": documents.read,
+        "rewritten": documents.rewritten,
+        "left_in_old_type": documents.left_in_old_type,
+        "failed": [{"key": _key_to_json(key), "reason": reason} for key, reason in documents.failed],
+        "failed_count": documents.failed_count,
+    }
+
+
+def _key_to_json(key: str) -> str | dict[str, str]:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return {"base64": base64.b64encode(key.encode("utf-8", "surrogateescape")).decode()}
+    return key
 
 
 def plan(

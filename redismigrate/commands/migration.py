@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
@@ -14,16 +17,17 @@ from redismigrate.commands.recording import (
     record_upgrades,
 )
 from redismigrate.commands.session import locked_state, refuse_unfinished_run, unrecorded_indexes
-from redismigrate.commands.survey import live_index_reader, survey
+from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.run import Run, begin
+from redismigrate.execution.run import DocumentCounts, Run, begin
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.history.notation import parse_identifier
-from redismigrate.operations.recorded import Direction, RecordedRevision
-from redismigrate.planning.chain import dropped_indexes, plan_chain, touched_indexes
+from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
+from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
+from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan, read_digest
 from redismigrate.planning.planner import PlanOptions, plan_revision
 from redismigrate.redis_server.connection import Server
@@ -88,6 +92,7 @@ class Migration:
                 tuple(revision for executor in executors for revision in executor.run.done),
                 seconds | {"total": time.monotonic() - started},
                 tuple(warning for item in revisions for warning in item.warnings),
+                *documents_of(executors),
             )
 
     def roll_back(self) -> MigrationResult:
@@ -116,7 +121,7 @@ class Migration:
 
     def _make_plan(self, state: State, direction: Direction, target: str) -> Plan:
         recorded = self._record(state, direction, target)
-        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded)
+        inventory = self._survey(state, recorded, self._options)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
         return plan_chain(
             recorded,
@@ -126,6 +131,16 @@ class Migration:
             direction=direction,
             target=target,
         )
+
+    def _survey(
+        self, state: State, recorded: tuple[RecordedRevision, ...], options: MigrationOptions
+    ) -> Inventory:
+        backup_dir = self._backup_dir(options)
+        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
+        return replace(inventory, backups=backups_of(recorded, state.head, options.backup_dir))
+
+    def _backup_dir(self, options: MigrationOptions) -> Path:
+        return (options.backup_dir or self._project.settings.backup_dir).absolute()
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
         history, head = self._project.history, state.head
@@ -142,6 +157,10 @@ class Migration:
             "strategy": self._options.strategy,
             "max_failures": self._options.max_failures,
             "allow_lossy": self._options.allow_lossy,
+            "exclusive": self._options.exclusive,
+            "batch_size": self._options.batch_size,
+            "workers": self._options.workers,
+            "backup_dir": str(self._backup_dir(self._options)),
         }
         remaining = tuple(item.recorded for item in rest)
         return begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
@@ -160,17 +179,25 @@ class Migration:
             )
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
         executor = self._executor(writer, run.taken_up())
-        executor.finish(self._replanner(writer, MigrationOptions(**run.arguments)))
+        executor.finish(self._replanner(writer, stored_options(run.arguments)))
         return executor
 
     def _executor(self, writer: StateWriter, run: Run) -> Executor:
         functions = function_source(self._project, lambda: writer.state.catalog)
-        return Executor(self._server, self._project.keys, writer, run, self._watcher, functions)
+        return Executor(
+            self._server,
+            self._project.keys,
+            writer,
+            run,
+            self._watcher,
+            functions,
+            self._options.backup_dir,
+        )
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
         def replan(recorded: RecordedRevision) -> RevisionPlan:
             catalog = writer.state.catalog
-            inventory = survey(self._server, self._project.settings.project, catalog, [recorded])
+            inventory = self._survey(writer.state, (recorded,), options)
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.adopt(catalog) if recorded.direction == "upgrade" else catalog
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
@@ -189,6 +216,14 @@ class Migration:
             )
 
 
+def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | None]:
+    """What became of the documents of some runs, and where the backups of the last one are."""
+    counts = DocumentCounts()
+    for executor in executors:
+        counts = counts.plus(executor.run.documents)
+    return counts, executors[-1].backup_folder if executors else None
+
+
 def _covers(run: Run, target: str) -> bool:
     """Whether a run that was taken up and finished was all that is asked for.
 
@@ -200,7 +235,13 @@ def _covers(run: Run, target: str) -> bool:
 
 
 def _plan_options(options: MigrationOptions) -> PlanOptions:
-    return PlanOptions(options.strategy, options.allow_lossy)
+    return PlanOptions(options.strategy, options.allow_lossy, options.exclusive)
+
+
+def stored_options(arguments: Mapping[str, Any]) -> MigrationOptions:
+    """The options that a run was begun with; what it was begun without is as by default."""
+    values = {name: value for name, value in arguments.items() if name != "backup_dir"}
+    return MigrationOptions(**values, backup_dir=Path(arguments["backup_dir"]))
 
 
 def _require_same_plan(plan: Plan, file: Path) -> None:

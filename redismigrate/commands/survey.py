@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from time import perf_counter
 
+from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
+from redismigrate.errors import BackupMissing
+from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
+from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.live import (
     alias_target,
     existing_indexes,
@@ -11,21 +17,28 @@ from redismigrate.execution.live import (
     outermost_prefixes,
     scan_keys,
 )
-from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
-from redismigrate.planning.chain import touched_indexes
-from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.document_sample import DocumentSample
+from redismigrate.planning.inventory import Inventory, KnownBackup
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.documents import Head
 from redismigrate.state.owners import read_owners
 
 SAMPLED_KEYS = 2000
+# For the samples of indexes whose documents stay as they are: revisions can be hundreds.
+SAMPLING_SECONDS = 1.0
 
 
 def survey(
-    server: Server, project: str, catalog: Catalog, recorded: Iterable[RecordedRevision] = ()
+    server: Server,
+    project: str,
+    catalog: Catalog,
+    recorded: Iterable[RecordedRevision] = (),
+    backup_dir: Path | None = None,
 ) -> Inventory:
     """The server as far as it concerns these indexes and revisions.
 
@@ -34,6 +47,7 @@ def survey(
         project: Whose plan it is for.
         catalog: The indexes as recorded.
         recorded: The revisions to be planned; without any, every recorded index is looked at.
+        backup_dir: Where their backups would go; need not exist yet.
     """
     recorded = tuple(recorded)
     touched = set(touched_indexes(recorded)) if recorded else set(catalog)
@@ -51,6 +65,9 @@ def survey(
         target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
+    interests = interests_of(recorded, catalog)
+    rewrites = any(interest.may_be_rewritten for interest in interests.values())
+    physical_names = {d.served: d.physical for d in definitions if d.physical in live}
     return Inventory(
         project=project,
         capabilities=server.capabilities_now(),
@@ -64,7 +81,64 @@ def survey(
             for operation in item.operations
             if operation.kind == "create_index"
         },
+        total_keys=int(server.execute("DBSIZE")),
+        schemas=_all_schemas(server, names, live) if rewrites else {},
+        samples=_samples(server, interests, physical_names),
+        backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
+
+
+def backups_of(
+    recorded: Iterable[RecordedRevision], head: Head, backup_dir: Path | None
+) -> dict[tuple[str, str], KnownBackup]:
+    """The backups that revisions which are to be undone have made, by revision and served name.
+
+    Args:
+        recorded: The revisions to be planned.
+        head: Tells where the backups were written.
+        backup_dir: Where the user says that they are by now; None looks there.
+    """
+    known = {}
+    for item in recorded:
+        applied = head.revisions.get(item.revision)
+        if item.direction == "upgrade" or applied is None or applied.backup is None:
+            continue
+        for name in touched_indexes((item,)):
+            location = BackupLocation.parse(applied.backup) / folder_name(name)
+            try:
+                location.open(backup_dir)
+                is_here = True
+            except BackupMissing:
+                is_here = False
+            known[item.revision, name] = KnownBackup(str(location), is_here)
+    return known
+
+
+def _all_schemas(
+    server: Server, names: Iterable[str], live: Mapping[str, LiveIndex]
+) -> dict[str, IndexSchema]:
+    """The schemas of all indexes: FT.INFO costs about a millisecond each, so only where they are needed."""
+    schemas = {}
+    for name in names:
+        index = live.get(name) or look_at(server, name)
+        if index is not None:
+            schemas[name] = index.schema
+    return schemas
+
+
+def _samples(
+    server: Server, interests: Mapping[str, Interest], physical_names: Mapping[str, str]
+) -> dict[str, DocumentSample]:
+    """Samples of documents, first of those that may be rewritten."""
+    samples = {}
+    deadline = perf_counter() + SAMPLING_SECONDS
+    for name, interest in sorted(interests.items(), key=lambda item: not item[1].may_be_rewritten):
+        if not interest.may_be_rewritten and perf_counter() > deadline:
+            break
+        sample = sample_documents(server, interest, physical_names.get(name))
+        if sample is not None:
+            samples[name] = sample
+    return samples
 
 
 def _names(recorded: Iterable[RecordedRevision]) -> Iterable[str]:

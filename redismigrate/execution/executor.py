@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from redismigrate.errors import (
     CommandRefused,
@@ -20,6 +21,9 @@ from redismigrate.errors import (
     RunFailed,
     RunInterrupted,
 )
+from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
@@ -36,12 +40,17 @@ from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import StateWriter
 
 # After these a revision is undone; every other error leaves the run as it is, to be taken up again.
-FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, PlanBlocked, DriftError)
+FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, DocumentsRefused, PlanBlocked, DriftError)
 # They are not one transaction with their note, so the step in hand may have been done when a run turns round.
-TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index"}
+TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index", "rewrite_documents"}
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
 PHASES = {
+    "back_up_documents": "documents",
+    "rewrite_documents": "documents",
+    "catch_up_documents": "documents",
+    "verify_backup": "documents",
+    "restore_documents": "documents",
     "run_function": "documents",
     "validate_index": "validate",
     "set_alias": "cutover",
@@ -61,6 +70,7 @@ class Executor:
         run: The run, new or taken up.
         watcher: Is told what happens.
         functions: Finds the function of an `op.run`.
+        backup_dir: Where the user says that backups are by now; None looks where they were written.
 
     Attributes:
         run: The run as last written.
@@ -75,14 +85,23 @@ class Executor:
         run: Run,
         watcher: Watcher,
         functions: FunctionSource,
+        backup_dir: Path | None = None,
     ) -> None:
         self._writer = writer
         self._watcher = watcher
         self._is_scripted = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
-        self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat)
+        fence = Fence(keys.fence.encode(), writer.token.encode())
+        documents = DocumentSteps(server, keys.project, fence, watcher, self._beat, backup_dir)
+        self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat, documents)
         self.run = run
         self.seconds: dict[str, float] = {}
+
+    @property
+    def backup_folder(self) -> str | None:
+        """The folder of the run's backups on this machine; None when it made none."""
+        location = next(map(BackupLocation.parse, self.run.backups.values()), None)
+        return None if location is None else str(location.path.parent.parent)
 
     def finish(self, replan: Replan) -> None:
         """Carry out what is left of the run, all its revisions.
@@ -161,7 +180,13 @@ class Executor:
                 plan.blocked,
             )
         self.run = self.run.with_changes(
-            plan=plan, position=0, remaining=tuple(rest), baselines={}, revision_started_at=now()
+            plan=plan,
+            position=0,
+            remaining=tuple(rest),
+            baselines={},
+            backups={},
+            quantizations={},
+            revision_started_at=now(),
         )
         self._writer.transact(run=self.run.content(), event=self._event("begin"))
 
@@ -186,11 +211,21 @@ class Executor:
         done, in_hand = self.run.plan.steps[: self.run.position], self.run.step
         if in_hand is not None and (in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not self._is_scripted):
             done = (*done, in_hand)
-        self.run = self.run.with_changes(failure=failure, undo=undo_of(done), position=0, progress=None)
+        undo = self._with_backups(undo_of(done))
+        self.run = self.run.with_changes(failure=failure, undo=undo, position=0, progress=None)
         self._writer.transact(
             catalog=self._with_kept(done),
             run=self.run.content(),
             event=self._event("undo") | {"reason": failure},
+        )
+
+    def _with_backups(self, undo: tuple[Step, ...]) -> tuple[Step, ...]:
+        """The steps with the places of the backups that they restore from."""
+        return tuple(
+            step.model_copy(update={"backup": self.run.backups.get(str(step.index))})
+            if step.kind in {"verify_backup", "restore_documents"}
+            else step
+            for step in undo
         )
 
     def _refuse_to_leave_kept(self, error: RedisMigrateError) -> None:
@@ -265,6 +300,7 @@ class Executor:
                 seconds=seconds,
                 by=signature(),
                 plan_digest=run.plan_digest,
+                backup=self._backup_of_revision(),
                 adopted=tuple(sorted(recorded.adopted)),
             )
             head = state.head.with_revision(recorded.revision, record)
@@ -273,12 +309,28 @@ class Executor:
         run = run.with_changes(position=run.position + 1, done=(*run.done, recorded.revision))
         self._writer.transact(
             head=head,
-            catalog=recorded.apply(state.catalog),
+            catalog=self._with_quantizations(recorded.apply(state.catalog)),
             run=run.content() if run.remaining else None,
             end_run=not run.remaining,
             event=self._event(run.direction) | {"seconds": str(seconds)},
         )
         self.run = run
+
+    def _backup_of_revision(self) -> str | None:
+        """The folder above the backups of the revision at work; None when it made none."""
+        location = next(map(BackupLocation.parse, self.run.backups.values()), None)
+        return None if location is None else str(BackupLocation(location.host, location.path.parent))
+
+    def _with_quantizations(self, catalog: Catalog) -> Catalog:
+        """The indexes with how their integers were made, by the fields' paths as they are now."""
+        for step in self.run.plan.steps:
+            if step.kind == "rewrite_documents" and step.after is not None and step.rewrite is not None:
+                definition = catalog[step.after.served]
+                found = self.run.quantizations.get(str(step.index), {})
+                catalog = catalog.with_definition(
+                    replace(definition, quantization=step.rewrite.quantizations_after(definition, found))
+                )
+        return catalog
 
     def _event(self, name: str) -> dict[str, str]:
         return {"event": name, "revision": self.run.plan.revision, "run": self.run.id, "by": signature()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
 from redismigrate.schema import IndexSchema
+from redismigrate.schema.strict import encode
 
 KEY_TYPES = {"hash": "hash", "json": "ReJSON-RL"}
 SCAN_COUNT = 1000
@@ -57,6 +59,34 @@ def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
                     yield key
             if not int(cursor):
                 break
+
+
+def batches_of_keys(server: Server, schema: IndexSchema, size: int) -> Iterator[list[bytes]]:
+    """The keys that an index is about, never more than a batch of them in memory."""
+    keys = scan_keys(server, schema)
+    while batch := list(islice(keys, size)):
+        yield batch
+
+
+def not_in_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[bytes]:
+    """Those of some keys that an index does not hold."""
+    if not keys:
+        return []
+    count = str(len(keys))
+    found = server.execute(
+        "FT.SEARCH", encode(physical), "*", "NOCONTENT", "INKEYS", count, *keys, "LIMIT", "0", count
+    )
+    members = set(found[1:])
+    return [key for key in keys if key not in members]
+
+
+def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
+    """Those of some keys that exist."""
+    with server.translated_errors():
+        pipeline = server.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.exists(key)
+        return frozenset(key for key, exists in zip(keys, pipeline.execute(), strict=True) if exists)
 
 
 def outermost_prefixes(prefixes: tuple[str, ...]) -> tuple[bytes, ...]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from redismigrate.errors import StateError
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.schema.quantization import Quantization
 from redismigrate.state.lock import signature
 
 
@@ -33,6 +34,38 @@ class Baseline(BaseModel):
     unindexed: int = 0
 
 
+class DocumentCounts(BaseModel):
+    """What became of the documents of a run.
+
+    Attributes:
+        read: That were looked at before anything was changed.
+        rewritten: That have a new form, or their old one back.
+        left_in_old_type: That writers brought back to the old form faster than they could be converted.
+        failed_count: That were left as they are.
+        failed: The first of them: key, reason.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    read: int = 0
+    rewritten: int = 0
+    left_in_old_type: int = 0
+    failed_count: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+
+    def plus(self, other: DocumentCounts) -> DocumentCounts:
+        """Both together; each document that failed is counted once."""
+        failed = dict(self.failed)
+        new = [(key, reason) for key, reason in other.failed if key not in failed]
+        return DocumentCounts(
+            read=self.read + other.read,
+            rewritten=self.rewritten + other.rewritten,
+            left_in_old_type=self.left_in_old_type + other.left_in_old_type,
+            failed_count=self.failed_count + other.failed_count - (len(other.failed) - len(new)),
+            failed=(*self.failed, *new),
+        )
+
+
 class Run(BaseModel):
     """The `:run` document.
 
@@ -49,6 +82,9 @@ class Run(BaseModel):
         remaining: The revisions after this one.
         done: The revisions of this run that are recorded.
         baselines: Served name -> the index before its change.
+        backups: Served name -> where the backup is that the revision at work has made of it, `host:path`.
+        quantizations: Served name -> hash field -> how the revision at work makes integers of it.
+        documents: What became of documents so far.
         revision_started_at: When the revision at work began, ISO 8601.
         started_at: When the run began, ISO 8601.
         heartbeat: The last sign of life, ISO 8601.
@@ -72,6 +108,9 @@ class Run(BaseModel):
     remaining: tuple[RecordedRevision, ...] = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
+    backups: dict[str, str] = {}
+    quantizations: dict[str, dict[str, Quantization]] = {}
+    documents: DocumentCounts = DocumentCounts()
     revision_started_at: str
     started_at: str
     heartbeat: str

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, RedisMigrateError
+from redismigrate.execution.document_steps import DocumentSteps
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
@@ -61,6 +62,7 @@ class StepRunner:
         watcher: Is told what happens.
         functions: Finds the function of a step run_function; None when the script gives none.
         beat: Notes how many documents of how many are indexed; called about once a second.
+        documents: Does the steps that read or write documents.
     """
 
     server: Server
@@ -69,8 +71,9 @@ class StepRunner:
     watcher: Watcher
     functions: FunctionSource
     beat: Callable[[int, int], None]
+    documents: DocumentSteps
 
-    def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901 - a table of kinds
+    def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
         """Do a step, but for the commands in the effect.
 
         Raises:
@@ -94,9 +97,18 @@ class StepRunner:
                 self._validate(step, run)
             case "run_function":
                 self._run_function(step, run)
+            case "back_up_documents":
+                return Effect(changes=self.documents.back_up(step, run))
+            case "rewrite_documents":
+                return Effect(changes=self.documents.rewrite(step, run))
+            case "catch_up_documents":
+                return Effect(changes=self.documents.catch_up(step, run))
+            case "verify_backup":
+                self.documents.verify(step)
+            case "restore_documents":
+                return Effect(changes=self.documents.restore(step, run))
             case "drop_index":
-                self._require_as_expected(step)
-                return Effect(commands_of(step, existing_indexes(self.server)))
+                return self._drop(step, run)
             case "set_alias":
                 return self._set_alias(step)
             case "create_index":
@@ -138,6 +150,17 @@ class StepRunner:
                 "Drop it yourself if they may go.",
             )
 
+    def _drop(self, step: Step, run: Run) -> Effect:
+        self._require_as_expected(step)
+        commands = commands_of(step, existing_indexes(self.server))
+        if step.strategy != "rebuild" or step.before is None:
+            return Effect(commands)
+        # What is built in its place is compared with it.
+        return Effect(commands, {"baselines": self._with_baseline(step, step.before, run)})
+
+    def _with_baseline(self, step: Step, before: IndexDefinition, run: Run) -> dict[str, Baseline]:
+        return {**run.baselines, _named(step): baseline_of(self.server, before)}
+
     def _set_alias(self, step: Step) -> Effect:
         target = alias_target(self.server, str(step.alias))
         expected = {definition.physical for definition in (step.before, step.after) if definition is not None}
@@ -173,8 +196,7 @@ class StepRunner:
             and self._is_made(after, commands)
         ):
             commands = replace_index(before, after, existing, is_made=True)
-        baselines = {**run.baselines, _named(step): baseline_of(self.server, before)}
-        return Effect(commands, {"baselines": baselines})
+        return Effect(commands, {"baselines": self._with_baseline(step, before, run)})
 
     def _is_made(self, definition: IndexDefinition, commands: Commands) -> bool:
         """Whether an index is there because an earlier attempt has created it and died at once."""
@@ -208,6 +230,7 @@ class StepRunner:
                 run.baselines.get(_named(step), Baseline()),
                 int(run.arguments.get("max_failures", 0)),
                 counts_on=step.strategy != "rebuild" and step.before is not None,
+                is_excused=self.documents.excuse(step, run),
             )
         except ValidationFailed as error:
             if definition.schema.temporary_seconds is None:

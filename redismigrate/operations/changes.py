@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field as PydanticField
 
 from redismigrate.errors import SchemaError
+from redismigrate.operations.renaming import rename_field
 from redismigrate.schema import Field, IndexSchema
+from redismigrate.schema.moves import PathRename
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,92 @@ class RenameTo:
         return f"rename to {self.name}"
 
 
+@dataclass(frozen=True)
+class RenameField:
+    """A field that gets another name; in the documents, too, where they have it under its own name.
+
+    Attributes:
+        old: Its name.
+        new: The one that queries shall use.
+        path: Where the documents shall hold it; None: under the new name if they do under the old one, else
+            where they do.
+    """
+
+    old: str
+    new: str
+    path: str | None = None
+    kind: Literal["rename_field"] = "rename_field"
+
+    def apply(self, schema: IndexSchema) -> IndexSchema:
+        """The schema with the renamed field; SchemaError for an unknown or a taken name or path.
+
+        What else reads the value that moves goes on reading it: other fields and options that name its path.
+        """
+        return rename_field(schema, self.old, self.new, self.path).schema
+
+    def path_rename(self, schema: IndexSchema) -> PathRename | None:
+        """What moves in the documents; None: nothing does. SchemaError as for `apply`."""
+        return rename_field(schema, self.old, self.new, self.path).documents
+
+    def reverse(self, before: IndexSchema) -> IndexChange:
+        """The change back to the old name and the old path."""
+        path = before.field(self.old).path
+        if path is None and self.apply(before).field(self.new).path is not None:
+            path = before.field(self.old).path_in(before.storage_type)
+        return RenameField(self.new, self.old, path)
+
+    def __str__(self) -> str:
+        return f"rename field {self.old} to {self.new}" + (f" at {self.path}" if self.path else "")
+
+
+@dataclass(frozen=True)
+class ChangePrefix:
+    """A prefix that becomes another one, in the keys of the documents, too."""
+
+    old: str
+    new: str
+    kind: Literal["change_prefix"] = "change_prefix"
+
+    def apply(self, schema: IndexSchema) -> IndexSchema:
+        """The schema with the new prefix at the place of the old one.
+
+        Raises:
+            SchemaError: The index does not have exactly the old prefix, one of them is empty or they are the
+                same, or another prefix of the index begins with one of them or the other way round.
+        """
+        if self.old not in schema.prefixes:
+            raise SchemaError(
+                f"Index {schema.name!r} has no prefix {self.old!r}.",
+                f"Its prefixes: {', '.join(map(repr, schema.prefixes)) or 'none, it takes every key'}.",
+            )
+        if not self.old or not self.new:
+            raise SchemaError(
+                f"Index {schema.name!r} can't exchange a prefix with an empty one: that covers every key.",
+                "Use set_options(prefixes=...) to change what is indexed and leave the keys.",
+            )
+        if self.old == self.new:
+            raise SchemaError(
+                f"Index {schema.name!r} has the prefix {self.old!r} already.", "Take change_prefix out."
+            )
+        position = schema.prefixes.index(self.old)
+        left, right = schema.prefixes[:position], schema.prefixes[position + 1 :]
+        for other in (*left, *right):
+            for mine in (self.old, self.new):
+                if other.startswith(mine) or mine.startswith(other):
+                    raise SchemaError(
+                        f"Index {schema.name!r} has the prefix {other!r}, which shares keys with {mine!r}.",
+                        "Choose another prefix, or take that one out with set_options(prefixes=...) before.",
+                    )
+        return schema.with_options(prefixes=(*left, self.new, *right))
+
+    def reverse(self, before: IndexSchema) -> IndexChange:  # noqa: ARG002 - all reverses take the same
+        """The change back to the old prefix."""
+        return ChangePrefix(self.new, self.old)
+
+    def __str__(self) -> str:
+        return f"change prefix {self.old} to {self.new}"
+
+
 def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:
     """The change with the values that the schema made of those that a script gave.
 
@@ -140,5 +228,6 @@ def _as_json(value: Any) -> Any:
 
 
 IndexChange = Annotated[
-    AddField | DropField | AlterField | SetOptions | RenameTo, PydanticField(discriminator="kind")
+    AddField | DropField | AlterField | SetOptions | RenameTo | RenameField | ChangePrefix,
+    PydanticField(discriminator="kind"),
 ]

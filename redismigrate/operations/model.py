@@ -9,6 +9,7 @@ from pydantic import Field as PydanticField
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.moves import check_block
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -156,11 +157,12 @@ class ChangeIndex:
     kind: Literal["change_index"] = "change_index"
 
     def apply(self, catalog: Catalog) -> Catalog:
-        """The catalog with the changed index; SchemaError for the first change that can't be."""
+        """The catalog with the changed index; SchemaError for changes that can't be, or not together."""
         definition = catalog.index(self.name)
         schema = definition.schema
         for change in self.changes:
             schema = change.apply(schema)
+        check_block(self.changes, definition.schema, schema)
         _require_fields(schema)
         if schema.name != self.name:
             _refuse_taken_name(catalog, schema.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,3 +60,19 @@ class RecordedRevision:
         for definition in self.adopted.values():
             catalog = catalog.with_definition(definition)
         return catalog
+
+
+def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
+    """The served names that operations name, in order of their first mention."""
+    names: dict[str, None] = {}
+    for item in recorded:
+        names.update(dict.fromkeys(item.adopted))
+        for operation in item.operations:
+            match operation.kind:
+                case "create_index":
+                    names[operation.schema.name] = None
+                case "change_index" | "drop_index":
+                    names[operation.name] = None
+                case "create_alias" | "set_synonyms":
+                    names[operation.index] = None
+    return tuple(names)

@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError
-
 from redismigrate.errors import SchemaError, ScriptError
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
+    ChangePrefix,
     DropField,
     IndexChange,
+    RenameField,
     RenameTo,
     SetOptions,
     as_recorded,
 )
+from redismigrate.operations.given import as_field, as_name, as_schema
 from redismigrate.operations.model import (
     ChangeIndex,
     CreateAlias,
@@ -31,10 +32,7 @@ from redismigrate.operations.model import (
 )
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.redisvl import field_from_redisvl, schema_from_redisvl
-from redismigrate.schema.strict import Name, did_you_mean
-
-_NAMES: TypeAdapter[str] = TypeAdapter(Name)
+from redismigrate.schema.strict import did_you_mean
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -79,7 +77,7 @@ class Operations:
 
     def create_index(self, schema: IndexSchema | Mapping[str, Any]) -> None:
         """Create an index; `schema` is our model or a dict in RedisVL's form."""
-        self._record(CreateIndex(_as_schema(schema)))
+        self._record(CreateIndex(as_schema(schema)))
 
     def drop_index(self, name: str, *, delete_documents: bool = False) -> None:
         """Drop an index. Its documents stay unless `delete_documents` says otherwise."""
@@ -89,7 +87,7 @@ class Operations:
     def create_alias(self, alias: str, index: str) -> None:
         """Give an index a further name; an alias that another index of the project has moves to this one."""
         self._adopt(index)
-        self._record(CreateAlias(_as_name(alias, "alias"), index))
+        self._record(CreateAlias(as_name(alias, "alias"), index))
 
     def drop_alias(self, alias: str) -> None:
         """Take a further name away."""
@@ -100,8 +98,8 @@ class Operations:
         if isinstance(terms, str):
             raise SchemaError("Synonym terms are a list, not one string.", f"Write [{terms!r}].")
         self._adopt(index)
-        group = _as_name(group, "synonym group")
-        self._record(SetSynonyms(index, group, tuple(_as_name(term, "synonym") for term in terms)))
+        group = as_name(group, "synonym group")
+        self._record(SetSynonyms(index, group, tuple(as_name(term, "synonym") for term in terms)))
 
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
@@ -179,7 +177,7 @@ class IndexChanges:
 
     def add_field(self, field: Field | Mapping[str, Any]) -> None:
         """Add a field; our model or a dict in RedisVL's form."""
-        self._record(AddField(_as_field(field)))
+        self._record(AddField(as_field(field)))
 
     def drop_field(self, name: str) -> None:
         """Take a field out of the index; the documents keep its data."""
@@ -198,6 +196,18 @@ class IndexChanges:
         if "name" in options:
             raise SchemaError("set_options can't change the name.", "Use rename_to(name).")
         self._record(SetOptions(options))
+
+    def rename_field(self, old: str, new: str, path: str | None = None) -> None:
+        """Give a field another name, in the documents as well where it has its own name there.
+
+        `path` says where the documents shall hold it; the path that it has leaves them as they are.
+        """
+        new = as_name(new, "field")
+        self._record(RenameField(old, new, None if path is None else as_name(path, "path")))
+
+    def change_prefix(self, old: str, new: str) -> None:
+        """Give the documents under a prefix of the index another one: their keys are renamed."""
+        self._record(ChangePrefix(old, as_name(new, "prefix")))
 
     def rename_to(self, name: str) -> None:
         """Give the index another name."""
@@ -274,19 +284,3 @@ def _line(error: BaseException, script: str) -> int:
             line = traceback.tb_lineno
         traceback = traceback.tb_next
     return line
-
-
-def _as_name(text: str, what: str) -> str:
-    try:
-        return _NAMES.validate_python(text)
-    except ValidationError as error:
-        reason = error.errors()[0]["ctx"]["error"]
-        raise SchemaError(f"{what} {text!r}: {reason}.", "Correct it.") from None
-
-
-def _as_schema(schema: IndexSchema | Mapping[str, Any]) -> IndexSchema:
-    return schema if isinstance(schema, IndexSchema) else schema_from_redisvl(schema)
-
-
-def _as_field(field: Field | Mapping[str, Any]) -> Field:
-    return field_from_redisvl(field) if isinstance(field, Mapping) else field

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of
@@ -53,22 +53,6 @@ def plan_chain(
         revisions=tuple(plans),
         digest=digest_of(plans, met),
     )
-
-
-def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
-    """The served names that operations name, in order of their first mention."""
-    names: dict[str, None] = {}
-    for item in recorded:
-        names.update(dict.fromkeys(item.adopted))
-        for operation in item.operations:
-            match operation.kind:
-                case "create_index":
-                    names[operation.schema.name] = None
-                case "change_index" | "drop_index":
-                    names[operation.name] = None
-                case "create_alias" | "set_synonyms":
-                    names[operation.index] = None
-    return tuple(names)
 
 
 def dropped_indexes(recorded: Iterable[RecordedRevision]) -> frozenset[str]:

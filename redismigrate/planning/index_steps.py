@@ -2,8 +2,31 @@
 
 from __future__ import annotations
 
-from redismigrate.planning.plan import Estimate, Step, Strategy
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
+
+
+@dataclass(frozen=True)
+class RewriteCosts:
+    """What rewriting the documents of an index costs, and how it is done.
+
+    Attributes:
+        backup: Of reading and backing up.
+        rewrite: Of writing.
+        build: Of the new index.
+        is_exclusive: Nobody else writes meanwhile.
+        restores_from: The backup, `host:path`, from which originals come back that a conversion can't give.
+    """
+
+    backup: Estimate
+    rewrite: Estimate
+    build: Estimate
+    is_exclusive: bool
+    restores_from: str | None = None
 
 
 def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
@@ -44,6 +67,61 @@ def replace_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate
         rollback="drop it and create the old one",
     )
     return [_prove(new, "rebuild"), replace, *_complete(old, new, "rebuild", estimate)]
+
+
+def rewrite_steps(
+    old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, costs: RewriteCosts, changes: str
+) -> list[Step]:
+    """The documents backed up with search still up; then rewritten, with the index down in between."""
+
+    def step(kind: StepKind, description: str, rollback: str = "", **values: Any) -> Step:
+        return Step(
+            kind=kind,
+            index=new.served,
+            strategy="rebuild",
+            description=description,
+            rollback=rollback,
+            **values,
+        )
+
+    documents: dict[str, Any] = {"before": old, "after": new, "rewrite": rewrite}
+    wait, validate = _complete(old, new, "rebuild", costs.build)
+    steps = [
+        _prove(new, "rebuild"),
+        step(
+            "back_up_documents",
+            f"back up the documents of {old.served} and find those that can't be rewritten",
+            "none needed: the backup stays until it is pruned",
+            estimate=costs.backup,
+            backup=costs.restores_from,
+            **documents,
+        ),
+        step(
+            "drop_index",
+            f"drop index {old.served}, its documents stay: {changes}",
+            "create it again and index its documents",
+            before=old,
+        ),
+        step(
+            "rewrite_documents",
+            f"{rewrite} in the documents of {old.served}",
+            "restore the originals from the backup",
+            estimate=costs.rewrite,
+            backup=costs.restores_from,
+            **documents,
+        ),
+        step("create_index", f"create index {new.served}", "drop it; documents stay", after=scanning(new)),
+        wait,
+    ]
+    if rewrite.recodings and not costs.is_exclusive:
+        description = f"convert what writers have written in {new.served} meanwhile"
+        steps.append(step("catch_up_documents", description, **documents))
+    return [*steps, validate.model_copy(update={"rewrite": rewrite})]
+
+
+def scanning(definition: IndexDefinition) -> IndexDefinition:
+    """The index made so that it scans its documents: other than a first creation it would be empty else."""
+    return replace(definition, schema=definition.schema.with_options(skip_initial_scan=False))
 
 
 def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:

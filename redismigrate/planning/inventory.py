@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from redismigrate.planning.plan import Step
+from redismigrate.planning.document_sample import DocumentSample
+from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
+from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
+
+
+@dataclass(frozen=True)
+class KnownBackup:
+    """The backup that an applied revision has made of an index.
+
+    Attributes:
+        location: Where, `host:path`.
+        is_here: Whether this machine has it.
+    """
+
+    location: str
+    is_here: bool
+
+
+REWRITES = {"rewrite_documents"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +41,11 @@ class Inventory:
         aliases: Alias -> physical name, for the names the plan is about.
         owners: Served name -> project.
         matching_keys: Served name of a new index -> about how many keys its prefixes cover.
+        total_keys: Keys of the server, whichever they are.
+        schemas: Physical name -> schema, for every live index; empty where no document is to be rewritten.
+        samples: Served name -> some documents of it; of an index without documents there is none.
+        backups: Revision and served name -> the backup, where a revision is to be undone that made one.
+        backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
     """
 
@@ -33,17 +56,29 @@ class Inventory:
     aliases: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     matching_keys: Mapping[str, int] = field(default_factory=dict)
+    total_keys: int = 0
+    schemas: Mapping[str, IndexSchema] = field(default_factory=dict)
+    samples: Mapping[str, DocumentSample] = field(default_factory=dict)
+    backups: Mapping[tuple[str, str], KnownBackup] = field(default_factory=dict)
+    backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
 
     def renamed(self, steps: Iterable[Step]) -> Inventory:
-        """The server with the statistics of indexes under the names that these steps give them."""
-        live = dict(self.live)
+        """The server with statistics and samples as these steps leave them, under the names that they give.
+
+        Taking the same steps once more changes nothing.
+        """
+        live, samples = dict(self.live), dict(self.samples)
         for step in steps:
-            if step.kind == "replace_index" and step.before is not None and step.after is not None:
-                index = live.get(step.before.physical)
-                if index is not None:
-                    live[step.after.physical] = index
-        return replace(self, live=live)
+            before, after = step.before, step.after
+            if step.kind not in CHANGES_AN_INDEX | REWRITES or before is None or after is None:
+                continue
+            if before.physical in live:
+                live[after.physical] = live[before.physical]
+            if before.served in samples:
+                sample = samples[before.served]
+                samples[after.served] = sample if step.rewrite is None else sample.after(step.rewrite)
+        return replace(self, live=live, samples=samples)
 
     def after(self, before: Catalog, after: Catalog) -> Inventory:
         """The server as it will be once a revision has turned one catalog into the other."""
@@ -58,4 +93,11 @@ class Inventory:
             aliases={name: target for name, target in self.aliases.items() if name not in old_aliases}
             | {alias: d.physical for d in after.values() for alias in d.all_aliases},
             owners=owners | dict.fromkeys(after, self.project),
+            schemas=self._schemas_after(before, after),
         )
+
+    def _schemas_after(self, before: Catalog, after: Catalog) -> dict[str, IndexSchema]:
+        # An index that nothing changes keeps the schema that the server tells, or its absence.
+        gone = {d.physical for name, d in before.items() if after.get(name) != d}
+        made = {d.physical: d.schema for name, d in after.items() if before.get(name) != d}
+        return {name: schema for name, schema in self.schemas.items() if name not in gone} | made

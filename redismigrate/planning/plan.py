@@ -22,6 +22,7 @@ StepKind = Literal[
     "prove_index",
     "back_up_documents",
     "rewrite_documents",
+    "verify_backup",
     "restore_documents",
     "catch_up_documents",
     "create_index",
@@ -76,6 +77,7 @@ class Step(BaseModel):
         after: The index as it is after, None when it is gone; of an alias, what it will point to.
         alias: The alias it is about, if any.
         rewrite: What it does to the documents, if anything.
+        backup: Where the backup is that the step restores documents from, `host:path`.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
         function_in: Which function of the script calls `op.run`.
@@ -94,6 +96,7 @@ class Step(BaseModel):
     after: IndexDefinition | None = None
     alias: str | None = None
     rewrite: Rewrite | None = None
+    backup: str | None = None
     delete_documents: bool = False
     function: int | None = None
     function_in: Direction | None = None

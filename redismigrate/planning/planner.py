@@ -17,23 +17,29 @@ from redismigrate.operations.model import (
     RunFunction,
     SetSynonyms,
 )
-from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.moves import moves_of
+from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.index_steps import (
+    RewriteCosts,
     alter_steps,
     create_steps,
     drop_steps,
     replace_steps,
+    rewrite_steps,
     synonym_steps,
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index, owner_of, why_taken
+from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
+from redismigrate.planning.rewriting import DoneRewrite, Rewrite, recodings_of
 from redismigrate.planning.strategies import (
     StrategyChoice,
     changes_of,
     choose,
     what_documents_forbid,
+    what_forbids_rewriting,
     what_server_lacks,
     why_dropping_deletes,
 )
@@ -47,10 +53,12 @@ class PlanOptions:
     Attributes:
         strategy: "auto", or one strategy for every changed index.
         allow_lossy: Go back although something can't be brought back.
+        exclusive: Nobody else writes to the documents meanwhile.
     """
 
     strategy: StrategyChoice = "auto"
     allow_lossy: bool = False
+    exclusive: bool = False
 
 
 def plan_revision(
@@ -75,12 +83,15 @@ class _RevisionPlanner:
     catalog: Catalog
     inventory: Inventory
     options: PlanOptions
+    start: Catalog = field(default_factory=Catalog)
     steps: list[Step] = field(default_factory=list)
+    rewritten: list[DoneRewrite] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
 
     def plan(self) -> RevisionPlan:
         """Walk over the operations and put the record last."""
+        self.start = self.recorded.adopt(self.catalog)
         if self.recorded.direction == "upgrade":
             self._adopt()
         else:
@@ -203,9 +214,18 @@ class _RevisionPlanner:
         new_name = operation.name
         for change in operation.changes:
             new_name = change.name if change.kind == "rename_to" else new_name
-        self._change(old, self.catalog[new_name], "; ".join(str(change) for change in operation.changes))
+        new = self.catalog[new_name]
+        renames, prefixes = moves_of(operation.changes, old.schema)
+        rewrite = Rewrite(
+            old.schema.storage_type,
+            recodings_of(old.schema, new.schema, renames, old.quantization),
+            renames,
+            prefixes,
+        )
+        self.blocked += what_documents_forbid(old.schema, new.schema, renames)
+        self._change(old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
-    def _change(self, old: IndexDefinition, new: IndexDefinition, changes: str) -> None:
+    def _change(self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str) -> None:
         is_renamed = old.served != new.served
         if not changes_of(old, new) and not is_renamed:
             return
@@ -218,11 +238,13 @@ class _RevisionPlanner:
         if reason is not None:
             self.blocked.append(reason)
         self.blocked += what_server_lacks(new.schema, self.inventory)
-        self.blocked += what_documents_forbid(old.schema, new.schema)
         estimate = build_estimate(old, new, self.inventory, strategy)
         self._check_memory(new.served, estimate)
         self._warn_of_scan(old)
-        if strategy == "alter":
+        rewrite = self._without_done(old, rewrite)
+        if rewrite:
+            self._rewrite(old, new, rewrite, estimate, changes)
+        elif strategy == "alter":
             self.steps += alter_steps(old, new, estimate, changes)
         else:
             self._warn_of_rebuild(old, new, estimate)
@@ -230,6 +252,71 @@ class _RevisionPlanner:
         if is_renamed:
             self._release(old.served)
             self.inventory = self.inventory.renamed(self.steps)
+
+    def _without_done(self, old: IndexDefinition, rewrite: Rewrite) -> Rewrite:
+        """What is left to do where another change of this revision has rewritten some of the documents."""
+        prefixes = old.schema.prefixes
+        for done in self.rewritten:
+            try:
+                rewrite = done.remainder(prefixes, rewrite)
+            except ValueError as error:
+                self.blocked.append(f"index {old.served} {error}; change them in two revisions")
+        if rewrite:
+            self.rewritten.append(DoneRewrite(prefixes, rewrite))
+        return rewrite
+
+    def _rewrite(
+        self,
+        old: IndexDefinition,
+        new: IndexDefinition,
+        rewrite: Rewrite,
+        build: Estimate,
+        changes: str,
+    ) -> None:
+        exclusive = self.options.exclusive
+        self.blocked += what_forbids_rewriting(old, rewrite, self.inventory, exclusive=exclusive)
+        final = self.recorded.apply(self.start)
+        changed_too = {
+            self.start[name].physical: final[name].schema if name in final else None
+            for name in touched_indexes((self.recorded,))
+            if name in self.start
+        }
+        self.blocked += overlap_problems(old, new, rewrite, self.inventory.schemas, changed_too)
+        costs = RewriteCosts(
+            Estimate(documents=build.documents),
+            Estimate(documents=build.documents),
+            build,
+            exclusive,
+            self._restores_from(old, rewrite, build.documents),
+        )
+        for recoding in rewrite.recodings:
+            self.warnings.append(
+                f"queries on {new.served} must send {recoding.after} vectors afterwards (query_bytes_change)"
+            )
+            if recoding.has_one_width and not exclusive:
+                self.warnings.append(
+                    f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
+                    f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
+                )
+        self._warn_of_rebuild(old, new, build)
+        self.steps += rewrite_steps(old, new, rewrite, costs, changes)
+
+    def _restores_from(self, old: IndexDefinition, rewrite: Rewrite, documents: int) -> str | None:
+        """The backup of the revision that is undone, where a conversion back can't give the originals."""
+        lossy = [recoding for recoding in rewrite.recodings if not recoding.reversed().is_lossless]
+        if not lossy or self.recorded.direction == "upgrade":
+            return None
+        backup = self.inventory.backups.get((self.recorded.revision, old.served))
+        if backup is not None and backup.is_here:
+            return backup.location
+        if documents and not self.options.allow_lossy:
+            where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
+            self.blocked.append(
+                f"revision {self.recorded.revision} has re-encoded {lossy[0].path} of index {old.served} to "
+                f"{lossy[0].before}, which lost precision, and {where}: name the folder of the backups with "
+                "--backup-dir, or convert what is left with --allow-lossy"
+            )
+        return None
 
     def _warn_of_scan(self, old: IndexDefinition) -> None:
         if old.schema.skip_initial_scan:

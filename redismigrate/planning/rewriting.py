@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.fields import StorageType
+from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import Datatype, DistanceMetric
 
 # Source datatype -> those that hold every one of its numbers exactly.
@@ -67,35 +70,12 @@ class Recoding:
         """Whether every number comes back when it is converted there and back."""
         return self.after in LOSSLESS.get(self.before, ())
 
+    def reversed(self) -> Recoding:
+        """The way back."""
+        return replace(self, before=self.after, after=self.before, quantization_before=None)
+
     def __str__(self) -> str:
         return f"{self.path} from {self.before} to {self.after}"
-
-
-@dataclass(frozen=True)
-class PathRename:
-    """A value that moves within its document.
-
-    Attributes:
-        old: The hash field or JSON path that holds it.
-        new: The one that shall hold it; nothing may be there.
-    """
-
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.old} to {self.new}"
-
-
-@dataclass(frozen=True)
-class PrefixChange:
-    """Keys that get another beginning."""
-
-    old: str
-    new: str
-
-    def __str__(self) -> str:
-        return f"{self.old}* to {self.new}*"
 
 
 @dataclass(frozen=True)
@@ -126,6 +106,33 @@ class Rewrite:
         """The hash fields whose bytes change."""
         return tuple(recoding.path for recoding in self.recodings)
 
+    def quantizations_after(
+        self, definition: IndexDefinition, found: Mapping[str, Quantization]
+    ) -> dict[str, Quantization]:
+        """How the integers of an index stand for numbers once it was rewritten.
+
+        Args:
+            definition: The index, with what is recorded of it from before.
+            found: Hash field, as it was called before -> how the rewrite made integers.
+        """
+        new_paths = {rename.old: rename.new for rename in self.renames}
+        kept = {
+            path: value for path, value in definition.quantization.items() if path not in self.recoded_paths
+        }
+        return {new_paths.get(path, path): value for path, value in {**kept, **found}.items()}
+
+    def moves_reversed(self) -> Rewrite:
+        """The moves back to where all was."""
+        return Rewrite(
+            self.storage_type,
+            renames=tuple(PathRename(rename.new, rename.old) for rename in self.renames),
+            prefixes=tuple(PrefixChange(prefix.new, prefix.old) for prefix in self.prefixes),
+        )
+
+    def moves_only(self) -> Rewrite:
+        """What moves, without the recodings."""
+        return Rewrite(self.storage_type, renames=self.renames, prefixes=self.prefixes)
+
     def __bool__(self) -> bool:
         return bool(self.recodings or self.moves)
 
@@ -134,6 +141,52 @@ class Rewrite:
         parts += [f"rename {rename}" for rename in self.renames]
         parts += [f"move keys {prefix}" for prefix in self.prefixes]
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class DoneRewrite:
+    """What an earlier change of the same revision does to documents that several indexes read.
+
+    Attributes:
+        prefixes: Of the index that was changed; none for all keys.
+        rewrite: What was done.
+    """
+
+    prefixes: tuple[str, ...]
+    rewrite: Rewrite
+
+    def remainder(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
+        """What a further rewrite of documents with these prefixes still has to do.
+
+        Raises:
+            ValueError: Of some of the documents something is done already, of others nothing. The text says
+                so as the end of a sentence about the index.
+        """
+        done = self.rewrite
+        is_shared = (
+            set(rewrite.recodings) & set(done.recodings)
+            or set(rewrite.renames) & set(done.renames)
+            or set(rewrite.prefixes) & set(done.prefixes)
+        )
+        inside = [_covers(self.prefixes, prefix) for prefix in prefixes or ("",)]
+        within = [prefix for prefix in self.prefixes if _covers(prefixes, prefix)]
+        if not is_shared or not (any(inside) or within):
+            return rewrite
+        if all(inside):
+            return replace(
+                rewrite,
+                recodings=tuple(r for r in rewrite.recodings if r not in done.recodings),
+                renames=tuple(r for r in rewrite.renames if r not in done.renames),
+                prefixes=tuple(p for p in rewrite.prefixes if p not in done.prefixes),
+            )
+        if replace(rewrite, excluded_prefixes=()) != replace(done, excluded_prefixes=()):
+            raise ValueError("shares some of its documents with another one that is changed differently")
+        return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
+
+
+def _covers(prefixes: tuple[str, ...], prefix: str) -> bool:
+    """Whether every key with a prefix has one of these; none of them cover all keys."""
+    return not prefixes or encode(prefix).startswith(tuple(map(encode, prefixes)))
 
 
 def recodings_of(

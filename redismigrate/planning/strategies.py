@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Strategy
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.moves import PathRename
 
 StrategyChoice = Literal["auto", "alter", "rebuild"]
 # key_separator is for clients; SKIPINITIALSCAN matters to FT.CREATE alone, and a rebuild always scans.
@@ -90,7 +92,9 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
                     yield f"field {field.name} of index {schema.name}: {reason}"
 
 
-def what_documents_forbid(before: IndexSchema, after: IndexSchema) -> Iterator[str]:
+def what_documents_forbid(
+    before: IndexSchema, after: IndexSchema, renames: Iterable[PathRename]
+) -> Iterator[str]:
     """Changes after which the documents, as they are, would leave the index."""
     if before.storage_type != after.storage_type:
         yield (
@@ -98,21 +102,37 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema) -> Iterator[s
             f"{after.storage_type}: its documents would have to be rewritten, which this version can't do"
         )
         return
+    new_paths = {rename.old: rename.new for rename in renames}
     old_vectors = {
-        field.path_in(before.storage_type): field for field in before.fields if isinstance(field, VectorField)
+        new_paths.get(path, path): field
+        for field in before.fields
+        if isinstance(field, VectorField) and (path := field.path_in(before.storage_type))
     }
     for field in after.fields:
         old = old_vectors.get(field.path_in(after.storage_type))
-        if old is None or not isinstance(field, VectorField):
-            continue
-        if old.dims != field.dims:
+        if old is not None and isinstance(field, VectorField) and old.dims != field.dims:
             yield (
                 f"field {field.name} of index {after.name} changes from {old.dims} to {field.dims} "
                 "dimensions: its documents would have to be rewritten, which this version can't do"
             )
-        elif old.datatype != field.datatype and after.storage_type == "hash":
-            yield (
-                f"field {field.name} of index {after.name} changes from {old.datatype} to "
-                f"{field.datatype}: the bytes in its hashes would have to be re-encoded, which this version "
-                "can't do"
-            )
+
+
+def what_forbids_rewriting(
+    definition: IndexDefinition, rewrite: Rewrite, inventory: Inventory, *, exclusive: bool
+) -> Iterator[str]:
+    """Why the documents of an index can't be rewritten as things are."""
+    name, filter_ = definition.served, definition.schema.filter
+    if inventory.capabilities.is_cluster:
+        yield f"the documents of index {name} lie in several slots of a cluster, which no transaction spans"
+    if exclusive:
+        return
+    if rewrite.moves:
+        yield (
+            f"{rewrite.moves_only()} in the documents of index {name} needs --exclusive: what writers delete "
+            "or write under the old name meanwhile can't be seen; pause them and say it"
+        )
+    elif filter_ is not None:
+        yield (
+            f"index {name} has a FILTER, and which documents it keeps out can't be told while it is down: "
+            "pause writers and say --exclusive"
+        )

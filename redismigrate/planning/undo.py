@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from redismigrate.planning.index_steps import scanning
 from redismigrate.planning.plan import Step, StepKind
 from redismigrate.schema.definition import IndexDefinition
 
@@ -13,7 +12,13 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     undo: list[Step] = []
     for step in reversed(steps):
         undo += _undo_of_one(step)
-    return tuple(undo)
+    # Before anything is dropped: a damaged backup can't bring the documents back.
+    checks = [
+        step.model_copy(update={"kind": "verify_backup", "description": f"verify the backup of {step.index}"})
+        for step in undo
+        if step.kind == "restore_documents"
+    ]
+    return (*checks, *undo)
 
 
 def is_kept(step: Step) -> bool:
@@ -52,15 +57,16 @@ def _undo_of_one(step: Step) -> list[Step]:
                 update={"function_direction": direction, "description": f"undo: {step.description}"}
             )
         ]
+    if step.kind == "rewrite_documents":
+        description = f"restore the documents of {step.index}"
+        return [step.model_copy(update={"kind": "restore_documents", "description": description})]
     if step.kind == "create_index":
         return [_undo_step("drop_index", step, "drop index {}")]
     if step.kind == "drop_index" and new is not None:
-        # Other than a first creation it has to scan its documents, or it would be empty.
-        scanning = replace(new, schema=new.schema.with_options(skip_initial_scan=False))
         again = Step(
             kind="create_index",
             index=new.served,
-            after=scanning,
+            after=scanning(new),
             description=f"create index {new.served} again",
         )
         return [again, _wait(new)]

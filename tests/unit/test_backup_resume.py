@@ -257,7 +257,7 @@ for number in range(1, 256):
 @pytest.mark.parametrize("milliseconds", [0, 1, 3, 7, 20])
 def test_a_killed_process_loses_no_chunk_that_it_was_told_is_durable(tmp_path, milliseconds):
     with subprocess.Popen(
-        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(Path(__file__).parent), str(tmp_path)],
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(Path(__file__).parents[1]), str(tmp_path)],
         stdout=subprocess.PIPE,
     ) as process:
         told = [process.stdout.readline()]

@@ -142,6 +142,24 @@ def test_paths_are_relative_to_the_file_and_not_to_the_working_directory(folder,
     assert settings.version_locations == (folder / "v1", folder / "v2")
 
 
+def test_backups_stand_beside_the_file_unless_it_says_where(folder):
+    write(folder, 'script_location = "migrations"\n')
+    assert load(folder).backup_dir == folder / "redismigrate-backups"
+    write(folder, 'script_location = "migrations"\nbackup_dir = "var/backups"\n')
+    assert load(folder).backup_dir == folder / "var" / "backups"
+    assert load(folder, {"REDISMIGRATE_BACKUP_DIR": "/backups"}).backup_dir == Path("/backups")
+    assert load(folder, {"REDISMIGRATE_BACKUP_DIR": "/a"}, backup_dir="/b").backup_dir == Path("/b")
+
+
+def test_a_folder_for_backups_without_a_name_is_refused(folder):
+    write(folder, 'script_location = "migrations"\n')
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^The environment variable REDISMIGRATE_BACKUP_DIR is not valid: backup_dir: must not be",
+    ):
+        load(folder, {"REDISMIGRATE_BACKUP_DIR": ""})
+
+
 # --- the project's name -------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,12 @@ LAYERS = (
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}
 # What execution may know of planning: data, and what undoes or compares it; not how a plan is made.
-PLANS_AS_DATA = {"redismigrate.planning.plan", "redismigrate.planning.undo", "redismigrate.planning.drift"}
+PLANS_AS_DATA = {
+    "redismigrate.planning.plan",
+    "redismigrate.planning.rewriting",
+    "redismigrate.planning.undo",
+    "redismigrate.planning.drift",
+}
 # What planning may know of the server: values that others have read.
 SERVER_AS_DATA = {
     "redismigrate.redis_server.capabilities.Capabilities",

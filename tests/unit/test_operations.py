@@ -7,14 +7,16 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schema_strategies import redis_text, schemas
+from schema_strategies import field_names, redis_text, schemas
 
 from redismigrate.errors import SchemaError, ScriptError
 from redismigrate.execution.run import Baseline, Run, begin
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
+    ChangePrefix,
     DropField,
+    RenameField,
     RenameTo,
     SetOptions,
     as_recorded,
@@ -126,6 +128,8 @@ def index_changes(draw, schema):
     candidates = [AddField(field) for field in other.fields]
     candidates += [DropField(field.name) for field in schema.fields]
     candidates += [RenameTo(other.name), SetOptions(draw(options_of(other)))]
+    candidates += [RenameField(field.name, draw(field_names(schema.storage_type))) for field in schema.fields]
+    candidates += [ChangePrefix(prefix, draw(redis_text)) for prefix in schema.prefixes]
     for field in schema.fields:
         donor = draw(st.sampled_from([donor for donor in DONORS if donor.type == field.type]))
         names = sorted(type(field).model_fields.keys() - {"name", "type", "path"})

@@ -14,7 +14,6 @@ from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.manifest import (
     CHUNK_LIST,
     MANIFEST,
-    Manifest,
     damaged,
     is_temporary,
 )
@@ -100,6 +99,21 @@ def list_backups(backup_dir: Path, project: str | None = None) -> tuple[BackupSu
     return tuple(sorted(summaries, key=lambda summary: (summary.created_at, summary.folder)))
 
 
+def open_in_place(folder: Path) -> Backup:
+    """Open a backup that has to be what its folder's path says.
+
+    Raises:
+        BackupDamaged: There is none, its manifest or its list of chunks is not as it was written, or it is of
+            another project, run, revision or index.
+    """
+    backup = Backup.open(folder)
+    manifest = backup.manifest
+    names = (manifest.project, manifest.run, manifest.revision, manifest.index)
+    if folder.parts[-4:] != tuple(map(folder_name, names)):
+        raise damaged(folder, f"{MANIFEST} is of another backup")
+    return backup
+
+
 def prune(run_folder: Path) -> int:
     """Remove the backups of a run: the files that their manifests list and the folders that are empty then.
 
@@ -118,14 +132,12 @@ def prune(run_folder: Path) -> int:
     """
     if run_folder.is_symlink():
         raise damaged(run_folder, "the folder is a link")
-    backups = []
-    for revision in _folders_in(run_folder):
-        for folder in _folders_in(revision):
-            if os.path.lexists(folder / MANIFEST):
-                backup = Backup.open(folder)
-                if not _stands_in(backup.manifest, folder):
-                    raise damaged(folder, f"{MANIFEST} is of another backup")
-                backups.append(backup)
+    backups = [
+        open_in_place(folder)
+        for revision in _folders_in(run_folder)
+        for folder in _folders_in(revision)
+        if os.path.lexists(folder / MANIFEST)
+    ]
     freed = sum(_remove(backup) for backup in backups)
     for revision in _folders_in(run_folder):
         for folder in _folders_in(revision):
@@ -133,6 +145,26 @@ def prune(run_folder: Path) -> int:
         _remove_if_empty(revision)
     _remove_if_empty(run_folder)
     return freed
+
+
+def discard(folder: Path) -> None:
+    """Remove a backup that was cut short before any of its documents was changed.
+
+    Raises:
+        BackupDamaged: The folder holds something else; nothing was removed.
+    """
+    if os.path.lexists(folder / MANIFEST):
+        _remove(open_in_place(folder))
+
+
+def files_of(run_folder: Path) -> tuple[Path, ...]:
+    """All files and links below the folder of a run, sorted: after `prune` those that no manifest lists."""
+    below = (
+        Path(folder) / name
+        for folder, folders, files in os.walk(run_folder)
+        for name in (*files, *(inner for inner in folders if Path(folder, inner).is_symlink()))
+    )
+    return tuple(sorted(below))
 
 
 def free_bytes(backup_dir: Path) -> int:
@@ -167,7 +199,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 def _summary(folder: Path) -> BackupSummary:
     try:
-        backup = Backup.open(folder)
+        backup = open_in_place(folder)
     except BackupDamaged as error:
         project, run, revision, index = map(name_of_folder, folder.parts[-4:])
         return BackupSummary(folder, project, run, revision, index, problem=error.message)
@@ -183,11 +215,6 @@ def _summary(folder: Path) -> BackupSummary:
         created_at=manifest.created_at,
         is_complete=manifest.complete,
     )
-
-
-def _stands_in(manifest: Manifest, folder: Path) -> bool:
-    names = (manifest.project, manifest.run, manifest.revision, manifest.index)
-    return folder.parts[-4:] == tuple(map(folder_name, names))
 
 
 def _remove(backup: Backup) -> int:

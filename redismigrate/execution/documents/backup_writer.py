@@ -7,10 +7,11 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from redismigrate.errors import BackupFailed
 from redismigrate.execution.documents.backup_folders import backup_folder
@@ -42,6 +43,8 @@ from redismigrate.execution.documents.manifest import (
 
 # One is hashed while the other waits for the disk, and a third is read from Redis meanwhile.
 CHUNKS_IN_FLIGHT = 2
+# Backups hold the users' documents, which don't belong into the repository that the folder may stand in.
+GITIGNORE = "# Backups hold documents of users.\n*\n"
 
 
 class BackupWriter:
@@ -71,7 +74,8 @@ class BackupWriter:
         """Start the backup of an index.
 
         Args:
-            backup_dir: Above all backups; made if need be.
+            backup_dir: Above all backups; made if need be, and then with a `.gitignore` that keeps them out
+                of a repository.
             manifest: What it is of, without chunks. Its fields are the columns of every chunk, in order.
 
         Raises:
@@ -79,6 +83,7 @@ class BackupWriter:
         """
         folder = backup_folder(backup_dir, manifest.project, manifest.run, manifest.revision, manifest.index)
         try:
+            _make_backup_dir(backup_dir)
             make_folder(folder)
             _remove_temporaries(folder)
             if any(folder.iterdir()):
@@ -167,8 +172,12 @@ class BackupWriter:
         self._next_number += 1
         return self._last
 
-    def finish(self) -> None:
+    def finish(self, options: Any = None) -> None:
         """Wait for all chunks and mark the backup as complete. Nothing more can be written.
+
+        Args:
+            options: What the run was asked to do, with what it found out meanwhile; None leaves what was
+                recorded.
 
         Raises:
             BackupFailed: A chunk or the manifest can't be written.
@@ -179,6 +188,7 @@ class BackupWriter:
         complete = self.manifest.model_copy(
             update={
                 "complete": True,
+                "options": self.manifest.options if options is None else options,
                 "chunks": tuple(self._records),
                 "documents": sum(record.documents for record in self._records),
                 "bytes": sum(record.bytes for record in self._records),
@@ -229,6 +239,14 @@ class BackupWriter:
         temporary_of(path).rename(path)
         sync_folder(self.folder)
         self._records.append(record)
+
+
+def _make_backup_dir(backup_dir: Path) -> None:
+    if not backup_dir.is_dir():
+        make_folder(backup_dir)
+        # Another process may make it at the same time.
+        with suppress(FileExistsError), (backup_dir / ".gitignore").open("x") as file:
+            file.write(GITIGNORE)
 
 
 def _open_list(path: str, flags: int) -> int:

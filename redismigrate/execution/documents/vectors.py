@@ -148,6 +148,17 @@ class VectorConversion:
             _spread(_split(encoded, self.target), rows, len(values)), failures, components, clipped
         )
 
+    def check(self, values: Sequence[bytes | None]) -> list[Failure]:
+        """The rows that `convert` would report, found without converting the others."""
+        rows, failures = self._sort_out(values)
+        good = values if len(rows) == len(values) else [values[row] for row in rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = _decode(good, self.source, self.source_quantization)
+            extremes = np.array([numbers.max(initial=0), numbers.min(initial=0)])
+            fits = np.isfinite(extremes.astype(self.target.dtype).astype(np.float64)).all()
+        is_plain = self.target_quantization is None and bool(fits)
+        return failures if self.is_identity or is_plain else self.convert(values).failures
+
     def _sort_out(self, values: Sequence[bytes | None]) -> tuple[Sequence[int], list[Failure]]:
         """The rows that hold a vector of the right length, and those of a wrong one."""
         expected = self.source.size_bytes
@@ -206,6 +217,15 @@ class ReEncodeVectors:
                 values[row] = None
         failures = [Failure(row, "; ".join(reasons[row])) for row in sorted(reasons)]
         return Transformed(columns, failures, components, clipped)
+
+
+def check_vectors(transform: ReEncodeVectors, batch: Batch) -> dict[int, str]:
+    """The rows of a batch that a transform would leave out, with the reason."""
+    reasons: dict[int, list[str]] = {}
+    for field in transform.fields:
+        for row, reason in field.conversion.check(batch.columns[field.field]):
+            reasons.setdefault(row, []).append(f"{field.field}: {reason}")
+    return {row: "; ".join(reasons[row]) for row in sorted(reasons)}
 
 
 def calibrate(calibration: Calibration, values: Sequence[bytes | None], encoding: VectorEncoding) -> None:

@@ -1,0 +1,169 @@
+"""`backup prune`: removes the backups of runs, unless a run that is half way needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from redismigrate.commands.backups import list_backups, of_run, summary_to_json, translated_errors
+from redismigrate.commands.project import Project
+from redismigrate.commands.session import locked_state
+from redismigrate.config import redacted
+from redismigrate.errors import BackupDamaged, ConnectionFailed, RunInProgress, StateError
+from redismigrate.execution.documents.backup_folders import BackupSummary, files_of, folder_name, prune
+from redismigrate.execution.documents.manifest import INTACT_COPY
+from redismigrate.execution.progress import Watcher
+from redismigrate.state.lock import signature
+from redismigrate.state.store import State, read_state
+
+_WITHOUT_ASKING = "`--offline` removes backups without asking Redis whether an unfinished run needs them."
+
+
+@dataclass(frozen=True)
+class PrunedBackups:
+    """What `prune_backups` removed.
+
+    Attributes:
+        folder: The setting `backup_dir`.
+        runs: Whose backups are gone.
+        backups: As they were listed.
+        freed_bytes: Of their chunks.
+        kept: Files and links that stood among them, but belong to no backup.
+        warnings: What can't be brought back now.
+    """
+
+    folder: Path
+    runs: tuple[str, ...]
+    backups: tuple[BackupSummary, ...]
+    freed_bytes: int
+    kept: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "folder": str(self.folder),
+            "runs": list(self.runs),
+            "backups": [summary_to_json(backup) for backup in self.backups],
+            "freed_bytes": self.freed_bytes,
+            "kept": [str(path) for path in self.kept],
+            "warnings": list(self.warnings),
+        }
+
+
+def prune_backups(
+    project: Project,
+    runs: Sequence[str],
+    *,
+    is_offline: bool = False,
+    lock_timeout: float | None = None,
+    allow_evictable_state: bool | None = None,
+    watcher: Watcher | None = None,
+) -> PrunedBackups:
+    """Remove the backups of some runs.
+
+    Works under the project's lock, so that no run begins to need a backup meanwhile.
+
+    Args:
+        project: Whose backups.
+        runs: Ids of runs or their unique beginnings.
+        is_offline: Don't ask Redis whether an unfinished run or a downgrade needs them.
+        lock_timeout: Seconds to wait for another process; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+        watcher: Is warned before anything is removed.
+
+    Raises:
+        RunInProgress: An unfinished run needs one of them.
+        ConnectionFailed, StateError: Redis can't tell whether one does.
+        LockError: Another process held the lock for longer than the timeout.
+        BackupMissing: No backup is of one of these runs.
+        BackupDamaged: A manifest can't be read, so what belongs to the backup is not known.
+        UsageError: Several runs begin like one of these.
+        BackupError: The folder can't be read; or a file can't be removed, and what stood before it is gone.
+    """
+    watcher = watcher or Watcher()
+    listed = list_backups(project)
+    chosen = dict.fromkeys(backup for run in runs for backup in of_run(listed.backups, run, listed.folder))
+    for backup in chosen:
+        if backup.problem is not None:
+            raise BackupDamaged(backup.problem, INTACT_COPY)
+    folders = {backup.run: backup.folder.parent.parent for backup in chosen}
+    warnings: tuple[str, ...] = ()
+    if is_offline:
+        freed = sum(_remove(folder) for folder in folders.values())
+    else:
+        with _asking_redis(), project.connect() as server:
+            # Before waiting for the lock, which the very run that needs the backup may hold.
+            _refuse_needed(project, read_state(server, project.keys), folders)
+            with locked_state(
+                project,
+                server,
+                lock_timeout,
+                allow_evictable_state,
+                on_wait=lambda holder: watcher.warned(f"waiting for {holder}"),
+            ) as writer:
+                _refuse_needed(project, writer.state, folders)
+                warnings = tuple(_losses(writer.state, folders))
+                for warning in warnings:
+                    watcher.warned(warning)
+                freed = 0
+                for run, folder in folders.items():
+                    # First, for it stops a process that has slept through the end of its lease.
+                    writer.transact(event={"event": "prune", "run": run, "by": signature()})
+                    freed += _remove(folder)
+    kept = tuple(path for folder in folders.values() for path in files_of(folder))
+    return PrunedBackups(listed.folder, tuple(folders), tuple(chosen), freed, kept, warnings)
+
+
+def _refuse_needed(project: Project, state: State, runs: Iterable[str]) -> None:
+    """Raise where a run is half way that goes back to the values in one of these backups."""
+    if not state.exists:
+        raise StateError(
+            f"Redis at {redacted(project.settings.url)} has no record of project {project.settings.project}, "
+            "so it can't tell whether an unfinished run needs the backup.",
+            f"Check the URL. {_WITHOUT_ASKING}",
+        )
+    if state.run is None:
+        return
+    id_, direction = state.run.get("id"), state.run.get("direction")
+    for run in runs:
+        # An upgrade that fails is undone from its own backup; a downgrade needs those of what it undoes.
+        if run == id_ or (direction == "downgrade" and any(_backed_up_by(state, run))):
+            raise RunInProgress(
+                f"Run {id_} is unfinished and needs the backup of run {run}.",
+                f"Finish it with `redismigrate {direction} {state.run.get('target')}`, or undo it with "
+                "`redismigrate rollback`, before you remove that.",
+            )
+
+
+def _losses(state: State, runs: Iterable[str]) -> Iterator[str]:
+    for run in runs:
+        for revision in _backed_up_by(state, run):
+            yield (
+                f"revision {revision} was applied with the backup of run {run}: without it a downgrade can't "
+                "bring back the original values, and needs --allow-lossy where converting back loses some"
+            )
+
+
+def _backed_up_by(state: State, run: str) -> Iterator[str]:
+    """The applied revisions whose backup a run made."""
+    for revision, record in state.head.revisions.items():
+        # `host:path`, and the path has a folder for the run.
+        if record.backup is not None and folder_name(run) in PurePath(record.backup).parts:
+            yield revision
+
+
+def _remove(run_folder: Path) -> int:
+    with translated_errors(f"The backup in {run_folder} can't be removed"):
+        return prune(run_folder)
+
+
+@contextmanager
+def _asking_redis() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionFailed as error:
+        raise ConnectionFailed(error.message, f"{error.hint} {_WITHOUT_ASKING}") from error

@@ -1,0 +1,328 @@
+"""The steps that read and write documents: backing up, rewriting, catching up with writers, restoring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from redismigrate.errors import BackupDamaged, BackupFailed, RedisMigrateError
+from redismigrate.execution.documents.backing_up import Prepared, back_up, backup_fields
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_folders import backup_folder, discard, room_problem
+from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.documents.backup_writer import BackupWriter
+from redismigrate.execution.documents.digests import Digests
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.manifest import Manifest
+from redismigrate.execution.documents.reading import read_lengths
+from redismigrate.execution.documents.restoring import Restored, restore, restore_precision
+from redismigrate.execution.documents.rewriting import (
+    catch_up,
+    count_in_old_form,
+    digests_of_converted,
+    rewrite,
+)
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.plan import Step
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema.quantization import Quantization
+
+# Passes over what writers brought back to the old form: while the index is down, and once it is built.
+MOST_PASSES = 4
+SHOWN_FAILURES = 3
+HEARTBEAT_SECONDS = 1.0
+
+_REWRITES: TypeAdapter[Rewrite] = TypeAdapter(Rewrite)
+_QUANTIZATIONS: TypeAdapter[dict[str, Quantization]] = TypeAdapter(dict[str, Quantization])
+
+
+class DocumentsRefused(RedisMigrateError):
+    """More documents than allowed can't be rewritten; none was."""
+
+
+class DocumentSteps:
+    """Does the steps of a run that read or write documents.
+
+    Args:
+        server: The connection.
+        project: Whose backups it makes.
+        fence: Checked in every batch of writes.
+        watcher: Is told what happens.
+        beat: Notes how many documents of how many are done; called about once a second.
+        backup_dir: Where the user says that backups are by now; None looks where they were written.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        project: str,
+        fence: Fence,
+        watcher: Watcher,
+        beat: Callable[[int, int], None],
+        backup_dir: Path | None,
+    ) -> None:
+        self._server = server
+        self._project = project
+        self._fence = fence
+        self._watcher = watcher
+        self._beat = beat
+        self._backup_dir = backup_dir
+        # The indexes whose documents were read, and not yet written, by this very process.
+        self._just_read: set[str] = set()
+
+    def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Back up what the rewrite changes; the changes of the run.
+
+        Raises:
+            DocumentsRefused: Too many documents can't be rewritten.
+            PlanBlocked: The vectors can't be quantized as asked for.
+            BackupFailed: The backup can't be written.
+            BackupDamaged: An older backup, which shall be restored from, is not as it was written.
+        """
+        index, backup_dir = str(step.index), Path(run.arguments["backup_dir"])
+        if step.backup is not None:
+            _require_intact(self._open(step.backup))
+        folder = backup_folder(backup_dir, self._project, run.id, run.plan.revision, index)
+        # What an attempt that was cut short has left: no document was changed before it was complete.
+        discard(folder)
+        problem = room_problem(backup_dir, step.estimate.backup_bytes)
+        if problem is not None:
+            raise BackupFailed(
+                f"The backup of {index} does not fit: {problem}.", "Make room, or give another --backup-dir."
+            )
+        job = self._job(step, run)
+        options = {"rewrite": _REWRITES.dump_python(job.rewrite), "direction": run.direction}
+        manifest = Manifest(
+            project=self._project,
+            run=run.id,
+            revision=run.plan.revision,
+            index=index,
+            phase=run.direction,
+            fields=backup_fields(job.rewrite),
+            schema_before=job.schema.model_dump(),
+            options=options,
+        )
+        max_failures = int(run.arguments.get("max_failures", 0))
+        with closing(BackupWriter.create(backup_dir, manifest)) as writer:
+            prepared = back_up(job, writer, max_failures)
+            self._report(prepared.failures)
+            if prepared.failures.count > max_failures:
+                raise _refused(prepared, index)
+            writer.finish(
+                options | {"quantizations": _QUANTIZATIONS.dump_python(dict(prepared.quantizations))}
+            )
+        self._just_read.add(index)
+        counts = DocumentCounts(read=prepared.documents).plus(_failed(prepared.failures))
+        return {
+            "backups": {**run.backups, index: str(BackupLocation.here(folder))},
+            "quantizations": {**run.quantizations, index: dict(prepared.quantizations)},
+            "documents": run.documents.plus(counts),
+        }
+
+    def rewrite(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Give the documents their new form, with the index down; the changes of the run."""
+        index = str(step.index)
+        job, backup = self._job(step, run), self._open(run.backups[index])
+        quantizations = run.quantizations[index]
+        is_first_attempt = index in self._just_read
+        self._just_read.discard(index)
+        done = rewrite(job, backup, quantizations, is_first_attempt=is_first_attempt)
+        counts = DocumentCounts(rewritten=done.documents).plus(_failed(done.failures))
+        self._report(done.failures)
+        if step.backup is not None:
+            self._restore_precision(step, job, quantizations)
+        if job.rewrite.recodings and not job.is_exclusive:
+            digests = digests_of_converted(job, backup, quantizations)
+            counts = counts.plus(self._catch_up(job, backup, quantizations, digests, MOST_PASSES))
+        return {"documents": run.documents.plus(counts)}
+
+    def catch_up(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Convert what was written while the index was built, and count what is left.
+
+        Returns the changes of the run.
+        """
+        index = str(step.index)
+        job, backup = self._job(step, run), self._open(run.backups[index])
+        quantizations = run.quantizations[index]
+        digests = digests_of_converted(job, backup, quantizations)
+        counts = self._catch_up(job, backup, quantizations, digests, passes=1)
+        left = count_in_old_form(job, digests) if counts.rewritten or counts.failed_count else 0
+        if left:
+            self._watcher.warned(
+                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
+                "be converted; their documents are not in the index until they are written in the new one"
+            )
+        return {"documents": run.documents.plus(counts.plus(DocumentCounts(left_in_old_type=left)))}
+
+    def excuse(self, step: Step, run: Run) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
+        """Tells which documents writers have brought back to the old form; None where nobody could."""
+        if step.rewrite is None or run.arguments["exclusive"]:
+            return None
+        recodings = [recoding for recoding in step.rewrite.recodings if not recoding.has_one_width]
+
+        def in_old_form(keys: Sequence[bytes]) -> frozenset[bytes]:
+            return frozenset(
+                key
+                for recoding in recodings
+                for batch, lengths in read_lengths(self._server, (keys,), recoding.path)
+                for key, size in zip(batch, lengths, strict=True)
+                if size == recoding.bytes_before
+            )
+
+        return in_old_form
+
+    def verify(self, step: Step) -> None:
+        """Read the whole backup that the next steps restore from.
+
+        Raises:
+            BackupMissing: It is not on this machine.
+            BackupDamaged: It is not as it was written.
+        """
+        if step.backup is not None:
+            _require_intact(self._open(step.backup))
+
+    def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Bring the documents back as they were; the changes of the run."""
+        if step.backup is None:
+            return {}  # the run was turned round before there was a backup, so nothing was written
+        restored = self.restore_from(step, run, self._open(step.backup))
+        counts = DocumentCounts(rewritten=restored.documents).plus(_failed(restored.left))
+        self._report(restored.left)
+        return {"documents": run.documents.plus(counts)}
+
+    def restore_from(self, step: Step, run: Run, backup: Backup) -> Restored:
+        """Restore from a backup whose manifest says how integers were made."""
+        return restore(self._job(step, run), backup, quantizations_in(backup))
+
+    def _catch_up(
+        self,
+        job: RewriteJob,
+        backup: Backup,
+        quantizations: Mapping[str, Quantization],
+        digests: Digests | None,
+        passes: int,
+    ) -> DocumentCounts:
+        """Passes over what was missed, until nothing is or there are no fewer than in the pass before."""
+        counts, previous = DocumentCounts(), None
+        if not count_in_old_form(job, digests):
+            return counts
+        with closing(BackupWriter.reopen(backup.folder)) as writer:
+            for _ in range(passes):
+                done = catch_up(job, writer, quantizations, digests)
+                self._report(done.failures)
+                counts = counts.plus(DocumentCounts(rewritten=done.documents).plus(_failed(done.failures)))
+                if not done.documents or (previous is not None and done.documents >= previous):
+                    break
+                previous = done.documents
+            writer.finish()
+        return counts
+
+    def _restore_precision(
+        self, step: Step, job: RewriteJob, quantizations: Mapping[str, Quantization]
+    ) -> None:
+        """Take what a conversion back can't know from the backup of the revision that is undone."""
+        backup = self._open(str(step.backup))
+        forward = rewrite_in(backup)
+        restore_precision(job, backup, quantizations, forward.recodings, quantizations_in(backup))
+
+    def _job(self, step: Step, run: Run) -> RewriteJob:
+        if step.rewrite is None or step.before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        expected, done, last_beat = step.estimate.documents, 0, time.monotonic()
+
+        def on_progress(documents: int) -> None:
+            nonlocal done, last_beat
+            done += documents
+            if time.monotonic() - last_beat < HEARTBEAT_SECONDS:
+                return
+            last_beat = time.monotonic()
+            of = max(expected, done)
+            self._watcher.indexed(step, done, of)
+            self._beat(done, of)
+
+        return RewriteJob(
+            self._server,
+            self._fence,
+            step.before.physical,
+            step.before.schema,
+            step.rewrite,
+            int(run.arguments["batch_size"]),
+            int(run.arguments["workers"]),
+            bool(run.arguments["exclusive"]),
+            on_progress,
+        )
+
+    def _open(self, location: str) -> Backup:
+        return BackupLocation.parse(location).open(self._backup_dir)
+
+    def _report(self, failures: Failures) -> None:
+        for document in failures.listed:
+            self._watcher.warned(f"{readable(document.key)}: {document.reason}")
+        if failures.count > len(failures.listed):
+            self._watcher.warned(f"and {failures.count - len(failures.listed):,} documents more")
+
+
+def rewrite_in(backup: Backup) -> Rewrite:
+    """What the run that made a backup did to the documents.
+
+    Raises:
+        BackupDamaged: The manifest does not say it.
+    """
+    try:
+        return _REWRITES.validate_python(backup.manifest.options["rewrite"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupDamaged(f"The manifest in {backup.folder} does not say what was rewritten.") from error
+
+
+def quantizations_in(backup: Backup) -> dict[str, Quantization]:
+    """How the run that made a backup made integers; empty when it never came so far.
+
+    Raises:
+        BackupDamaged: The manifest holds something else.
+    """
+    try:
+        return _QUANTIZATIONS.validate_python(backup.manifest.options.get("quantizations", {}))
+    except (AttributeError, ValueError) as error:
+        raise BackupDamaged(f"The manifest in {backup.folder} has no usable quantizations.") from error
+
+
+def readable(key: bytes) -> str:
+    """A key for people; bytes that are no UTF-8 as escapes."""
+    return key.decode("utf-8", "backslashreplace")
+
+
+def _failed(failures: Failures) -> DocumentCounts:
+    return DocumentCounts(
+        failed_count=failures.count,
+        failed=tuple(
+            (document.key.decode("utf-8", "surrogateescape"), document.reason) for document in failures.listed
+        ),
+    )
+
+
+def _require_intact(backup: Backup) -> None:
+    problems = backup.verify()
+    if problems:
+        raise BackupDamaged(
+            f"The backup in {backup.folder} is damaged: {'; '.join(map(str, problems))}.",
+            "Put an intact copy of the folder in its place.",
+        )
+
+
+def _refused(prepared: Prepared, index: str) -> DocumentsRefused:
+    failures = prepared.failures
+    shown = "; ".join(f"{readable(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
+    more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
+    return DocumentsRefused(
+        f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "
+        f"{shown}{more}.",
+        f"Correct them, or leave them as they are with --max-failures {failures.count}.",
+    )

@@ -1,0 +1,182 @@
+"""The first pass, with search still up: finds what can't be rewritten and backs up what can."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from redismigrate.execution.documents.backup_writer import BackupWriter
+from redismigrate.execution.documents.batch import Batch
+from redismigrate.execution.documents.chunk_file import Chunk
+from redismigrate.execution.documents.conversion import (
+    Quantizations,
+    calibrations_of,
+    encoding_before,
+    quantizations_of,
+    transform_of,
+)
+from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, MOVES, Mover
+from redismigrate.execution.documents.reading import read_batches, read_json
+from redismigrate.execution.documents.vectors import calibrate, check_vectors
+from redismigrate.execution.documents.wire import Wire, raise_refusal
+from redismigrate.execution.live import not_in_index
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.schema.quantization import Quantization
+
+# The column of a backup that holds whole JSON documents.
+WHOLE_DOCUMENT = "$"
+LOOKS_IN_FLIGHT = 2
+
+
+@dataclass
+class Prepared:
+    """What the pass found.
+
+    Attributes:
+        documents: That were read.
+        kept: Those of them that are in the backup, to be rewritten.
+        failures: Those that can't be.
+        quantizations: How integers are made.
+    """
+
+    documents: int = 0
+    kept: int = 0
+    failures: Failures = field(default_factory=Failures)
+    quantizations: Quantizations = field(default_factory=dict)
+
+
+def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
+    """The columns of the backup of a rewrite.
+
+    Values that only move within hashes are not among them: they are still there, under another name.
+    """
+    if rewrite.storage_type == "json" and rewrite.renames:
+        return (WHOLE_DOCUMENT,)
+    return rewrite.recoded_paths
+
+
+def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepared:
+    """Write the originals of all documents that can be rewritten to disk.
+
+    Args:
+        job: The rewrite.
+        writer: A new backup; its chunks are all on disk when this returns, but it is not finished.
+        max_failures: With more documents than this that can't be rewritten they are only counted on.
+
+    Raises:
+        PlanBlocked: The vectors can't be quantized as asked for.
+        BackupFailed: A chunk can't be written.
+    """
+    rewrite, prepared = job.rewrite, Prepared()
+    calibrations = calibrations_of(rewrite.recodings)
+    # Whether a vector fits does not depend on the scale, which is known only when all were seen.
+    probe = transform_of(
+        [
+            replace(recoding, after="INT8") if recoding.path in calibrations else recoding
+            for recoding in rewrite.recodings
+        ],
+        dict.fromkeys(rewrite.recoded_paths, Quantization("int8_per_vector"))
+        if any(recoding.after in {"INT8", "UINT8"} for recoding in rewrite.recodings)
+        else {},
+    )
+    last, mover = None, job.mover()
+    for batch, answers in _looked_at(job, mover, _read(job)):
+        for recoding in rewrite.recodings:
+            if recoding.path in calibrations:
+                calibrate(
+                    calibrations[recoding.path], batch.columns[recoding.path], encoding_before(recoding)
+                )
+        problems = check_vectors(probe, batch) if probe.fields else {}
+        if mover is not None:
+            _add_problems(mover, batch, answers, problems)
+        for row in sorted(problems):
+            prepared.failures.add(batch.keys[row], problems[row])
+        rows = [row for row in _rows_to_rewrite(job, batch, answers) if row not in problems]
+        prepared.documents += len(batch.keys)
+        prepared.kept += len(rows)
+        if rows and prepared.failures.count <= max_failures:
+            last = writer.submit(Chunk(_take(batch, rows)))
+        job.on_progress(len(batch.keys))
+    if last is not None:
+        last.result()
+    if prepared.kept:
+        prepared.quantizations = quantizations_of(rewrite.recodings, calibrations)
+    return prepared
+
+
+def _read(job: RewriteJob) -> Iterator[Batch]:
+    fields = backup_fields(job.rewrite)
+    batches: Iterable[Sequence[bytes]] = job.keys()
+    if job.schema.filter is not None:
+        batches = (_members(job, keys) for keys in batches)
+    if fields == (WHOLE_DOCUMENT,):
+        return read_json(job.server, batches, WHOLE_DOCUMENT)
+    if fields:
+        return read_batches(job.server, batches, fields)
+    return (Batch(list(keys), {}) for keys in batches)
+
+
+def _members(job: RewriteJob, keys: Sequence[bytes]) -> list[bytes]:
+    """Those of the keys that are in the index: its FILTER keeps others out."""
+    others = set(not_in_index(job.server, job.physical, keys))
+    return [key for key in keys if key not in others]
+
+
+def _looked_at(
+    job: RewriteJob, mover: Mover | None, batches: Iterable[Batch]
+) -> Iterator[tuple[Batch, Sequence[object]]]:
+    """The batches with what moving each of their documents would do."""
+    if mover is None:
+        for batch in batches:
+            yield batch, ()
+        return
+    asked: deque[Batch] = deque()
+    with job.server.translated_errors():
+        wire = Wire(job.server.client)
+        try:
+            for batch in batches:
+                for start in range(0, len(batch.keys), KEYS_PER_SCRIPT):
+                    wire.send(mover.look(batch.keys[start : start + KEYS_PER_SCRIPT]))
+                asked.append(batch)
+                if len(asked) > LOOKS_IN_FLIGHT:
+                    yield _answered(wire, asked.popleft())
+            while asked:
+                yield _answered(wire, asked.popleft())
+        finally:
+            wire.close()
+
+
+def _answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
+    replies = wire.receive(-(-len(batch.keys) // KEYS_PER_SCRIPT))
+    raise_refusal(*replies)
+    return batch, [answer for reply in replies for answer in reply]
+
+
+def _add_problems(mover: Mover, batch: Batch, answers: Sequence[object], problems: dict[int, str]) -> None:
+    for row, answer in enumerate(answers):
+        problem = mover.problem(batch.keys[row], answer)
+        if problem is not None:
+            problems[row] = f"{problems[row]}; {problem}" if row in problems else problem
+
+
+def _rows_to_rewrite(job: RewriteJob, batch: Batch, answers: Sequence[object]) -> Iterable[int]:
+    """Documents without any of the values are left out."""
+    columns = [batch.columns[path] for path in job.rewrite.recoded_paths]
+    if len(columns) == 1 and None not in columns[0]:
+        return range(len(batch.keys))
+    return [
+        row
+        for row in range(len(batch.keys))
+        if (answers and answers[row] == MOVES) or any(column[row] is not None for column in columns)
+    ]
+
+
+def _take(batch: Batch, rows: Sequence[int]) -> Batch:
+    if len(rows) == len(batch.keys):
+        return batch
+    return Batch(
+        [batch.keys[row] for row in rows],
+        {name: [column[row] for row in rows] for name, column in batch.columns.items()},
+    )

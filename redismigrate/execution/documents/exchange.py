@@ -1,0 +1,315 @@
+"""Replaces values in hashes where they are what they are expected to be, many batches at a time.
+
+A batch is optimistic: WATCH its keys and the fence, read, then write in MULTI and EXEC. If one of the keys
+was written, deleted or has expired meanwhile, EXEC does nothing and the batch is tried again in halves. That
+costs the server less than comparing the values in Lua.
+
+Several connections take turns, so that one batch is with the server while another one is computed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from redismigrate.execution.documents.batch import Column
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.wire import Wire, raise_refusal, render, render_for_keys
+from redismigrate.redis_server.connection import Server
+
+# A single key that is written faster than it can be read is given up after so many attempts.
+MOST_ATTEMPTS = 30
+_UNWATCH = render(b"UNWATCH")
+_MULTI = render(b"MULTI")
+_EXEC = render(b"EXEC")
+_KEYSPACE = render(b"INFO", b"keyspace")
+_EXPIRING_FIELDS = re.compile(rb"^db0:.*subexpiry=(?!0\b)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What to write into a batch of hashes, and what has to be there for it.
+
+    Attributes:
+        keys: One per document.
+        expected: Field -> the values that may be replaced; None for documents without one.
+        new: Field -> what replaces them; None leaves a document's field alone.
+    """
+
+    keys: list[bytes]
+    expected: dict[bytes, Column]
+    new: dict[bytes, Column]
+
+    def part(self, start: int, stop: int) -> Exchange:
+        """Some of the documents."""
+        return Exchange(
+            self.keys[start:stop],
+            {name: column[start:stop] for name, column in self.expected.items()},
+            {name: column[start:stop] for name, column in self.new.items()},
+        )
+
+    def parts(self, size: int) -> Iterator[Exchange]:
+        """All of the documents, so many at a time."""
+        for start in range(0, len(self.keys), size):
+            yield self.part(start, start + size)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes:
+        documents: In the batch.
+        done: That hold all their new values, from now on or already.
+        changed: The keys of those that hold a value which is neither the expected nor the new one, or that
+            were written again and again.
+        after: What the command that follows the writes answered, key by key.
+    """
+
+    documents: int
+    done: int = 0
+    changed: list[bytes] = field(default_factory=list)
+    after: dict[bytes, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How batches are written.
+
+    Attributes:
+        compares: Read and compare first. Without it documents must be sure not to have changed or expired.
+        fields_may_expire: Whether the server knows fields of hashes with a time to live; HSET clears it, so
+            it is read where the database has any, and set again.
+        after: The command that follows the writes of a batch, in the same transaction; its reply is a list
+            with an item for each of the keys it is given.
+    """
+
+    compares: bool = True
+    fields_may_expire: bool = False
+    after: Callable[[Sequence[bytes]], bytes] | None = None
+
+
+class Exchanger:
+    """Owns the connections over which batches are exchanged.
+
+    Args:
+        server: The connection that they are copies of.
+        fence: Checked in every batch.
+        connections: How many batches are under way at a time.
+    """
+
+    def __init__(self, server: Server, fence: Fence, connections: int) -> None:
+        self._server = server
+        self._fence = fence
+        with server.translated_errors():
+            self._wires = [Wire(server.client) for _ in range(connections)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for wire in self._wires:
+            wire.close()
+
+    def run(self, exchanges: Iterable[Exchange], mode: Mode) -> Iterator[Outcome]:
+        """Carry out exchanges, in order.
+
+        Yields:
+            The outcome of every exchange, some exchanges later.
+
+        Raises:
+            FenceLost: Another process has taken over the lock; the batch was not written.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        asked: deque[_Turn] = deque()
+        written: deque[_Turn] = deque()
+        idle = deque(self._wires)
+        with self._server.translated_errors():
+            for exchange in exchanges:
+                if not idle:
+                    yield _finish(asked, written, idle)
+                turn = _Turn(idle.popleft(), exchange, mode, self._fence)
+                turn.ask()
+                asked.append(turn)
+                # The newest one is on its way while the one before it is decided.
+                if len(asked) > 1 or len(self._wires) == 1:
+                    written.append(asked.popleft())
+                    written[-1].write()
+            while asked or written:
+                yield _finish(asked, written, idle)
+
+
+def _finish(asked: deque[_Turn], written: deque[_Turn], idle: deque[Wire]) -> Outcome:
+    """Finish the oldest batch."""
+    if not written:
+        written.append(asked.popleft())
+        written[-1].write()
+    turn = written.popleft()
+    if not turn.is_written():
+        turn.repeat()
+    idle.append(turn.wire)
+    return turn.outcome
+
+
+class _Turn:
+    """One batch on one connection: asked, written, finished."""
+
+    def __init__(self, wire: Wire, exchange: Exchange, mode: Mode, fence: Fence) -> None:
+        self.wire = wire
+        self.outcome = Outcome(len(exchange.keys))
+        self._exchange = exchange
+        self._mode = mode
+        self._fence = fence
+        self._fields = tuple(exchange.new)
+        self._reads_values = bool(mode.compares and self._fields)
+        self._commands = 0
+        self._done: list[bytes] = []
+        self._changed: list[bytes] = []
+
+    def ask(self) -> None:
+        """Watch, and ask for the values."""
+        keys = self._exchange.keys
+        watched = keys if self._mode.compares else []
+        commands = render(b"WATCH", self._fence.key, *watched) + render(b"GET", self._fence.key)
+        if self._reads_values:
+            commands += _KEYSPACE + render_for_keys(b"HMGET", keys, self._fields)
+        self.wire.send(commands)
+
+    def write(self) -> None:
+        """Receive the values, decide, and send the writes in one transaction."""
+        watched, token = self.wire.receive(2)
+        raise_refusal(watched, token)
+        self._fence.require(token)
+        pieces: list[bytes] = []
+        self._commands = 0
+        self._done, self._changed = [], []
+        if self._reads_values:
+            self._compare(pieces)
+        else:
+            self._take_all(pieces)
+        if self._mode.after is not None:
+            pieces.append(self._mode.after(self._exchange.keys))
+            self._commands += 1
+        if not pieces:
+            self.wire.send(_UNWATCH)
+            return
+        self.wire.send(b"".join([_MULTI, *pieces, _EXEC]))
+
+    def _take_all(self, pieces: list[bytes]) -> None:
+        """Write every new value without a look."""
+        exchange = self._exchange
+        self._done = exchange.keys if self._fields else []
+        for row, key in enumerate(exchange.keys):
+            values = [
+                (name, value) for name in self._fields if (value := exchange.new[name][row]) is not None
+            ]
+            if values:
+                _hset(pieces, key, values)
+                self._commands += 1
+
+    def _compare(self, pieces: list[bytes]) -> None:  # noqa: C901 - the inner loop, kept flat
+        """Write the new values of those that are as expected."""
+        keys, fields = self._exchange.keys, self._fields
+        (keyspace,) = self.wire.receive(1)
+        raise_refusal(keyspace)
+        rows = self.wire.receive(len(keys))
+        expiries = self._read_expiries() if self._mode.fields_may_expire and _has_expiring(keyspace) else None
+        columns = [(name, self._exchange.expected[name], self._exchange.new[name]) for name in fields]
+        for row, (key, current) in enumerate(zip(keys, rows, strict=True)):
+            if not isinstance(current, list):
+                continue  # it has become another type of key
+            values: list[tuple[bytes, bytes]] = []
+            as_wanted = 0
+            differ = 0
+            for (name, expected, new), value in zip(columns, current, strict=True):
+                wanted = new[row]
+                if wanted is None or value is None:
+                    continue
+                if value == wanted:
+                    as_wanted += 1
+                elif value == expected[row]:
+                    values.append((name, wanted))
+                else:
+                    differ += 1
+            if differ:
+                self._changed.append(key)
+            elif values or as_wanted:
+                self._done.append(key)
+            if values:
+                _hset(pieces, key, values)
+                self._commands += 1
+                if expiries is not None:
+                    self._keep_expiry(pieces, key, values, expiries[row])
+
+    def _read_expiries(self) -> list[object]:
+        """When the fields expire. The keys are watched: what expires or gets an expiry now ends the batch."""
+        fields = (b"FIELDS", b"%d" % len(self._fields), *self._fields)
+        self.wire.send(render_for_keys(b"HPEXPIRETIME", self._exchange.keys, fields))
+        return self.wire.receive(len(self._exchange.keys))
+
+    def _keep_expiry(
+        self, pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]], expiry: object
+    ) -> None:
+        if not isinstance(expiry, list):
+            return
+        moments = dict(zip(self._fields, expiry, strict=True))
+        for name, _ in values:
+            if moments[name] > 0:
+                pieces.append(render(b"HPEXPIREAT", key, b"%d" % moments[name], b"FIELDS", b"1", name))
+                self._commands += 1
+
+    def is_written(self) -> bool:
+        """Receive what became of the writes; False when one of the keys was written meanwhile."""
+        if not self._commands:
+            raise_refusal(*self.wire.receive(1))
+        else:
+            # OK for MULTI, QUEUED for each command, and the results.
+            *queued, results = self.wire.receive(self._commands + 2)
+            raise_refusal(*queued, results)
+            if results is None:
+                return False
+            raise_refusal(*results)
+            if self._mode.after is not None:
+                self.outcome.after.update(zip(self._exchange.keys, results[-1], strict=True))
+        self.outcome.done += len(self._done)
+        self.outcome.changed += self._changed
+        return True
+
+    def repeat(self) -> None:
+        """Try again, in ever smaller batches."""
+        whole, attempts = self._exchange, 0
+        work = deque([whole])
+        while work:
+            self._exchange = work.popleft()
+            self.ask()
+            self.write()
+            if self.is_written():
+                continue
+            attempts += 1
+            size = len(self._exchange.keys)
+            if size > 1:
+                half = size // 2
+                work.extendleft((self._exchange.part(half, size), self._exchange.part(0, half)))
+            elif attempts < MOST_ATTEMPTS + len(whole.keys):
+                work.append(self._exchange)
+            else:
+                self.outcome.changed += self._exchange.keys
+
+
+def _has_expiring(keyspace: object) -> bool:
+    """Whether any hash has a field with a time to live."""
+    return isinstance(keyspace, bytes) and _EXPIRING_FIELDS.search(keyspace) is not None
+
+
+def _hset(pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]]) -> None:
+    pieces.append(b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n" % (2 + 2 * len(values), len(key), key))
+    for name, value in values:
+        pieces.append(b"$%d\r\n%s\r\n$%d\r\n" % (len(name), name, len(value)))
+        pieces.append(value)
+        pieces.append(b"\r\n")

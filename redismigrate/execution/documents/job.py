@@ -1,0 +1,104 @@
+"""One rewrite of the documents of one index, and how it is to be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from redismigrate.execution.documents.exchange import Exchanger, Mode
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.moving import Mover
+from redismigrate.execution.documents.reading import batches_of_documents
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+
+LISTED_FAILURES = 100
+# From this version on fields of hashes can have a time to live.
+EXPIRING_FIELDS_SINCE = (7, 4)
+
+
+@dataclass(frozen=True)
+class RewriteJob:
+    """What to do to which documents.
+
+    Attributes:
+        server: The connection.
+        fence: Checked in every batch of writes.
+        physical: The index as it exists before the rewrite.
+        schema: Of that index.
+        rewrite: What to do.
+        batch_size: Documents in a batch.
+        connections: Batches that are under way at a time.
+        is_exclusive: Nobody else writes.
+        on_progress: Told how many more documents a pass has done.
+    """
+
+    server: Server
+    fence: Fence
+    physical: str
+    schema: IndexSchema
+    rewrite: Rewrite
+    batch_size: int
+    connections: int
+    is_exclusive: bool
+    on_progress: Callable[[int], None]
+
+    def keys(self) -> Iterator[list[bytes]]:
+        """The keys of the documents as they are called before the rewrite, in batches."""
+        return batches_of_documents(self.server, self.schema, self.batch_size, self.rewrite.excluded_prefixes)
+
+    def exchanger(self) -> Exchanger:
+        """Connections to write over, to be used in a `with` statement."""
+        return Exchanger(self.server, self.fence, self.connections)
+
+    def mode(self, mover: Mover | None = None, *, compares: bool = True) -> Mode:
+        """How to write.
+
+        Args:
+            mover: Moves the documents of a batch once their values are written.
+            compares: See `Mode`.
+        """
+        version = tuple(int(part) for part in self.server.capabilities.redis_version.split(".")[:2])
+        may_expire = version >= EXPIRING_FIELDS_SINCE
+        return Mode(compares, may_expire, None if mover is None else mover.move)
+
+    def mover(self) -> Mover | None:
+        """What moves the documents; None when nothing moves."""
+        if not self.rewrite.moves:
+            return None
+        return Mover(self.rewrite, keeps_field_expiry=expiring(self.server)[1] > 0)
+
+
+def expiring(server: Server) -> tuple[int, int]:
+    """How many keys of the database have a time to live, and in how many hashes a field has one."""
+    keyspace = server.execute("INFO", "keyspace")
+    database = keyspace.get("db0", {}) if isinstance(keyspace, dict) else {}
+    return int(database.get("expires", 0)), int(database.get("subexpiry", 0))
+
+
+@dataclass(frozen=True)
+class FailedDocument:
+    """A document that was left as it is.
+
+    Attributes:
+        key: Its key.
+        reason: Why.
+    """
+
+    key: bytes
+    reason: str
+
+
+@dataclass
+class Failures:
+    """The documents that were left as they are: all are counted, the first of them listed."""
+
+    count: int = 0
+    listed: list[FailedDocument] = field(default_factory=list)
+
+    def add(self, key: bytes, reason: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.listed) < LISTED_FAILURES:
+            self.listed.append(FailedDocument(key, reason))

@@ -1,0 +1,145 @@
+"""Moves values within documents and documents to other keys, and says beforehand what forbids it.
+
+Values never leave the server for that: one script moves 200 documents. A document moves as a whole or not at
+all, and one that has moved already is left alone, so that a script can be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from redismigrate.execution.documents.wire import render
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.schema.strict import encode
+
+KEYS_PER_SCRIPT = 200
+# What the scripts answer for a key.
+NOTHING_TO_MOVE = 0
+MOVES = 1
+# Below this it is the number of a prefix, above it that of a rename, from 1.
+_FIRST_PREFIX = -10_000
+
+# KEYS: documents. ARGV: "1" to move and "0" to look, "1" to keep the expiry of hash fields, then counted
+# pairs: renames (old, new), prefixes (old, new). Redis checks nothing of what a script does to keys that it
+# builds itself, except in a cluster.
+_FRAME = """
+local moves, keeps_expiry, at = ARGV[1] == '1', ARGV[2] == '1', 2
+local function take_pairs()
+  local pairs_ = {}
+  at = at + 1
+  for i = 1, tonumber(ARGV[at]) do
+    pairs_[i] = {ARGV[at + 1], ARGV[at + 2]}
+    at = at + 2
+  end
+  return pairs_
+end
+local renames, prefixes = take_pairs(), take_pairs()
+%s
+local function target_of(key)
+  for i, prefix in ipairs(prefixes) do
+    if string.sub(key, 1, #prefix[1]) == prefix[1] then
+      return prefix[2] .. string.sub(key, #prefix[1] + 1), i
+    end
+  end
+end
+local function move(key)
+  if redis.call('EXISTS', key) == 0 then return 0 end
+  local found = {}
+  for i, rename in ipairs(renames) do
+    local value = look(key, rename[1])
+    if value then
+      if is_there(key, rename[2]) then return -i end
+      found[#found + 1] = {rename[1], rename[2], value}
+    end
+  end
+  local target, number = target_of(key)
+  if target and redis.call('EXISTS', target) == 1 then return -10000 - number end
+  if moves then
+    for _, rename in ipairs(found) do put(key, rename[1], rename[2], rename[3]) end
+    if target then redis.call('RENAMENX', key, target) end
+  end
+  return (#found > 0 or target) and 1 or 0
+end
+local answers = {}
+for i, key in ipairs(KEYS) do answers[i] = move(key) end
+return answers
+"""
+# HSET clears the expiry of a field, and the new one never had any.
+_HASH = """
+local function look(key, field)
+  if moves then return redis.call('HGET', key, field) end
+  return redis.call('HEXISTS', key, field) == 1
+end
+local function is_there(key, field) return redis.call('HEXISTS', key, field) == 1 end
+local function put(key, old, new, value)
+  local expiry = keeps_expiry and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
+  redis.call('HSET', key, new, value)
+  if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
+  redis.call('HDEL', key, old)
+end
+"""
+# A JSON path that begins with $ answers with an array of what it finds, here of one value or none.
+_JSON = """
+local function look(key, path)
+  local found = redis.call('JSON.GET', key, path)
+  if found and found ~= '[]' then return string.sub(found, 2, -2) end
+end
+local is_there = look
+local function put(key, old, new, value)
+  redis.call('JSON.SET', key, new, value)
+  redis.call('JSON.DEL', key, old)
+end
+"""
+_SCRIPTS = {"hash": (_FRAME % _HASH).encode(), "json": (_FRAME % _JSON).encode()}
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """The moves of a rewrite.
+
+    Attributes:
+        rewrite: What moves.
+        keeps_field_expiry: Whether fields of hashes may have a time to live.
+    """
+
+    rewrite: Rewrite
+    keeps_field_expiry: bool
+
+    def look(self, keys: Sequence[bytes]) -> bytes:
+        """The command that tells for each key what moving it would do."""
+        return self._command(keys, b"0")
+
+    def move(self, keys: Sequence[bytes]) -> bytes:
+        """The command that moves, and tells for each key what it did."""
+        return self._command(keys, b"1")
+
+    def target(self, key: bytes) -> bytes:
+        """The key that a document has afterwards."""
+        for prefix in self.rewrite.prefixes:
+            old = encode(prefix.old)
+            if key.startswith(old):
+                return encode(prefix.new) + key[len(old) :]
+        return key
+
+    def problem(self, key: bytes, answer: object) -> str | None:
+        """Why a document can't move, by the answer for its key; None when it can, or need not."""
+        if not isinstance(answer, int) or answer >= 0:
+            return None
+        if answer < _FIRST_PREFIX:
+            return f"a key {self.target(key).decode('utf-8', 'backslashreplace')} exists already"
+        rename = self.rewrite.renames[-answer - 1]
+        return f"it has a field {rename.new} already, beside {rename.old}"
+
+    def reversed(self) -> Mover:
+        """The moves back."""
+        return replace(self, rewrite=self.rewrite.moves_reversed())
+
+    def _command(self, keys: Sequence[bytes], moves: bytes) -> bytes:
+        words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(keys), *keys, moves]
+        words.append(b"1" if self.keeps_field_expiry else b"0")
+        for pairs in (self.rewrite.renames, self.rewrite.prefixes):
+            words.append(b"%d" % len(pairs))
+            for pair in pairs:
+                words += (encode(pair.old), encode(pair.new))
+        return render(*words)

@@ -1,0 +1,199 @@
+"""The way back: puts original values where the documents still hold what a rewrite made of them.
+
+A document that was deleted or has expired stays away, and one that the application has written since keeps
+what it holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from redismigrate.execution.documents.backing_up import WHOLE_DOCUMENT, backup_fields
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.batch import Batch
+from redismigrate.execution.documents.conversion import Quantizations, transform_of
+from redismigrate.execution.documents.exchange import Exchange, Mode
+from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, NOTHING_TO_MOVE, Mover
+from redismigrate.execution.documents.reading import read_json, read_lengths
+from redismigrate.execution.documents.wire import Wire, raise_refusal, render
+from redismigrate.planning.rewriting import Recoding
+from redismigrate.schema.strict import encode
+
+REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
+WRITTEN_SINCE = "the application has written it in the new form; left as it is"
+
+# KEYS: documents. ARGV: pairs of the text that is expected and the one to set.
+_PUT_BACK_TEXTS = b"""
+for i, key in ipairs(KEYS) do
+  if redis.call('JSON.GET', key) == ARGV[2 * i - 1] then redis.call('JSON.SET', key, '$', ARGV[2 * i]) end
+end
+"""
+
+
+@dataclass
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        documents: That hold their originals, restored now or by an earlier attempt, or never changed.
+        left: Those that were left as they are because they hold something else.
+    """
+
+    documents: int = 0
+    left: Failures = field(default_factory=Failures)
+
+
+def restore(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Restored:
+    """Undo a rewrite, whole or half done.
+
+    Args:
+        job: The rewrite that is undone.
+        backup: Its backup.
+        quantizations: How it made integers.
+
+    Raises:
+        BackupDamaged: A chunk is not as it was written; nothing of it was restored.
+        FenceLost: Another process has taken over the lock.
+    """
+    restored, mover = Restored(), job.mover()
+    if mover is not None:
+        _move_back(job, backup, mover, restored)
+        if WHOLE_DOCUMENT in backup_fields(job.rewrite):
+            _put_back_texts(job, backup)
+    if job.rewrite.recodings:
+        counted = restored if mover is None else Restored()
+        with job.exchanger() as exchanger:
+            for outcome in exchanger.run(_originals(job, backup, quantizations), job.mode()):
+                counted.documents += outcome.done
+                for key in outcome.changed:
+                    restored.left.add(key, REWRITTEN_SINCE)
+                job.on_progress(outcome.documents)
+        _note_new_form(job, restored)
+    return restored
+
+
+def restore_precision(
+    job: RewriteJob,
+    backup: Backup,
+    quantizations: Quantizations,
+    forward: tuple[Recoding, ...],
+    forward_quantizations: Quantizations,
+) -> int:
+    """Put originals where documents hold what is left of them after the way there and back.
+
+    Args:
+        job: The way back, done already.
+        backup: Of the way there.
+        quantizations: How the way back made integers.
+        forward: The way there.
+        forward_quantizations: How that made integers.
+
+    Returns:
+        The documents that hold their originals.
+    """
+    there = transform_of(forward, forward_quantizations)
+    renamed = {rename.old: rename.new for rename in job.rewrite.renames}
+    back = transform_of(
+        tuple(
+            replace(recoding, path=renamed.get(recoding.path, recoding.path))
+            for recoding in job.rewrite.recodings
+        ),
+        {renamed.get(path, path): quantization for path, quantization in quantizations.items()},
+    )
+    paths = [field.field for field in back.fields if field.field in {f.field for f in there.fields}]
+
+    def exchanges() -> Iterator[Exchange]:
+        for chunk in backup.chunks():
+            keys, originals = chunk.documents.keys, chunk.documents.columns
+            now = back(Batch(keys, {**originals, **there(chunk.documents).columns})).columns
+            yield from Exchange(
+                keys,
+                {encode(path): now[path] for path in paths},
+                {encode(path): originals[path] for path in paths},
+            ).parts(job.batch_size)
+
+    restored = 0
+    with job.exchanger() as exchanger:
+        for outcome in exchanger.run(exchanges(), job.mode()):
+            restored += outcome.done
+            job.on_progress(outcome.documents)
+    return restored
+
+
+def _originals(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Iterator[Exchange]:
+    transform = transform_of(job.rewrite.recodings, quantizations)
+    for chunk in backup.chunks():
+        originals = chunk.documents
+        converted = transform(originals).columns
+        expected = {encode(path): column for path, column in converted.items()}
+        new = {encode(path): originals.columns[path] for path in converted}
+        yield from Exchange(originals.keys, expected, new).parts(job.batch_size)
+
+
+def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
+    back = mover.reversed()
+    mode = Mode(compares=True, after=back.move)
+    exchanges = (
+        part
+        for chunk in backup.chunks()
+        for part in Exchange([mover.target(key) for key in chunk.documents.keys], {}, {}).parts(
+            KEYS_PER_SCRIPT
+        )
+    )
+    with job.exchanger() as exchanger:
+        for outcome in exchanger.run(exchanges, mode):
+            for key, answer in outcome.after.items():
+                problem = back.problem(key, answer)
+                if problem is not None:
+                    restored.left.add(key, problem)
+                elif answer != NOTHING_TO_MOVE:
+                    restored.documents += 1
+            job.on_progress(outcome.documents)
+
+
+def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
+    """Give members their order back, which a rename changes, where a document is otherwise its original."""
+    for chunk in backup.chunks():
+        originals = chunk.documents.columns[WHOLE_DOCUMENT]
+        (now,) = read_json(job.server, (chunk.documents.keys,), WHOLE_DOCUMENT)
+        words: list[bytes] = []
+        keys: list[bytes] = []
+        for key, original, current in zip(now.keys, originals, now.columns[WHOLE_DOCUMENT], strict=True):
+            if original is None or current is None or original == current:
+                continue
+            if json.loads(original) == json.loads(current):
+                keys.append(key)
+                words += (current, original)
+        if keys:
+            _evaluate(job, keys, words)
+
+
+def _evaluate(job: RewriteJob, keys: list[bytes], words: list[bytes]) -> None:
+    with job.server.translated_errors():
+        wire = Wire(job.server.client)
+        try:
+            wire.send(render(b"WATCH", job.fence.key) + render(b"GET", job.fence.key))
+            watched, token = wire.receive(2)
+            raise_refusal(watched, token)
+            job.fence.require(token)
+            script = render(b"EVAL", _PUT_BACK_TEXTS, b"%d" % len(keys), *keys, *words)
+            wire.send(render(b"MULTI") + script + render(b"EXEC"))
+            *queued, results = wire.receive(3)
+            raise_refusal(*queued, results, *(results or ()))
+        finally:
+            wire.close()
+
+
+def _note_new_form(job: RewriteJob, restored: Restored) -> None:
+    """Note what the application has written in the new form: no backup knows it, and no index before it."""
+    noted = {document.key for document in restored.left.listed}
+    for recoding in job.rewrite.recodings:
+        if recoding.has_one_width:
+            continue
+        for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
+            for key, size in zip(keys, lengths, strict=True):
+                if size == recoding.bytes_after and key not in noted:
+                    restored.left.add(key, WRITTEN_SINCE)

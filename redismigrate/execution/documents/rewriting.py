@@ -1,0 +1,169 @@
+"""The second pass: writes the new form of every document in the backup, then of those written meanwhile.
+
+The backup is the worklist. It says what a document was, so a pass can be repeated after a crash: a document
+that holds its converted original is done, one that holds anything else was written by the application since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from redismigrate.execution.documents.backing_up import backup_fields
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_writer import BackupWriter
+from redismigrate.execution.documents.batch import Batch, Column
+from redismigrate.execution.documents.chunk_file import Chunk
+from redismigrate.execution.documents.conversion import Quantizations, transform_of
+from redismigrate.execution.documents.digests import Digests, digests_of
+from redismigrate.execution.documents.exchange import Exchange
+from redismigrate.execution.documents.job import Failures, RewriteJob, expiring
+from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
+from redismigrate.execution.documents.reading import read_batches, read_lengths
+from redismigrate.planning.rewriting import Recoding
+from redismigrate.schema.strict import encode
+
+
+@dataclass
+class Rewritten:
+    """What a pass of writes did.
+
+    Attributes:
+        documents: That have the new form, written now or by an earlier attempt.
+        failures: Documents that should have it and can't.
+    """
+
+    documents: int = 0
+    failures: Failures = field(default_factory=Failures)
+
+
+def rewrite(
+    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, is_first_attempt: bool
+) -> Rewritten:
+    """Give the documents of the backup their new form.
+
+    Args:
+        job: The rewrite.
+        backup: What `back_up` wrote.
+        quantizations: What it found.
+        is_first_attempt: Nothing has been written yet, and the documents were read by this very process.
+
+    Raises:
+        BackupDamaged: A chunk is not as it was written.
+        FenceLost: Another process has taken over the lock.
+    """
+    rewritten, mover = Rewritten(), job.mover()
+    # Without a look only where no writer and no expiry can have changed a document since it was read.
+    compares = not (job.is_exclusive and is_first_attempt and expiring(job.server) == (0, 0))
+    size = job.batch_size if mover is None else min(job.batch_size, KEYS_PER_SCRIPT)
+    with job.exchanger() as exchanger:
+        for outcome in exchanger.run(
+            _exchanges(job, backup, quantizations, size), job.mode(mover, compares=compares)
+        ):
+            if mover is None:
+                rewritten.documents += outcome.done
+            else:
+                for key, answer in outcome.after.items():
+                    problem = mover.problem(key, answer)
+                    if problem is None:
+                        rewritten.documents += 1
+                    else:
+                        rewritten.failures.add(key, problem)
+            job.on_progress(outcome.documents)
+    return rewritten
+
+
+def _exchanges(
+    job: RewriteJob, backup: Backup, quantizations: Quantizations, size: int
+) -> Iterator[Exchange]:
+    transform = transform_of(job.rewrite.recodings, quantizations)
+    for chunk in backup.chunks():
+        originals = chunk.documents
+        if not transform.fields:
+            yield from Exchange(originals.keys, {}, {}).parts(size)
+            continue
+        new = transform(originals).columns
+        yield from Exchange(originals.keys, _encoded(originals.columns), _encoded(new)).parts(size)
+
+
+def catch_up(
+    job: RewriteJob, backup: BackupWriter, quantizations: Quantizations, digests: Digests | None
+) -> Rewritten:
+    """Convert what was written in the old form since it was read, once over all documents.
+
+    Args:
+        job: The rewrite; recodings alone.
+        backup: Gets the originals before they are replaced.
+        quantizations: How integers are made.
+        digests: Of what has the new form, where the length of a value does not tell; they are added to.
+
+    Returns:
+        The documents that were found in the old form and are converted, and those that can't be.
+    """
+    rewritten = Rewritten()
+    with job.exchanger() as exchanger:
+        for recoding in job.rewrite.recodings:
+            transform = transform_of((recoding,), quantizations)
+            for batch in in_old_form(job, recoding, digests):
+                transformed = transform(batch)
+                for row, reason in transformed.failures:
+                    rewritten.failures.add(batch.keys[row], reason)
+                columns: dict[str, Column] = dict.fromkeys(
+                    backup_fields(job.rewrite), [None] * len(batch.keys)
+                )
+                backup.add(Chunk(Batch(batch.keys, columns | batch.columns)))
+                new = transformed.columns[recoding.path]
+                exchange = Exchange(batch.keys, _encoded(batch.columns), {encode(recoding.path): new})
+                for outcome in exchanger.run((exchange,), job.mode()):
+                    rewritten.documents += outcome.done
+                if digests is not None:
+                    digests.add(digests_of(recoding.path, batch.keys, new))
+    return rewritten
+
+
+def count_in_old_form(job: RewriteJob, digests: Digests | None) -> int:
+    """How many values have the old form."""
+    return sum(
+        len(batch.keys) for recoding in job.rewrite.recodings for batch in in_old_form(job, recoding, digests)
+    )
+
+
+def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) -> Iterator[Batch]:
+    """The documents whose vector has the old datatype, with that vector."""
+    if recoding.has_one_width:
+        if digests is None:
+            raise ValueError(f"{recoding} needs digests")
+        for batch in read_batches(job.server, job.keys(), (recoding.path,)):
+            column = batch.columns[recoding.path]
+            found = digests.lacking(digests_of(recoding.path, batch.keys, column))
+            yield from _rows(batch, recoding, found)
+        return
+    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
+        old = [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_before]
+        if old:
+            for batch in read_batches(job.server, (old,), (recoding.path,)):
+                yield from _rows(batch, recoding, range(len(old)))
+
+
+def _rows(batch: Batch, recoding: Recoding, rows: Iterable[int]) -> Iterator[Batch]:
+    """Those of the rows that hold a value of the right length."""
+    column = batch.columns[recoding.path]
+    good = [row for row in rows if (value := column[row]) is not None and len(value) == recoding.bytes_before]
+    if good:
+        yield Batch([batch.keys[row] for row in good], {recoding.path: [column[row] for row in good]})
+
+
+def digests_of_converted(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Digests | None:
+    """What tells the new form from the old one where the length does not; None where it does."""
+    recodings = [recoding for recoding in job.rewrite.recodings if recoding.has_one_width]
+    if not recodings:
+        return None
+    digests, transform = Digests(), transform_of(recodings, quantizations)
+    for chunk in backup.chunks():
+        for path, column in transform(chunk.documents).columns.items():
+            digests.add(digests_of(path, chunk.documents.keys, column))
+    return digests
+
+
+def _encoded(columns: dict[str, Column]) -> dict[bytes, Column]:
+    return {encode(name): column for name, column in columns.items()}

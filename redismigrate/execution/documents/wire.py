@@ -1,0 +1,93 @@
+"""A connection for bulk traffic: commands are rendered once into bytes, replies parsed by hiredis.
+
+redis-py renders and parses command by command, which for hundreds of thousands of small commands costs more
+than the server's own work. It still makes the connection: TLS, users and URL options stay its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import hiredis
+import redis
+
+RECEIVE_BYTES = 1 << 20
+
+
+class Wire:
+    """Owns one connection outside of the client's pool.
+
+    Args:
+        client: Where to connect to, and how.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._connection = client.connection_pool.make_connection()
+        self._connection.connect()  # type: ignore[no-untyped-call]
+        # redis-py offers the socket no other way; it is public in nothing but name since its first version.
+        self._socket = self._connection._sock  # type: ignore[attr-defined]  # noqa: SLF001
+        self._reader = hiredis.Reader()
+
+    def send(self, commands: bytes) -> None:
+        """Send rendered commands.
+
+        Raises:
+            redis.ConnectionError: The server is gone.
+        """
+        try:
+            self._socket.sendall(commands)
+        except OSError as error:
+            raise redis.ConnectionError(f"the connection was lost: {error}") from error
+
+    def receive(self, count: int) -> list[Any]:
+        """The next replies; an error reply is a `hiredis.ReplyError` in the list.
+
+        Raises:
+            redis.ConnectionError: The server is gone.
+        """
+        replies: list[Any] = []
+        get = self._reader.gets
+        while len(replies) < count:
+            reply = get()
+            if reply is not False:
+                replies.append(reply)
+                continue
+            try:
+                received = self._socket.recv(RECEIVE_BYTES)
+            except OSError as error:
+                raise redis.ConnectionError(f"the connection was lost: {error}") from error
+            if not received:
+                raise redis.ConnectionError("the server closed the connection")
+            self._reader.feed(received)
+        return replies
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.disconnect()  # type: ignore[no-untyped-call]
+
+
+def render(*words: bytes) -> bytes:
+    """One command in the form in which Redis reads it."""
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%s\r\n" % (len(word), word) for word in words])
+
+
+def render_for_keys(command: bytes, keys: Iterable[bytes], arguments: tuple[bytes, ...]) -> bytes:
+    """The same command for many keys, each followed by the same arguments."""
+    head = b"*%d\r\n$%d\r\n%s\r\n" % (2 + len(arguments), len(command), command)
+    tail = b"\r\n" + b"".join([b"$%d\r\n%s\r\n" % (len(argument), argument) for argument in arguments])
+    return b"".join([head + b"$%d\r\n%s%s" % (len(key), key, tail) for key in keys])
+
+
+def raise_refusal(*replies: object) -> None:
+    """Raise the first error among replies.
+
+    Raises:
+        redis.ResponseError: As redis-py would raise it.
+    """
+    for reply in replies:
+        if isinstance(reply, hiredis.ReplyError):
+            text = str(reply)
+            if text.startswith("READONLY"):
+                raise redis.exceptions.ReadOnlyError(text)
+            raise redis.ResponseError(text)

@@ -1,0 +1,171 @@
+"""What all changes of one block move in the documents together, and what of that can't be done in one go."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import combinations, permutations, product
+
+from redismigrate.errors import SchemaError
+from redismigrate.operations.changes import ChangePrefix, IndexChange, RenameField
+from redismigrate.operations.renaming import paths_read
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.json_paths import JsonPath
+from redismigrate.schema.moves import PathRename, PrefixChange, reads
+
+Moves = tuple[tuple[PathRename, ...], tuple[PrefixChange, ...]]
+
+# Text in quotes, or a name behind "@": what the server's lexer of expressions takes for one.
+_QUOTED_OR_NAME = re.compile(
+    r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|@(?P<name>(?:\\.|[^\s!-/:-@\[-^`{-~])+)"""
+)
+
+
+def moves_of(changes: Iterable[IndexChange], schema: IndexSchema) -> Moves:
+    """What the changes of one index move in its documents, net: a to b and b to c is a to c.
+
+    What the index did not read before, or does not read after, stays where it is: a field that the same
+    changes add or drop.
+
+    Args:
+        changes: Of one `ChangeIndex`, in order.
+        schema: The index before them.
+
+    Returns:
+        Renames within the documents and changes of their keys, independent of each other and in any order.
+
+    Raises:
+        SchemaError: A change can't be applied, or the moves depend on their order.
+    """
+    before = after = schema
+    renames: list[tuple[str, str]] = []
+    prefixes: list[tuple[str, str]] = []
+    for change in changes:
+        if isinstance(change, RenameField):
+            move = change.path_rename(after)
+            renames += [] if move is None else [(move.old, move.new)]
+        elif isinstance(change, ChangePrefix):
+            prefixes.append((change.old, change.new))
+        after = change.apply(after)
+    _refuse_renames_within_renames(renames, schema)
+    renames = [(old, new) for old, new in _net(renames) if _is_read(old, before) and _is_read(new, after)]
+    prefixes = [
+        (old, new) for old, new in _net(prefixes) if _is_covered(old, before) and _is_covered(new, after)
+    ]
+    for one, other in combinations(renames, 2):
+        if set(one) & set(other):
+            raise _entangled(one, other, schema)
+    for one, other in combinations(prefixes, 2):
+        if any(_share_keys(*each) for each in product(one, other)):
+            raise _entangled(one, other, schema)
+    return tuple(PathRename(*each) for each in renames), tuple(PrefixChange(*each) for each in prefixes)
+
+
+def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: IndexSchema) -> None:
+    """Refuse what the changes of one block can be one by one, but not together.
+
+    Args:
+        changes: All of them.
+        before: The index before the first.
+        after: The index after the last.
+
+    Raises:
+        SchemaError: The moves depend on their order, or the filter of the index would lose what it names.
+    """
+    if not any(isinstance(change, RenameField | ChangePrefix) for change in changes):
+        return
+    renames, prefixes = moves_of(changes, before)
+    names = {
+        name for change in changes if isinstance(change, RenameField) for name in (change.old, change.new)
+    } | {path for rename in renames for path in (rename.old, rename.new)}
+    if before.filter == after.filter:
+        lost = {
+            name
+            for name in names & _names_in(after.filter)
+            if _meaning(name, after) != _moved(_meaning(name, before), renames, before)
+        }
+        lost |= {"__key"} & _names_in(after.filter) if prefixes else set()
+    else:
+        # Both ways, so that what reverses the changes is refused exactly where they are.
+        gone = _attributes(before) - _attributes(after)
+        come = _attributes(after) - _attributes(before)
+        lost = names & ((gone & _names_in(after.filter)) | (come & _names_in(before.filter)))
+    if lost:
+        raise SchemaError(
+            f"The filter of index {before.name!r} names @{min(lost)}, which is another value or none after "
+            "these changes.",
+            "In the same block, before or after, set a filter that fits: index.set_options(filter=...).",
+        )
+
+
+def _net(steps: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The steps as one from each start to its end, those that lead back left out."""
+    ways: list[tuple[str, str]] = []
+    for old, new in steps:
+        known = next((way for way in ways if way[1] == old), None)
+        if known is None:
+            ways.append((old, new))
+        else:
+            ways[ways.index(known)] = (known[0], new)
+    return [(old, new) for old, new in ways if old != new]
+
+
+def _is_read(place: str, schema: IndexSchema) -> bool:
+    return any(reads(path, place, schema.storage_type) for _, path in paths_read(schema))
+
+
+def _is_covered(prefix: str, schema: IndexSchema) -> bool:
+    return not schema.prefixes or any(_share_keys(prefix, known) for known in schema.prefixes)
+
+
+def _share_keys(prefix: str, other: str) -> bool:
+    return prefix.startswith(other) or other.startswith(prefix)
+
+
+def _refuse_renames_within_renames(renames: Iterable[tuple[str, str]], schema: IndexSchema) -> None:
+    """Renames of an object and of a member in it: where the member is depends on which goes first."""
+    if schema.storage_type == "hash":
+        return
+    for one, other in permutations(renames, 2):
+        for outer, inner in product(map(JsonPath.parse, one), map(JsonPath.parse, other)):
+            if outer != inner and inner.is_within(outer):
+                raise _entangled(one, other, schema)
+
+
+def _entangled(one: tuple[str, str], other: tuple[str, str], schema: IndexSchema) -> SchemaError:
+    return SchemaError(
+        f"Index {schema.name!r} can't change {one[0]} to {one[1]} and {other[0]} to {other[1]} at once.",
+        "One would meet what the other moves: do it in two revisions.",
+    )
+
+
+def _names_in(expression: str | None) -> set[str]:
+    """What a filter names behind "@"; escaped characters both with and without their backslash."""
+    matches = _QUOTED_OR_NAME.finditer(expression or "")
+    names = {match["name"] for match in matches if match["name"] is not None}
+    return names | {re.sub(r"\\(.)", r"\1", name) for name in names}
+
+
+def _attributes(schema: IndexSchema) -> set[str]:
+    return {field.name for field in schema.fields}
+
+
+def _meaning(name: str, schema: IndexSchema) -> str | None:
+    """The path of what a name in a filter reads; None: nothing.
+
+    An attribute's name stands for it. On hashes any other name stands for the field of the hash, but for one
+    that the index reads under another name: there the server finds nothing.
+    """
+    paths = {field.name: field.path_in(schema.storage_type) for field in schema.fields}
+    is_field_of_hash = schema.storage_type == "hash" and name not in paths.values()
+    return paths.get(name, name if is_field_of_hash else None)
+
+
+def _moved(path: str | None, renames: Iterable[PathRename], schema: IndexSchema) -> str | None:
+    """Where what a path reads is after the renames; None: nowhere, or another value has taken its place."""
+    for rename in renames:
+        if path is not None and reads(path, rename.old, schema.storage_type):
+            return rename.follow(path, schema.storage_type)
+        if path is not None and reads(path, rename.new, schema.storage_type):
+            return None
+    return path

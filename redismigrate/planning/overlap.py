@@ -1,0 +1,158 @@
+"""Which other indexes read the documents that a rewrite changes, and what they would lose by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from redismigrate.operations.renaming import paths_read
+from redismigrate.planning.rewriting import BYTES_PER_COMPONENT, Recoding, Rewrite
+from redismigrate.schema import Field, IndexSchema, VectorField
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.json_paths import JsonPath
+from redismigrate.schema.moves import PathRename, PrefixChange, reads
+from redismigrate.schema.strict import encode
+
+_EVERY_KEY = b""
+
+
+def overlap_problems(
+    definition_before: IndexDefinition,
+    definition_after: IndexDefinition,
+    rewrite: Rewrite,
+    others: Mapping[str, IndexSchema],
+    changed_too: Mapping[str, IndexSchema | None],
+) -> list[str]:
+    """Why a rewrite of the documents of one index would harm another one; empty when it harms none.
+
+    Keys are all that two indexes can be compared by: an overlap of prefixes counts, since it can't be told
+    whether a FILTER keeps their documents apart.
+
+    Args:
+        definition_before: The index whose documents are rewritten, as it is.
+        definition_after: The same as it will be.
+        rewrite: What happens to its documents.
+        others: Physical name -> schema of every live index; the index itself may be among them.
+        changed_too: Physical name -> schema of the indexes that the same revision creates or changes, as it
+            leaves them; None for those that it drops. An index that reads the documents in their new form is
+            not harmed.
+
+    Returns:
+        One sentence for each harm, in the order of the indexes' names, with what to do about it.
+    """
+    own = {definition_before.physical, definition_after.physical}
+    problems: list[str] = []
+    for name, schema in sorted({**others, **changed_too}.items()):
+        if name in own or schema is None or schema.storage_type != rewrite.storage_type:
+            continue
+        if _overlap(definition_before.schema, schema):
+            for recoding in rewrite.recodings:
+                problems += _recoding_problems(name, schema, recoding)
+            for rename in rewrite.renames:
+                problems += _rename_problems(name, schema, rename, definition_after.schema)
+        for change in rewrite.prefixes:
+            problems += _prefix_problems(name, schema, change)
+    return list(dict.fromkeys(problems))
+
+
+def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Iterator[str]:
+    """Redis Search looks at the length of a vector only: bytes of another type pass if it is the same."""
+    for field in other.fields:
+        if not isinstance(field, VectorField) or field.path_in("hash") != recoding.path:
+            continue
+        if (field.datatype, field.dims) == (recoding.after, recoding.dims):
+            continue
+        expected_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
+        told = f"index {name} reads field {recoding.path} of the same keys as {field.dims} x {field.datatype}"
+        if expected_bytes == recoding.bytes_after:
+            yield (
+                f"{told}: after the change it would take vectors of {recoding.dims} x {recoding.after}, "
+                "which are as long, for its own and find wrong neighbours; change both in one revision"
+            )
+        elif expected_bytes == recoding.bytes_before:
+            yield f"{told}: after the change its documents would leave it; change both in one revision"
+
+
+def _rename_problems(
+    name: str, other: IndexSchema, rename: PathRename, schema_after: IndexSchema
+) -> Iterator[str]:
+    if _reads(other, rename.old):
+        yield (
+            f"index {name} reads {rename.old} of the same keys: after the rename to {rename.new} it would "
+            "lose it; change both in one revision"
+        )
+    own = _fields_at(schema_after, rename.new)
+    if own and any(not _accepts(field, own[0]) for field in _fields_at(other, rename.new)):
+        yield (
+            f"index {name} reads {rename.new} of the same keys as another type than {rename.old} has: after "
+            "the rename documents may leave it; change both in one revision"
+        )
+
+
+def _prefix_problems(name: str, other: IndexSchema, change: PrefixChange) -> Iterator[str]:
+    prefixes = [encode(prefix) for prefix in other.prefixes] or [_EVERY_KEY]
+    old, new = encode(change.old), encode(change.new)
+    if _leaves(prefixes, old, new):
+        yield (
+            f"index {name} covers keys {change.old}*: it would lose the documents that move to "
+            f"{change.new}*; change its prefix in the same revision"
+        )
+    if _leaves(prefixes, new, old):
+        yield (
+            f"index {name} covers keys {change.new}*: it would get the documents that move there from "
+            f"{change.old}*; choose another prefix, or change that of {name} in the same revision"
+        )
+
+
+def _leaves(prefixes: list[bytes], old: bytes, new: bytes) -> bool:
+    """Whether these prefixes cover keys that they cover no more when `old` in front of them becomes `new`."""
+    for prefix in prefixes:
+        if old.startswith(prefix):
+            moved = new
+        elif prefix.startswith(old):
+            moved = new + prefix[len(old) :]
+        else:
+            continue
+        if not moved.startswith(tuple(prefixes)):
+            return True
+    return False
+
+
+def _overlap(one: IndexSchema, other: IndexSchema) -> bool:
+    """Whether a key can be covered by both: Redis Search compares the bytes of prefixes, not words."""
+    return any(
+        a.startswith(b) or b.startswith(a)
+        for a in map(encode, one.prefixes or ("",))
+        for b in map(encode, other.prefixes or ("",))
+    )
+
+
+def _reads(schema: IndexSchema, path: str) -> bool:
+    """Whether an index reads a hash field or a JSON path, or something within it."""
+    read = [told for _, told in paths_read(schema)]
+    if any(reads(told, path, schema.storage_type) for told in read):
+        return True
+    if schema.storage_type == "json":
+        return any(JsonPath.parse(told).may_find(JsonPath.parse(path)) for told in read)
+    return _filters_by(schema, path)
+
+
+def _filters_by(schema: IndexSchema, path: str) -> bool:
+    """Whether FILTER reads a hash field: a name that no attribute has is that of a field of the hash."""
+    if schema.filter is None or path in {field.name for field in schema.fields}:
+        return False
+    return re.search(rf"@{re.escape(path)}(?!\w)", schema.filter) is not None
+
+
+def _fields_at(schema: IndexSchema, path: str) -> list[Field]:
+    return [field for field in schema.fields if field.path_in(schema.storage_type) == path]
+
+
+def _accepts(field: Field, source: Field) -> bool:
+    """Whether values that are indexed as one field can be indexed as the other: any text is TEXT and TAG."""
+    if isinstance(field, VectorField):
+        return isinstance(source, VectorField) and (field.datatype, field.dims) == (
+            source.datatype,
+            source.dims,
+        )
+    return field.type == source.type or field.type in {"text", "tag"}
