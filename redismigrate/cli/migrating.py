@@ -99,10 +99,12 @@ def migration_options(function: Function) -> Function:
     return function
 
 
-def _options(values: dict[str, Any]) -> MigrationOptions:
+def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions:
     from redismigrate.commands.migrate import MigrationOptions
 
-    return MigrationOptions(**values)
+    # What the settings say is where new backups go; an option also says where older ones are by now.
+    given = invocation.backup_dir
+    return MigrationOptions(**values, backup_dir=None if given is None else Path(given))
 
 
 @click.command(cls=RevisionCommand)
@@ -145,7 +147,7 @@ def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -
         )
     watcher = _watcher(invocation)
     with watcher:
-        result = commands.upgrade(project, rev, _options(values), watcher)
+        result = commands.upgrade(project, rev, _options(invocation, values), watcher)
     _show_result(invocation, result, "Applied")
     return 0
 
@@ -164,7 +166,7 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any)
     project = invocation.project()
     watcher = _watcher(invocation)
     with watcher:
-        result = commands.downgrade(project, rev, _options(values), watcher)
+        result = commands.downgrade(project, rev, _options(invocation, values), watcher)
     _show_result(invocation, result, "Undid")
     return 0
 
@@ -180,14 +182,14 @@ def rollback(invocation: Invocation, /, **values: Any) -> None:
 
     watcher = _watcher(invocation)
     with watcher:
-        result = commands.rollback(invocation.project(), _options(values), watcher)
+        result = commands.rollback(invocation.project(), _options(invocation, values), watcher)
     _show_result(invocation, result, "Rolled back")
 
 
 def _make_plan(invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any]) -> Plan:
     from redismigrate import commands
 
-    return commands.plan(invocation.project(), rev, direction, _options(values))
+    return commands.plan(invocation.project(), rev, direction, _options(invocation, values))
 
 
 def _show_plan(invocation: Invocation, made: Plan) -> int:

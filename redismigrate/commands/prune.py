@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.backups import list_backups, of_run, summary_to_json, translated_errors
@@ -14,6 +14,7 @@ from redismigrate.commands.session import locked_state
 from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, ConnectionFailed, RunInProgress, StateError
 from redismigrate.execution.documents.backup_folders import BackupSummary, files_of, folder_name, prune
+from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.manifest import INTACT_COPY
 from redismigrate.execution.progress import Watcher
 from redismigrate.state.lock import signature
@@ -151,8 +152,8 @@ def _losses(state: State, runs: Iterable[str]) -> Iterator[str]:
 def _backed_up_by(state: State, run: str) -> Iterator[str]:
     """The applied revisions whose backup a run made."""
     for revision, record in state.head.revisions.items():
-        # `host:path`, and the path has a folder for the run.
-        if record.backup is not None and folder_name(run) in PurePath(record.backup).parts:
+        # Another backup_dir or a copy on another host is the same backup: what counts is the run's folder.
+        if record.backup is not None and folder_name(run) in BackupLocation.parse(record.backup).path.parts:
             yield revision
 
 

@@ -272,7 +272,7 @@ def _some_indexed_keys(server: Server, physical: str) -> list[bytes]:
     """
     query = ("*", "LOAD", "1", "@__key", "LIMIT", "0", str(SAMPLED_DOCUMENTS))
     try:
-        reply = server.execute("FT.AGGREGATE", physical, *query)
+        reply = server.execute("FT.AGGREGATE", encode(physical), *query)
     except redis.ResponseError:
         return []  # it is gone, or was made with options that admit no query; there is a sample without it
     rows = reply[1:] if isinstance(reply, list) else []

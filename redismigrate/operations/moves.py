@@ -82,7 +82,7 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
         lost = {
             name
             for name in names & _names_in(after.filter)
-            if _meaning(name, after) != _moved(_meaning(name, before), renames, before)
+            if not _means_the_same(name, before, after, renames)
         }
         lost |= {"__key"} & _names_in(after.filter) if prefixes else set()
     else:
@@ -161,11 +161,13 @@ def _meaning(name: str, schema: IndexSchema) -> str | None:
     return paths.get(name, name if is_field_of_hash else None)
 
 
-def _moved(path: str | None, renames: Iterable[PathRename], schema: IndexSchema) -> str | None:
-    """Where what a path reads is after the renames; None: nowhere, or another value has taken its place."""
+def _means_the_same(
+    name: str, before: IndexSchema, after: IndexSchema, renames: Iterable[PathRename]
+) -> bool:
+    was, now = _meaning(name, before), _meaning(name, after)
     for rename in renames:
-        if path is not None and reads(path, rename.old, schema.storage_type):
-            return rename.follow(path, schema.storage_type)
-        if path is not None and reads(path, rename.new, schema.storage_type):
-            return None
-    return path
+        if was is not None and reads(was, rename.old, before.storage_type):
+            return now == rename.follow(was, before.storage_type)
+        if was is not None and reads(was, rename.new, before.storage_type):
+            return False
+    return was == now

@@ -45,6 +45,8 @@ def plan_chain(
         inventory = replace(
             inventory.renamed(plan.steps).after(before, catalog),
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
+            planned_backup_bytes=inventory.planned_backup_bytes
+            + sum(step.estimate.backup_bytes for step in plan.steps),
         )
     return Plan(
         project=inventory.project,

@@ -1,9 +1,9 @@
 """What rewriting the documents of an index costs, from a sample of them where there is one.
 
 The constants are measured like those of `redismigrate.planning.estimates`, with 40,000 documents each. One
-with a vector of 128, 768 and 1,536 FLOAT32 was, through the document engine, read in 7, 14 and 20 us, backed up in
-4, 7 and 21 us, converted to FLOAT16 and written in 4, 12 and 22 us, in 9, 21 and 49 us when compared first.
-SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besides the vector, with keys of 9 bytes.
+with a vector of 128, 768 and 1,536 FLOAT32 was, through the document engine, read in 7, 14 and 20 us, backed
+up in 4, 7 and 21 us, converted to FLOAT16 and written in 4, 12 and 22 us, in 9, 21 and 49 us when compared
+first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besides the vector, with keys of 9.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.quantization import INT8_MAX, UINT8_MAX, Quantization
 from redismigrate.schema.strict import encode
 
 SCAN_SECONDS_PER_KEY = 0.5e-6
@@ -137,6 +138,29 @@ def why_backup_does_not_fit(backup_bytes: int, inventory: Inventory) -> str | No
         f"the backup takes about {backup_bytes / 1e6:,.1f} MB, but the folder for backups has room for "
         f"{free_bytes / 1e6:,.1f} MB; free some, or name another folder with --backup-dir"
     )
+
+
+def expected_quantizations(
+    before: IndexDefinition, rewrite: Rewrite, inventory: Inventory
+) -> dict[str, Quantization]:
+    """How integers will about be made, by the vectors of a sample; of fields without one nothing is said."""
+    sample = inventory.samples.get(before.served)
+    expected = {}
+    for recoding in rewrite.recodings:
+        found = None if sample is None else sample.fields.get(recoding.path)
+        if recoding.after == "INT8" and recoding.distance_metric == "COSINE":
+            expected[recoding.path] = Quantization("int8_per_vector")
+        elif found is None or found.smallest is None or found.largest is None or not found.largest_magnitude:
+            continue
+        elif recoding.after == "INT8":
+            expected[recoding.path] = Quantization("int8_per_index", found.largest_magnitude / INT8_MAX)
+        elif recoding.after == "UINT8" and recoding.distance_metric == "COSINE" and found.smallest >= 0:
+            expected[recoding.path] = Quantization("uint8_per_vector")
+        elif recoding.after == "UINT8":
+            low = min(found.smallest, 0.0)
+            scale = (found.largest - low) / UINT8_MAX
+            expected[recoding.path] = Quantization("uint8_per_index", scale, low)
+    return expected
 
 
 def _scan_seconds(documents: int, inventory: Inventory) -> float:

@@ -11,8 +11,8 @@ from redismigrate.planning.rewriting import Rewrite
 WHOLE_DOCUMENT = "$"
 # What reading a document takes on the reference machine (see `redismigrate.planning.estimates`), read as a
 # sample is: HGET in redis-py pipelines of 100, over loopback, the round trip left out.
-REFERENCE_READ_SECONDS = 5.0e-6
-REFERENCE_READ_SECONDS_PER_BYTE = 0.6e-9
+REFERENCE_READ_SECONDS = 4.0e-6
+REFERENCE_READ_SECONDS_PER_BYTE = 0.5e-9
 # A sample takes a few milliseconds, so that chance has its part: no factor beyond these is believed.
 LEAST_SLOWNESS, MOST_SLOWNESS = 0.5, 20.0
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,17 @@ class RewriteCosts:
         backup: Of reading and backing up.
         rewrite: Of writing.
         build: Of the new index.
-        is_exclusive: Nobody else writes meanwhile.
+        catch_up: Of looking for what was written meanwhile; None where nobody writes.
+        quantizations: Hash field -> how integers will about be made of it.
         restores_from: The backup, `host:path`, from which originals come back that a conversion can't give.
     """
 
     backup: Estimate
     rewrite: Estimate
     build: Estimate
-    is_exclusive: bool
+    catch_up: Estimate | None
     restores_from: str | None = None
+    quantizations: dict[str, Quantization] = field(default_factory=dict)
 
 
 def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
@@ -108,14 +111,15 @@ def rewrite_steps(
             "restore the originals from the backup",
             estimate=costs.rewrite,
             backup=costs.restores_from,
+            quantizations=costs.quantizations,
             **documents,
         ),
         step("create_index", f"create index {new.served}", "drop it; documents stay", after=scanning(new)),
         wait,
     ]
-    if rewrite.recodings and not costs.is_exclusive:
+    if rewrite.recodings and costs.catch_up is not None:
         description = f"convert what writers have written in {new.served} meanwhile"
-        steps.append(step("catch_up_documents", description, **documents))
+        steps.append(step("catch_up_documents", description, estimate=costs.catch_up, **documents))
     return [*steps, validate.model_copy(update={"rewrite": rewrite})]
 
 

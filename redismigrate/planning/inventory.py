@@ -47,6 +47,7 @@ class Inventory:
         backups: Revision and served name -> the backup, where a revision is to be undone that made one.
         backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
+        planned_backup_bytes: What they will back up.
     """
 
     project: str
@@ -62,6 +63,7 @@ class Inventory:
     backups: Mapping[tuple[str, str], KnownBackup] = field(default_factory=dict)
     backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
+    planned_backup_bytes: int = 0
 
     def renamed(self, steps: Iterable[Step]) -> Inventory:
         """The server with statistics and samples as these steps leave them, under the names that they give.

@@ -14,6 +14,7 @@ from redismigrate.errors import ConfigurationError
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.redisvl import schema_to_redisvl
 
 Strategy = Literal["alter", "rebuild"]
@@ -78,6 +79,7 @@ class Step(BaseModel):
         alias: The alias it is about, if any.
         rewrite: What it does to the documents, if anything.
         backup: Where the backup is that the step restores documents from, `host:path`.
+        quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
         function_in: Which function of the script calls `op.run`.
@@ -97,6 +99,7 @@ class Step(BaseModel):
     alias: str | None = None
     rewrite: Rewrite | None = None
     backup: str | None = None
+    quantizations: dict[str, Quantization] = {}
     delete_documents: bool = False
     function: int | None = None
     function_in: Direction | None = None
@@ -213,6 +216,9 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     }
     if step.alias is not None:
         document["alias"] = step.alias
+    if step.rewrite is not None and step.kind == "rewrite_documents":
+        document["rewrite"] = _plain(Step(kind=step.kind, rewrite=step.rewrite))["rewrite"]
+        document["quantizations"] = _plain(step)["quantizations"]
     if step.kind in CHANGES_AN_INDEX:
         document["schema"] = None if step.after is None else schema_to_redisvl(step.after.schema)
     return document

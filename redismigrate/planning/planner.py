@@ -19,6 +19,13 @@ from redismigrate.operations.model import (
 )
 from redismigrate.operations.moves import moves_of
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
+from redismigrate.planning.document_estimates import (
+    backup_estimate,
+    catch_up_estimate,
+    expected_quantizations,
+    rewrite_estimate,
+    why_backup_does_not_fit,
+)
 from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.index_steps import (
     RewriteCosts,
@@ -283,12 +290,20 @@ class _RevisionPlanner:
         }
         self.blocked += overlap_problems(old, new, rewrite, self.inventory.schemas, changed_too)
         costs = RewriteCosts(
-            Estimate(documents=build.documents),
-            Estimate(documents=build.documents),
+            backup_estimate(old, rewrite, self.inventory),
+            rewrite_estimate(old, rewrite, self.inventory, exclusive=exclusive),
             build,
-            exclusive,
+            None if exclusive else catch_up_estimate(old, rewrite, self.inventory),
             self._restores_from(old, rewrite, build.documents),
+            expected_quantizations(old, rewrite, self.inventory),
         )
+        self._check_backup(costs.backup)
+        self._check_memory(new.served, costs.rewrite)
+        for path, quantization in costs.quantizations.items():
+            self.warnings.append(
+                f"{path} of {new.served} becomes {quantization}, by a sample; the pass over all documents "
+                "finds the exact one"
+            )
         for recoding in rewrite.recodings:
             self.warnings.append(
                 f"queries on {new.served} must send {recoding.after} vectors afterwards (query_bytes_change)"
@@ -298,7 +313,8 @@ class _RevisionPlanner:
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
                     f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
                 )
-        self._warn_of_rebuild(old, new, build)
+        down = build.seconds + costs.rewrite.seconds
+        self._warn_of_rebuild(old, new, build.model_copy(update={"seconds": down}))
         self.steps += rewrite_steps(old, new, rewrite, costs, changes)
 
     def _restores_from(self, old: IndexDefinition, rewrite: Rewrite, documents: int) -> str | None:
@@ -403,6 +419,13 @@ class _RevisionPlanner:
 
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
+
+    def _check_backup(self, estimate: Estimate) -> None:
+        planned = self.inventory.planned_backup_bytes
+        planned += sum(step.estimate.backup_bytes for step in self.steps)
+        reason = why_backup_does_not_fit(planned + estimate.backup_bytes, self.inventory)
+        if reason is not None:
+            self.blocked.append(reason)
 
     def _check_memory(self, name: str, estimate: Estimate) -> None:
         """An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted."""

@@ -9,6 +9,8 @@ from typing import Literal
 IntegerDatatype = Literal["INT8", "UINT8"]
 Kind = Literal["int8_per_vector", "int8_per_index", "uint8_per_vector", "uint8_per_index"]
 
+INT8_MAX = 127  # -128 stays unused: the range is symmetric
+UINT8_MAX = 255
 # The smallest normal float32. Below it a scale has no full precision in the type in which most vectors are
 # quantized.
 SMALLEST_SCALE = 2.0**-126

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -209,6 +210,35 @@ def test_a_folder_that_was_there_gets_no_gitignore(shop: Shop):
     backups_of(shop).mkdir()
     back_up(shop)
     assert os.listdir(backups_of(shop)) == ["shop"]  # noqa: PTH208 - names are compared
+
+
+def test_a_downgrade_takes_originals_from_where_the_option_says_that_backups_are_by_now(shop: Shop):
+    schema = {
+        "index": {"name": "products", "prefix": "p:"},
+        "fields": [
+            {
+                "name": "embedding",
+                "type": "vector",
+                "attrs": {"algorithm": "flat", "dims": 2, "distance_metric": "l2"},
+            }
+        ],
+    }
+    shop.write(f"op.create_index({schema})", 'op.drop_index("products")')
+    shop.write(
+        'with op.index("products") as index: index.alter_field("embedding", datatype="float16")',
+        'with op.index("products") as index: index.alter_field("embedding", datatype="float32")',
+    )
+    vector = struct.pack("<2f", 1 / 3, 2 / 3)
+    shop.add_documents(5, embedding=vector)
+    (shop.folder / "first").mkdir()
+    run(shop, "upgrade", "head", "--backup-dir", "first")
+    (listed,) = shop.run("backup", "list", "--backup-dir", "first", "--json").json["backups"]
+    assert (listed["documents"], listed["complete"]) == (5, True)
+    assert shop.client.hget("p:0", "embedding") == struct.pack("<2e", 1 / 3, 2 / 3)
+    (shop.folder / "first").rename(shop.folder / "second")
+    assert shop.run("downgrade", "-1").code == 6
+    run(shop, "downgrade", "-1", "--backup-dir", "second")
+    assert shop.client.hget("p:0", "embedding") == vector
 
 
 # --- verify -------------------------------------------------------------------------------------------------

@@ -59,9 +59,7 @@ def test_json_set_gives_a_member_another_name_than_json_get_reads(client, path, 
 
 
 @pytest.mark.parametrize(("name", "found"), [("title", 1), ("desc", 0), ("other", 1), ("missing", 0)])
-def test_a_filter_on_hashes_takes_a_name_for_the_attribute_or_a_field_that_is_not_indexed(
-    client, name, found
-):
+def test_a_filter_on_hashes_knows_attributes_and_fields_that_are_not_indexed(client, name, found):
     client.hset("h:1", mapping={"desc": "shoe", "other": "x"})
     arguments = ("PREFIX", 1, "h:", "FILTER", f"exists(@{name})", "SCHEMA", "desc", "AS", "title", "TEXT")
     assert hits(client, *arguments) == found

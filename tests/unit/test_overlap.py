@@ -53,10 +53,11 @@ def problems_of_prefixes(prefixes, old="p:", new="q:"):
 
 
 def test_an_index_that_reads_the_old_vectors_would_lose_its_documents():
-    assert problems_of_recoding(schema("other", vector())) == [
-        "index other reads field embedding of the same keys as 4 x FLOAT32: after the change its documents would "
-        "leave it; change both in one revision"
-    ]
+    [reason] = problems_of_recoding(schema("other", vector()))
+    assert reason == (
+        "index other reads field embedding of the same keys as 4 x FLOAT32: after the change its "
+        "documents would leave it; change both in one revision"
+    )
 
 
 def test_the_path_counts_and_not_what_the_index_calls_it():
@@ -65,11 +66,12 @@ def test_the_path_counts_and_not_what_the_index_calls_it():
 
 
 def test_vectors_of_another_type_but_the_same_length_would_be_taken_for_its_own():
-    assert problems_of_recoding(schema("other", vector("BFLOAT16"))) == [
-        "index other reads field embedding of the same keys as 4 x BFLOAT16: after the change it would take "
-        "vectors of 4 x FLOAT16, which are as long, for its own and find wrong neighbours; change both in one "
-        "revision"
-    ]
+    [reason] = problems_of_recoding(schema("other", vector("BFLOAT16")))
+    assert reason == (
+        "index other reads field embedding of the same keys as 4 x BFLOAT16: after the change it would "
+        "take vectors of 4 x FLOAT16, which are as long, for its own and find wrong neighbours; change "
+        "both in one revision"
+    )
 
 
 def test_fewer_dimensions_of_a_wider_type_are_as_long_too():
@@ -151,10 +153,11 @@ def test_reasons_come_in_the_order_of_names():
 
 
 def test_an_index_loses_a_field_that_is_renamed():
-    assert problems_of_rename(schema("other", TextField(name="body", path="desc"))) == [
-        "index other reads desc of the same keys: after the rename to description it would lose it; change both "
-        "in one revision"
-    ]
+    [reason] = problems_of_rename(schema("other", TextField(name="body", path="desc")))
+    assert reason == (
+        "index other reads desc of the same keys: after the rename to description it would lose it; "
+        "change both in one revision"
+    )
 
 
 @pytest.mark.parametrize("option", ["score_field", "language_field", "payload_field"])
@@ -189,10 +192,11 @@ def test_a_renamed_member_of_json_leaves_those_beside_it():
 
 
 def test_an_index_that_reads_the_new_name_as_another_type_may_lose_documents():
-    assert problems_of_rename(schema("other", NumericField(name="description"))) == [
-        "index other reads description of the same keys as another type than desc has: after the rename documents "
-        "may leave it; change both in one revision"
-    ]
+    [reason] = problems_of_rename(schema("other", NumericField(name="description")))
+    assert reason == (
+        "index other reads description of the same keys as another type than desc has: after the rename "
+        "documents may leave it; change both in one revision"
+    )
 
 
 def test_an_index_that_reads_the_new_name_as_the_same_type_is_not_harmed():
@@ -200,17 +204,19 @@ def test_an_index_that_reads_the_new_name_as_the_same_type_is_not_harmed():
 
 
 def test_an_index_loses_documents_that_move_out_of_its_prefixes():
-    assert problems_of_prefixes(("p:",)) == [
-        "index other covers keys p:*: it would lose the documents that move to q:*; change its prefix in the same "
-        "revision"
-    ]
+    [reason] = problems_of_prefixes(("p:",))
+    assert reason == (
+        "index other covers keys p:*: it would lose the documents that move to q:*; change its prefix in"
+        " the same revision"
+    )
 
 
 def test_an_index_gets_documents_that_move_into_its_prefixes():
-    assert problems_of_prefixes(("q:",)) == [
-        "index other covers keys q:*: it would get the documents that move there from p:*; choose another prefix, "
-        "or change that of other in the same revision"
-    ]
+    [reason] = problems_of_prefixes(("q:",))
+    assert reason == (
+        "index other covers keys q:*: it would get the documents that move there from p:*; choose "
+        "another prefix, or change that of other in the same revision"
+    )
 
 
 @pytest.mark.parametrize("prefixes", [(), ("",), ("p:", "q:"), ("r:",), ("p:x", "q:x")])

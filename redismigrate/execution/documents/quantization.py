@@ -20,11 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from redismigrate.errors import PlanBlocked
-from redismigrate.schema.quantization import SMALLEST_SCALE, IntegerDatatype, Quantization
+from redismigrate.schema.quantization import (
+    INT8_MAX,
+    SMALLEST_SCALE,
+    UINT8_MAX,
+    IntegerDatatype,
+    Quantization,
+)
 from redismigrate.schema.vector_field import DistanceMetric
 
-INT8_MAX = 127  # -128 stays unused: the range is symmetric
-UINT8_MAX = 255
 # A magnitude's bin is the upper half of its bits as float32: 128 bins for every power of two.
 BINS = 1 << 15
 FIRST_BIN_OF_INFINITY = 0x7F80
