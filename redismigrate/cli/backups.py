@@ -1,4 +1,4 @@
-"""The command group `backup`: list, verify, prune."""
+"""The command group `backup`: list, verify, restore, prune."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from redismigrate.cli.migrating import lock_options
 if TYPE_CHECKING:
     from redismigrate.commands.backups import ListedBackups, VerifiedBackup, VerifiedBackups
     from redismigrate.commands.prune import PrunedBackups
+    from redismigrate.commands.restore import RestoredBackups
     from redismigrate.execution.documents.backup_folders import BackupSummary
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ _RIGHT = {"documents", "size"}
 # Without a subcommand click would call the help an error, and show it as one.
 @click.group(no_args_is_help=False)
 def backup() -> None:
-    """List, verify and remove the backups of documents."""
+    """List, verify, restore and remove the backups of documents."""
 
 
 def run_option(function: Function) -> Function:
@@ -69,6 +70,30 @@ def verify(invocation: Invocation, /, run: str | None) -> int:
     text = f"{_counted(count, 'backup')} verified, all intact." if count else _none_in(result.folder)
     invocation.result(result.to_json(), "" if invocation.is_quiet else text)
     return 0
+
+
+@backup.command()
+@click.option(
+    "--run", required=True, help="The run whose backups to restore: its id or the unique beginning."
+)
+@click.option(
+    "--force", "is_forced", is_flag=True, help="Restore although a live index would lose the documents by it."
+)
+@lock_options
+@backup_dir_option
+@global_options
+@click.pass_obj
+def restore(invocation: Invocation, /, run: str, **values: Any) -> None:
+    """Put original values back where documents still hold what a run made of them.
+
+    Indexes stay as they are: `rollback` and `downgrade` bring them back together with the documents.
+    """
+    from redismigrate import commands
+    from redismigrate.cli.watching import TerminalWatcher
+
+    with TerminalWatcher(invocation) as watcher:
+        restored = commands.restore_backups(invocation.project(), run, **values, watcher=watcher)
+    invocation.result(restored.to_json(), "" if invocation.is_quiet else _restore_text(restored))
 
 
 @backup.command()
@@ -140,6 +165,21 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         for row in rows
     )
     return ["  ".join(row).rstrip() for row in justified]
+
+
+def _restore_text(restored: RestoredBackups) -> str:
+    lines = []
+    for item in restored.backups:
+        left = item.restored.left.count
+        tail = (
+            f"; {_counted(left, 'document')} left as {'they are' if left != 1 else 'it is'}" if left else ""
+        )
+        manifest = item.backup.manifest
+        lines.append(
+            f"{manifest.run} {manifest.revision} {manifest.index}: "
+            f"{_counted(item.restored.documents, 'document')} restored{tail}."
+        )
+    return "\n".join(lines)
 
 
 def _prune_text(removed: PrunedBackups) -> str:

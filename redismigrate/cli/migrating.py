@@ -172,17 +172,18 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any)
 
 
 @click.command()
+@click.option("--run", metavar="ID", help="The run: undoes the last one though it is finished.")
 @lock_options
 @backup_dir_option
 @global_options
 @click.pass_obj
-def rollback(invocation: Invocation, /, **values: Any) -> None:
-    """Undo the unfinished revision of a run. What the run finished before stays."""
+def rollback(invocation: Invocation, /, run: str | None, **values: Any) -> None:
+    """Undo all of an interrupted run. With --run also the last finished one."""
     from redismigrate import commands
 
     watcher = _watcher(invocation)
     with watcher:
-        result = commands.rollback(invocation.project(), _options(invocation, values), watcher)
+        result = commands.rollback(invocation.project(), _options(invocation, values), watcher, run)
     _show_result(invocation, result, "Rolled back")
 
 

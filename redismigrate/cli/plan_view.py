@@ -73,10 +73,18 @@ def _costs(step: Step) -> dict[str, str]:
     estimate = step.estimate
     return {
         "strategy": step.strategy or "",
+        "documents": f"{estimate.documents:,}" if estimate.bytes_read or estimate.bytes_written else "",
+        "reads": _size(estimate.bytes_read),
+        "writes": _size(estimate.bytes_written),
+        "backup": _size(estimate.backup_bytes),
         "search down": _seconds(estimate.search_downtime_seconds),
         "takes": _seconds(estimate.seconds),
-        "memory": f"+{estimate.memory_bytes / 1e6:.1f} MB" if estimate.memory_bytes else "",
+        "memory": f"+{_size(estimate.memory_bytes)}" if estimate.memory_bytes else "",
     }
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes else ""
 
 
 def _seconds(value: float) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.project import Project
     from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.recover import repair, stamp, unlock
+    from redismigrate.commands.restore import restore_backups
     from redismigrate.commands.scripts import edit, heads, history, init, revision, show, templates
 
 _MODULES = {
@@ -33,6 +34,7 @@ _MODULES = {
     "list_backups": "backups",
     "plan": "migrate",
     "prune_backups": "prune",
+    "restore_backups": "restore",
     "repair": "recover",
     "revision": "scripts",
     "rollback": "migrate",
@@ -57,6 +59,7 @@ __all__ = [
     "plan",
     "prune_backups",
     "repair",
+    "restore_backups",
     "revision",
     "rollback",
     "run_demo",

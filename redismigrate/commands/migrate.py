@@ -105,12 +105,13 @@ def documents_to_json(documents: DocumentCounts | None) -> dict[str, Any]:
         "read": documents.read,
         "rewritten": documents.rewritten,
         "left_in_old_type": documents.left_in_old_type,
-        "failed": [{"key": _key_to_json(key), "reason": reason} for key, reason in documents.failed],
+        "failed": [{"key": key_to_json(key), "reason": reason} for key, reason in documents.failed],
         "failed_count": documents.failed_count,
     }
 
 
-def _key_to_json(key: str) -> str | dict[str, str]:
+def key_to_json(key: str) -> str | dict[str, str]:
+    """A key as JSON: one that isn't UTF-8 as {"base64"}."""
     try:
         key.encode()
     except UnicodeEncodeError:
@@ -176,13 +177,33 @@ def downgrade(
 
 
 def rollback(
-    project: Project, options: MigrationOptions | None = None, watcher: Watcher | None = None
+    project: Project,
+    options: MigrationOptions | None = None,
+    watcher: Watcher | None = None,
+    run: str | None = None,
 ) -> MigrationResult:
-    """Undo the unfinished revision of an interrupted run; what the run finished before stays."""
+    """Undo all of a run: what is unfinished, then its revisions, last first.
+
+    Args:
+        project: The project.
+        options: Only `lock_timeout` and `allow_evictable_state` count.
+        watcher: Is told what happens meanwhile.
+        run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
+            none is, nothing is done, and a warning names the last finished one.
+
+    Raises:
+        UsageError: The run is not the last one.
+        RunInProgress: Another run is interrupted.
+        DriftError: Somebody has changed an index of the finished run since. Nothing was changed.
+        PlanBlocked: An index that the run had given up belongs to another project by now. Nothing was
+            changed.
+        StateError: What undoes the run is gone or damaged. Nothing was changed.
+        RunInterrupted: It stopped half way. The same call, or one without `run`, goes on.
+    """
     from redismigrate.commands.migration import Migration
 
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions(), watcher).roll_back()
+        return Migration(project, server, options or MigrationOptions(), watcher).roll_back(run)
 
 
 def _is_at_head(project: Project, state: State, target: str) -> bool:

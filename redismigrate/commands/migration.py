@@ -16,12 +16,19 @@ from redismigrate.commands.recording import (
     record_downgrades,
     record_upgrades,
 )
+from redismigrate.commands.rolling_back import (
+    finished_run,
+    how_to_undo,
+    require_interrupted,
+    require_unchanged,
+)
 from redismigrate.commands.session import locked_state, refuse_unfinished_run, unrecorded_indexes
 from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
+from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.history.notation import parse_identifier
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
@@ -95,20 +102,39 @@ class Migration:
                 *documents_of(executors),
             )
 
-    def roll_back(self) -> MigrationResult:
-        """Undo the unfinished revision of an interrupted run."""
+    def roll_back(self, run: str | None = None) -> MigrationResult:
+        """Undo all of the interrupted run, or of the last finished one where its id is given."""
         started = time.monotonic()
         with self._locked() as writer:
-            if writer.state.run is None:
-                return MigrationResult("nothing")
-            executor = self._executor(writer, Run.from_content(writer.state.run))
-            revision = executor.run.plan.revision
-            is_unfinished = executor.run.step is not None or executor.run.failure is not None
+            if writer.state.run is not None:
+                require_interrupted(writer.state, run)
+                executor = self._executor(writer, Run.from_content(writer.state.run).taken_up())
+            elif run is not None:
+                executor = self._executor(writer, self._finished(writer, run))
+            else:
+                last = writer.state.last_run
+                return MigrationResult("nothing", warnings=() if last is None else (how_to_undo(last),))
             executor.roll_back()
             total = {"total": time.monotonic() - started}
             return MigrationResult(
-                "done", executor.run.id, (revision,) if is_unfinished else (), executor.seconds | total
+                "done",
+                executor.run.id,
+                executor.run.undone,
+                executor.seconds | total,
+                (),
+                *documents_of([executor]),
             )
+
+    def _finished(self, writer: StateWriter, run: str) -> Run:
+        """The last finished run, turned back to the last of its revisions."""
+        self._require_record(writer.state)
+        last = finished_run(writer.state, run)
+        records = (
+            UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
+        )
+        require_unchanged(self._server, self._project.settings.project, writer.state, records)
+        record = UndoRecord.from_content(writer.read_undo(last.revisions[-1]))
+        return record.rollback(last.revisions)
 
     def _locked(self) -> AbstractContextManager[StateWriter]:
         return locked_state(
@@ -170,12 +196,17 @@ class Migration:
         if writer.state.run is None:
             return None
         run = Run.from_content(writer.state.run)
+        if run.rolls_back:
+            raise RunInProgress(
+                f"Run {run.id} ({run.direction} to {run.target}) is being rolled back.",
+                "Go on with `redismigrate rollback`.",
+            )
         if run.direction != direction:
             raise RunInProgress(
                 f"Run {run.id} ({run.direction} to {run.target}) was interrupted at revision "
                 f"{run.plan.revision}.",
-                f"Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished "
-                "revision with `redismigrate rollback`.",
+                f"Resume it with `redismigrate {run.direction} {run.target}`, or undo all of it with "
+                "`redismigrate rollback`.",
             )
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
         executor = self._executor(writer, run.taken_up())
@@ -183,8 +214,8 @@ class Migration:
         return executor
 
     def _executor(self, writer: StateWriter, run: Run) -> Executor:
-        functions = function_source(self._project, lambda: writer.state.catalog)
-        return Executor(
+        functions = function_source(self._project, lambda: executor.catalog_met)
+        executor = Executor(
             self._server,
             self._project.keys,
             writer,
@@ -193,6 +224,7 @@ class Migration:
             functions,
             self._options.backup_dir,
         )
+        return executor
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
         def replan(recorded: RecordedRevision) -> RevisionPlan:

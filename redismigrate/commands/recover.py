@@ -107,6 +107,9 @@ def stamp(
         writer.transact(
             head=head,
             catalog=catalog,
+            # What the last run met is no longer what is recorded of the time before it.
+            end_last_run=True,
+            undo=dict.fromkeys(writer.state.last_revisions),
             event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
         )
         for name in given_up:

@@ -8,6 +8,7 @@ from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.errors import BackupMissing
+from redismigrate.execution.document_steps import rewrite_in
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.live import (
@@ -105,13 +106,23 @@ def backups_of(
             continue
         for name in touched_indexes((item,)):
             location = BackupLocation.parse(applied.backup) / folder_name(name)
-            try:
-                location.open(backup_dir)
-                is_here = True
-            except BackupMissing:
-                is_here = False
-            known[item.revision, name] = KnownBackup(str(location), is_here)
+            known[item.revision, name] = _known_backup(location, backup_dir)
     return known
+
+
+def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBackup:
+    try:
+        backup = location.open(backup_dir)
+    except BackupMissing:
+        return KnownBackup(str(location), is_here=False)
+    rewrite = rewrite_in(backup)
+    return KnownBackup(
+        str(location),
+        is_here=True,
+        paths=rewrite.recoded_paths,
+        prefixes=IndexSchema.model_validate(backup.manifest.schema_before).prefixes,
+        excluded_prefixes=rewrite.excluded_prefixes,
+    )
 
 
 def _all_schemas(

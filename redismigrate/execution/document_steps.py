@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from redismigrate.execution.documents.manifest import Manifest
 from redismigrate.execution.documents.reading import read_lengths
 from redismigrate.execution.documents.restoring import Restored, restore, restore_precision
 from redismigrate.execution.documents.rewriting import (
+    add_originals,
     catch_up,
     count_in_old_form,
+    count_left,
     digests_of_converted,
     rewrite,
 )
+from redismigrate.execution.documents.touching import touch
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
@@ -88,8 +92,8 @@ class DocumentSteps:
             BackupDamaged: An older backup, which shall be restored from, is not as it was written.
         """
         index, backup_dir = str(step.index), Path(run.arguments["backup_dir"])
-        if step.backup is not None:
-            _require_intact(self._open(step.backup))
+        for location in step.restores_from:
+            _require_intact(self._open(location))
         folder = backup_folder(backup_dir, self._project, run.id, run.plan.revision, index)
         # What an attempt that was cut short has left: no document was changed before it was complete.
         discard(folder)
@@ -116,9 +120,8 @@ class DocumentSteps:
             self._report(prepared.failures)
             if prepared.failures.count > max_failures:
                 raise _refused(prepared, index)
-            writer.finish(
-                options | {"quantizations": _QUANTIZATIONS.dump_python(dict(prepared.quantizations))}
-            )
+            found = _QUANTIZATIONS.dump_python(dict(prepared.quantizations))
+            writer.finish(options | {"quantizations": found, "read": prepared.documents})
         self._just_read.add(index)
         counts = DocumentCounts(read=prepared.documents).plus(_failed(prepared.failures))
         return {
@@ -137,12 +140,26 @@ class DocumentSteps:
         done = rewrite(job, backup, quantizations, is_first_attempt=is_first_attempt)
         counts = DocumentCounts(rewritten=done.documents).plus(_failed(done.failures))
         self._report(done.failures)
-        if step.backup is not None:
-            self._restore_precision(step, job, quantizations)
-        if job.rewrite.recodings and not job.is_exclusive:
-            digests = digests_of_converted(job, backup, quantizations)
+        for location in step.restores_from:
+            self._restore_precision(self._open(location), job, quantizations)
+        # Few documents are caught up with faster once the index is built.
+        if job.rewrite.recodings and not (job.is_exclusive or _is_sparse(step, run)):
+            digests = self._digests(step, job, backup, quantizations)
             counts = counts.plus(self._catch_up(job, backup, quantizations, digests, MOST_PASSES))
         return {"documents": run.documents.plus(counts)}
+
+    def index(self, step: Step, run: Run) -> None:
+        """Show the documents to their new index."""
+        if step.after is None:
+            raise ValueError("index_documents needs the index after it")
+        job, backup = self._job(step, run), self._open(run.backups[str(step.index)])
+        is_all = backup.documents == backup.manifest.options.get("read")
+        if job.is_exclusive and is_all:
+            mover = job.mover()
+            keys = (chunk.documents.keys for chunk in backup.chunks())
+            touch(job, keys if mover is None else ([mover.target(key) for key in batch] for batch in keys))
+        else:
+            touch(job, replace(job, schema=step.after.schema).keys())
 
     def catch_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Convert what was written while the index was built, and count what is left.
@@ -152,9 +169,12 @@ class DocumentSteps:
         index = str(step.index)
         job, backup = self._job(step, run), self._open(run.backups[index])
         quantizations = run.quantizations[index]
-        digests = digests_of_converted(job, backup, quantizations)
-        counts = self._catch_up(job, backup, quantizations, digests, passes=1)
-        left = count_in_old_form(job, digests) if counts.rewritten or counts.failed_count else 0
+        digests = self._digests(step, job, backup, quantizations)
+        passes = MOST_PASSES if _is_sparse(step, run) else 1
+        counts = self._catch_up(job, backup, quantizations, digests, passes)
+        if counts is None:
+            return {}
+        left = count_left(job, quantizations, digests)
         if left:
             self._watcher.warned(
                 f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
@@ -225,11 +245,20 @@ class DocumentSteps:
             writer.finish()
         return counts
 
+    def _digests(
+        self, step: Step, job: RewriteJob, backup: Backup, quantizations: Mapping[str, Quantization]
+    ) -> Digests | None:
+        """What has the new form: what was converted, and the originals that came back in its place."""
+        digests = digests_of_converted(job, backup, quantizations)
+        if digests is not None:
+            for location in step.restores_from:
+                add_originals(digests, job, self._open(location))
+        return digests
+
     def _restore_precision(
-        self, step: Step, job: RewriteJob, quantizations: Mapping[str, Quantization]
+        self, backup: Backup, job: RewriteJob, quantizations: Mapping[str, Quantization]
     ) -> None:
-        """Take what a conversion back can't know from the backup of the revision that is undone."""
-        backup = self._open(str(step.backup))
+        """Take what a conversion back can't know from a backup of the revision that is undone."""
         forward = rewrite_in(backup)
         restore_precision(job, backup, quantizations, forward.recodings, quantizations_in(backup))
 
@@ -297,6 +326,11 @@ def quantizations_in(backup: Backup) -> dict[str, Quantization]:
 def readable(key: bytes) -> str:
     """A key for people; bytes that are no UTF-8 as escapes."""
     return key.decode("utf-8", "backslashreplace")
+
+
+def _is_sparse(step: Step, run: Run) -> bool:
+    """Whether the documents are shown to their new index one by one."""
+    return any(other.kind == "index_documents" and other.index == step.index for other in run.plan.steps)
 
 
 def _failed(failures: Failures) -> DocumentCounts:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from redismigrate.errors import StateError
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.undo import undo_of
 from redismigrate.schema.quantization import Quantization
 from redismigrate.state.lock import signature
 
@@ -66,8 +67,26 @@ class DocumentCounts(BaseModel):
         )
 
 
+# What changes at every step. It is written as a document of its own, since a plan of a hundred indexes is
+# large and has as many steps.
+MOVING = frozenset(
+    {
+        "position",
+        "baselines",
+        "backups",
+        "quantizations",
+        "documents",
+        "heartbeat",
+        "progress",
+        "by",
+        "host",
+        "pid",
+    }
+)
+
+
 class Run(BaseModel):
-    """The `:run` document.
+    """The `:run` document, with what the `:progress` document says meanwhile.
 
     Attributes:
         id: Twelve hex digits.
@@ -79,12 +98,15 @@ class Run(BaseModel):
         position: The step to do next, in `plan.steps` or, once there is a failure, in `undo`.
         failure: Why the revision is undone; None while it goes forward.
         undo: The steps that undo it.
+        rolls_back: Whether all of the run is undone, as `redismigrate rollback` asked for; the revisions
+            that it recorded follow the one at work, last first.
+        undone: The revisions undone by that so far, in order.
         remaining: The revisions after this one.
-        done: The revisions of this run that are recorded.
+        done: The revisions of this run that are recorded; while it is rolled back, those that still are.
         baselines: Served name -> the index before its change.
         backups: Served name -> where the backup is that the revision at work has made of it, `host:path`.
         quantizations: Served name -> hash field -> how the revision at work makes integers of it.
-        documents: What became of documents so far.
+        documents: What became of documents so far, once it is rolled back by that.
         revision_started_at: When the revision at work began, ISO 8601.
         started_at: When the run began, ISO 8601.
         heartbeat: The last sign of life, ISO 8601.
@@ -105,6 +127,8 @@ class Run(BaseModel):
     position: int = 0
     failure: str | None = None
     undo: tuple[Step, ...] = ()
+    rolls_back: bool = False
+    undone: tuple[str, ...] = ()
     remaining: tuple[RecordedRevision, ...] = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
@@ -129,9 +153,30 @@ class Run(BaseModel):
         """The step to do next; None at the end."""
         return self.steps[self.position] if self.position < len(self.steps) else None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the revision at work is recorded: none has begun since, or it is being rolled back."""
+        return self.plan.revision in self.done
+
+    def undo_of(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        """What undoes steps of the revision at work, with the places of the backups that it restores from."""
+        return tuple(
+            step.model_copy(update={"backup": self.backups.get(str(step.index))})
+            if step.kind in {"verify_backup", "restore_documents"}
+            else step
+            for step in undo_of(steps)
+        )
+
     def with_changes(self, **changes: Any) -> Run:
         """The run with other values and a new heartbeat."""
         return self.model_copy(update={"heartbeat": now(), **changes})
+
+    def moved(self, **changes: Any) -> Run:
+        """The run with other values of what changes at every step."""
+        others = changes.keys() - MOVING
+        if others:
+            raise ValueError(f"the :progress document has no {', '.join(sorted(others))}; see MOVING")
+        return self.with_changes(**changes)
 
     def taken_up(self) -> Run:
         """The run in the hands of this process."""
@@ -141,6 +186,10 @@ class Run(BaseModel):
         """As the content of the `:run` document."""
         # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
         return self.model_dump()
+
+    def progress_content(self) -> dict[str, Any]:
+        """As the content of the `:progress` document."""
+        return self.model_dump(include=set(MOVING))
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any]) -> Run:

@@ -101,6 +101,8 @@ class StepRunner:
                 return Effect(changes=self.documents.back_up(step, run))
             case "rewrite_documents":
                 return Effect(changes=self.documents.rewrite(step, run))
+            case "index_documents":
+                self.documents.index(step, run)
             case "catch_up_documents":
                 return Effect(changes=self.documents.catch_up(step, run))
             case "verify_backup":

@@ -9,7 +9,7 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 from __future__ import annotations
 
 from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample
-from redismigrate.planning.estimates import allocated_bytes, documents_of, slowness_of
+from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, allocated_bytes, documents_of, slowness_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.rewriting import Rewrite
@@ -27,6 +27,10 @@ LOOK_SECONDS, MOVE_SECONDS = 2e-6, 5e-6
 MOVE_SECONDS_PER_JSON_BYTE = 10e-9
 BACKUP_BYTES_PER_DOCUMENT, BACKUP_BYTES_PER_VALUE = 16, 9
 BACKUP_BYTES_PER_BACKUP = 10_000
+
+# A document shown to an index costs as much as 20 keys that the server's own scan passes over.
+SPARSE_KEYS_PER_DOCUMENT = 20
+SPARSE_FROM_KEYS = 20_000
 
 # Where no sample tells.
 USUAL_KEY_BYTES = 20.0
@@ -138,6 +142,28 @@ def why_backup_does_not_fit(backup_bytes: int, inventory: Inventory) -> str | No
         f"the backup takes about {backup_bytes / 1e6:,.1f} MB, but the folder for backups has room for "
         f"{free_bytes / 1e6:,.1f} MB; free some, or name another folder with --backup-dir"
     )
+
+
+def is_sparse(before: IndexDefinition, inventory: Inventory) -> bool:
+    """Whether the documents of an index are so few among all keys that no scan by the server pays off.
+
+    It is not known of JSON how to write a value unchanged at little cost. And where partial updates are
+    ignored, writing one may index nothing.
+    """
+    documents, keys = documents_of(before, inventory), inventory.total_keys
+    return (
+        before.schema.storage_type == "hash"
+        and not inventory.capabilities.ignores_partial_updates
+        and keys >= SPARSE_FROM_KEYS
+        and documents * SPARSE_KEYS_PER_DOCUMENT <= keys
+    )
+
+
+def without_scan(build: Estimate, before: IndexDefinition, inventory: Inventory) -> Estimate:
+    """The cost of building an index that is shown its documents instead of scanning all keys for them."""
+    scan = inventory.total_keys * BUILD_SECONDS_PER_KEY * slowness_of(inventory.samples.get(before.served))
+    seconds = round(max(0.0, build.seconds - scan), 2)
+    return build.model_copy(update={"seconds": seconds, "search_downtime_seconds": seconds})
 
 
 def expected_quantizations(

@@ -136,9 +136,11 @@ def _build_seconds(schema: IndexSchema, documents: int, sample: DocumentSample |
     for field in schema.fields:
         path = field.path_in(schema.storage_type)
         if isinstance(field, VectorField):
-            seconds += _vector_seconds(field, documents)
+            share = _share(sample, path)
+            vector_seconds = _vector_seconds(field, round(documents * share))
             if schema.storage_type == "json":
-                seconds += JSON_SECONDS_PER_COMPONENT * field.dims
+                vector_seconds += JSON_SECONDS_PER_COMPONENT * field.dims
+            seconds += share * vector_seconds
         elif isinstance(field, TextField):
             seconds += BUILD_SECONDS_PER_FIELD
             seconds += BUILD_SECONDS_PER_TEXT_BYTE * _mean_bytes(sample, path, USUAL_TEXT_BYTES)
@@ -166,10 +168,11 @@ def _added_index_bytes(
 ) -> int:
     """What the new index takes more than the old one, which is gone or becomes it."""
     sample = inventory.samples.get((before or after).served)
-    vectors, others = _vector_bytes(after.schema, documents), _other_bytes(after.schema, sample)
+    vectors, others = _vector_bytes(after.schema, documents, sample), _other_bytes(after.schema, sample)
     if before is None:
         return round(vectors + documents * others)
-    old_vectors, old_others = _vector_bytes(before.schema, documents), _other_bytes(before.schema, sample)
+    old_vectors = _vector_bytes(before.schema, documents, sample)
+    old_others = _other_bytes(before.schema, sample)
     told = documents * old_others
     live = inventory.live.get(before.physical)
     if live is not None:
@@ -178,20 +181,19 @@ def _added_index_bytes(
     return max(0, round(vectors - old_vectors + told * (others / old_others - 1)))
 
 
-def _vector_bytes(schema: IndexSchema, documents: int) -> float:
-    """Of all documents: vectors stand in blocks, of which the last one takes as much as a full one."""
+def _vector_bytes(schema: IndexSchema, documents: int, sample: DocumentSample | None) -> float:
+    """Of all documents: vectors stand in blocks, of which the first vector allocates a whole one."""
     total = 0.0
     for field in schema.fields:
         if isinstance(field, VectorField):
+            vectors = round(documents * _share(sample, field.path_in(schema.storage_type)))
             block_size = field.block_size or DEFAULT_BLOCK_SIZE
             size_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
             # A block is a little more than its vectors: 1,024 of 384 FLOAT32 don't fit 1.5 MB.
-            total += -(-documents // block_size) * allocated_bytes(block_size * size_bytes + 1)
-            total += documents * INDEX_BYTES_PER_VECTOR
+            total += -(-vectors // block_size) * allocated_bytes(block_size * size_bytes + 1)
+            total += vectors * INDEX_BYTES_PER_VECTOR
             if field.algorithm != "FLAT":
-                total += documents * (
-                    GRAPH_BYTES_PER_VECTOR + GRAPH_BYTES_PER_M * (field.m or HNSW_DEFAULT_M)
-                )
+                total += vectors * (GRAPH_BYTES_PER_VECTOR + GRAPH_BYTES_PER_M * (field.m or HNSW_DEFAULT_M))
     return total
 
 
@@ -220,6 +222,10 @@ def _other_bytes(schema: IndexSchema, sample: DocumentSample | None) -> float:
 def _text_bytes(value_bytes: float) -> float:
     short = min(value_bytes, SHORT_TEXT_BYTES)
     return INDEX_BYTES_PER_TEXT_BYTE * short + INDEX_BYTES_PER_FURTHER_TEXT_BYTE * (value_bytes - short)
+
+
+def _share(sample: DocumentSample | None, path: str) -> float:
+    return 1.0 if sample is None else sample.share_of(path)
 
 
 def _mean_bytes(sample: DocumentSample | None, path: str, usual: float) -> float:

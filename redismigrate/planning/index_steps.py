@@ -21,14 +21,16 @@ class RewriteCosts:
         build: Of the new index.
         catch_up: Of looking for what was written meanwhile; None where nobody writes.
         quantizations: Hash field -> how integers will about be made of it.
-        restores_from: The backup, `host:path`, from which originals come back that a conversion can't give.
+        is_sparse: The documents are few among the keys of the server.
+        restores_from: The backups, `host:path`, from which originals come back that a conversion can't give.
     """
 
     backup: Estimate
     rewrite: Estimate
     build: Estimate
     catch_up: Estimate | None
-    restores_from: str | None = None
+    is_sparse: bool = False
+    restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = field(default_factory=dict)
 
 
@@ -96,7 +98,7 @@ def rewrite_steps(
             f"back up the documents of {old.served} and find those that can't be rewritten",
             "none needed: the backup stays until it is pruned",
             estimate=costs.backup,
-            backup=costs.restores_from,
+            restores_from=costs.restores_from,
             **documents,
         ),
         step(
@@ -110,22 +112,43 @@ def rewrite_steps(
             f"{rewrite} in the documents of {old.served}",
             "restore the originals from the backup",
             estimate=costs.rewrite,
-            backup=costs.restores_from,
+            restores_from=costs.restores_from,
             quantizations=costs.quantizations,
             **documents,
         ),
-        step("create_index", f"create index {new.served}", "drop it; documents stay", after=scanning(new)),
-        wait,
+        step(
+            "create_index",
+            f"create index {new.served}",
+            "drop it; documents stay",
+            after=scanning(new, scans=not costs.is_sparse),
+        ),
     ]
+    if costs.is_sparse:
+        description = f"show the documents to {new.served}, which is faster than its scan of all keys"
+        steps.append(step("index_documents", description, **documents))
+    steps.append(wait)
     if rewrite.recodings and costs.catch_up is not None:
         description = f"convert what writers have written in {new.served} meanwhile"
-        steps.append(step("catch_up_documents", description, estimate=costs.catch_up, **documents))
+        steps.append(
+            step(
+                "catch_up_documents",
+                description,
+                estimate=costs.catch_up,
+                restores_from=costs.restores_from,
+                **documents,
+            )
+        )
     return [*steps, validate.model_copy(update={"rewrite": rewrite})]
 
 
-def scanning(definition: IndexDefinition) -> IndexDefinition:
-    """The index made so that it scans its documents: other than a first creation it would be empty else."""
-    return replace(definition, schema=definition.schema.with_options(skip_initial_scan=False))
+def scanning(definition: IndexDefinition, *, scans: bool = True) -> IndexDefinition:
+    """The index made so that it scans its documents: other than a first creation it would be empty else.
+
+    Args:
+        definition: The index.
+        scans: False where its documents are shown to it one by one.
+    """
+    return replace(definition, schema=definition.schema.with_options(skip_initial_scan=not scans))
 
 
 def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
+from redismigrate.planning.rewriting import covers
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
@@ -19,11 +20,42 @@ class KnownBackup:
 
     Attributes:
         location: Where, `host:path`.
-        is_here: Whether this machine has it.
+        is_here: Whether this machine has it; what follows is known only then.
+        paths: The hash fields that it holds, as they were called before the revision.
+        prefixes: Of the keys that it holds; none for all keys.
+        excluded_prefixes: Of keys that another backup of the revision holds.
     """
 
     location: str
     is_here: bool
+    paths: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    excluded_prefixes: tuple[str, ...] = ()
+
+
+def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...]) -> tuple[KnownBackup, ...]:
+    """Those of some backups of one revision that together hold the documents with these prefixes.
+
+    Args:
+        backups: They hold the same fields.
+        prefixes: None for all keys.
+
+    Returns:
+        Empty when some of the documents are in none of them.
+    """
+    wanted = prefixes or ("",)
+    found = tuple(
+        backup
+        for backup in backups
+        if any(covers(backup.prefixes, prefix) for prefix in wanted)
+        or any(covers(prefixes, prefix) for prefix in backup.prefixes)
+    )
+    elsewhere = [prefix for backup in found for prefix in backup.excluded_prefixes]
+    is_held = all(
+        any(covers(backup.prefixes, prefix) and prefix not in backup.excluded_prefixes for backup in found)
+        for prefix in (*wanted, *elsewhere)
+    )
+    return found if is_held else ()
 
 
 REWRITES = {"rewrite_documents"}

@@ -25,6 +25,7 @@ StepKind = Literal[
     "rewrite_documents",
     "verify_backup",
     "restore_documents",
+    "index_documents",
     "catch_up_documents",
     "create_index",
     "alter_index",
@@ -37,6 +38,7 @@ StepKind = Literal[
     "run_function",
     "release_index",
     "record_revision",
+    "unrecord_revision",
 ]
 
 CHANGES_AN_INDEX = {"create_index", "alter_index", "replace_index", "drop_index"}
@@ -79,6 +81,7 @@ class Step(BaseModel):
         alias: The alias it is about, if any.
         rewrite: What it does to the documents, if anything.
         backup: Where the backup is that the step restores documents from, `host:path`.
+        restores_from: The backups from which originals come back that a conversion can't give.
         quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
@@ -99,6 +102,7 @@ class Step(BaseModel):
     alias: str | None = None
     rewrite: Rewrite | None = None
     backup: str | None = None
+    restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = {}
     delete_documents: bool = False
     function: int | None = None

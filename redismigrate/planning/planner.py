@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.operations.model import (
@@ -23,8 +23,10 @@ from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
     expected_quantizations,
+    is_sparse,
     rewrite_estimate,
     why_backup_does_not_fit,
+    without_scan,
 )
 from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.index_steps import (
@@ -36,7 +38,7 @@ from redismigrate.planning.index_steps import (
     rewrite_steps,
     synonym_steps,
 )
-from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.inventory import Inventory, backups_that_hold
 from redismigrate.planning.names import alias_target, is_index, owner_of, why_taken
 from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
@@ -248,7 +250,7 @@ class _RevisionPlanner:
         estimate = build_estimate(old, new, self.inventory, strategy)
         self._check_memory(new.served, estimate)
         self._warn_of_scan(old)
-        rewrite = self._without_done(old, rewrite)
+        rewrite = self._without_done(old, new, rewrite)
         if rewrite:
             self._rewrite(old, new, rewrite, estimate, changes)
         elif strategy == "alter":
@@ -260,16 +262,16 @@ class _RevisionPlanner:
             self._release(old.served)
             self.inventory = self.inventory.renamed(self.steps)
 
-    def _without_done(self, old: IndexDefinition, rewrite: Rewrite) -> Rewrite:
+    def _without_done(self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite) -> Rewrite:
         """What is left to do where another change of this revision has rewritten some of the documents."""
         prefixes = old.schema.prefixes
         for done in self.rewritten:
             try:
-                rewrite = done.remainder(prefixes, rewrite)
+                rewrite = done.remainder(old.served, prefixes, rewrite)
             except ValueError as error:
-                self.blocked.append(f"index {old.served} {error}; change them in two revisions")
+                self.blocked.append(f"index {old.served} {error}, or in two revisions")
         if rewrite:
-            self.rewritten.append(DoneRewrite(prefixes, rewrite))
+            self.rewritten.append(DoneRewrite(new.served, prefixes, rewrite))
         return rewrite
 
     def _rewrite(
@@ -294,7 +296,8 @@ class _RevisionPlanner:
             rewrite_estimate(old, rewrite, self.inventory, exclusive=exclusive),
             build,
             None if exclusive else catch_up_estimate(old, rewrite, self.inventory),
-            self._restores_from(old, rewrite, build.documents),
+            is_sparse(old, self.inventory),
+            self._restores_from(old, new, rewrite, build.documents),
             expected_quantizations(old, rewrite, self.inventory),
         )
         self._check_backup(costs.backup)
@@ -313,26 +316,42 @@ class _RevisionPlanner:
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
                     f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
                 )
+        if costs.is_sparse:
+            build = without_scan(build, old, self.inventory)
+            costs = replace(costs, build=build)
         down = build.seconds + costs.rewrite.seconds
         self._warn_of_rebuild(old, new, build.model_copy(update={"seconds": down}))
         self.steps += rewrite_steps(old, new, rewrite, costs, changes)
 
-    def _restores_from(self, old: IndexDefinition, rewrite: Rewrite, documents: int) -> str | None:
-        """The backup of the revision that is undone, where a conversion back can't give the originals."""
+    def _restores_from(
+        self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, documents: int
+    ) -> tuple[str, ...]:
+        """The backups of the revision that is undone, where a conversion back can't give the originals.
+
+        Where several indexes read the same documents, any of them may have been the one that was rewritten.
+        """
         lossy = [recoding for recoding in rewrite.recodings if not recoding.reversed().is_lossless]
         if not lossy or self.recorded.direction == "upgrade":
-            return None
-        backup = self.inventory.backups.get((self.recorded.revision, old.served))
-        if backup is not None and backup.is_here:
-            return backup.location
-        if documents and not self.options.allow_lossy:
+            return ()
+        new_paths = {rename.old: rename.new for rename in rewrite.renames}
+        paths = {new_paths.get(recoding.path, recoding.path) for recoding in lossy}
+        found = backups_that_hold(
+            [
+                backup
+                for (revision, _), backup in self.inventory.backups.items()
+                if revision == self.recorded.revision and backup.is_here and paths <= set(backup.paths)
+            ],
+            new.schema.prefixes,
+        )
+        if not found and documents and not self.options.allow_lossy:
+            backup = self.inventory.backups.get((self.recorded.revision, old.served))
             where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
             self.blocked.append(
                 f"revision {self.recorded.revision} has re-encoded {lossy[0].path} of index {old.served} to "
                 f"{lossy[0].before}, which lost precision, and {where}: name the folder of the backups with "
                 "--backup-dir, or convert what is left with --allow-lossy"
             )
-        return None
+        return tuple(backup.location for backup in found)
 
     def _warn_of_scan(self, old: IndexDefinition) -> None:
         if old.schema.skip_initial_scan:

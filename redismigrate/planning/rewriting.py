@@ -148,28 +148,53 @@ class DoneRewrite:
     """What an earlier change of the same revision does to documents that several indexes read.
 
     Attributes:
+        index: The one that was changed, as it is called afterwards.
         prefixes: Of the index that was changed; none for all keys.
         rewrite: What was done.
     """
 
+    index: str
     prefixes: tuple[str, ...]
     rewrite: Rewrite
 
-    def remainder(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
+    def remainder(self, index: str, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
         """What a further rewrite of documents with these prefixes still has to do.
 
+        Args:
+            index: The one that is to be changed now.
+            prefixes: Of it; none for all keys.
+            rewrite: What is asked for.
+
         Raises:
-            ValueError: Of some of the documents something is done already, of others nothing. The text says
-                so as the end of a sentence about the index.
+            ValueError: Of some of the documents something is done already, of others nothing; or they can't
+                be found any more; or the index has a backup in this revision already. The text says so as the
+                end of a sentence about the index.
         """
+        if rewrite and index == self.index:
+            raise ValueError("rewrites its documents twice: do it in one `with op.index` block")
+        rest = self._rest(prefixes, rewrite)
+        if (rest.recodings or rest.renames) and self._moves_keys_of(prefixes):
+            raise ValueError(
+                "changes documents whose keys an earlier change of this revision moves: change them before"
+            )
+        return rest
+
+    def _moves_keys_of(self, prefixes: tuple[str, ...]) -> bool:
+        return any(
+            covers((change.old,), prefix) or covers((prefix,), change.old)
+            for change in self.rewrite.prefixes
+            for prefix in prefixes
+        )
+
+    def _rest(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
         done = self.rewrite
         is_shared = (
             set(rewrite.recodings) & set(done.recodings)
             or set(rewrite.renames) & set(done.renames)
             or set(rewrite.prefixes) & set(done.prefixes)
         )
-        inside = [_covers(self.prefixes, prefix) for prefix in prefixes or ("",)]
-        within = [prefix for prefix in self.prefixes if _covers(prefixes, prefix)]
+        inside = [covers(self.prefixes, prefix) for prefix in prefixes or ("",)]
+        within = [prefix for prefix in self.prefixes if covers(prefixes, prefix)]
         if not is_shared or not (any(inside) or within):
             return rewrite
         if all(inside):
@@ -180,11 +205,13 @@ class DoneRewrite:
                 prefixes=tuple(p for p in rewrite.prefixes if p not in done.prefixes),
             )
         if replace(rewrite, excluded_prefixes=()) != replace(done, excluded_prefixes=()):
-            raise ValueError("shares some of its documents with another one that is changed differently")
+            raise ValueError(
+                "shares some of its documents with another one that is changed differently: change both alike"
+            )
         return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
 
 
-def _covers(prefixes: tuple[str, ...], prefix: str) -> bool:
+def covers(prefixes: tuple[str, ...], prefix: str) -> bool:
     """Whether every key with a prefix has one of these; none of them cover all keys."""
     return not prefixes or encode(prefix).startswith(tuple(map(encode, prefixes)))
 

@@ -159,6 +159,41 @@ class Head:
         }
 
 
+@dataclass(frozen=True)
+class LastRun:
+    """The run that finished last: the one that can be rolled back.
+
+    Attributes:
+        run: Its id.
+        direction: "upgrade" or "downgrade".
+        target: The revision identifier that was asked for.
+        revisions: What it recorded, in order.
+        finished_at: ISO 8601 with time zone.
+    """
+
+    run: str
+    direction: str
+    target: str
+    revisions: tuple[str, ...]
+    finished_at: str
+
+    def __str__(self) -> str:
+        return f"{self.run} ({self.direction} to {self.target})"
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> LastRun:
+        """Read from a document's content; StateError when it is damaged."""
+        try:
+            values = {name: content[name] for name in cls.__dataclass_fields__}
+            return cls(**values | {"revisions": tuple(values["revisions"])})
+        except (KeyError, TypeError) as error:
+            raise _damaged("the last run") from error
+
+    def content(self) -> dict[str, Any]:
+        """As a document's content."""
+        return asdict(self)
+
+
 def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
     """The catalog in the `:indexes` document; StateError when it is damaged."""
     from pydantic import TypeAdapter, ValidationError

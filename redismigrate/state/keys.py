@@ -35,6 +35,20 @@ class StateKeys:
         return self._key("run")
 
     @property
+    def progress(self) -> str:
+        """String, JSON: how far that run is; written at every step, and small for that."""
+        return self._key("progress")
+
+    @property
+    def last_run(self) -> str:
+        """String, JSON: the run that finished last, if it can be rolled back."""
+        return self._key("last_run")
+
+    def undo(self, revision: str) -> str:
+        """String, JSON: what undoes a revision that the run in progress, or else the last one, recorded."""
+        return self._key(f"undo:{revision}")
+
+    @property
     def lock(self) -> str:
         """String, JSON: who works on the project; expires with its lease."""
         return self._key("lock")

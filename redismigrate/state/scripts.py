@@ -10,6 +10,8 @@ from __future__ import annotations
 FENCED = "REDISMIGRATE_FENCED"
 CONFLICT = "REDISMIGRATE_CONFLICT"
 REFUSED = "REDISMIGRATE_REFUSED"
+# Stands for the expected version of a document that is written once.
+ANY_VERSION = "any"
 
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
@@ -35,9 +37,11 @@ end
 local versions, values = {}, {}
 for i = 1, tonumber(take()) do
   versions[i] = take(); values[i] = take()
-  local current = redis.call('GET', KEYS[2 + i])
-  local version = current and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
-  if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
+  if versions[i] ~= 'any' then
+    local current = redis.call('GET', KEYS[2 + i])
+    local version = current and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
+    if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
+  end
 end
 redis.call('SET', KEYS[1], ARGV[1])
 local event, commands, put_back = take_list(), take_commands(), take_commands()

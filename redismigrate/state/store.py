@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted
+from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, StateError
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.documents import (
     Document,
     Head,
+    LastRun,
     catalog_content,
     catalog_from_content,
     parse_document,
     render_document,
 )
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import CONFLICT, FENCED, REFUSED, TRANSACTION
+from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, REFUSED, TRANSACTION
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
 
 # Lua's unpack() fails above some 8,000 arguments; FT.CREATE with many prefixes and fields can have more.
 LONGEST_SCRIPTED_COMMAND = 7000
+ABSENT = Document(0, {})
 
 Command = Sequence[bytes | str]
 
@@ -49,9 +51,20 @@ class State:
 
     @property
     def run(self) -> Mapping[str, Any] | None:
-        """The run in progress, as its document says; None when there is none."""
-        document = self.documents["run"]
-        return document.content if document.exists else None
+        """The run in progress, as `:run` says, and `:progress` of what changes at every step; else None."""
+        run, progress = self.documents["run"], self.documents.get("progress", ABSENT)
+        return {**run.content, **progress.content} if run.exists else None
+
+    @cached_property
+    def last_run(self) -> LastRun | None:
+        """The run that finished last; None when it can't be rolled back, or another one has begun since."""
+        document = self.documents.get("last_run", ABSENT)
+        return LastRun.from_content(document.content) if document.exists else None
+
+    @property
+    def last_revisions(self) -> tuple[str, ...]:
+        """The revisions of the run that finished last, as far as there are documents that undo them."""
+        return self.last_run.revisions if self.last_run is not None else ()
 
     @property
     def exists(self) -> bool:
@@ -67,7 +80,7 @@ def is_one_script(server: Server, commands: Iterable[Command]) -> bool:
 
 def read_state(server: Server, keys: StateKeys) -> State:
     """All documents of the project in one round trip."""
-    names = {"head": keys.head, "indexes": keys.indexes, "run": keys.run}
+    names = {name: getattr(keys, name) for name in ("head", "indexes", "run", "progress", "last_run")}
     texts = server.execute("MGET", *names.values())
     return State(
         {name: parse_document(key, text) for (name, key), text in zip(names.items(), texts, strict=True)}
@@ -102,7 +115,11 @@ class StateWriter:
         head: Head | None = None,
         catalog: Catalog | None = None,
         run: Mapping[str, Any] | None = None,
+        progress: Mapping[str, Any] | None = None,
         end_run: bool = False,
+        last_run: LastRun | None = None,
+        end_last_run: bool = False,
+        undo: Mapping[str, Mapping[str, Any] | None] | None = None,
         event: Mapping[str, str] | None = None,
         commands: Iterable[Command] = (),
         put_back: Iterable[Command] = (),
@@ -115,8 +132,13 @@ class StateWriter:
         Args:
             head: The new head document, None to leave it.
             catalog: The new indexes document, None to leave it.
-            run: The new run document, None to leave it.
-            end_run: Delete the run document.
+            run: The new run document, None to leave it. It tells everything, so that of its progress goes.
+            progress: The new document of the run's progress, None to leave it.
+            end_run: Delete the run document and that of its progress.
+            last_run: The new document of the run that finished last, None to leave it.
+            end_last_run: Delete that document.
+            undo: Revision -> the document that tells what undoes it, None to delete it. It is written once,
+                so the fencing token alone guards it.
             event: What the journal gets.
             commands: Redis Search commands, run in order before anything is written.
             put_back: Commands that undo the first ones when a later one is refused; their errors are ignored.
@@ -132,28 +154,51 @@ class StateWriter:
         if catalog is not None:
             contents["indexes"] = catalog_content(catalog)
         if run is not None or end_run:
-            contents["run"] = run
+            contents["run"], contents["progress"] = run, None
+        elif progress is not None:
+            contents["progress"] = progress
+        if last_run is not None or end_last_run:
+            contents["last_run"] = None if last_run is None else last_run.content()
         commands, put_back = list(commands), list(put_back)
         if commands and not is_one_script(self._server, (*commands, *put_back)):
             self._run_unscripted(commands, put_back)
             commands, put_back = [], []
-        self._evaluate(contents, event or {}, commands, put_back)
+        self._evaluate(contents, undo or {}, event or {}, commands, put_back)
+
+    def read_undo(self, revision: str) -> Mapping[str, Any]:
+        """The document that tells what undoes a revision.
+
+        Raises:
+            StateError: It is gone or damaged.
+        """
+        key = self._keys.undo(revision)
+        document = parse_document(key, self._server.execute("GET", key))
+        if not document.exists:
+            raise StateError(
+                f"The key {key} is gone: it told what undoes revision {revision}.",
+                "Restore it from a dump of this Redis.",
+            )
+        return document.content
 
     def _evaluate(
         self,
         contents: Mapping[str, Mapping[str, Any] | None],
+        undo: Mapping[str, Mapping[str, Any] | None],
         event: Mapping[str, str],
         commands: list[Command],
         put_back: list[Command],
     ) -> None:
         keys: list[str] = [self._keys.fence, self._keys.journal]
-        arguments: list[Any] = [self._token, len(contents)]
+        arguments: list[Any] = [self._token, len(contents) + len(undo)]
         written = dict(self.state.documents)
         for name, content in contents.items():
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
-            arguments += [version, b"" if content is None else render_document(version + 1, content)]
-            written[name] = Document(0, {}) if content is None else Document(version + 1, content)
+            arguments += [version, _text(version + 1, content)]
+            written[name] = ABSENT if content is None else Document(version + 1, content)
+        for revision, content in undo.items():
+            keys.append(self._keys.undo(revision))
+            arguments += [ANY_VERSION, _text(1, content)]
         # Names of indexes may hold bytes that are not UTF-8.
         words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
         arguments += [len(words), *words]
@@ -201,6 +246,11 @@ class StateWriter:
             self._server.execute(*command)
         except redis.ResponseError:
             return
+
+
+def _text(version: int, content: Mapping[str, Any] | None) -> bytes:
+    """A document as the script takes it; nothing deletes it."""
+    return b"" if content is None else render_document(version, content)
 
 
 def _name(command: Command) -> str:

@@ -132,12 +132,9 @@ def test_a_rollback_killed_at_every_step_can_be_repeated(shop: Shop):
     assert outcome(shop) == before
 
 
-def test_rollback_between_two_revisions_keeps_the_recorded_one(shop: Shop):
-    rehearse(shop)
+def test_rollback_between_two_revisions_undoes_the_recorded_ones(shop: Shop):
+    ends = rehearse(shop)
     assert kill_at(shop, "upgrade", "head", at=4, moment="end of revision") == KILLED
-    run(shop, "rollback")
-    assert (shop.state("head") or {})["heads"] == [REVISIONS[3]]
-    left = outcome(shop)
-    run(shop, "downgrade", REVISIONS[2])
-    run(shop, "upgrade", REVISIONS[3])
-    assert outcome(shop) == left
+    result = shop.run("rollback", "--json")
+    assert result.json["revisions"] == list(reversed(REVISIONS[:4]))
+    assert outcome(shop) == ends.base

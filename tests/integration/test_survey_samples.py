@@ -161,17 +161,36 @@ def test_a_sample_of_json_documents_tells_the_length_of_their_texts(server):
     assert sample.fields["$.none"].share == sample.fields[".none"].share == 0
 
 
-def test_what_the_user_may_not_ask_is_left_out_of_the_sample(redis_url, server):
-    add_documents(server, 10, title="x", embedding=as_bytes(1.0))
-    server.execute("ACL", "SETUSER", "narrow", "on", "nopass", "~*", "+@all", "-hstrlen")
-    try:
-        with connect(redis_url) as narrow:
+@pytest.fixture
+def without_right(redis_url, server):
+    """Connects as a user who may do all but one command."""
+    with connect(redis_url) as narrow:
+
+        def connected(command):
+            server.execute("ACL", "SETUSER", "narrow", "on", "nopass", "~*", "+@all", f"-{command}")
             narrow.execute("AUTH", "narrow", "any")
-            sample = sample_of(narrow, TO_FLOAT16)
-    finally:
-        server.execute("ACL", "DELUSER", "narrow")
+            return narrow
+
+        yield connected
+    server.execute("ACL", "DELUSER", "narrow")
+
+
+def test_lengths_that_the_user_may_not_ask_for_are_left_out_of_the_sample(server, without_right):
+    add_documents(server, 10, title="x", embedding=as_bytes(1.0))
+    sample = sample_of(without_right("hstrlen"), TO_FLOAT16)
     assert sample.fields == {}
     assert sample.documents == 10
+
+
+def test_a_plan_of_a_user_who_may_not_scan_does_without_a_sample(server, without_right):
+    add_documents(server, 10, title="x")
+    assert sample_of(without_right("scan"), TO_FLOAT16) is None
+
+
+def test_a_user_who_may_not_ask_the_index_gets_the_documents_of_scan(server, without_right):
+    create(server, PRODUCTS)
+    add_documents(server, 10, title="x")
+    assert sample_of(without_right("ft.aggregate"), TO_FLOAT16).documents == 10
 
 
 def test_an_index_that_is_renamed_first_is_sampled_under_its_first_name(server):

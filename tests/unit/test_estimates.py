@@ -144,6 +144,18 @@ def test_what_a_text_field_keeps_besides_takes_memory(more, less):
     )
 
 
+def test_the_first_vector_takes_a_block_of_memory_and_none_takes_none():
+    field = vector(dims=4096)
+    assert 20.5e6 < built(field, documents=1).memory_bytes < 21.5e6  # 21.1 MB, measured
+    none = with_fields(embedding=FieldSample(0.0, 0.0))
+    assert built(field, documents=500, sample=none).memory_bytes < 100_000
+
+
+def test_vectors_that_few_documents_have_are_built_sooner():
+    rare = with_fields(embedding=FieldSample(0.1, 1536))
+    assert built(vector("HNSW"), sample=rare).seconds < built(vector("HNSW")).seconds / 5
+
+
 def test_an_index_without_offsets_takes_less_memory():
     field = TextField(name="t")
     assert built(field, no_offsets=True).memory_bytes < built(field).memory_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from redismigrate.execution.documents.backup_writer import BackupWriter
@@ -17,6 +18,7 @@ from redismigrate.execution.documents.conversion import (
     transform_of,
 )
 from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.manifest import ChunkRecord
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, MOVES, Mover
 from redismigrate.execution.documents.reading import read_batches, read_json
 from redismigrate.execution.documents.vectors import calibrate, check_vectors
@@ -28,6 +30,8 @@ from redismigrate.schema.quantization import Quantization
 # The column of a backup that holds whole JSON documents.
 WHOLE_DOCUMENT = "$"
 LOOKS_IN_FLIGHT = 2
+# In a chunk, keys included; three of them are in memory at a time.
+CHUNK_BYTES = 4 << 20
 
 
 @dataclass
@@ -81,7 +85,7 @@ def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepare
         if any(recoding.after in {"INT8", "UINT8"} for recoding in rewrite.recodings)
         else {},
     )
-    last, mover = None, job.mover()
+    chunks, mover = _Chunks(writer), job.mover()
     for batch, answers in _looked_at(job, mover, _read(job)):
         for recoding in rewrite.recodings:
             if recoding.path in calibrations:
@@ -97,13 +101,46 @@ def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepare
         prepared.documents += len(batch.keys)
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
-            last = writer.submit(Chunk(_take(batch, rows)))
+            chunks.add(_take(batch, rows))
         job.on_progress(len(batch.keys))
-    if last is not None:
-        last.result()
+    chunks.finish()
     if prepared.kept:
         prepared.quantizations = quantizations_of(rewrite.recodings, calibrations)
     return prepared
+
+
+class _Chunks:
+    """Joins batches to chunks: every chunk costs three waits for the disk."""
+
+    def __init__(self, writer: BackupWriter) -> None:
+        self._writer = writer
+        self._batches: list[Batch] = []
+        self._bytes = 0
+        self._last: Future[ChunkRecord] | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Take a batch; write what was taken once it is enough."""
+        self._batches.append(batch)
+        self._bytes += sum(map(len, batch.keys))
+        self._bytes += sum(len(value) for column in batch.columns.values() for value in column if value)
+        if self._bytes >= CHUNK_BYTES:
+            self._submit()
+
+    def finish(self) -> None:
+        """Write the rest; all of it is on disk when this returns."""
+        self._submit()
+        if self._last is not None:
+            self._last.result()
+
+    def _submit(self) -> None:
+        batches, self._batches, self._bytes = self._batches, [], 0
+        if not batches:
+            return
+        keys = [key for batch in batches for key in batch.keys]
+        columns = {
+            name: [value for batch in batches for value in batch.columns[name]] for name in batches[0].columns
+        }
+        self._last = self._writer.submit(Chunk(Batch(keys, columns)))
 
 
 def _read(job: RewriteJob) -> Iterator[Batch]:

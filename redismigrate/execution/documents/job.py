@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from redismigrate.execution.documents.exchange import Exchanger, Mode
@@ -52,22 +52,21 @@ class RewriteJob:
         """Connections to write over, to be used in a `with` statement."""
         return Exchanger(self.server, self.fence, self.connections)
 
-    def mode(self, mover: Mover | None = None, *, compares: bool = True) -> Mode:
-        """How to write.
-
-        Args:
-            mover: Moves the documents of a batch once their values are written.
-            compares: See `Mode`.
-        """
+    def mode(self, after: Callable[[Sequence[bytes]], bytes] | None = None, *, compares: bool = True) -> Mode:
+        """How to write; see `Mode`."""
         version = tuple(int(part) for part in self.server.capabilities.redis_version.split(".")[:2])
         may_expire = version >= EXPIRING_FIELDS_SINCE
-        return Mode(compares, may_expire, None if mover is None else mover.move)
+        return Mode(compares, may_expire, after)
 
     def mover(self) -> Mover | None:
         """What moves the documents; None when nothing moves."""
         if not self.rewrite.moves:
             return None
-        return Mover(self.rewrite, keeps_field_expiry=expiring(self.server)[1] > 0)
+        return Mover(self.rewrite, keeps_field_expiry=self.has_expiring_fields())
+
+    def has_expiring_fields(self) -> bool:
+        """Whether any hash of the database has a field with a time to live."""
+        return expiring(self.server)[1] > 0
 
 
 def expiring(server: Server) -> tuple[int, int]:

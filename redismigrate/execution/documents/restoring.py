@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from redismigrate.execution.documents.ahead import computed_ahead
 from redismigrate.execution.documents.backing_up import WHOLE_DOCUMENT, backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
-from redismigrate.execution.documents.exchange import Exchange, Mode
+from redismigrate.execution.documents.exchange import Exchange
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, NOTHING_TO_MOVE, Mover
 from redismigrate.execution.documents.reading import read_json, read_lengths
@@ -66,7 +67,7 @@ def restore(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Re
     if job.rewrite.recodings:
         counted = restored if mover is None else Restored()
         with job.exchanger() as exchanger:
-            for outcome in exchanger.run(_originals(job, backup, quantizations), job.mode()):
+            for outcome in exchanger.run(computed_ahead(_originals(job, backup, quantizations)), job.mode()):
                 counted.documents += outcome.done
                 for key in outcome.changed:
                     restored.left.add(key, REWRITTEN_SINCE)
@@ -117,7 +118,7 @@ def restore_precision(
 
     restored = 0
     with job.exchanger() as exchanger:
-        for outcome in exchanger.run(exchanges(), job.mode()):
+        for outcome in exchanger.run(computed_ahead(exchanges()), job.mode()):
             restored += outcome.done
             job.on_progress(outcome.documents)
     return restored
@@ -135,7 +136,7 @@ def _originals(job: RewriteJob, backup: Backup, quantizations: Quantizations) ->
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
     back = mover.reversed()
-    mode = Mode(compares=True, after=back.move)
+    mode = job.mode(back.move)
     exchanges = (
         part
         for chunk in backup.chunks()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from redismigrate.execution.documents.ahead import computed_ahead
 from redismigrate.execution.documents.backing_up import backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_writer import BackupWriter
@@ -20,6 +21,7 @@ from redismigrate.execution.documents.exchange import Exchange
 from redismigrate.execution.documents.job import Failures, RewriteJob, expiring
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 from redismigrate.execution.documents.reading import read_batches, read_lengths
+from redismigrate.execution.documents.vectors import check_vectors
 from redismigrate.planning.rewriting import Recoding
 from redismigrate.schema.strict import encode
 
@@ -57,8 +59,9 @@ def rewrite(
     compares = not (job.is_exclusive and is_first_attempt and expiring(job.server) == (0, 0))
     size = job.batch_size if mover is None else min(job.batch_size, KEYS_PER_SCRIPT)
     with job.exchanger() as exchanger:
+        exchanges = computed_ahead(_exchanges(job, backup, quantizations, size))
         for outcome in exchanger.run(
-            _exchanges(job, backup, quantizations, size), job.mode(mover, compares=compares)
+            exchanges, job.mode(None if mover is None else mover.move, compares=compares)
         ):
             if mover is None:
                 rewritten.documents += outcome.done
@@ -128,6 +131,16 @@ def count_in_old_form(job: RewriteJob, digests: Digests | None) -> int:
     )
 
 
+def count_left(job: RewriteJob, quantizations: Quantizations, digests: Digests | None) -> int:
+    """How many values have the old form although they can be converted."""
+    left = 0
+    for recoding in job.rewrite.recodings:
+        transform = transform_of((recoding,), quantizations)
+        for batch in in_old_form(job, recoding, digests):
+            left += len(batch.keys) - len(check_vectors(transform, batch))
+    return left
+
+
 def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) -> Iterator[Batch]:
     """The documents whose vector has the old datatype, with that vector."""
     if recoding.has_one_width:
@@ -163,6 +176,21 @@ def digests_of_converted(job: RewriteJob, backup: Backup, quantizations: Quantiz
         for path, column in transform(chunk.documents).columns.items():
             digests.add(digests_of(path, chunk.documents.keys, column))
     return digests
+
+
+def add_originals(digests: Digests, job: RewriteJob, backup: Backup) -> None:
+    """Take the values in the backup of the way there for the new form of the way back.
+
+    Args:
+        digests: They are added to these.
+        job: The way back; recodings alone.
+        backup: Of the way there.
+    """
+    paths = {recoding.path for recoding in job.rewrite.recodings if recoding.has_one_width}
+    for chunk in backup.chunks():
+        for path in paths & set(chunk.documents.columns):
+            column = chunk.documents.columns[path]
+            digests.add(digests_of(path, chunk.documents.keys, column))
 
 
 def _encoded(columns: dict[str, Column]) -> dict[bytes, Column]:

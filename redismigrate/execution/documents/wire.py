@@ -12,7 +12,9 @@ from typing import Any
 import hiredis
 import redis
 
-RECEIVE_BYTES = 1 << 20
+RECEIVE_BYTES = 1 << 18
+# hiredis moves all that it holds to the front of its buffer after every reply of more than a kilobyte.
+FEED_BYTES = 1 << 13
 
 
 class Wire:
@@ -28,6 +30,7 @@ class Wire:
         # redis-py offers the socket no other way; it is public in nothing but name since its first version.
         self._socket = self._connection._sock  # type: ignore[attr-defined]  # noqa: SLF001
         self._reader = hiredis.Reader()
+        self._waiting = memoryview(b"")
 
     def send(self, commands: bytes) -> None:
         """Send rendered commands.
@@ -53,13 +56,17 @@ class Wire:
             if reply is not False:
                 replies.append(reply)
                 continue
+            if self._waiting:
+                self._reader.feed(self._waiting[:FEED_BYTES])  # type: ignore[arg-type]  # takes any buffer
+                self._waiting = self._waiting[FEED_BYTES:]
+                continue
             try:
                 received = self._socket.recv(RECEIVE_BYTES)
             except OSError as error:
                 raise redis.ConnectionError(f"the connection was lost: {error}") from error
             if not received:
                 raise redis.ConnectionError("the server closed the connection")
-            self._reader.feed(received)
+            self._waiting = memoryview(received)
         return replies
 
     def close(self) -> None:

@@ -1,0 +1,206 @@
+"""`backup restore`: the original values of a run's backups into the documents, without a word on indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from redismigrate.commands.backups import VerifiedBackups, verify_backups
+from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, key_to_json
+from redismigrate.commands.project import Project
+from redismigrate.commands.session import locked_state, refuse_unfinished_run
+from redismigrate.errors import BackupDamaged, BackupMissing, PlanBlocked
+from redismigrate.execution.document_steps import quantizations_in, readable, rewrite_in
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_folders import open_in_place
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.restoring import Restored, restore
+from redismigrate.execution.live import existing_indexes, look_at
+from redismigrate.execution.progress import Watcher
+from redismigrate.planning.overlap import overlap_problems
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.state.lock import signature
+
+
+@dataclass(frozen=True)
+class RestoredBackup:
+    """What was restored from one backup.
+
+    Attributes:
+        backup: The backup.
+        restored: What became of its documents.
+    """
+
+    backup: Backup
+    restored: Restored
+
+
+@dataclass(frozen=True)
+class RestoredBackups:
+    """What `restore_backups` did.
+
+    Attributes:
+        folder: The setting `backup_dir`.
+        run: Whose backups they are.
+        backups: In the order in which they were restored, the newest first.
+    """
+
+    folder: Path
+    run: str
+    backups: tuple[RestoredBackup, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "folder": str(self.folder),
+            "run": self.run,
+            "backups": [
+                {
+                    "revision": item.backup.manifest.revision,
+                    "index": item.backup.manifest.index,
+                    "restored": item.restored.documents,
+                    "left_count": item.restored.left.count,
+                    "left": [
+                        {
+                            "key": key_to_json(document.key.decode("utf-8", "surrogateescape")),
+                            "reason": document.reason,
+                        }
+                        for document in item.restored.left.listed
+                    ],
+                }
+                for item in self.backups
+            ],
+        }
+
+
+def restore_backups(
+    project: Project,
+    run: str,
+    *,
+    is_forced: bool = False,
+    lock_timeout: float | None = None,
+    allow_evictable_state: bool | None = None,
+    watcher: Watcher | None = None,
+) -> RestoredBackups:
+    """Put original values back into the documents that still hold what the run made of them.
+
+    Indexes and the record of revisions stay as they are: `rollback` and `downgrade` bring them back, too. All
+    backups of the run are verified before anything is written.
+
+    Args:
+        project: Whose backups.
+        run: The id of a run or its unique beginning.
+        is_forced: Restore although a live index would lose the documents by it.
+        lock_timeout: Seconds to wait for another process; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+        watcher: Is told of every document that is left as it is.
+
+    Raises:
+        BackupMissing: No backup is of that run.
+        BackupDamaged: One of them is not as it was written; nothing was restored.
+        PlanBlocked: A live index would lose the documents.
+        RunInProgress: A run is unfinished.
+    """
+    watcher = watcher or Watcher()
+    verified = verify_backups(project, run)
+    _require_intact(verified)
+    # What was backed up last was changed last.
+    backups = [open_in_place(item.backup.folder) for item in reversed(verified.backups)]
+    with (
+        project.connect() as server,
+        locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
+    ):
+        refuse_unfinished_run(writer.state)
+        if not is_forced:
+            _require_harmless(server, backups)
+        fence = Fence(project.keys.fence.encode(), writer.token.encode())
+        done = []
+        for backup in backups:
+            job = _job(server, fence, backup)
+            done.append(RestoredBackup(backup, restore(job, backup, quantizations_in(backup))))
+            for document in done[-1].restored.left.listed:
+                watcher.warned(f"{readable(document.key)}: {document.reason}")
+            manifest = backup.manifest
+            writer.transact(
+                event={
+                    "event": "restore",
+                    "run": manifest.run,
+                    "revision": manifest.revision,
+                    "index": manifest.index,
+                    "by": signature(),
+                }
+            )
+    return RestoredBackups(verified.folder, backups[0].manifest.run, tuple(done))
+
+
+def _require_intact(verified: VerifiedBackups) -> None:
+    if not verified.backups:
+        raise BackupMissing(
+            f"There are no backups in {verified.folder}.", "Name their folder with --backup-dir."
+        )
+    problems = [problem for item in verified.damaged for problem in item.problems]
+    if problems:
+        raise BackupDamaged(
+            f"{' '.join(problems)} Nothing was restored.", "Put an intact copy of the folder in its place."
+        )
+
+
+def _require_harmless(server: Server, backups: list[Backup]) -> None:
+    problems: list[str] = []
+    schemas = dict(_live_schemas(server))
+    for backup in backups:
+        rewrite, before = rewrite_in(backup), _schema_before(backup)
+        moved = rewrite.moves_reversed()
+        back = Rewrite(
+            rewrite.storage_type,
+            tuple(recoding.reversed() for recoding in rewrite.recodings),
+            moved.renames,
+            moved.prefixes,
+        )
+        # No live index counts as the one that the backup is of: that one would lose its documents first.
+        nobody = IndexDefinition(before, physical="")
+        problems += overlap_problems(nobody, nobody, back, schemas, {})
+    if problems:
+        run = backups[0].manifest.run
+        raise PlanBlocked(
+            f"Live indexes would lose documents: {'; '.join(dict.fromkeys(problems))}.",
+            f"`redismigrate rollback --run {run}` and `downgrade` bring indexes and documents back together; "
+            "--force restores the documents alone.",
+            tuple(problems),
+        )
+
+
+def _live_schemas(server: Server) -> Iterator[tuple[str, IndexSchema]]:
+    for name in existing_indexes(server):
+        index = look_at(server, name)
+        if index is not None:
+            yield name, index.schema
+
+
+def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:
+    return RewriteJob(
+        server=server,
+        fence=fence,
+        physical=backup.manifest.index,
+        schema=_schema_before(backup),
+        rewrite=rewrite_in(backup),
+        batch_size=DEFAULT_BATCH_SIZE,
+        connections=DEFAULT_WORKERS,
+        is_exclusive=False,
+        on_progress=lambda _: None,
+    )
+
+
+def _schema_before(backup: Backup) -> IndexSchema:
+    try:
+        return IndexSchema.model_validate(backup.manifest.schema_before)
+    except (ValidationError, ValueError) as error:
+        raise BackupDamaged(f"The manifest in {backup.folder} holds no schema.") from error

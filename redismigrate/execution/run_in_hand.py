@@ -1,0 +1,197 @@
+"""The run that this process works on: its steps are carried out and noted through here, forward and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redismigrate.errors import (
+    CommandRefused,
+    DriftError,
+    PlanBlocked,
+    RedisMigrateError,
+    RunFailed,
+    RunInterrupted,
+)
+from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run, now
+from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
+from redismigrate.execution.validation import ValidationFailed
+from redismigrate.planning.plan import Step
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.documents import LastRun
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import signature
+from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import State, StateWriter
+
+# A step that fails by one of these has met what it can't do; every other error leaves the run to be taken up
+# again as it is.
+FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, DocumentsRefused, PlanBlocked, DriftError)
+# With these a run has an end: nothing of it is left to be taken up.
+ENDS = (RunFailed, PlanBlocked, DriftError)
+PHASES = {
+    "back_up_documents": "documents",
+    "rewrite_documents": "documents",
+    "catch_up_documents": "documents",
+    "verify_backup": "documents",
+    "restore_documents": "documents",
+    "run_function": "documents",
+    "validate_index": "validate",
+    "set_alias": "cutover",
+    "record_revision": "cutover",
+}
+
+
+class RunInHand:
+    """Owns a run on behalf of the holder of the lock.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        writer: Writes the state.
+        run: The run, new or taken up.
+        watcher: Is told what happens.
+        functions: Finds the function of an `op.run`.
+        backup_dir: Where the user says that backups are by now; None looks where they were written.
+
+    Attributes:
+        run: The run as last written.
+        seconds: Wall seconds by phase: documents, index, validate, cutover.
+        writer: Writes the state.
+        watcher: Is told what happens.
+        backup_dir: Where the user says that backups are by now.
+        runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        keys: StateKeys,
+        writer: StateWriter,
+        run: Run,
+        watcher: Watcher,
+        functions: FunctionSource,
+        backup_dir: Path | None,
+    ) -> None:
+        self.writer = writer
+        self.watcher = watcher
+        self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
+        owners = OwnersWriter(server, keys, writer.token)
+        fence = Fence(keys.fence.encode(), writer.token.encode())
+        documents = DocumentSteps(server, keys.project, fence, watcher, self._beat, backup_dir)
+        self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat, documents)
+        self.backup_dir = backup_dir
+        self.run = run
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def state(self) -> State:
+        """The state as last written."""
+        return self.writer.state
+
+    def write(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
+        """Make this the run, in one transaction with other documents.
+
+        Args:
+            run: The run from now on.
+            event: What the journal gets.
+            documents: As `StateWriter.transact` takes them.
+        """
+        self.writer.transact(run=run.content(), event=event, **documents)
+        self.run = run
+
+    def end(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
+        """Make this the end of the run. What it has recorded and not undone can be rolled back from now on.
+
+        Args:
+            run: The run as it ends.
+            event: What the journal gets.
+            documents: As `StateWriter.transact` takes them.
+        """
+        last = None
+        if run.done:
+            last = LastRun(run.id, run.direction, run.target, run.done, finished_at=now())
+        self.writer.transact(end_run=True, last_run=last, event=event, **documents)
+        self.run = run
+
+    def carry_out(self, step: Step) -> None:
+        """Do a step and note that it is done.
+
+        Raises:
+            RedisMigrateError: One of `FAILURES` when the step met what it can't do.
+        """
+        with self.timed(step):
+            if step.kind == "run_function":
+                # What a function writes is not fenced; it shall not even begin once the lock is another's.
+                self.writer.transact()
+            self._note(step, self._steps.carry_out(step, self.run))
+
+    @contextmanager
+    def timed(self, step: Step) -> Iterator[None]:
+        """Count what a step takes, done or not, to its phase."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            phase = PHASES.get(step.kind, "index")
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+    def event(self, name: str, **more: str) -> dict[str, str]:
+        """An event of the revision at work, for the journal."""
+        return {
+            "event": name,
+            "revision": self.run.plan.revision,
+            "run": self.run.id,
+            "by": signature(),
+        } | more
+
+    @contextmanager
+    def interruptions(self) -> Iterator[None]:
+        """What stops the process, not the revision, leaves the run to be taken up again."""
+        try:
+            yield
+        except (*ENDS, RunInterrupted) as error:
+            error.run, error.revisions = self.run.id, self.run.done
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            interrupted = RunInterrupted(
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
+                "Run `redismigrate rollback` again: it goes on undoing the run."
+                if self.run.rolls_back
+                else "Run the same command again to resume, or `redismigrate rollback` to undo the run.",
+            )
+            interrupted.run, interrupted.revisions = self.run.id, self.run.done
+            raise interrupted from error
+
+    def _note(self, step: Step, effect: Effect) -> None:
+        run = self.run.moved(position=self.run.position + 1, progress=None, **effect.changes)
+        self.writer.transact(
+            progress=run.progress_content(),
+            event=self.event("step", kind=step.kind, index=step.index or ""),
+            commands=effect.commands.forward,
+            put_back=effect.commands.put_back,
+        )
+        self.run = run
+
+    def _beat(self, documents: int, of: int) -> None:
+        self.run = self.run.moved(progress=(documents, of))
+        self.writer.transact(progress=self.run.progress_content())
+
+
+def text_of(error: RedisMigrateError) -> str:
+    """An error as a part of another one's message."""
+    return f"{error.message.rstrip('.')}. {error.hint}".strip() if error.hint else error.message
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by a signal."
+    if isinstance(error, SystemExit):  # from the watcher: rich exits when nobody reads the output any more
+        return "the process was made to exit."
+    return error.message if isinstance(error, RedisMigrateError) else f"{type(error).__name__}: {error}."

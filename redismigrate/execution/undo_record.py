@@ -1,0 +1,115 @@
+"""What undoes a revision that is recorded: kept with the last run, so that this can be rolled back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from redismigrate.errors import StateError
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.plan import Step
+from redismigrate.planning.undo import is_kept
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.documents import AppliedRevision, Head
+
+REQUESTED = "rolled back on request"
+
+
+class UndoRecord(BaseModel):
+    """The `:undo:<revision>` document.
+
+    Attributes:
+        run: The run when it recorded the revision, without what lies before and after that.
+        before: Served name -> the definition that the revision met, None for none; of the indexes whose
+            record it changed.
+        removed: The record that a downgrade took back.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: Run
+    before: dict[str, IndexDefinition | None]
+    removed: AppliedRevision | None = None
+
+    @classmethod
+    def of(cls, run: Run, before: Catalog, after: Catalog, removed: AppliedRevision | None) -> UndoRecord:
+        """What to keep of the revision at work, which turns one catalog into the other."""
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        return cls(
+            # What the run has done and what remains would make a long chain cost its square.
+            run=run.with_changes(remaining=(), done=(), progress=None, documents=DocumentCounts()),
+            before={name: before.get(name) for name in changed},
+            removed=removed,
+        )
+
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any]) -> UndoRecord:
+        """Read the document.
+
+        Raises:
+            StateError: It is none that this version knows.
+        """
+        try:
+            return cls.model_validate(dict(content))
+        except ValidationError as error:
+            raise StateError(
+                "What undoes a revision of the last run can't be read by this version of redismigrate.",
+                "Roll back with the version that carried it out.",
+            ) from error
+
+    def content(self) -> dict[str, Any]:
+        """As the document's content."""
+        # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
+        return self.model_dump()
+
+    def rollback(
+        self,
+        done: tuple[str, ...],
+        undone: tuple[str, ...] = (),
+        documents: DocumentCounts = DocumentCounts(),  # noqa: B008 - frozen
+    ) -> Run:
+        """The run turned back to this revision, before the first step that undoes it.
+
+        Args:
+            done: The revisions of the run that are recorded, this one last.
+            undone: Those that are undone already.
+            documents: What became of documents by that.
+        """
+        unrecord = Step(kind="unrecord_revision", description=self._what_becomes_of_the_record())
+        return self.run.with_changes(
+            failure=REQUESTED,
+            undo=(*self.run.undo_of(self.run.plan.steps), unrecord),
+            position=0,
+            rolls_back=True,
+            done=done,
+            undone=undone,
+            documents=documents,
+        ).taken_up()
+
+    def head_before(self, head: Head) -> Head:
+        """The head without what the revision did to it."""
+        revision = self.run.plan.revision
+        if self.removed is None:
+            return head.without_revisions([revision])
+        return head.with_revision(revision, self.removed)
+
+    def met(self, catalog: Catalog) -> Catalog:
+        """The recorded indexes as the revision met them."""
+        for name, definition in self.before.items():
+            catalog = catalog.without(name) if definition is None else catalog.with_definition(definition)
+        return catalog
+
+    def left(self, catalog: Catalog) -> Catalog:
+        """The recorded indexes once the revision is undone: TEMPORARY ones stay as they are by now."""
+        kept = {step.after.served for step in self.run.plan.steps if is_kept(step) and step.after is not None}
+        left = self.met(catalog)
+        for name in kept & left.keys() & catalog.keys():
+            left = left.with_definition(replace(catalog[name], aliases=left[name].aliases))
+        return left
+
+    def _what_becomes_of_the_record(self) -> str:
+        verb = "take back the record of" if self.removed is None else "record"
+        return f"{verb} {self.run.plan.revision}"

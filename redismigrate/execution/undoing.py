@@ -1,0 +1,179 @@
+"""Goes back: undoes a revision that failed, or a whole run that somebody wants to be gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from redismigrate.errors import RunInterrupted
+from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.run import DocumentCounts
+from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
+from redismigrate.execution.undo_record import REQUESTED, UndoRecord
+from redismigrate.planning.plan import Step
+from redismigrate.planning.undo import is_kept
+from redismigrate.schema.definition import Catalog
+
+# They are not one transaction with their note, so the step in hand may have been done when a run turns round.
+TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index", "rewrite_documents"}
+
+
+def turn_round(work: RunInHand, failure: str, *, rolls_back: bool = False) -> None:
+    """Go back from here. A function that failed half way is undone too: `down` has to bear that.
+
+    Args:
+        work: The run, whose revision at work is not recorded.
+        failure: Why.
+        rolls_back: All of the run is to be undone, not this revision alone.
+    """
+    run = work.run
+    done, in_hand = run.plan.steps[: run.position], run.step
+    if in_hand is not None and (
+        in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not work.runs_search_in_scripts
+    ):
+        done = (*done, in_hand)
+    back = run.with_changes(failure=failure, undo=run.undo_of(done), position=0, progress=None)
+    if rolls_back:
+        back = back.with_changes(rolls_back=True, documents=DocumentCounts())
+    work.write(back, work.event("undo", reason=failure), catalog=_with_kept(work, done))
+
+
+def undo_revision(work: RunInHand) -> None:
+    """Undo the revision at work, which is not recorded, and end the run. Its earlier revisions stay.
+
+    Raises:
+        RunInterrupted: A step of the undoing can't be done.
+    """
+    _carry_out_undo(work)
+    work.end(work.run, work.event("undone"))
+
+
+def roll_back(work: RunInHand) -> None:
+    """Undo the run: the revision at work, then those that it recorded, last first.
+
+    Each of them is a transaction between its steps and those of the next one, so that wherever this is cut
+    off, it goes on from there.
+
+    Raises:
+        RunInterrupted: It stopped half way; `redismigrate rollback` goes on.
+    """
+    if work.state.run is None:
+        work.write(work.run, work.event("undo", reason=REQUESTED), end_last_run=True)
+    elif not work.run.rolls_back:
+        _turn_round_wholly(work)
+    while True:
+        record = record_at_work(work)
+        _warn_of_what_stays(work, record)
+        _carry_out_undo(work)
+        if _leave(work, record):
+            return
+
+
+def require_records(work: RunInHand) -> None:
+    """Refuse to begin what could not be finished.
+
+    Raises:
+        StateError: What undoes one of the run's recorded revisions is gone or damaged.
+        BackupMissing: So is a backup that it needs.
+        BackupDamaged: The manifest of one is not as it was written.
+    """
+    for revision in work.run.done:
+        run = _read(work, revision).run
+        for step in run.undo_of(run.plan.steps):
+            if step.kind == "verify_backup" and step.backup is not None:
+                BackupLocation.parse(step.backup).open(work.backup_dir)
+
+
+def record_at_work(work: RunInHand) -> UndoRecord | None:
+    """What undoes the revision at work; None when that is not recorded."""
+    return _read(work, work.run.plan.revision) if work.run.is_recorded else None
+
+
+def _turn_round_wholly(work: RunInHand) -> None:
+    run = work.run
+    if run.is_recorded:  # the process died before it began the next revision
+        work.write(_read(work, run.done[-1]).rollback(run.done), work.event("undo", reason=REQUESTED))
+    elif run.failure is None:
+        turn_round(work, REQUESTED, rolls_back=True)
+    else:
+        work.write(run.with_changes(rolls_back=True), work.event("undo", reason=REQUESTED))
+
+
+def _carry_out_undo(work: RunInHand) -> None:
+    work.watcher.undo_started(work.run)
+    while (step := work.run.step) is not None:
+        work.watcher.step_started(step)
+        if step.kind == "unrecord_revision":
+            return  # it is one transaction with what follows it
+        try:
+            work.carry_out(step)
+        except FAILURES as error:
+            raise _stopped(work, step, text_of(error)) from error
+
+
+def _stopped(work: RunInHand, step: Step, reason: str) -> RunInterrupted:
+    run = work.run
+    if run.rolls_back:
+        return RunInterrupted(
+            f"Undoing revision {run.plan.revision} stopped at “{step.description}”: {reason}",
+            "Remove the cause and run `redismigrate rollback` again: it goes on undoing.",
+        )
+    return RunInterrupted(
+        f"Revision {run.plan.revision} failed ({run.failure}), and undoing it stopped at "
+        f"“{step.description}”: {reason}",
+        "Remove the cause and run the same command again: it goes on undoing.",
+    )
+
+
+def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
+    """Note that the revision at work is undone, and turn to the one before it; whether there is none."""
+    run = work.run
+    undone = (*run.undone, run.plan.revision)
+    changes: dict[str, Any] = {}
+    done = run.done
+    if record is not None:
+        done = done[:-1]
+        changes = {
+            "head": record.head_before(work.state.head),
+            "catalog": record.left(work.state.catalog),
+            "undo": {run.plan.revision: None},
+        }
+    if done:
+        work.write(
+            _read(work, done[-1]).rollback(done, undone, run.documents), work.event("undone"), **changes
+        )
+    else:
+        work.end(run.with_changes(done=(), undone=undone), work.event("undone"), **changes)
+    return not done
+
+
+def _read(work: RunInHand, revision: str) -> UndoRecord:
+    return UndoRecord.from_content(work.writer.read_undo(revision))
+
+
+def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
+    if record is None:
+        return
+    for step in record.run.plan.steps:
+        if is_kept(step):
+            _warn_of_kept(work, step)
+        if step.delete_documents:
+            work.watcher.warned(f"the documents of index {step.index} were deleted and can't come back")
+
+
+def _with_kept(work: RunInHand, done: tuple[Step, ...]) -> Catalog:
+    """The recorded indexes with the changes that stay though their revision is undone."""
+    catalog = work.state.catalog
+    for step in done:
+        if is_kept(step) and step.after is not None:
+            _warn_of_kept(work, step)
+            recorded = catalog.get(step.after.served)
+            if recorded is not None:
+                catalog = catalog.with_definition(replace(step.after, aliases=recorded.aliases))
+    return catalog
+
+
+def _warn_of_kept(work: RunInHand, step: Step) -> None:
+    work.watcher.warned(
+        f"TEMPORARY index {step.index} stays as it is now: dropping it would delete its documents"
+    )

@@ -1,0 +1,354 @@
+"""What a killed rewrite of documents leaves: the same command ends it, and `rollback` undoes all of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from conftest import ENTRY_POINT, Shop
+from document_scenarios import BASE, SCENARIOS, Stage, documents, set_stage
+from doomed_process import Attempt, StrikingProxy, Victim, killed_at_file, limited_file_size
+from signalled_process import KILLED, exit_code, kill_at, wait_until_stopped
+
+from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.redis_server.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from command_proxy import Loss, Place
+    from signalled_process import Verb
+
+LOSSES: tuple[Loss, Loss] = ("request", "reply")
+SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
+# Of kills at random moments: per scenario with `-m slow`, and in every run.
+MANY, FEW = 12, 3
+
+
+def _kill_at_command(stage: Stage, url: str, verb: Verb, target: str, at: Place, loss: Loss) -> bool:
+    """Kill a migration when it has sent so many commands; whether it came to that."""
+    victim = Victim(signal.SIGKILL)
+    with StrikingProxy(url, at, victim.strike, loss) as proxy:
+        process = Attempt(verb, target, proxy.url).start(stage)
+        victim.name(process)
+        code = exit_code(process)
+    assert code in {KILLED, 0}
+    return code == KILLED
+
+
+def _count_commands(stage: Stage, url: str, verb: Verb, target: str) -> int:
+    with StrikingProxy(url, None) as proxy:
+        assert exit_code(Attempt(verb, target, proxy.url).start(stage)) == 0
+        return proxy.commands
+
+
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [(name, FEW) for name in ("float16", "JSON", "everything", "chain")]
+    + [pytest.param(name, MANY, marks=SLOW) for name in SCENARIOS],
+)
+def test_a_rewrite_killed_at_random_commands_is_ended_or_undone_as_if_it_had_not_been(
+    shop: Shop, redis_url: str, name: str, kills: int
+):
+    """Up and down; taken up again, or rolled back by a process that is killed, too."""
+    stage = set_stage(shop, name)
+    count = {"upgrade": _count_commands(stage, redis_url, "upgrade", "head")}
+    count["downgrade"] = _count_commands(stage, redis_url, "downgrade", BASE)
+    seed = random.getrandbits(32)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    done = 0
+    while done < kills:
+        verb: Verb = "upgrade" if stage.head == BASE else "downgrade"
+        target = stage.top if verb == "upgrade" else BASE
+        at, loss = chance.randrange(1, count[verb]), chance.choice(LOSSES)
+        told = f"seed {seed}, kill {done}: {verb} killed at command {at} of {count[verb]}, {loss} lost"
+        done += _kill_at_command(stage, redis_url, verb, target, at, loss)
+        if shop.state("run") is not None and chance.random() < 0.5:
+            at = chance.randrange(1, count[verb])
+            done += _kill_at_command(stage, redis_url, "rollback", "", at, chance.choice(LOSSES))
+            if shop.state("run") is not None:
+                stage.run("rollback")
+            stage.require(stage.head, f"{told}; rolled back, killed at command {at}")
+        stage.run(verb, target)
+        stage.require(target, told)
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
+@pytest.mark.parametrize(
+    "name", ["float16", "everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)]
+)
+def test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been(
+    shop: Shop, name: str, verb: Verb
+):
+    stage = set_stage(shop, name)
+    if verb == "downgrade":
+        stage.run("upgrade", "head")
+    target = stage.top if verb == "upgrade" else BASE
+    at = 1
+    while kill_at(shop, verb, target, at=at, options=stage.scenario.options) == KILLED:
+        # One that takes up a run begins with the step before which the last one was killed.
+        at = 2
+    stage.require(target)
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
+@pytest.mark.parametrize(
+    "name", ["float16", "everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)]
+)
+def test_rollback_after_a_kill_at_any_step_leaves_the_documents_as_before(
+    shop: Shop, name: str, verb: Verb
+):
+    stage = set_stage(shop, name)
+    if verb == "downgrade":
+        stage.run("upgrade", "head")
+    target = stage.top if verb == "upgrade" else BASE
+    at = 1
+    while kill_at(shop, verb, target, at=at, options=stage.scenario.options) == KILLED:
+        stage.run("rollback")
+        stage.require(stage.head, at)
+        at += 1
+        if stage.head not in {BASE, stage.top}:  # of a chain, what was done before the kill stays
+            stage.run(*(("downgrade", BASE) if verb == "upgrade" else ("upgrade", "head")))
+    assert at > 7
+
+
+def test_a_rollback_killed_at_every_step_can_be_repeated(shop: Shop):
+    stage = set_stage(shop, "everything")
+    assert kill_at(shop, "upgrade", "head", at=5, options=stage.scenario.options) == KILLED
+    at, kills = 1, 0
+    while kill_at(shop, "rollback", "", at=at, moment="undo step") == KILLED:
+        at, kills = 2, kills + 1
+    assert kills > 3
+    stage.require(BASE)
+
+
+def test_rollback_leaves_every_byte_of_the_values_and_their_order_as_before(shop: Shop):
+    """What DUMP gives: of vectors that were written twice."""
+    stage = set_stage(shop, "float16")
+    before = shop.content("catalog")["keys"]
+    own = {key for key in before if key.startswith(b"{redismigrate")}
+    assert kill_at(shop, "upgrade", "head", at=5, options=stage.scenario.options) == KILLED
+    assert documents(shop) != stage.heads[BASE]["documents"]
+    stage.run("rollback")
+    after = shop.content("catalog")["keys"]
+    # A field with an expiry loses its place among the others when that is set again.
+    with_field_expiry = {key for key in before if shop.client.type(key) == b"hash" and _has_expiring(shop, key)}
+    for key in before.keys() - own - with_field_expiry:
+        assert after[key] == before[key], key
+    stage.require(BASE)
+
+
+def _has_expiring(shop: Shop, key: bytes) -> bool:
+    fields = shop.client.hkeys(key)
+    return any(moment > 0 for moment in shop.client.hpexpiretime(key, *fields))
+
+
+def test_documents_that_had_the_new_name_from_the_beginning_keep_it_in_a_rollback(shop: Shop):
+    stage = set_stage(shop, "everything", rehearses=False)
+    shop.client.hset("p:new", mapping={"name": "a couch", "embedding": b"\x00" * 32})
+    shop.client.hset("p:without", mapping={"name": "a couch"})
+    before = documents(shop)
+    assert kill_at(shop, "upgrade", "head", at=5, options=stage.scenario.options) == KILLED
+    stage.run("rollback")
+    assert documents(shop) == before
+
+
+# Killed while it backs up.
+
+
+def test_a_backup_killed_at_every_file_it_touches_is_begun_again(shop: Shop):
+    stage = set_stage(shop, "float16")
+    folder = shop.folder / "backups"
+    at = 1
+    while (
+        code := exit_code(Attempt("upgrade", before=killed_at_file(at, folder)).start(stage))
+    ) == KILLED:
+        at += 1
+    assert (code, at > 30) == (0, True)
+    stage.require(stage.top)
+
+
+def test_a_backup_that_ended_in_the_middle_of_a_chunk_is_begun_again(shop: Shop):
+    """The kernel ends the process at the byte that makes a file too long."""
+    stage = set_stage(shop, "float16", 2000)
+    options = MigrationOptions(batch_size=500, workers=1)
+    doomed = Attempt("upgrade", before=limited_file_size(8000, dies=True), options=options)
+    assert exit_code(doomed.start(stage)) == -signal.SIGXFSZ
+    partial = [path.stat().st_size for path in (shop.folder / "backups").rglob("chunk-*.npz.tmp")]
+    assert 8000 in partial
+    assert stage.now()["documents"] == stage.heads[BASE]["documents"]
+    stage.run("upgrade", "head")
+    stage.require(stage.top)
+    assert not list((shop.folder / "backups").rglob("*.tmp"))
+
+
+def test_a_full_disk_undoes_the_revision_before_search_is_down(shop: Shop):
+    stage = set_stage(shop, "float16", 2000)
+    options = MigrationOptions(batch_size=500, workers=1)
+    full = Attempt("upgrade", before=limited_file_size(8000, dies=False), options=options)
+    assert exit_code(full.start(stage)) == 1
+    stage.require(BASE)
+    stage.run("upgrade", "head")
+    stage.require(stage.top)
+
+
+def _without_root(*arguments: str) -> list[str]:
+    """A command that rights of files hold for, though root runs it."""
+    if os.geteuid():
+        return [*arguments]
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("root may write everywhere, and there is no setpriv to keep it from that")
+    return [setpriv, "--bounding-set=-all", "--inh-caps=-all", *arguments]
+
+
+def test_a_backup_folder_that_may_not_be_written_is_named_and_nothing_is_changed(shop: Shop, tmp_path: Path):
+    stage = set_stage(shop, "float16")
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    words = _without_root(str(ENTRY_POINT), "upgrade", "head", "--backup-dir", str(locked))
+    result = subprocess.run(words, cwd=shop.folder, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert f"can't be written: Permission denied ({locked}" in result.stderr
+    assert "Make room or give another --backup-dir; what is not backed up was not changed." in result.stderr
+    stage.require(BASE)
+    # The same command elsewhere does it: nothing of the attempt is left to be taken up.
+    stage.run("upgrade", "head", "--backup-dir", str(tmp_path / "open"))
+    assert list((tmp_path / "open").rglob("chunk-*.npz"))
+    stage.require(stage.top)
+
+
+# On another machine.
+
+
+@pytest.mark.parametrize("at", [3, 4, 5])
+@pytest.mark.parametrize("verb", ["upgrade", "rollback"])
+def test_a_run_is_not_taken_up_where_its_backup_is_not(shop: Shop, tmp_path: Path, at: int, verb: Verb):
+    """Killed before the index is dropped, before the documents are rewritten, and after that."""
+    stage = set_stage(shop, "everything")
+    assert kill_at(shop, "upgrade", "head", at=at, options=stage.scenario.options) == KILLED
+    backups, moved = shop.folder / "backups", tmp_path / "moved"
+    (folder,) = (path.parent for path in backups.rglob("manifest.json"))
+    backups.rename(moved)
+    before = stage.now()["documents"], shop.client.execute_command("FT._LIST")
+    if verb == "upgrade" or at > 3:  # what was not rewritten can be left without a backup
+        words = ("upgrade", "head", *stage.scenario.flags) if verb == "upgrade" else ("rollback",)
+        for flags in ((), ("--backup-dir", str(tmp_path / "nowhere"))):
+            result = shop.run(*words, *flags)
+            assert result.code == 7, result
+            assert "The backup that this needs is not on this machine" in result.err
+            assert f"host {socket.gethostname()} wrote it to {folder}." in result.err
+            assert "name their folder with --backup-dir" in result.err
+            assert (stage.now()["documents"], shop.client.execute_command("FT._LIST")) == before
+    if verb == "upgrade":
+        stage.run("upgrade", "head", "--backup-dir", str(moved))
+        stage.require(stage.top)
+    else:
+        assert shop.run("rollback", "--backup-dir", str(moved)).code == 0
+        stage.require(BASE)
+
+
+# Stopped for longer than the lease.
+
+
+@pytest.mark.parametrize("command", [b"EXEC", b"WATCH", b"HMGET"])
+@pytest.mark.parametrize("then", ["upgrade", "rollback", "rollback and upgrade"])
+def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(
+    shop: Shop, redis_url: str, command: bytes, then: str
+):
+    """A command of it is still on its way when a second process takes over and does its work."""
+    stage = set_stage(shop, "everything" if command != b"HMGET" else "float16")
+    victim = Victim(signal.SIGSTOP)
+    # Those of the first steps are not of documents.
+    at = {b"EXEC": 3, b"WATCH": 4, b"HMGET": 120}[command]
+    with StrikingProxy(redis_url, (at, (b"\r\n" + command + b"\r\n",)), victim.strike) as proxy:
+        process = Attempt("upgrade", "head", proxy.url, lease_seconds=0.3).start(stage)
+        victim.name(process)
+        assert proxy.has_struck.wait(60)
+        wait_until_stopped(process)
+        assert (shop.state("run") or {})["position"] == 3, "the rewriting is at work"
+        for verb in then.split(" and "):
+            stage.run(*(("upgrade", "head") if verb == "upgrade" else ("rollback",)))
+        expected = BASE if then == "rollback" else stage.top
+        stage.require(expected)
+        proxy.release()
+        os.kill(process.pid or 0, signal.SIGCONT)
+        assert exit_code(process) == 7
+    stage.require(expected)
+
+
+# The server killed.
+
+
+class _DurableShop:
+    """A project on a server that writes every command to its file before it answers, so that it can be killed."""
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self._folder, self._data = folder, data
+        self._start()
+
+    def _start(self) -> None:
+        self.server = EmbeddedServer(self._data, server_arguments=("--appendfsync", "always"))
+        self.server.start()
+        self.client = redis.Redis.from_url(self.server.url, protocol=2)
+        self.shop = Shop(self._folder, self.server.url, self.client)
+        (self._folder / "redismigrate.toml").write_text(
+            f'project = "shop"\nscript_location = "migrations"\nurl = "{self.server.url}"\n', encoding="utf-8"
+        )
+
+    def kill(self) -> None:
+        os.kill(self.server.pid, signal.SIGKILL)
+
+    def start_again(self) -> None:
+        """At another socket."""
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        self.client.close()
+        self.server.stop()
+
+
+@pytest.fixture
+def durable(shop: Shop, tmp_path: Path) -> Iterator[_DurableShop]:
+    durable = _DurableShop(shop.folder, tmp_path / "data")
+    yield durable
+    durable.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [("everything", 2), *(pytest.param(name, 3, marks=SLOW) for name in SCENARIOS)],
+)
+def test_a_rewrite_whose_server_is_killed_at_random_commands_goes_on_when_that_is_back(
+    durable: _DurableShop, name: str, kills: int
+):
+    stage = set_stage(durable.shop, name)
+    count = {"upgrade": _count_commands(stage, durable.server.url, "upgrade", "head")}
+    count["downgrade"] = _count_commands(stage, durable.server.url, "downgrade", BASE)
+    seed = random.getrandbits(32)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    for _ in range(kills):
+        verb: Verb = "upgrade" if stage.head == BASE else "downgrade"
+        target = stage.top if verb == "upgrade" else BASE
+        at, loss = chance.randrange(1, count[verb]), chance.choice(LOSSES)
+        told = f"seed {seed}: server killed at command {at} of {count[verb]} of {verb}, {loss} lost"
+        with StrikingProxy(durable.server.url, at, durable.kill, loss) as proxy:
+            code = exit_code(Attempt(verb, target, proxy.url).start(stage))
+            assert proxy.has_struck.is_set(), told
+        assert code in {0, 1, 7}, told
+        durable.start_again()
+        stage.shop = durable.shop
+        if stage.shop.state("run") is not None and chance.random() < 1 / 3:
+            stage.run("rollback")
+            stage.require(stage.head, f"{told}; rolled back")
+        stage.run(verb, target)
+        stage.require(target, told)
