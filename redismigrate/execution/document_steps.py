@@ -19,7 +19,7 @@ from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.digests import Digests
 from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.job import FailedDocument, Failures, RewriteJob
 from redismigrate.execution.documents.manifest import Manifest
 from redismigrate.execution.documents.reading import read_lengths
 from redismigrate.execution.documents.restoring import Restored, restore, restore_precision
@@ -31,6 +31,7 @@ from redismigrate.execution.documents.rewriting import (
     digests_of_converted,
     rewrite,
 )
+from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.touching import touch
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run
@@ -42,6 +43,7 @@ from redismigrate.schema.quantization import Quantization
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
 MOST_PASSES = 4
 SHOWN_FAILURES = 3
+TOLD_FAILURES = 10
 HEARTBEAT_SECONDS = 1.0
 
 _REWRITES: TypeAdapter[Rewrite] = TypeAdapter(Rewrite)
@@ -81,6 +83,7 @@ class DocumentSteps:
         self._backup_dir = backup_dir
         # The indexes whose documents were read, and not yet written, by this very process.
         self._just_read: set[str] = set()
+        self._told: set[FailedDocument] = set()
 
     def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Back up what the rewrite changes; the changes of the run.
@@ -115,10 +118,13 @@ class DocumentSteps:
             options=options,
         )
         max_failures = int(run.arguments.get("max_failures", 0))
+        require_rights(job)
         with closing(BackupWriter.create(backup_dir, manifest)) as writer:
             prepared = back_up(job, writer, max_failures)
             self._report(prepared.failures)
             if prepared.failures.count > max_failures:
+                writer.close()
+                discard(folder)  # it would be in the way of nothing, but mean nothing either
                 raise _refused(prepared, index)
             found = _QUANTIZATIONS.dump_python(dict(prepared.quantizations))
             writer.finish(options | {"quantizations": found, "read": prepared.documents})
@@ -145,7 +151,8 @@ class DocumentSteps:
         # Few documents are caught up with faster once the index is built.
         if job.rewrite.recodings and not (job.is_exclusive or _is_sparse(step, run)):
             digests = self._digests(step, job, backup, quantizations)
-            counts = counts.plus(self._catch_up(job, backup, quantizations, digests, MOST_PASSES))
+            caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES)
+            counts = counts.plus(caught_up or DocumentCounts())
         return {"documents": run.documents.plus(counts)}
 
     def index(self, step: Step, run: Run) -> None:
@@ -206,14 +213,21 @@ class DocumentSteps:
             BackupMissing: It is not on this machine.
             BackupDamaged: It is not as it was written.
         """
-        if step.backup is not None:
-            _require_intact(self._open(step.backup))
+        for location in (step.backup, *step.restores_from):
+            if location is not None:
+                _require_intact(self._open(location))
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Bring the documents back as they were; the changes of the run."""
         if step.backup is None:
             return {}  # the run was turned round before there was a backup, so nothing was written
-        restored = self.restore_from(step, run, self._open(step.backup))
+        backup = self._open(step.backup)
+        # Documents that got older originals back don't hold what the conversion made of them.
+        for location in reversed(step.restores_from):
+            self._restore_precision(
+                self._open(location), self._job(step, run), quantizations_in(backup), takes_back=True
+            )
+        restored = self.restore_from(step, run, backup)
         counts = DocumentCounts(rewritten=restored.documents).plus(_failed(restored.left))
         self._report(restored.left)
         return {"documents": run.documents.plus(counts)}
@@ -229,11 +243,14 @@ class DocumentSteps:
         quantizations: Mapping[str, Quantization],
         digests: Digests | None,
         passes: int,
-    ) -> DocumentCounts:
-        """Passes over what was missed, until nothing is or there are no fewer than in the pass before."""
+    ) -> DocumentCounts | None:
+        """Passes over what was missed, until nothing is or there are no fewer than in the pass before.
+
+        Returns None when nothing was missed.
+        """
         counts, previous = DocumentCounts(), None
         if not count_in_old_form(job, digests):
-            return counts
+            return None
         with closing(BackupWriter.reopen(backup.folder)) as writer:
             for _ in range(passes):
                 done = catch_up(job, writer, quantizations, digests)
@@ -256,11 +273,23 @@ class DocumentSteps:
         return digests
 
     def _restore_precision(
-        self, backup: Backup, job: RewriteJob, quantizations: Mapping[str, Quantization]
+        self,
+        backup: Backup,
+        job: RewriteJob,
+        quantizations: Mapping[str, Quantization],
+        *,
+        takes_back: bool = False,
     ) -> None:
         """Take what a conversion back can't know from a backup of the revision that is undone."""
         forward = rewrite_in(backup)
-        restore_precision(job, backup, quantizations, forward.recodings, quantizations_in(backup))
+        restore_precision(
+            job,
+            backup,
+            quantizations,
+            forward.recodings,
+            quantizations_in(backup),
+            takes_back=takes_back,
+        )
 
     def _job(self, step: Step, run: Run) -> RewriteJob:
         if step.rewrite is None or step.before is None:
@@ -293,10 +322,13 @@ class DocumentSteps:
         return BackupLocation.parse(location).open(self._backup_dir)
 
     def _report(self, failures: Failures) -> None:
-        for document in failures.listed:
-            self._watcher.warned(f"{readable(document.key)}: {document.reason}")
-        if failures.count > len(failures.listed):
-            self._watcher.warned(f"and {failures.count - len(failures.listed):,} documents more")
+        for document in failures.listed[:TOLD_FAILURES]:
+            # Every pass finds those that can't be converted again.
+            if document not in self._told:
+                self._told.add(document)
+                self._watcher.warned(f"{readable(document.key)}: {document.reason}")
+        if failures.count > TOLD_FAILURES:
+            self._watcher.warned(f"and {failures.count - TOLD_FAILURES:,} documents more")
 
 
 def rewrite_in(backup: Backup) -> Rewrite:

@@ -245,7 +245,9 @@ class Executor:
         """The indexes with how their integers were made, by the fields' paths as they are now."""
         for step in self.run.plan.steps:
             if step.kind == "rewrite_documents" and step.after is not None and step.rewrite is not None:
-                definition = catalog[step.after.served]
+                definition = catalog.get(step.after.served)
+                if definition is None:
+                    continue  # the revision that brought it under management is undone, or it was dropped
                 found = self.run.quantizations.get(str(step.index), {})
                 catalog = catalog.with_definition(
                     replace(definition, quantization=step.rewrite.quantizations_after(definition, found))

@@ -35,6 +35,10 @@ class Baseline(BaseModel):
     unindexed: int = 0
 
 
+# All are counted, but a run document is written often.
+LISTED_FAILURES = 100
+
+
 class DocumentCounts(BaseModel):
     """What became of the documents of a run.
 
@@ -63,7 +67,7 @@ class DocumentCounts(BaseModel):
             rewritten=self.rewritten + other.rewritten,
             left_in_old_type=self.left_in_old_type + other.left_in_old_type,
             failed_count=self.failed_count + other.failed_count - (len(other.failed) - len(new)),
-            failed=(*self.failed, *new),
+            failed=(*self.failed, *new)[:LISTED_FAILURES],
         )
 
 

@@ -250,6 +250,6 @@ def recodings_of(
             field.datatype,
             quantizations.get(path),
         )
-        if recoding.before != recoding.after:
+        if recoding.before != recoding.after and recoding not in recodings:
             recodings.append(recoding)
     return tuple(recodings)

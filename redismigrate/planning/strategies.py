@@ -108,8 +108,20 @@ def what_documents_forbid(
         for field in before.fields
         if isinstance(field, VectorField) and (path := field.path_in(before.storage_type))
     }
+    vectors: dict[str, VectorField] = {}
     for field in after.fields:
         old = old_vectors.get(field.path_in(after.storage_type))
+        if isinstance(field, VectorField):
+            same_place = vectors.setdefault(field.path_in(after.storage_type), field)
+            if after.storage_type == "hash" and (same_place.datatype, same_place.dims) != (
+                field.datatype,
+                field.dims,
+            ):
+                yield (
+                    f"fields {same_place.name} and {field.name} of index {after.name} read the same bytes as "
+                    f"{same_place.dims} x {same_place.datatype} and {field.dims} x {field.datatype}: change "
+                    "both alike"
+                )
         if old is not None and isinstance(field, VectorField) and old.dims != field.dims:
             yield (
                 f"field {field.name} of index {after.name} changes from {old.dims} to {field.dims} "

@@ -118,7 +118,7 @@ def test_no_write_during_an_upgrade_is_lost(shop: Shop, before: str, after: str,
     with writer.at_work():
         result = shop.run_process("--json", "upgrade", *OPTS)
         time.sleep(0.2)
-    assert result.code == 0, result.err
+    assert result.code == 0, result.err + result.out
     found = compare(shop, writer, after)
     print(result.json, len(found.new), len(found.old))
     assert found.wrong == []

@@ -82,6 +82,8 @@ def restore_precision(
     quantizations: Quantizations,
     forward: tuple[Recoding, ...],
     forward_quantizations: Quantizations,
+    *,
+    takes_back: bool = False,
 ) -> int:
     """Put originals where documents hold what is left of them after the way there and back.
 
@@ -91,9 +93,10 @@ def restore_precision(
         quantizations: How the way back made integers.
         forward: The way there.
         forward_quantizations: How that made integers.
+        takes_back: Do the opposite, so that the documents are again as the way back alone has left them.
 
     Returns:
-        The documents that hold their originals.
+        The documents that hold their originals; with `takes_back` those that hold what is left of them.
     """
     there = transform_of(forward, forward_quantizations)
     renamed = {rename.old: rename.new for rename in job.rewrite.renames}
@@ -109,11 +112,12 @@ def restore_precision(
     def exchanges() -> Iterator[Exchange]:
         for chunk in backup.chunks():
             keys, originals = chunk.documents.keys, chunk.documents.columns
-            now = back(Batch(keys, {**originals, **there(chunk.documents).columns})).columns
+            left = back(Batch(keys, {**originals, **there(chunk.documents).columns})).columns
+            expected, new = (originals, left) if takes_back else (left, originals)
             yield from Exchange(
                 keys,
-                {encode(path): now[path] for path in paths},
-                {encode(path): originals[path] for path in paths},
+                {encode(path): expected[path] for path in paths},
+                {encode(path): new[path] for path in paths},
             ).parts(job.batch_size)
 
     restored = 0

@@ -1,0 +1,59 @@
+"""Asks for the rights that rewriting needs, before anything is done: without them it would stop half way."""
+
+from __future__ import annotations
+
+from redismigrate.errors import AuthenticationFailed
+from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.wire import Wire, raise_refusal, render
+from redismigrate.schema.strict import encode
+
+# ARGV: a key, then the names of commands. Answers the first one that the user may not run on that key. Before
+# Redis 7.0 a script can't ask.
+_FORBIDDEN = b"""
+if not redis.acl_check_cmd then return false end
+for i = 2, #ARGV do
+  local is_known, is_allowed = pcall(redis.acl_check_cmd, ARGV[i], ARGV[1], '1', '1', '1', '1')
+  if is_known and not is_allowed then return ARGV[i] end
+end
+return false
+"""
+_HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
+_EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
+_MOVING = {
+    "hash": (b"EXISTS", b"HEXISTS", b"HGET", b"HSET", b"HDEL"),
+    "json": (b"EXISTS", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
+}
+
+
+def require_rights(job: RewriteJob) -> None:
+    """Raise unless the user may do what the rewrite will do.
+
+    Raises:
+        AuthenticationFailed: A right is missing.
+    """
+    rewrite = job.rewrite
+    commands = set(_HASH_COMMANDS if rewrite.recodings else ())
+    if rewrite.moves:
+        commands |= set(_MOVING[rewrite.storage_type])
+    if rewrite.prefixes:
+        commands.add(b"RENAMENX")
+    if rewrite.storage_type == "hash" and job.has_expiring_fields():
+        commands |= set(_EXPIRY_COMMANDS)
+    prefixes = [*job.schema.prefixes, *(change.new for change in rewrite.prefixes)] or [""]
+    with job.server.translated_errors():
+        wire = Wire(job.server.client)
+        try:
+            wire.send(render(b"WATCH", job.fence.key) + render(b"MULTI") + render(b"EXEC"))
+            raise_refusal(*wire.receive(3))
+            for prefix in prefixes:
+                words = (b"EVAL", _FORBIDDEN, b"0", encode(prefix), *sorted(commands))
+                wire.send(render(*words))
+                (forbidden,) = wire.receive(1)
+                raise_refusal(forbidden)
+                if forbidden is not None:
+                    raise AuthenticationFailed(
+                        f"The Redis user lacks the right to run {forbidden.decode()} on keys {prefix}*.",
+                        "Grant it with ACL SETUSER, or migrate as another user.",
+                    )
+        finally:
+            wire.close()

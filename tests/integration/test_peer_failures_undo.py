@@ -1,0 +1,180 @@
+"""Where other tools bring half of a change back, or what is deleted or damaged, ours brings back all or says why.
+
+Each section is named after what was wrong elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import random
+import shutil
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backup_samples import forge_chunk
+from vector_documents import (
+    ONE_PASS,
+    ONE_PASS_BACK,
+    TO_BFLOAT16,
+    TO_FLOAT16,
+    TO_FLOAT32,
+    add_products,
+    applied,
+    converted,
+    creation,
+    documents,
+    kill_before,
+    migrate,
+    vector,
+)
+
+PRODUCTS = 100
+
+
+@pytest.fixture
+def products(shop):
+    """The shop with 100 products in an index of float32 vectors, one found by a synonym and an alias."""
+    add_products(shop, PRODUCTS)
+    shop.write(creation(), "op.drop_index('products')")
+    applied(shop)
+    shop.write("op.create_alias('catalog', 'products')\nop.set_synonyms('products', 'shoes', ['shoe', 'boot'])")
+    applied(shop)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    return shop
+
+
+def seen(shop):
+    """Documents and indexes as clients see them."""
+    content = shop.content("catalog")
+    indexes = {name: (schema, synonyms, found) for name, (schema, synonyms, found, _) in content["indexes"].items()}
+    return documents(shop), indexes, content["aliases"]
+
+
+# --- a rollback brings vectors back, but not the index, and deleted documents as well -----------------------
+
+
+@pytest.mark.parametrize(
+    "step", ["back_up_documents", "drop_index", "rewrite_documents", "create_index", "validate_index"]
+)
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_rollback_of_a_killed_run_brings_index_and_bytes_back(products, step, exclusive):
+    before = seen(products)
+    kill_before(products, step, "upgrade", "head", exclusive=exclusive)
+
+    applied(products, verb="rollback")
+
+    assert seen(products) == before
+
+
+def test_rollback_resurrects_nothing_and_leaves_what_was_rewritten(products):
+    before = documents(products)
+    kill_before(products, "create_index", "upgrade", "head")
+    products.client.delete("p:1")
+    products.client.hdel("p:2", "embedding")
+    products.client.pexpire("p:3", 1)
+    products.client.hset("p:4", "embedding", vector(70))
+    products.client.hset("p:5", "embedding", vector(80, "float16"))
+    time.sleep(0.01)
+
+    result = products.run("rollback", "--json")
+
+    assert result.code == 0
+    failed = {failed["key"]: failed["reason"] for failed in result.json["documents"]["failed"]}
+    assert set(failed) == {"p:4", "p:5"}
+    assert all(reason.endswith("left as it is") for reason in failed.values())
+    del before[b"p:1"], before[b"p:3"], before[b"p:2"][b"embedding"]
+    before[b"p:4"][b"embedding"] = vector(70)
+    before[b"p:5"][b"embedding"] = vector(80, "float16")
+    assert documents(products) == before
+
+
+def test_rollback_tells_nothing_of_documents_that_it_brought_back_in_their_newer_old_form(products):
+    kill_before(products, "validate_index", "upgrade", "head")
+    applied(products, verb="rollback")
+    newer = vector(70)
+    products.client.hset("p:4", "embedding", newer)
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_downgrade_brings_the_bytes_back_that_a_conversion_could_not(products, exclusive):
+    before = seen(products)
+    options = ["--exclusive"] if exclusive else []
+    applied(products, *options)
+
+    applied(products, "-1", *options, verb="downgrade")
+
+    assert seen(products) == before
+
+
+def test_downgrade_converts_what_is_new_and_resurrects_nothing(products):
+    before = documents(products)
+    applied(products)
+    products.client.delete("p:1")
+    products.client.pexpire("p:3", 1)
+    products.client.hset("p:4", "embedding", vector(70, "float16"))
+    products.client.hset("p:new", mapping={"title": "a new shoe", "embedding": vector(80, "float16")})
+    time.sleep(0.01)
+
+    applied(products, "-1", verb="downgrade")
+
+    del before[b"p:1"], before[b"p:3"]
+    before[b"p:4"][b"embedding"] = converted(vector(70, "float16"), "float16", "float32")
+    newest = converted(vector(80, "float16"), "float16", "float32")
+    before[b"p:new"] = {b"title": b"a new shoe", b"embedding": newest}
+    assert documents(products) == before
+    assert products.hits("products") == PRODUCTS - 1
+
+
+@pytest.mark.parametrize("step", ["drop_index", "rewrite_documents", "create_index", "validate_index"])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_rollback_of_a_killed_downgrade_brings_the_re_encoded_bytes_back(products, step, exclusive):
+    applied(products)
+    before = seen(products)
+    kill_before(products, step, "downgrade", "-1", exclusive=exclusive)
+
+    applied(products, verb="rollback")
+
+    assert seen(products) == before
+
+
+@pytest.mark.parametrize("step", ["drop_index", "rewrite_documents", "create_index", "validate_index"])
+def test_a_killed_downgrade_of_a_renamed_and_re_encoded_field_resumes_and_rolls_back(shop, step):
+    add_products(shop, PRODUCTS)
+    shop.write(creation(), "op.drop_index('products')")
+    applied(shop)
+    base = seen(shop)
+    shop.write(ONE_PASS, ONE_PASS_BACK)
+    applied(shop, "--exclusive")
+    head = seen(shop)
+
+    kill_before(shop, step, "downgrade", "-1", exclusive=True)
+    applied(shop, verb="rollback")
+    assert seen(shop) == head
+    kill_before(shop, step, "downgrade", "-1", exclusive=True)
+    applied(shop, "-1", verb="downgrade")
+
+    assert seen(shop) == base
+
+
+@pytest.mark.parametrize("step", ["rewrite_documents", "create_index", "validate_index", None])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_downgrade_between_types_of_one_width_brings_the_bytes_back(shop, step, exclusive):
+    add_products(shop, PRODUCTS, datatype="float16")
+    shop.write(creation(datatype="float16"), "op.drop_index('products')")
+    applied(shop)
+    before = seen(shop)
+    shop.write(TO_BFLOAT16, TO_FLOAT16)
+    applied(shop)
+
+    if step is not None:
+        kill_before(shop, step, "downgrade", "-1", exclusive=exclusive)
+    applied(shop, "-1", *(["--exclusive"] if exclusive else []), verb="downgrade")
+
+    assert seen(shop) == before
