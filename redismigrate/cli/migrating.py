@@ -219,8 +219,21 @@ def _show_result(invocation: Invocation, result: MigrationResult, verb: str) -> 
         return
     count = len(result.revisions)
     total = result.seconds["total"]
-    text = f"{verb} {count} revision{'s' if count != 1 else ''} in {total:.2f} s."
+    text = f"{verb} {count} revision{'s' if count != 1 else ''} in {total:.2f} s.{_documents_text(result)}"
     invocation.result(result.to_json(), "" if invocation.is_quiet else text)
+
+
+def _documents_text(result: MigrationResult) -> str:
+    """What became of documents, on a line of its own; empty where none was rewritten."""
+    documents = result.documents
+    if documents is None or not (documents.rewritten or documents.failed_count):
+        return ""
+    text = f"\nDocuments: {documents.rewritten:,} rewritten"
+    if documents.failed_count:
+        text += f", {documents.failed_count:,} left as they were"
+    if documents.left_in_old_type:
+        text += f", {documents.left_in_old_type:,} left in the old type"
+    return f"{text}." if result.backup is None else f"{text}; backup in {result.backup}"
 
 
 COMMANDS = (plan, upgrade, downgrade, rollback)

@@ -11,8 +11,13 @@ from rich.table import Table
 
 from redismigrate.planning.plan import Plan, RevisionPlan, Step
 
-# From this width on, what undoes a step fits beside it.
+# From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
 WIDE = 120
+STEP_WITH_ROLLBACK = 70
+# Where they leave less than this to the step, its costs are told below it.
+STEP = 40
+INDENT = 2
+GAP = 2
 SHORTEST_SECONDS = 0.1
 
 
@@ -35,7 +40,7 @@ def render_plan(plan: Plan, console: Console) -> None:
 
 def render_steps(item: RevisionPlan, console: Console) -> None:
     """Print what one revision does, with its warnings and what blocks it."""
-    console.print(Padding.indent(_steps_table(item.steps, console.width), 2))
+    console.print(Padding.indent(_steps_table(item.steps, console.width), INDENT))
     for warning in item.warnings:
         console.print(f"  [yellow]note:[/] {escape(warning)}")
     for reason in item.blocked:
@@ -43,29 +48,44 @@ def render_steps(item: RevisionPlan, console: Console) -> None:
 
 
 def _steps_table(steps: Sequence[Step], width: int) -> Table:
-    """The steps with the costs that any of them has; where space is short, what undoes a step is below it."""
+    """The steps with the costs that any of them has; what there is no room for beside a step is below it."""
     costs = [_costs(step) for step in steps]
     titles = [title for title in costs[0] if any(cost[title] for cost in costs)]
-    is_wide = width >= WIDE
+    room = width - INDENT - sum(_column_width(title, costs) for title in titles)
+    is_wide = width >= WIDE and room >= STEP_WITH_ROLLBACK
+    columns = titles if room >= STEP else []
     table = Table(
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, GAP, 0, 0),
         header_style="dim",
-        show_header=is_wide or bool(titles),
+        show_header=is_wide or bool(columns),
     )
     table.add_column("step", overflow="fold")
-    for title in titles:
+    for title in columns:
         table.add_column(title, justify="left" if title == "strategy" else "right", no_wrap=True)
     if is_wide:
         table.add_column("rollback", overflow="fold")
     for step, cost in zip(steps, costs, strict=True):
         description, rollback = escape(step.description), escape(step.rollback)
+        if titles and not columns:
+            description += _costs_below(cost)
         if rollback and not is_wide:
             description += f"\n  [dim]rollback: {rollback}[/]"
-        cells = [description, *(cost[title] for title in titles)]
+        cells = [description, *(cost[title] for title in columns)]
         table.add_row(*cells, *([rollback] if is_wide else []))
     return table
+
+
+def _column_width(title: str, costs: Sequence[dict[str, str]]) -> int:
+    return GAP + max(len(title), *(len(cost[title]) for cost in costs))
+
+
+def _costs_below(cost: dict[str, str]) -> str:
+    """A line of what a step costs; a strategy alone is no cost."""
+    told = [f"{title} {value}" for title, value in cost.items() if value and title != "strategy"]
+    strategy = f"{cost['strategy']}: " if cost["strategy"] else ""
+    return f"\n  [dim]{strategy}{', '.join(told)}[/]" if told else ""
 
 
 def _costs(step: Step) -> dict[str, str]:

@@ -70,7 +70,9 @@ def _run_lines(status: Status) -> list[str]:
 
     run = Run.from_content(status.run or {})
     state = "is interrupted" if status.is_interrupted else "is under way"
-    if run.failure is not None:
+    if run.rolls_back:
+        state += ", being rolled back"
+    elif run.failure is not None:
         state += ", being undone"
     position = min(run.position + 1, len(run.steps))
     lines = [
@@ -82,9 +84,11 @@ def _run_lines(status: Status) -> list[str]:
         lines.append(f"  {run.progress[0]:,} of {run.progress[1]:,} documents indexed")
     if run.failure is not None:
         lines.append(f"  failed: {run.failure}")
-    if status.is_interrupted:
+    if status.is_interrupted and run.rolls_back:
+        lines.append("  Go on with `redismigrate rollback`.")
+    elif status.is_interrupted:
         lines.append(
-            f"  Resume it with `redismigrate {run.direction} {run.target}`, or undo its unfinished revision "
-            "with `redismigrate rollback`."
+            f"  Resume it with `redismigrate {run.direction} {run.target}`, or undo all of it with "
+            "`redismigrate rollback`."
         )
     return lines

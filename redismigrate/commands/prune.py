@@ -133,10 +133,12 @@ def _refuse_needed(project: Project, state: State, runs: Iterable[str]) -> None:
     for run in runs:
         # An upgrade that fails is undone from its own backup; a downgrade needs those of what it undoes.
         if run == id_ or (direction == "downgrade" and any(_backed_up_by(state, run))):
+            ways = "`redismigrate rollback`"
+            if not state.run.get("rolls_back"):
+                ways = f"`redismigrate {direction} {state.run.get('target')}`, or undo it with {ways},"
             raise RunInProgress(
                 f"Run {id_} is unfinished and needs the backup of run {run}.",
-                f"Finish it with `redismigrate {direction} {state.run.get('target')}`, or undo it with "
-                "`redismigrate rollback`, before you remove that.",
+                f"Finish it with {ways} before you remove that.",
             )
 
 

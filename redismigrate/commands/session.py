@@ -50,12 +50,15 @@ def refuse_unfinished_run(state: State) -> None:
     Raises:
         RunInProgress: A run is under way or interrupted.
     """
-    if state.run is not None:
-        raise RunInProgress(
-            f"Run {state.run.get('id')} is unfinished.",
-            f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
-            "its unfinished revision with `redismigrate rollback`.",
-        )
+    if state.run is None:
+        return
+    hint = (
+        "Go on with `redismigrate rollback`."
+        if state.run.get("rolls_back")
+        else f"Resume it with `redismigrate {state.run.get('direction')} {state.run.get('target')}`, or undo "
+        "all of it with `redismigrate rollback`."
+    )
+    raise RunInProgress(f"Run {state.run.get('id')} is unfinished.", hint)
 
 
 def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[str, ...]:

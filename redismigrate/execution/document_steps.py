@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from redismigrate.errors import BackupDamaged, BackupFailed, RedisMigrateError
+from redismigrate.errors import BackupDamaged, BackupError, BackupFailed, RedisMigrateError
 from redismigrate.execution.documents.backing_up import Prepared, back_up, backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import backup_folder, discard, room_problem
@@ -54,6 +54,10 @@ class DocumentsRefused(RedisMigrateError):
     """More documents than allowed can't be rewritten; none was."""
 
 
+class NoBackup(RedisMigrateError):
+    """The documents can't be backed up, or not be restored from where they shall be; none was changed."""
+
+
 class DocumentSteps:
     """Does the steps of a run that read or write documents.
 
@@ -91,12 +95,18 @@ class DocumentSteps:
         Raises:
             DocumentsRefused: Too many documents can't be rewritten.
             PlanBlocked: The vectors can't be quantized as asked for.
-            BackupFailed: The backup can't be written.
-            BackupDamaged: An older backup, which shall be restored from, is not as it was written.
+            NoBackup: The backup can't be written, or an older one that shall be restored from is missing or
+                not as it was written.
         """
+        try:
+            return self._back_up(step, run)
+        except BackupError as error:
+            raise NoBackup(error.message, error.hint) from error
+
+    def _back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         index, backup_dir = str(step.index), Path(run.arguments["backup_dir"])
         for location in step.restores_from:
-            _require_intact(self._open(location))
+            self._open(location).require_intact()
         folder = backup_folder(backup_dir, self._project, run.id, run.plan.revision, index)
         # What an attempt that was cut short has left: no document was changed before it was complete.
         discard(folder)
@@ -215,7 +225,7 @@ class DocumentSteps:
         """
         for location in (step.backup, *step.restores_from):
             if location is not None:
-                _require_intact(self._open(location))
+                self._open(location).require_intact()
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Bring the documents back as they were; the changes of the run."""
@@ -372,15 +382,6 @@ def _failed(failures: Failures) -> DocumentCounts:
             (document.key.decode("utf-8", "surrogateescape"), document.reason) for document in failures.listed
         ),
     )
-
-
-def _require_intact(backup: Backup) -> None:
-    problems = backup.verify()
-    if problems:
-        raise BackupDamaged(
-            f"The backup in {backup.folder} is damaged: {'; '.join(map(str, problems))}.",
-            "Put an intact copy of the folder in its place.",
-        )
 
 
 def _refused(prepared: Prepared, index: str) -> DocumentsRefused:

@@ -16,7 +16,7 @@ from redismigrate.errors import (
     RunFailed,
     RunInterrupted,
 )
-from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -32,7 +32,15 @@ from redismigrate.state.store import State, StateWriter
 
 # A step that fails by one of these has met what it can't do; every other error leaves the run to be taken up
 # again as it is.
-FAILURES = (CommandRefused, ValidationFailed, FunctionFailed, DocumentsRefused, PlanBlocked, DriftError)
+FAILURES = (
+    CommandRefused,
+    ValidationFailed,
+    FunctionFailed,
+    DocumentsRefused,
+    NoBackup,
+    PlanBlocked,
+    DriftError,
+)
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
 PHASES = {

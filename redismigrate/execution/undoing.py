@@ -26,12 +26,7 @@ def turn_round(work: RunInHand, failure: str, *, rolls_back: bool = False) -> No
         failure: Why.
         rolls_back: All of the run is to be undone, not this revision alone.
     """
-    run = work.run
-    done, in_hand = run.plan.steps[: run.position], run.step
-    if in_hand is not None and (
-        in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not work.runs_search_in_scripts
-    ):
-        done = (*done, in_hand)
+    run, done = work.run, _done(work)
     back = run.with_changes(failure=failure, undo=run.undo_of(done), position=0, progress=None)
     if rolls_back:
         back = back.with_changes(rolls_back=True, documents=DocumentCounts())
@@ -70,23 +65,39 @@ def roll_back(work: RunInHand) -> None:
 
 
 def require_records(work: RunInHand) -> None:
-    """Refuse to begin what could not be finished.
+    """Refuse to begin what could not be finished: a run that has turned round can only go back.
 
     Raises:
         StateError: What undoes one of the run's recorded revisions is gone or damaged.
         BackupMissing: So is a backup that it needs.
-        BackupDamaged: The manifest of one is not as it was written.
+        BackupDamaged: One is not as it was written.
     """
-    for revision in work.run.done:
-        run = _read(work, revision).run
-        for step in run.undo_of(run.plan.steps):
-            if step.kind == "verify_backup" and step.backup is not None:
-                BackupLocation.parse(step.backup).open(work.backup_dir)
+    run = work.run
+    runs = [_read(work, revision).run for revision in run.done]
+    undo = [step for recorded in runs for step in recorded.undo_of(recorded.plan.steps)]
+    if not run.is_recorded:
+        undo += run.undo_of(_done(work)) if run.failure is None else run.undo[run.position :]
+    for step in undo:
+        if step.kind == "verify_backup":
+            for location in (step.backup, *step.restores_from):
+                if location is not None:
+                    BackupLocation.parse(location).open(work.backup_dir).require_intact()
 
 
 def record_at_work(work: RunInHand) -> UndoRecord | None:
     """What undoes the revision at work; None when that is not recorded."""
     return _read(work, work.run.plan.revision) if work.run.is_recorded else None
+
+
+def _done(work: RunInHand) -> tuple[Step, ...]:
+    """The steps of the revision at work, which goes forward, that may have changed something."""
+    run, in_hand = work.run, work.run.step
+    done = run.plan.steps[: run.position]
+    if in_hand is not None and (
+        in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not work.runs_search_in_scripts
+    ):
+        return (*done, in_hand)
+    return done
 
 
 def _turn_round_wholly(work: RunInHand) -> None:

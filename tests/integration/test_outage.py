@@ -158,6 +158,7 @@ def test_a_connection_lost_inside_op_run_interrupts_and_does_not_undo(
 
 def test_a_server_that_takes_no_more_writes_interrupts_the_run(shop: Shop):
     ends = rehearse(shop)
+    run(shop, "upgrade", "head")
     refuse = "def refuse(client): client.config_set('maxmemory', 1)"
     shop.write("op.run(refuse)", "op.irreversible('a test')", preamble=refuse)
     try:

@@ -142,6 +142,8 @@ def test_what_stays_behind_are_keys_of_ours_alone_and_neither_hashes_nor_json(fi
         "{redismigrate:shop}:head",
         "{redismigrate:shop}:indexes",
         "{redismigrate:shop}:journal",
+        "{redismigrate:shop}:last_run",
+        *(f"{{redismigrate:shop}}:undo:{number:012x}" for number in range(1, 9)),
         "{redismigrate}:owners",
     }
     assert {filled.client.type(key) for key in ours} == {b"string", b"stream"}

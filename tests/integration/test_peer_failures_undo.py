@@ -5,20 +5,9 @@ Each section is named after what was wrong elsewhere.
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import pickle
-import random
-import shutil
-import struct
 import time
-import zipfile
-from pathlib import Path
 
-import numpy as np
 import pytest
-from backup_samples import forge_chunk
 from vector_documents import (
     ONE_PASS,
     ONE_PASS_BACK,
@@ -34,6 +23,8 @@ from vector_documents import (
     migrate,
     vector,
 )
+
+from redismigrate.errors import RunInterrupted
 
 PRODUCTS = 100
 
@@ -95,11 +86,26 @@ def test_rollback_resurrects_nothing_and_leaves_what_was_rewritten(products):
     assert documents(products) == before
 
 
-def test_rollback_tells_nothing_of_documents_that_it_brought_back_in_their_newer_old_form(products):
-    kill_before(products, "validate_index", "upgrade", "head")
+def test_rollback_brings_what_was_written_in_the_old_form_meanwhile_back_as_it_was_written(products):
+    before = documents(products)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(RunInterrupted):
+        migrate(
+            products,
+            {
+                "rewrite_documents": lambda: products.client.hset("p:4", "embedding", vector(70)),
+                "wait_for_index": lambda: products.client.hset("p:5", "embedding", vector(80)),
+                "validate_index": stop,
+            },
+        )
+    assert all(len(product[b"embedding"]) == 16 for product in documents(products).values())
     applied(products, verb="rollback")
-    newer = vector(70)
-    products.client.hset("p:4", "embedding", newer)
+
+    before[b"p:4"][b"embedding"], before[b"p:5"][b"embedding"] = vector(70), vector(80)
+    assert documents(products) == before
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

@@ -268,7 +268,7 @@ def test_the_keys_of_all_prefixes_and_no_others_are_rewritten(
 
 def test_prefixes_and_fields_may_hold_bytes_that_are_no_text_and_keys_any(shop: Shop):
     # FT.INFO escapes line breaks and ends at a zero byte, so an index with those can't be taken on.
-    prefix, field = b"\xff *[:", b"\xfe\"$5 v"
+    prefix, field = b"\xff *[:", b'\xfe"$5 v'
     originals = {prefix + bytes([number]): random_vector(number) for number in range(256)}
     for key, value in originals.items():
         shop.client.hset(key, mapping={field: value})

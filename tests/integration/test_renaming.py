@@ -48,9 +48,7 @@ def articles(shop: Shop) -> Shop:
     for number in range(COUNT):
         article = {"z": 1, "data": {"title": f"shoe {number}", "n": number}, "a": [1, {"b": None}]}
         shop.client.execute_command("JSON.SET", f"p:{number}", "$", json.dumps(article))
-    shop.write(
-        creation({"name": "title", "type": "text", "path": "$.data.title"}, storage_type="json")
-    )
+    shop.write(creation({"name": "title", "type": "text", "path": "$.data.title"}, storage_type="json"))
     applied(shop)
     return shop
 
@@ -266,7 +264,9 @@ def test_a_value_of_any_json_type_keeps_its_text_on_the_way_there_and_back(shop:
     shop.write(creation({"name": "note", "type": "tag", "path": "$.note"}, storage_type="json"))
     applied(shop, "--max-failures", "1")
     original, text = texts(shop), execute("JSON.GET", "p:1", "$.note")
-    shop.write(rename("note", "remark") + "\nop.run(fail)", preamble="def fail(client):\n    raise ValueError")
+    shop.write(
+        rename("note", "remark") + "\nop.run(fail)", preamble="def fail(client):\n    raise ValueError"
+    )
     script = shop.script("000000000002")
 
     assert shop.run("upgrade", "--exclusive", "--max-failures", "1").code == 1
@@ -306,10 +306,11 @@ def test_a_member_that_exists_under_the_new_name_is_a_failure_even_when_it_is_nu
 
 
 def test_what_a_failed_revision_renamed_in_json_documents_has_its_old_text_again(articles: Shop):
-    articles.client.execute_command("JSON.SET", "p:9", "$", '{"b":1.0,"data":{"title":"x","n":9},"a":1e3}')
+    articles.client.execute_command("JSON.SET", "p:9", "$", '{"b":1.0,"data":{"title":"shoe","n":9},"a":1e3}')
     before = articles.content()["keys"]
     articles.write(
-        rename("title", "name") + "\nop.run(fail)", preamble="def fail(client):\n    raise ValueError('no ink')"
+        rename("title", "name") + "\nop.run(fail)",
+        preamble="def fail(client):\n    raise ValueError('no ink')",
     )
 
     result = articles.run("upgrade", "--exclusive")
@@ -343,9 +344,7 @@ def test_a_document_that_a_later_step_rewrote_keeps_what_it_wrote(articles: Shop
 
 
 @pytest.mark.parametrize("storage_type", ["hash", "json"])
-def test_a_key_that_became_another_type_does_not_stop_the_undoing(
-    shop: Shop, storage_type: str
-):
+def test_a_key_that_became_another_type_does_not_stop_the_undoing(shop: Shop, storage_type: str):
     for number in range(5):
         if storage_type == "hash":
             shop.client.hset(f"p:{number}", "title", "shoe")

@@ -63,10 +63,6 @@ def test_a_document_written_since_is_left_and_told(shop: Shop, before: dict[str,
     assert shop.client.hget("p:6", "embedding") == VECTOR
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a restore takes vectors that a downgrade took from an older backup for rewritten since",
-)
 def test_a_finished_downgrade_is_undone_with_its_documents(shop: Shop, before: dict[str, object]):
     _upgrade(shop)
     after = outcome(shop)

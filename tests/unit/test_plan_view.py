@@ -67,6 +67,20 @@ def test_a_narrow_plan_has_it_below_the_step_and_indents_what_does_not_fit():
     ]
 
 
+def test_many_costs_are_told_below_a_step_that_they_leave_no_room():
+    costs = Estimate(documents=20_000, bytes_read=5_100_000, backup_bytes=5_900_000, seconds=0.2)
+    back_up = REPLACE.model_copy(update={"estimate": costs})
+    assert printed(80, back_up, WAIT, RECORD)[3:-1] == [
+        "  drop and create index packages: alter field tags: separator=[|]",
+        "    rebuild: documents 20,000, reads 5.1 MB, backup 5.9 MB, takes 0.2 s",
+        "    rollback: drop it and create the old one",
+        "  wait",
+        "    rebuild: search down 2.2 s, takes <0.1 s",
+        "  record 9c1b2cd5abc3",
+    ]
+    assert printed(120, back_up, WAIT)[3].endswith("search down  takes")
+
+
 def test_costs_that_no_step_has_take_no_room():
     assert printed(80, RECORD)[3:-1] == ["  record 9c1b2cd5abc3"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from redismigrate.errors import BackupDamaged
 from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
 from redismigrate.execution.documents.durable_files import UnexpectedFile, read_regular_file
 from redismigrate.execution.documents.manifest import (
@@ -103,6 +104,19 @@ class Backup:
             if entry.name not in known and not is_temporary(entry)
         )
         return problems + [Problem(name, "does not belong to the backup") for name in unknown]
+
+    def require_intact(self) -> None:
+        """Read every chunk before anything is taken from the backup.
+
+        Raises:
+            BackupDamaged: It is not as it was written; names every file that is wrong.
+        """
+        problems = self.verify()
+        if problems:
+            raise BackupDamaged(
+                f"The backup in {self.folder} is damaged: {'; '.join(map(str, problems))}.",
+                "Put an intact copy of the folder in its place.",
+            )
 
     def _read(self, record: ChunkRecord) -> Chunk:
         data = read_regular_file(self.folder / record.file, record.bytes)

@@ -23,6 +23,8 @@ from redismigrate.redis_server.connection import Server
 
 # A single key that is written faster than it can be read is given up after so many attempts.
 MOST_ATTEMPTS = 30
+# What HPEXPIRETIME answers for one.
+NO_SUCH_FIELD = -2
 _UNWATCH = render(b"UNWATCH")
 _MULTI = render(b"MULTI")
 _EXEC = render(b"EXEC")
@@ -225,11 +227,12 @@ class _Turn:
             if not isinstance(current, list):
                 continue  # it has become another type of key
             values: list[tuple[bytes, bytes]] = []
+            moments = None if expiries is None else self._moments(expiries[row])
             as_wanted = 0
             differ = 0
             for (name, expected, new), value in zip(columns, current, strict=True):
                 wanted = new[row]
-                if wanted is None or value is None:
+                if wanted is None or value is None or (moments and moments[name] == NO_SUCH_FIELD):
                     continue
                 if value == wanted:
                     as_wanted += 1
@@ -244,21 +247,26 @@ class _Turn:
             if values:
                 _hset(pieces, key, values)
                 self._commands += 1
-                if expiries is not None:
-                    self._keep_expiry(pieces, key, values, expiries[row])
+                if moments:
+                    self._keep_expiry(pieces, key, values, moments)
 
     def _read_expiries(self) -> list[object]:
-        """When the fields expire. The keys are watched: what expires or gets an expiry now ends the batch."""
+        """When the fields expire; the keys are watched, so a field that gets an expiry now ends the batch.
+
+        One that expires does not, until the server gets to removing it: where it is gone by now it must not
+        be written, and where it goes later the expiry that is set again removes it at once.
+        """
         fields = (b"FIELDS", b"%d" % len(self._fields), *self._fields)
         self.wire.send(render_for_keys(b"HPEXPIRETIME", self._exchange.keys, fields))
         return self.wire.receive(len(self._exchange.keys))
 
+    def _moments(self, expiry: object) -> dict[bytes, int]:
+        """When each field expires; empty for what is no hash any more."""
+        return dict(zip(self._fields, expiry, strict=True)) if isinstance(expiry, list) else {}
+
     def _keep_expiry(
-        self, pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]], expiry: object
+        self, pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]], moments: dict[bytes, int]
     ) -> None:
-        if not isinstance(expiry, list):
-            return
-        moments = dict(zip(self._fields, expiry, strict=True))
         for name, _ in values:
             if moments[name] > 0:
                 pieces.append(render(b"HPEXPIREAT", key, b"%d" % moments[name], b"FIELDS", b"1", name))

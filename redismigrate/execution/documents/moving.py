@@ -1,7 +1,8 @@
 """Moves values within documents and documents to other keys, and says beforehand what forbids it.
 
 Values never leave the server for that: one script moves 200 documents. A document moves as a whole or not at
-all, and one that has moved already is left alone, so that a script can be repeated after a crash.
+all, and one that has moved already is left alone, so that a script can be repeated after a crash. So is a key
+that has become another type.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ local function target_of(key)
   end
 end
 local function move(key)
-  if redis.call('EXISTS', key) == 0 then return 0 end
+  if redis.call('TYPE', key).ok ~= key_type then return 0 end
   local found = {}
   for i, rename in ipairs(renames) do
     local value = look(key, rename[1])
@@ -67,6 +68,7 @@ return answers
 """
 # HSET clears the expiry of a field, and the new one never had any.
 _HASH = """
+local key_type = 'hash'
 local function look(key, field)
   if moves then return redis.call('HGET', key, field) end
   return redis.call('HEXISTS', key, field) == 1
@@ -81,6 +83,7 @@ end
 """
 # A JSON path that begins with $ answers with an array of what it finds, here of one value or none.
 _JSON = """
+local key_type = 'ReJSON-RL'
 local function look(key, path)
   local found = redis.call('JSON.GET', key, path)
   if found and found ~= '[]' then return string.sub(found, 2, -2) end

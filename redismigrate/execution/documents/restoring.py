@@ -169,11 +169,16 @@ def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
         for key, original, current in zip(now.keys, originals, now.columns[WHOLE_DOCUMENT], strict=True):
             if original is None or current is None or original == current:
                 continue
-            if json.loads(original) == json.loads(current):
+            if _sorted(original) == _sorted(current):
                 keys.append(key)
                 words += (current, original)
         if keys:
             _evaluate(job, keys, words)
+
+
+def _sorted(text: bytes) -> str:
+    """A JSON document with its members in order. As text, since in Python 1, 1.0 and True are equal."""
+    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def _evaluate(job: RewriteJob, keys: list[bytes], words: list[bytes]) -> None:

@@ -6,8 +6,9 @@ that holds its converted original is done, one that holds anything else was writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from redismigrate.execution.documents.ahead import computed_ahead
 from redismigrate.execution.documents.backing_up import backup_fields
@@ -142,28 +143,39 @@ def count_left(job: RewriteJob, quantizations: Quantizations, digests: Digests |
 
 
 def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) -> Iterator[Batch]:
-    """The documents whose vector has the old datatype, with that vector."""
+    """The documents whose vector has the old datatype, with that vector.
+
+    They are read once more when there are enough of them for a batch: few of many documents make few chunks
+    of a backup so, each of which takes its time to become durable, and their vectors are fresh.
+    """
+    found = chain.from_iterable(_keys_in_old_form(job, recoding, digests))
+    while keys := list(islice(found, job.batch_size)):
+        (batch,) = read_batches(job.server, (keys,), (recoding.path,))
+        rows = _rows_in_old_form(batch, recoding, digests)
+        if rows:
+            column = batch.columns[recoding.path]
+            yield Batch([keys[row] for row in rows], {recoding.path: [column[row] for row in rows]})
+
+
+def _keys_in_old_form(
+    job: RewriteJob, recoding: Recoding, digests: Digests | None
+) -> Iterator[Sequence[bytes]]:
+    if recoding.has_one_width:
+        for batch in read_batches(job.server, job.keys(), (recoding.path,)):
+            yield [batch.keys[row] for row in _rows_in_old_form(batch, recoding, digests)]
+        return
+    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
+        yield [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_before]
+
+
+def _rows_in_old_form(batch: Batch, recoding: Recoding, digests: Digests | None) -> Sequence[int]:
+    column = batch.columns[recoding.path]
+    rows: Sequence[int] = range(len(column))
     if recoding.has_one_width:
         if digests is None:
             raise ValueError(f"{recoding} needs digests")
-        for batch in read_batches(job.server, job.keys(), (recoding.path,)):
-            column = batch.columns[recoding.path]
-            found = digests.lacking(digests_of(recoding.path, batch.keys, column))
-            yield from _rows(batch, recoding, found)
-        return
-    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
-        old = [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_before]
-        if old:
-            for batch in read_batches(job.server, (old,), (recoding.path,)):
-                yield from _rows(batch, recoding, range(len(old)))
-
-
-def _rows(batch: Batch, recoding: Recoding, rows: Iterable[int]) -> Iterator[Batch]:
-    """Those of the rows that hold a value of the right length."""
-    column = batch.columns[recoding.path]
-    good = [row for row in rows if (value := column[row]) is not None and len(value) == recoding.bytes_before]
-    if good:
-        yield Batch([batch.keys[row] for row in good], {recoding.path: [column[row] for row in good]})
+        rows = digests.lacking(digests_of(recoding.path, batch.keys, column))
+    return [row for row in rows if (value := column[row]) is not None and len(value) == recoding.bytes_before]
 
 
 def digests_of_converted(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Digests | None:

@@ -25,10 +25,12 @@ class Wire:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._connection = client.connection_pool.make_connection()
-        self._connection.connect()  # type: ignore[no-untyped-call]
+        pool = client.connection_pool
+        # Not pool.make_connection(): that counts all it ever made, and refuses the hundred and first.
+        self._connection = pool.connection_class(**pool.connection_kwargs)
+        self._connection.connect()
         # redis-py offers the socket no other way; it is public in nothing but name since its first version.
-        self._socket = self._connection._sock  # type: ignore[attr-defined]  # noqa: SLF001
+        self._socket = self._connection._sock  # noqa: SLF001
         self._reader = hiredis.Reader()
         self._waiting = memoryview(b"")
 
@@ -71,7 +73,7 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.disconnect()  # type: ignore[no-untyped-call]
+        self._connection.disconnect()
 
 
 def render(*words: bytes) -> bytes:
