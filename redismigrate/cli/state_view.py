@@ -23,6 +23,7 @@ def current_text(current: Current) -> str:
         lines.append(f"  index {served}{physical}: {fields}")
         if definition.aliases:
             lines.append(f"    aliases: {', '.join(definition.aliases)}")
+        lines += [f"    {path} as {made}" for path, made in definition.quantization.items()]
     if current.missing:
         count = len(current.missing)
         target = "head" if current.heads_of_scripts == 1 else "heads"

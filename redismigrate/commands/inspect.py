@@ -54,6 +54,7 @@ class Current:
                     "schema": schema_to_redisvl(definition.schema),
                     "aliases": list(definition.aliases),
                     "synonyms": {group: list(terms) for group, terms in definition.synonyms.items()},
+                    "quantization": {path: asdict(made) for path, made in definition.quantization.items()},
                 }
                 for served, definition in self.catalog.items()
             },

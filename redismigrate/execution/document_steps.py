@@ -132,6 +132,11 @@ class DocumentSteps:
         with closing(BackupWriter.create(backup_dir, manifest)) as writer:
             prepared = back_up(job, writer, max_failures)
             self._report(prepared.failures)
+            for path, count in prepared.already.items():
+                self._watcher.warned(
+                    f"{count:,} vectors in {path} of {index} have the length of the new datatype already; "
+                    "they are left as they are"
+                )
             if prepared.failures.count > max_failures:
                 writer.close()
                 discard(folder)  # it would be in the way of nothing, but mean nothing either

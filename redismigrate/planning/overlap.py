@@ -51,7 +51,7 @@ def overlap_problems(
             for rename in rewrite.renames:
                 problems += _rename_problems(name, schema, rename, definition_after.schema)
         for change in rewrite.prefixes:
-            problems += _prefix_problems(name, schema, change)
+            problems += _prefix_problems(name, others.get(name, schema), schema, change)
     return list(dict.fromkeys(problems))
 
 
@@ -89,31 +89,37 @@ def _rename_problems(
         )
 
 
-def _prefix_problems(name: str, other: IndexSchema, change: PrefixChange) -> Iterator[str]:
-    prefixes = [encode(prefix) for prefix in other.prefixes] or [_EVERY_KEY]
+def _prefix_problems(
+    name: str, other_before: IndexSchema, other_after: IndexSchema, change: PrefixChange
+) -> Iterator[str]:
+    before, after = _prefixes(other_before), _prefixes(other_after)
     old, new = encode(change.old), encode(change.new)
-    if _leaves(prefixes, old, new):
+    if _leaves(before, after, old, new):
         yield (
             f"index {name} covers keys {change.old}*: it would lose the documents that move to "
             f"{change.new}*; change its prefix in the same revision"
         )
-    if _leaves(prefixes, new, old):
+    if _leaves(after, before, new, old):
         yield (
             f"index {name} covers keys {change.new}*: it would get the documents that move there from "
             f"{change.old}*; choose another prefix, or change that of {name} in the same revision"
         )
 
 
-def _leaves(prefixes: list[bytes], old: bytes, new: bytes) -> bool:
-    """Whether these prefixes cover keys that they cover no more when `old` in front of them becomes `new`."""
-    for prefix in prefixes:
+def _prefixes(schema: IndexSchema) -> list[bytes]:
+    return [encode(prefix) for prefix in schema.prefixes] or [_EVERY_KEY]
+
+
+def _leaves(before: list[bytes], after: list[bytes], old: bytes, new: bytes) -> bool:
+    """Whether one index covers keys that the other does not once `old` in front of them is `new`."""
+    for prefix in before:
         if old.startswith(prefix):
             moved = new
         elif prefix.startswith(old):
             moved = new + prefix[len(old) :]
         else:
             continue
-        if not moved.startswith(tuple(prefixes)):
+        if not moved.startswith(tuple(after)):
             return True
     return False
 

@@ -236,7 +236,7 @@ def recodings_of(
         return ()
     old_paths = {rename.new: rename.old for rename in renames}
     old = {field.path_in("hash"): field for field in before.fields if isinstance(field, VectorField)}
-    recodings = []
+    recodings: dict[str, Recoding] = {}
     for field in after.fields:
         path = old_paths.get(field.path_in("hash"), field.path_in("hash"))
         source = old.get(path)
@@ -250,6 +250,10 @@ def recodings_of(
             field.datatype,
             quantizations.get(path),
         )
-        if recoding.before != recoding.after and recoding not in recodings:
-            recodings.append(recoding)
-    return tuple(recodings)
+        known = recodings.get(path, recoding)
+        if known.distance_metric != recoding.distance_metric:
+            # Integers for several metrics need one scale and no offset, which is what those for IP have.
+            recoding = replace(recoding, distance_metric="IP")
+        if recoding.before != recoding.after:
+            recodings[path] = recoding
+    return tuple(recodings.values())

@@ -156,8 +156,7 @@ class Stage:
     def require(self, revision: str, told: object = "") -> None:
         """Check that all is as an uninterrupted run leaves it at a revision."""
         now, expected = self.now(), self.heads[revision]
-        different = [part for part in expected if now[part] != expected[part]]
-        assert not different, (told, {part: (now[part], expected[part]) for part in different})
+        assert now == expected, f"{told}: {_differences(now, expected)}"
 
 
 def set_stage(shop: Shop, name: str, count: int = DOCUMENTS, *, rehearses: bool = True) -> Stage:
@@ -279,6 +278,15 @@ def _ask(shop: Shop, keys: list[bytes], words: Callable[[int], tuple[Any, ...]])
         name, *arguments = words(at)
         pipeline.execute_command(name, key, *arguments)
     return pipeline.execute()
+
+
+def _differences(now: Outcome, expected: Outcome) -> str:
+    """What differs, of the documents the first ones."""
+    parts = {part: (now[part], expected[part]) for part in expected if now[part] != expected[part]}
+    mine, theirs = parts.pop("documents", ({}, {}))
+    keys = sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key))
+    shown = [(key, mine.get(key), theirs.get(key)) for key in keys[:3]]
+    return f"now and expected are {parts}, and of {len(keys)} documents {shown}"
 
 
 def _neighbours(shop: Shop) -> int:

@@ -49,6 +49,7 @@ class Writer:
         documents: How many there are to begin with, `p:0` and so on.
         per_second: Writes.
         weights: Kind of write -> how often, of a hundred.
+        hot: It writes to so many of the first documents only; None: to all.
         seed: Of its choices.
     """
 
@@ -59,6 +60,7 @@ class Writer:
     documents: int
     per_second: int = 2000
     weights: dict[str, int] = field(default_factory=lambda: dict(MIXED))
+    hot: int | None = None
     seed: int = 1
 
     def fill(self) -> None:
@@ -67,7 +69,7 @@ class Writer:
             application = _Application(self, client, log)
             for number in range(self.documents):
                 application.write("add", f"p:{number}")
-                if number % 500 == 499:  # noqa: PLR2004 - a batch
+                if number % 500 == 499:
                     application.flush()
             application.flush()
 
@@ -167,7 +169,7 @@ class _Application:
         self._log = log
         self._pipeline = client.pipeline(transaction=False)
         self._random = random.Random(writer.seed)  # noqa: S311 - no secret
-        self._keys = [f"p:{number}" for number in range(documents)]
+        self._keys = [f"p:{number}" for number in range(documents)][: writer.hot]
         self._deleted: list[str] = []
         self._fading: set[str] = set()
         self._number = documents
@@ -219,7 +221,7 @@ class _Application:
     def _write_some(self, kind: str) -> None:
         """A write of a kind to a document of its choice."""
         if kind == "add":
-            comes_back = self._deleted and self._random.random() < 0.5  # noqa: PLR2004 - every other one
+            comes_back = self._deleted and self._random.random() < 0.5
             key = self._take(self._deleted) if comes_back else f"p:new:{self._number}"
             self._keys.append(key)
             self.write("add", key)

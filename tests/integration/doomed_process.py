@@ -24,6 +24,7 @@ from redismigrate.state import lock
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
+    from types import TracebackType
 
     from command_proxy import Loss, Place
     from document_scenarios import Stage
@@ -67,14 +68,21 @@ class StrikingProxy(CommandProxy):
         at: The command, see `CommandProxy`; None only counts.
         strike: What happens then; called before the command gets on.
         loss: As for `CommandProxy`; None holds the command back until `release` and loses nothing.
+        counts: Whether a command counts that comes by now.
     """
 
     def __init__(
-        self, url: str, at: Place | None, strike: Callable[[], None] = lambda: None, loss: Loss | None = None
+        self,
+        url: str,
+        at: Place | None,
+        strike: Callable[[], None] = lambda: None,
+        loss: Loss | None = None,
+        counts: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(url.removeprefix("unix://"), at, loss or "request")
         self._strike = strike
         self._holds = loss is None
+        self._counts = counts
         self._released = threading.Event()
         self.has_struck = threading.Event()
 
@@ -83,12 +91,20 @@ class StrikingProxy(CommandProxy):
         """How many have come by."""
         return self._seen
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+        super().__exit__(kind, error, traceback)
+
     def release(self) -> None:
         """Let the command get on that is held back."""
         self._released.set()
 
     def _is_lost(self, command: bytes) -> bool:
-        if not super()._is_lost(command):
+        if not any(word in command for word in self._words):
+            return False
+        if not self._counts() or not super()._is_lost(command):
             return False
         self._strike()
         self.has_struck.set()

@@ -395,7 +395,7 @@ def test_an_index_for_which_memory_is_short_is_refused_with_numbers(shop):
             code=6,
             says=(
                 "The plan is blocked: ",
-                "index vectors needs about 4.2 MB more, but ",
+                "index vectors needs about 4.4 MB more, but ",
                 " MB maxmemory are used",
             ),
         )

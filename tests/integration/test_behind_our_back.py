@@ -193,10 +193,10 @@ def test_memory_that_the_same_plan_has_used_already_counts(shop):
             "'type': 'vector', 'attrs': {'algorithm': 'flat', 'dims': 4096}}]})"
         )
 
-    shop.add_documents(500, title="x")
+    shop.add_documents(500, v=bytes(4096 * 4))
     shop.write("\n".join(vector(name) for name in "abc"))
     used = shop.client.info("memory")["used_memory"]
-    shop.client.config_set("maxmemory", used + 12_000_000)
+    shop.client.config_set("maxmemory", used + 30_000_000)
     try:
         plan = shop.run("plan", "--json")
     finally:

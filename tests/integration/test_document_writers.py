@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from document_writer import LONGEST_TTL_MS, REWRITES, Writer, converted, vector_of, written
+from doomed_process import StrikingProxy
 
+from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode
+from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.live import not_in_index
 from redismigrate.redis_server.connection import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from subprocess import Popen
+
     from conftest import Shop
+    from redis import Redis
 
 PRODUCTS = """
 op.create_index({{
@@ -27,8 +35,6 @@ op.create_index({{
     ],
 }})
 """
-import os
-OPTS=os.environ.get("OPTS","").split()
 SIZES = [
     pytest.param(3000, 16, id="3,000"),
     pytest.param(20_000, 64, id="20,000", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
@@ -108,20 +114,195 @@ def require_in_index(shop: Shop, keys: list[bytes]) -> None:
             assert not_in_index(server, "products", keys[start : start + 500]) == []
 
 
+def step_at_work(shop: Shop) -> str | None:
+    """The kind of the step that the run is at; None without a run."""
+    run = shop.state("run")
+    if run is None:
+        return None
+    run |= shop.state("progress") or {}
+    steps = run["plan"]["steps"] if run["failure"] is None else run["undo"]
+    return steps[run["position"]]["kind"] if run["position"] < len(steps) else None
+
+
+def wait_for_step(shop: Shop, process: Popen[str], *kinds: str) -> bool:
+    """Wait until a migration is at such a step; False when it ended before."""
+    while process.poll() is None:
+        if step_at_work(shop) in kinds:
+            return True
+        time.sleep(0.001)
+    return False
+
+
 @pytest.mark.parametrize(("documents", "dims"), SIZES)
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [("float32", "float16"), ("float16", "float32"), ("float16", "bfloat16"), ("bfloat16", "float64")],
+    ("before", "after", "options"),
+    [
+        ("float32", "float16", ()),
+        ("float16", "bfloat16", ()),
+        ("bfloat16", "float64", ("--batch-size", "100")),
+        ("float32", "bfloat16", ("--batch-size", "20", "--workers", "1")),
+        ("float16", "bfloat16", ("--batch-size", "50", "--workers", "20")),
+    ],
 )
-def test_no_write_during_an_upgrade_is_lost(shop: Shop, before: str, after: str, documents: int, dims: int):
+def test_no_write_during_an_upgrade_is_lost(
+    shop: Shop, before: str, after: str, options: tuple[str, ...], documents: int, dims: int
+):
     writer = begin(shop, before, after, documents, dims)
     with writer.at_work():
-        result = shop.run_process("--json", "upgrade", *OPTS)
+        result = shop.run_process("--json", "upgrade", *options)
         time.sleep(0.2)
-    assert result.code == 0, result.err + result.out
+    assert result.code == 0, result.err
     found = compare(shop, writer, after)
-    print(result.json, len(found.new), len(found.old))
     assert found.wrong == []
-    assert len(found.new) > documents // 2
+    assert found.new
+    assert result.json["documents"]["left_in_old_type"] < documents // 2
     assert all(at >= time_of_step(shop, "wait_for_index") for at in found.old.values())
     require_in_index(shop, found.new)
+
+
+@pytest.mark.parametrize(("documents", "dims"), SIZES)
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_no_write_during_a_downgrade_is_lost_and_originals_come_back(
+    shop: Shop, before: str, after: str, documents: int, dims: int
+):
+    writer = begin(shop, before, after, documents, dims)
+    assert shop.run_process("upgrade", "--exclusive").code == 0
+    with replace(writer, datatype=after).at_work():
+        result = shop.run_process("--json", "downgrade", "-1")
+        time.sleep(0.2)
+    assert result.code == 0, result.err
+    found = compare(shop, writer, before)
+    assert found.wrong == []
+    assert all(at >= time_of_step(shop, "wait_for_index") for at in found.old.values())
+    require_in_index(shop, found.new)
+
+
+def test_documents_among_many_other_keys_are_caught_up_with_too(shop: Shop):
+    with shop.client.pipeline(transaction=False) as pipeline:
+        for number in range(30_000):
+            pipeline.set(f"other:{number}", number)
+        pipeline.execute()
+    writer = begin(shop, "float32", "float16", 1000, 8)
+    with writer.at_work():
+        result = shop.run_process("--json", "upgrade")
+        time.sleep(0.2)
+    assert result.code == 0, result.err
+    found = compare(shop, writer, "float16")
+    assert found.wrong == []
+    assert all(at >= time_of_step(shop, "create_index") for at in found.old.values())
+    require_in_index(shop, found.new)
+
+
+@pytest.mark.parametrize("hot", [1, 5])
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
+    shop: Shop, before: str, after: str, hot: int
+):
+    writer = begin(shop, before, after, 2000, 8, weights=REWRITES, hot=hot)
+    with writer.at_work():
+        result = shop.run_process("--json", "upgrade")
+        time.sleep(0.1)
+    assert result.code == 0, result.err
+    found = compare(shop, writer, after)
+    assert found.wrong == []
+    assert set(found.old) <= {b"p:%d" % number for number in range(hot)}
+    assert result.json["documents"]["left_in_old_type"] <= hot
+    require_in_index(shop, found.new)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "float64")])
+@pytest.mark.parametrize("step", ["prove_index", "back_up_documents", "rewrite_documents"])
+def test_what_a_new_version_of_the_application_writes_in_mid_run_is_left_alone(
+    shop: Shop, before: str, after: str, step: str
+):
+    writer = begin(shop, before, after, 3000, 16)
+    with writer.at_work() as write_in, shop.process("--json", "upgrade", "--batch-size", "50") as process:
+        assert wait_for_step(shop, process, step)
+        write_in(after)
+        out, err = process.communicate(timeout=60)
+        time.sleep(0.1)
+    assert process.returncode == 0, err
+    found = compare(shop, writer, after)
+    assert (found.wrong, found.old) == ([], {})
+    assert json.loads(out)["documents"]["left_in_old_type"] == 0
+    require_in_index(shop, found.new)
+
+
+def kill_at_batch(shop: Shop, batch: int) -> None:
+    """Kill an upgrade with SIGKILL when it sends its n-th batch of writes, and lose that."""
+    named = Event()
+
+    def strike() -> None:
+        assert named.wait(60)
+        process.kill()
+
+    with StrikingProxy(shop.url, (batch, (b"$4\r\nEXEC\r\n",)), strike, "request") as proxy:
+        with shop.process("--url", proxy.url, "upgrade", "--batch-size", "100") as process:
+            named.set()
+        assert proxy.has_struck.is_set()
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_rollback_of_a_killed_run_loses_no_write(shop: Shop, before: str, after: str):
+    writer = begin(shop, before, after, 3000, 16)
+    with writer.at_work():
+        for batch in (3, 12, 29, 33):
+            kill_at_batch(shop, batch)
+            assert shop.state("run") is not None
+            result = shop.run_process("rollback")
+            assert result.code == 0, result.err
+    found = compare(shop, writer, before)
+    assert found.wrong == []
+    require_in_index(shop, found.new)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_a_run_that_is_killed_again_and_again_loses_no_write(shop: Shop, before: str, after: str):
+    writer = begin(shop, before, after, 3000, 16)
+    with writer.at_work():
+        for batch in (1, 7, 20, 31, 34):
+            kill_at_batch(shop, batch)
+            assert shop.state("run") is not None
+        result = shop.run_process("--json", "upgrade")
+        time.sleep(0.1)
+    assert result.code == 0, result.err
+    found = compare(shop, writer, after)
+    assert found.wrong == []
+    assert found.new
+    require_in_index(shop, found.new)
+
+
+def test_a_run_back_and_forth_converts_what_the_one_before_has_left(shop: Shop):
+    writer = begin(shop, "float32", "float16", 3000, 16)
+    with writer.at_work():
+        assert shop.run_process("upgrade").code == 0
+        time.sleep(0.3)
+    result = shop.run_process("downgrade", "-1")
+    assert result.code == 0, result.err
+    assert "vectors in embedding of products have the length of the new datatype already" in result.out
+    found = compare(shop, writer, "float32")
+    assert found.wrong == []
+    require_in_index(shop, found.new)
+    assert shop.run_process("upgrade").code == 0
+    found = compare(shop, writer, "float16")
+    assert (found.wrong, found.old) == ([], {})
+
+
+def test_a_field_that_expires_between_two_looks_does_not_come_back(redis_url: str, client: Redis):
+    client.set("fence", 1)
+
+    def exchanges() -> Iterator[Exchange]:
+        for number in range(50):
+            client.hset(f"p:{number}", mapping={"title": "a shoe", "v": "old"})
+            client.hpexpire(f"p:{number}", 5, "v")
+            # While this one was looked at already, it expires before the next one is asked for.
+            yield Exchange([b"p:%d" % number], {b"v": [b"old"]}, {b"v": [b"new"]})
+            time.sleep(0.006)
+
+    with connect(redis_url) as server, Exchanger(server, Fence(b"fence", b"1"), 2) as exchanger:
+        assert (
+            sum(outcome.documents for outcome in exchanger.run(exchanges(), Mode(fields_may_expire=True)))
+            == 50
+        )
+    time.sleep(0.01)
+    assert [client.hget(f"p:{number}", "v") for number in range(50)] == [None] * 50

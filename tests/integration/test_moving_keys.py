@@ -64,8 +64,10 @@ def test_moving_keys_needs_the_writers_to_be_paused(products: Shop):
         "upgrade",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: move keys p:* to q:* in the documents of index products "
-            "needs --exclusive",
+            (
+                "The plan is blocked: 000000000002: move keys p:* to q:* in the documents of index products "
+                "needs --exclusive"
+            ),
         ),
     )
 
@@ -242,7 +244,9 @@ def test_another_index_that_would_lose_the_documents_is_named(products: Shop):
         "--exclusive",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: index others covers keys p:*: it would lose the documents "
-            "that move to q:*; change its prefix in the same revision",
+            (
+                "The plan is blocked: 000000000002: index others covers keys p:*: it would lose the "
+                "documents that move to q:*; change its prefix in the same revision"
+            ),
         ),
     )

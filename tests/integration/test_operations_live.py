@@ -262,12 +262,11 @@ def neighbours(shop, index, field, size_bytes):
     ("index", "change"),
     [
         ("products", "index.alter_field('embedding', dims=8)"),
-        ("products", "index.alter_field('embedding', datatype='float16')"),
         ("products", "index.set_options(storage_type='json')"),
         ("articles", "index.alter_field('embedding', dims=8)"),
     ],
 )
-def test_a_change_for_which_documents_had_to_be_rewritten_is_refused(filled, index, change):
+def test_a_change_for_which_documents_had_to_be_made_anew_is_refused(filled, index, change):
     filled.write(CHANGE.format(index) + change)
 
     filled.refuses(

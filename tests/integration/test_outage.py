@@ -120,7 +120,7 @@ def test_rollback_leaves_all_as_before_the_revision_whichever_write_of_it_lost_i
 
 def test_after_a_short_outage_the_lock_is_free_at_once(shop: Shop, redis_server: EmbeddedServer):
     ends = rehearse(shop)
-    with proxy_to(redis_server, 60, "reply", is_restored=True) as proxy:
+    with proxy_to(redis_server, (8, (b"EVAL",)), "reply", is_restored=True) as proxy:
         result = shop.run("--url", proxy.url, "upgrade", "head")
         assert result.code == 7
         assert "was interrupted at revision" in result.err

@@ -20,6 +20,8 @@ STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
     "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", "FT.DEBUG", "FT.INFO", "FT.SYNDUMP",
     "GET", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TYPE", "XREVRANGE",
+    # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
+    "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
 }  # fmt: skip
 SCRIPTS = {"EVAL", "EVALSHA"}
 OF_KEYS = {"DEL", "INCR", "SET", "XADD"}

@@ -1,4 +1,4 @@
-"""Where other tools restore a damaged, foreign or crafted backup, or delete one, ours refuses and says which."""
+"""Where other tools restore a damaged, foreign or crafted backup, or delete one, ours refuses."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def refuses_to_undo(shop, command, *says):
     for text in says:
         assert text in result.err
     after = shop.content()
-    of_documents = [{k: v for k, v in c["keys"].items() if not k.startswith(b"{redis")} for c in (content, after)]
+    of_documents = [
+        {k: v for k, v in c["keys"].items() if not k.startswith(b"{redis")} for c in (content, after)
+    ]
     assert of_documents[0] == of_documents[1]
     assert after["indexes"] == content["indexes"]
     assert shop.state("run") == run
@@ -153,10 +155,33 @@ def test_a_damaged_chunk_stops_the_pass_that_reads_it_and_none_of_its_documents_
 def test_the_backup_of_another_run_is_never_taken_for_the_one_that_is_needed(products):
     applied(products)
     stale = folder_of_backup(products).rename(products.folder / "stale")
-    applied(products, "-1", verb="downgrade", *()) if False else None
-    fresh = products.folder / "redismigrate-backups"
-    assert stale.is_dir()
-    shutil.rmtree(fresh)
+    applied(
+        products, "-1", "--allow-lossy", "--backup-dir", str(products.folder / "elsewhere"), verb="downgrade"
+    )
+    applied(products)
+    needed = folder_of_backup(products)
+    shutil.rmtree(needed)
+    shutil.copytree(stale, needed)
+
+    refused = products.run("downgrade", "-1")
+
+    assert refused.code == 1
+    assert f"The backup in {needed} is damaged: manifest.json is of another backup" in refused.err
+    assert all(len(product[b"embedding"]) == 16 for product in documents(products).values())
+
+
+def test_a_backup_that_cannot_be_written_ends_the_run_before_anything_is_changed(products):
+    before, content = documents(products), products.content()["indexes"]
+    elsewhere = products.folder / "a file"
+    elsewhere.touch()
+
+    result = products.run("upgrade", "--backup-dir", str(elsewhere))
+
+    assert result.code == 1
+    assert str(elsewhere) in result.err
+    assert products.state("run") is None
+    assert (documents(products), products.content()["indexes"]) == (before, content)
+    applied(products)
 
 
 def test_a_second_migration_leaves_the_first_backup_as_it_is(products):

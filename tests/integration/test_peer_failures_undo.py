@@ -1,7 +1,4 @@
-"""Where other tools bring half of a change back, or what is deleted or damaged, ours brings back all or says why.
-
-Each section is named after what was wrong elsewhere.
-"""
+"""Where other tools bring back half of a change, or what was deleted meanwhile, ours brings back just all of it."""
 
 from __future__ import annotations
 
@@ -35,7 +32,9 @@ def products(shop):
     add_products(shop, PRODUCTS)
     shop.write(creation(), "op.drop_index('products')")
     applied(shop)
-    shop.write("op.create_alias('catalog', 'products')\nop.set_synonyms('products', 'shoes', ['shoe', 'boot'])")
+    shop.write(
+        "op.create_alias('catalog', 'products')\nop.set_synonyms('products', 'shoes', ['shoe', 'boot'])"
+    )
     applied(shop)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop
@@ -44,11 +43,10 @@ def products(shop):
 def seen(shop):
     """Documents and indexes as clients see them."""
     content = shop.content("catalog")
-    indexes = {name: (schema, synonyms, found) for name, (schema, synonyms, found, _) in content["indexes"].items()}
+    indexes = {
+        name: (schema, synonyms, found) for name, (schema, synonyms, found, _) in content["indexes"].items()
+    }
     return documents(shop), indexes, content["aliases"]
-
-
-# --- a rollback brings vectors back, but not the index, and deleted documents as well -----------------------
 
 
 @pytest.mark.parametrize(

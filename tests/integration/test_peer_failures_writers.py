@@ -112,7 +112,9 @@ def test_vectors_that_are_equally_long_in_both_forms_are_told_apart_by_what_they
 
     migrate(shop, {"wait_for_index": lambda: shop.client.hset("p:1", "embedding", newer)})
 
-    expected = {number: converted(vector(number, "float16"), "float16", "bfloat16") for number in range(PRODUCTS)}
+    expected = {
+        number: converted(vector(number, "float16"), "float16", "bfloat16") for number in range(PRODUCTS)
+    }
     expected[1] = converted(newer, "float16", "bfloat16")
     assert {number: embedding(shop, f"p:{number}") for number in range(PRODUCTS)} == expected
 

@@ -130,8 +130,11 @@ def test_without_the_backup_a_lossy_revision_is_not_undone_unless_that_is_accept
         "-1",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: revision 000000000002 has re-encoded embedding of index "
-            f"products to {after.upper()}, which lost precision, and its backup {location}/products is not here",
+            (
+                "The plan is blocked: 000000000002: revision 000000000002 has re-encoded embedding of index "
+                f"products to {after.upper()}, which lost precision, and its backup {location}/products is "
+                "not here"
+            ),
             "name the folder of the backups with --backup-dir, or convert what is left with --allow-lossy",
         ),
     )
@@ -233,6 +236,28 @@ def test_several_vector_fields_are_re_encoded_in_one_pass(shop: Shop, algorithms
     assert documents(shop) == originals
 
 
+def test_vectors_that_two_fields_read_are_re_encoded_once(shop: Shop):
+    add_random(shop)
+    fields = [
+        {"name": name, "type": "vector", "path": "embedding", "attrs": {
+            "algorithm": "flat", "dims": DIMS, "distance_metric": metric, "datatype": "float32"}}
+        for name, metric in (("near", "l2"), ("alike", "cosine"))
+    ]  # fmt: skip
+    shop.write(f"op.create_index({{'index': {{'name': 'products', 'prefix': 'p:'}}, 'fields': {fields!r}}})")
+    applied(shop)
+    originals = vectors(shop)
+    shop.write(
+        to("float16", field="near") + "\n    index.alter_field('alike', datatype='float16')",
+        to("float32", field="near") + "\n    index.alter_field('alike', datatype='float32')",
+    )
+
+    assert applied(shop)["rewritten"] == COUNT == shop.hits("products")
+
+    assert vectors(shop) == {key: converted(value, "float32", "float16") for key, value in originals.items()}
+    applied(shop, "-1", verb="downgrade")
+    assert vectors(shop) == originals
+
+
 @pytest.mark.parametrize(
     ("prefixes", "covered"),
     [
@@ -304,8 +329,10 @@ def test_documents_that_a_filter_keeps_out_are_not_touched(shop: Shop):
         "upgrade",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: index products has a FILTER, and which documents it keeps "
-            "out can't be told while it is down: pause writers and say --exclusive",
+            (
+                "The plan is blocked: 000000000002: index products has a FILTER, and which documents it "
+                "keeps out can't be told while it is down: pause writers and say --exclusive"
+            ),
         ),
     )
     counts = applied(shop, "--exclusive")

@@ -76,8 +76,10 @@ def test_a_rename_needs_the_writers_to_be_paused(products: Shop):
         "upgrade",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: rename title to name in the documents of index products "
-            "needs --exclusive: what writers delete or write under the old name meanwhile can't be seen",
+            (
+                "The plan is blocked: 000000000002: rename title to name in the documents of index products "
+                "needs --exclusive: what writers delete or write under the old name meanwhile can't be seen"
+            ),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Several changes of documents in one revision: of one index, of indexes over the same keys, and with a failure."""
+"""Several changes of documents in one revision: of one index, of several indexes, and with a failure."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def test_indexes_with_keys_of_their_own_keep_backups_of_their_own(shop: Shop):
         TO_BFLOAT16,
         "with op.index('products') as index:\n    index.rename_field('title', 'name')",
         "with op.index('products') as index:\n    index.change_prefix('p:', 'q:')",
-        "with op.index('products') as index:\n    index.rename_to('goods')\n    index.change_prefix('p:', 'q:')",
+        "with op.index('products') as index:\n    index.rename_to('x')\n    index.change_prefix('p:', 'q:')",
     ],
 )
 def test_documents_are_rewritten_once_in_a_revision(products: Shop, second: str):
@@ -270,8 +270,10 @@ def test_documents_are_rewritten_once_in_a_revision(products: Shop, second: str)
         "--exclusive",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: index products rewrites its documents twice: do it in one "
-            "`with op.index` block, or in two revisions",
+            (
+                "The plan is blocked: 000000000002: index products rewrites its documents twice: do it in "
+                "one `with op.index` block, or in two revisions"
+            ),
         ),
     )
 
@@ -303,10 +305,30 @@ def test_documents_whose_keys_moved_with_another_index_are_not_looked_for_under_
         "--exclusive",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: index products changes documents whose keys an earlier "
-            "change of this revision moves: change them before, or in two revisions",
+            (
+                "The plan is blocked: 000000000002: index products changes documents whose keys an earlier "
+                "change of this revision moves: change them before, or in two revisions"
+            ),
         ),
     )
+
+
+def test_two_indexes_over_the_same_keys_move_them_in_one_revision(shop: Shop):
+    add_random(shop)
+    shop.write(creation() + "\n" + for_index(creation(), "offers"))
+    applied(shop)
+    before = content(shop)
+    move = "with op.index('products') as index:\n    index.change_prefix('p:', 'q:')"
+    back = "with op.index('products') as index:\n    index.change_prefix('q:', 'p:')"
+    shop.write(f"{move}\n{for_index(move, 'offers')}", f"{for_index(back, 'offers')}\n{back}")
+
+    assert applied(shop, "--exclusive")["rewritten"] == COUNT
+
+    assert {key[:2] for key in content(shop)} == {b"q:"}
+    assert shop.hits("products") == shop.hits("offers") == COUNT
+    applied(shop, "-1", "--exclusive", verb="downgrade")
+    assert content(shop) == before
+    assert shop.hits("products") == shop.hits("offers") == COUNT
 
 
 def test_another_index_over_the_same_keys_that_would_lose_them_is_named(shop: Shop):
@@ -319,8 +341,10 @@ def test_another_index_over_the_same_keys_that_would_lose_them_is_named(shop: Sh
         "upgrade",
         code=6,
         says=(
-            "The plan is blocked: 000000000002: index offers reads field embedding of the same keys as "
-            "8 x FLOAT32: after the change its documents would leave it; change both in one revision",
+            (
+                "The plan is blocked: 000000000002: index offers reads field embedding of the same keys as "
+                "8 x FLOAT32: after the change its documents would leave it; change both in one revision"
+            ),
         ),
     )
 

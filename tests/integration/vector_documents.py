@@ -39,7 +39,9 @@ with op.index('products') as index:
 """
 
 
-def creation(name: str = "products", prefix: str = "p:", datatype: str = "float32", metric: str = "l2") -> str:
+def creation(
+    name: str = "products", prefix: str = "p:", datatype: str = "float32", metric: str = "l2"
+) -> str:
     """The body of an `upgrade` that creates an index of titles and vectors."""
     vector = {"algorithm": "flat", "dims": DIMS, "distance_metric": metric, "datatype": datatype}
     schema = {
@@ -110,9 +112,7 @@ class Meanwhile(Watcher):
         self.warnings.append(message)
 
 
-def migrate(
-    shop: Shop, actions: Mapping[StepKind, Callable[[], object]], **options: Any
-) -> MigrationResult:
+def migrate(shop: Shop, actions: Mapping[StepKind, Callable[[], object]], **options: Any) -> MigrationResult:
     """Upgrade to the head in this process while an application is at work.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -42,12 +42,14 @@ class Prepared:
         documents: That were read.
         kept: Those of them that are in the backup, to be rewritten.
         failures: Those that can't be.
+        already: Hash field -> how many of its vectors have the new form already, by their length.
         quantizations: How integers are made.
     """
 
     documents: int = 0
     kept: int = 0
     failures: Failures = field(default_factory=Failures)
+    already: Counter[str] = field(default_factory=Counter)
     quantizations: Quantizations = field(default_factory=dict)
 
 
@@ -86,7 +88,8 @@ def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepare
         else {},
     )
     chunks, mover = _Chunks(writer), job.mover()
-    for batch, answers in _looked_at(job, mover, _read(job)):
+    for read, answers in _looked_at(job, mover, _read(job)):
+        batch = _without_new_form(rewrite, read, prepared.already)
         for recoding in rewrite.recodings:
             if recoding.path in calibrations:
                 calibrate(
@@ -141,6 +144,20 @@ class _Chunks:
             name: [value for batch in batches for value in batch.columns[name]] for name in batches[0].columns
         }
         self._last = self._writer.submit(Chunk(Batch(keys, columns)))
+
+
+def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> Batch:
+    """The batch without the vectors that writers have written in the new form already; they are counted."""
+    columns = dict(batch.columns)
+    for recoding in rewrite.recodings:
+        column = columns[recoding.path]
+        is_new = [value is not None and len(value) == recoding.bytes_after for value in column]
+        if any(is_new) and not recoding.has_one_width:
+            already[recoding.path] += sum(is_new)
+            columns[recoding.path] = [
+                None if new else value for new, value in zip(is_new, column, strict=True)
+            ]
+    return Batch(batch.keys, columns)
 
 
 def _read(job: RewriteJob) -> Iterator[Batch]:

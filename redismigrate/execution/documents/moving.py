@@ -37,6 +37,7 @@ local function take_pairs()
 end
 local renames, prefixes = take_pairs(), take_pairs()
 %s
+local call, count = redis.call, #renames
 local function target_of(key)
   for i, prefix in ipairs(prefixes) do
     if string.sub(key, 1, #prefix[1]) == prefix[1] then
@@ -45,35 +46,38 @@ local function target_of(key)
   end
 end
 local function move(key)
-  if redis.call('TYPE', key).ok ~= key_type then return 0 end
-  local found = {}
-  for i, rename in ipairs(renames) do
-    local value = look(key, rename[1])
-    if value then
-      if is_there(key, rename[2]) then return -i end
-      found[#found + 1] = {rename[1], rename[2], value}
+  -- A key that has moved already is gone, and what is at its target is no obstacle.
+  if (#prefixes > 0 or count == 0) and call('TYPE', key).ok ~= key_type then return 0 end
+  local values, finds_any = read(key), false
+  for i = 1, count do
+    if values[2 * i - 1] then
+      if values[2 * i] then return -i end
+      finds_any = true
     end
   end
   local target, number = target_of(key)
-  if target and redis.call('EXISTS', target) == 1 then return -10000 - number end
+  if target and call('EXISTS', target) == 1 then return -10000 - number end
   if moves then
-    for _, rename in ipairs(found) do put(key, rename[1], rename[2], rename[3]) end
-    if target then redis.call('RENAMENX', key, target) end
+    for i = 1, finds_any and count or 0 do
+      if values[2 * i - 1] then put(key, renames[i][1], renames[i][2], values[2 * i - 1]) end
+    end
+    if target then call('RENAMENX', key, target) end
   end
-  return (#found > 0 or target) and 1 or 0
+  return (finds_any or target) and 1 or 0
 end
 local answers = {}
 for i, key in ipairs(KEYS) do answers[i] = move(key) end
 return answers
 """
-# HSET clears the expiry of a field, and the new one never had any.
+# The values at the old and the new place of every rename, by turns, with one HMGET: calls are what a script
+# costs. HSET clears the expiry of a field, and the new one never had any.
 _HASH = """
 local key_type = 'hash'
-local function look(key, field)
-  if moves then return redis.call('HGET', key, field) end
-  return redis.call('HEXISTS', key, field) == 1
+local names = {}
+for i, rename in ipairs(renames) do names[2 * i - 1], names[2 * i] = rename[1], rename[2] end
+local function read(key)
+  return #names > 0 and redis.pcall('HMGET', key, unpack(names)) or names
 end
-local function is_there(key, field) return redis.call('HEXISTS', key, field) == 1 end
 local function put(key, old, new, value)
   local expiry = keeps_expiry and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
   redis.call('HSET', key, new, value)
@@ -85,10 +89,17 @@ end
 _JSON = """
 local key_type = 'ReJSON-RL'
 local function look(key, path)
-  local found = redis.call('JSON.GET', key, path)
-  if found and found ~= '[]' then return string.sub(found, 2, -2) end
+  local found = redis.pcall('JSON.GET', key, path)
+  return type(found) == 'string' and found ~= '[]' and string.sub(found, 2, -2)
 end
-local is_there = look
+local function read(key)
+  local values = {}
+  for i, rename in ipairs(renames) do
+    values[2 * i - 1] = look(key, rename[1])
+    values[2 * i] = values[2 * i - 1] and look(key, rename[2])
+  end
+  return values
+end
 local function put(key, old, new, value)
   redis.call('JSON.SET', key, new, value)
   redis.call('JSON.DEL', key, old)

@@ -20,8 +20,8 @@ return false
 _HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
 _EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
 _MOVING = {
-    "hash": (b"EXISTS", b"HEXISTS", b"HGET", b"HSET", b"HDEL"),
-    "json": (b"EXISTS", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
+    "hash": (b"EXISTS", b"TYPE", b"HMGET", b"HSET", b"HDEL"),
+    "json": (b"EXISTS", b"TYPE", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
 
 
