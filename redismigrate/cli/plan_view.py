@@ -19,6 +19,7 @@ STEP = 40
 INDENT = 2
 GAP = 2
 SHORTEST_SECONDS = 0.1
+SMALLEST_MEGABYTES = 0.1
 
 
 def render_plan(plan: Plan, console: Console) -> None:
@@ -99,12 +100,15 @@ def _costs(step: Step) -> dict[str, str]:
         "backup": _size(estimate.backup_bytes),
         "search down": _seconds(estimate.search_downtime_seconds),
         "takes": _seconds(estimate.seconds),
-        "memory": f"+{_size(estimate.memory_bytes)}" if estimate.memory_bytes else "",
+        "memory": _size(estimate.memory_bytes, "+"),
     }
 
 
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB" if size_bytes else ""
+def _size(size_bytes: int, sign: str = "") -> str:
+    if not size_bytes:
+        return ""
+    megabytes = size_bytes / 1e6
+    return f"{sign}{megabytes:,.1f} MB" if megabytes >= SMALLEST_MEGABYTES else f"<{SMALLEST_MEGABYTES} MB"
 
 
 def _seconds(value: float) -> str:

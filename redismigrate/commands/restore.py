@@ -14,7 +14,13 @@ from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, k
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.errors import BackupDamaged, BackupMissing, PlanBlocked
-from redismigrate.execution.document_steps import quantizations_in, readable, rewrite_in
+from redismigrate.execution.document_steps import (
+    bring_precision_back,
+    older_backups_in,
+    quantizations_in,
+    readable,
+    rewrite_in,
+)
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import open_in_place
 from redismigrate.execution.documents.fence import Fence
@@ -104,7 +110,8 @@ def restore_backups(
         watcher: Is told of every document that is left as it is.
 
     Raises:
-        BackupMissing: No backup is of that run.
+        BackupMissing: No backup is of that run, or one is gone from which a downgrade has brought originals
+            back.
         BackupDamaged: One of them is not as it was written; nothing was restored.
         PlanBlocked: A live index would lose the documents.
         RunInProgress: A run is unfinished.
@@ -114,6 +121,7 @@ def restore_backups(
     _require_intact(verified)
     # What was backed up last was changed last.
     backups = [open_in_place(item.backup.folder) for item in reversed(verified.backups)]
+    older_backups = {backup.folder: _older_backups(backup, verified.folder) for backup in backups}
     with (
         project.connect() as server,
         locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
@@ -124,8 +132,11 @@ def restore_backups(
         fence = Fence(project.keys.fence.encode(), writer.token.encode())
         done = []
         for backup in backups:
-            job = _job(server, fence, backup)
-            done.append(RestoredBackup(backup, restore(job, backup, quantizations_in(backup))))
+            job, quantizations = _job(server, fence, backup), quantizations_in(backup)
+            # Documents that got older originals back don't hold what the conversion made of them.
+            for older in reversed(older_backups[backup.folder]):
+                bring_precision_back(older, job, quantizations, takes_back=True)
+            done.append(RestoredBackup(backup, restore(job, backup, quantizations)))
             for document in done[-1].restored.left.listed:
                 watcher.warned(f"{readable(document.key)}: {document.reason}")
             manifest = backup.manifest
@@ -151,6 +162,14 @@ def _require_intact(verified: VerifiedBackups) -> None:
         raise BackupDamaged(
             f"{' '.join(problems)} Nothing was restored.", "Put an intact copy of the folder in its place."
         )
+
+
+def _older_backups(backup: Backup, backup_dir: Path) -> list[Backup]:
+    """The backups from which a downgrade has brought originals back, intact."""
+    older = [location.open(backup_dir) for location in older_backups_in(backup)]
+    for each in older:
+        each.require_intact()
+    return older
 
 
 def _require_harmless(server: Server, backups: list[Backup]) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from redismigrate.errors import BackupDamaged, BackupError, BackupFailed, RedisMigrateError
+from redismigrate.errors import (
+    AuthenticationFailed,
+    BackupDamaged,
+    BackupError,
+    BackupFailed,
+    RedisMigrateError,
+)
 from redismigrate.execution.documents.backing_up import Prepared, back_up, backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import backup_folder, discard, room_problem
@@ -21,7 +26,7 @@ from redismigrate.execution.documents.digests import Digests
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import FailedDocument, Failures, RewriteJob
 from redismigrate.execution.documents.manifest import Manifest
-from redismigrate.execution.documents.reading import read_lengths
+from redismigrate.execution.documents.reading import batches_of_documents, read_lengths
 from redismigrate.execution.documents.restoring import Restored, restore, restore_precision
 from redismigrate.execution.documents.rewriting import (
     add_originals,
@@ -38,7 +43,9 @@ from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import encode
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
 MOST_PASSES = 4
@@ -51,7 +58,7 @@ _QUANTIZATIONS: TypeAdapter[dict[str, Quantization]] = TypeAdapter(dict[str, Qua
 
 
 class DocumentsRefused(RedisMigrateError):
-    """More documents than allowed can't be rewritten; none was."""
+    """More documents than allowed can't be rewritten, or the user lacks a right for it; none was."""
 
 
 class NoBackup(RedisMigrateError):
@@ -93,7 +100,7 @@ class DocumentSteps:
         """Back up what the rewrite changes; the changes of the run.
 
         Raises:
-            DocumentsRefused: Too many documents can't be rewritten.
+            DocumentsRefused: Too many documents can't be rewritten, or the user lacks a right for it.
             PlanBlocked: The vectors can't be quantized as asked for.
             NoBackup: The backup can't be written, or an older one that shall be restored from is missing or
                 not as it was written.
@@ -116,7 +123,11 @@ class DocumentSteps:
                 f"The backup of {index} does not fit: {problem}.", "Make room, or give another --backup-dir."
             )
         job = self._job(step, run)
-        options = {"rewrite": _REWRITES.dump_python(job.rewrite), "direction": run.direction}
+        options = {
+            "rewrite": _REWRITES.dump_python(job.rewrite),
+            "direction": run.direction,
+            "restores_from": list(step.restores_from),
+        }
         manifest = Manifest(
             project=self._project,
             run=run.id,
@@ -128,9 +139,16 @@ class DocumentSteps:
             options=options,
         )
         max_failures = int(run.arguments.get("max_failures", 0))
-        require_rights(job)
+        try:
+            require_rights(job, shows_documents=_is_sparse(step, run))
+        except AuthenticationFailed as error:
+            raise DocumentsRefused(error.message, error.hint) from error
         with closing(BackupWriter.create(backup_dir, manifest)) as writer:
-            prepared = back_up(job, writer, max_failures)
+            # A vector of the new length may have been written by a newer application, or have lost half of
+            # its components. It is sure to be new where there was none that the index did not take when the
+            # run began; and the way back meets what the way there has left.
+            leaves_new_form = step.is_all_indexed or run.direction == "downgrade"
+            prepared = back_up(job, writer, max_failures, leaves_new_form=leaves_new_form)
             self._report(prepared.failures)
             for path, count in prepared.already.items():
                 self._watcher.warned(
@@ -162,7 +180,7 @@ class DocumentSteps:
         counts = DocumentCounts(rewritten=done.documents).plus(_failed(done.failures))
         self._report(done.failures)
         for location in step.restores_from:
-            self._restore_precision(self._open(location), job, quantizations)
+            bring_precision_back(self._open(location), job, quantizations)
         # Few documents are caught up with faster once the index is built.
         if job.rewrite.recodings and not (job.is_exclusive or _is_sparse(step, run)):
             digests = self._digests(step, job, backup, quantizations)
@@ -175,13 +193,12 @@ class DocumentSteps:
         if step.after is None:
             raise ValueError("index_documents needs the index after it")
         job, backup = self._job(step, run), self._open(run.backups[str(step.index)])
-        is_all = backup.documents == backup.manifest.options.get("read")
-        if job.is_exclusive and is_all:
+        if _lists_all(backup, job, step.after.schema):
             mover = job.mover()
             keys = (chunk.documents.keys for chunk in backup.chunks())
             touch(job, keys if mover is None else ([mover.target(key) for key in batch] for batch in keys))
         else:
-            touch(job, replace(job, schema=step.after.schema).keys())
+            touch(job, batches_of_documents(self._server, step.after.schema, job.batch_size))
 
     def catch_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Convert what was written while the index was built, and count what is left.
@@ -239,7 +256,7 @@ class DocumentSteps:
         backup = self._open(step.backup)
         # Documents that got older originals back don't hold what the conversion made of them.
         for location in reversed(step.restores_from):
-            self._restore_precision(
+            bring_precision_back(
                 self._open(location), self._job(step, run), quantizations_in(backup), takes_back=True
             )
         restored = self.restore_from(step, run, backup)
@@ -287,25 +304,6 @@ class DocumentSteps:
                 add_originals(digests, job, self._open(location))
         return digests
 
-    def _restore_precision(
-        self,
-        backup: Backup,
-        job: RewriteJob,
-        quantizations: Mapping[str, Quantization],
-        *,
-        takes_back: bool = False,
-    ) -> None:
-        """Take what a conversion back can't know from a backup of the revision that is undone."""
-        forward = rewrite_in(backup)
-        restore_precision(
-            job,
-            backup,
-            quantizations,
-            forward.recodings,
-            quantizations_in(backup),
-            takes_back=takes_back,
-        )
-
     def _job(self, step: Step, run: Run) -> RewriteJob:
         if step.rewrite is None or step.before is None:
             raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
@@ -346,6 +344,32 @@ class DocumentSteps:
             self._watcher.warned(f"and {failures.count - TOLD_FAILURES:,} documents more")
 
 
+def bring_precision_back(
+    backup: Backup, job: RewriteJob, quantizations: Mapping[str, Quantization], *, takes_back: bool = False
+) -> None:
+    """Take what a conversion back can't know from a backup of the revision that is undone.
+
+    Args:
+        backup: Of the way there.
+        job: The way back.
+        quantizations: How the way back made integers.
+        takes_back: Do the opposite, so that the documents are as the conversion alone has left them.
+    """
+    restore_precision(
+        job,
+        backup,
+        quantizations,
+        rewrite_in(backup).recodings,
+        quantizations_in(backup),
+        takes_back=takes_back,
+    )
+
+
+def older_backups_in(backup: Backup) -> tuple[BackupLocation, ...]:
+    """Where the run that made a backup has taken originals from, which a conversion back can't give."""
+    return tuple(map(BackupLocation.parse, backup.manifest.options.get("restores_from", ())))
+
+
 def rewrite_in(backup: Backup) -> Rewrite:
     """What the run that made a backup did to the documents.
 
@@ -378,6 +402,21 @@ def readable(key: bytes) -> str:
 def _is_sparse(step: Step, run: Run) -> bool:
     """Whether the documents are shown to their new index one by one."""
     return any(other.kind == "index_documents" and other.index == step.index for other in run.plan.steps)
+
+
+def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
+    """Whether a backup has every document that an index of this schema is about."""
+    before, mover = job.schema, job.mover()
+    prefixes = tuple(map(encode, before.prefixes)) or (b"",)
+    moved = prefixes if mover is None else tuple(map(mover.target, prefixes))
+    return (
+        job.is_exclusive
+        and before.filter is None
+        and not job.rewrite.excluded_prefixes
+        and all(encode(prefix).startswith(moved) for prefix in after.prefixes or ("",))
+        # Documents without any of the values, or that can't be rewritten, are not in it.
+        and backup.documents == backup.manifest.options.get("read")
+    )
 
 
 def _failed(failures: Failures) -> DocumentCounts:

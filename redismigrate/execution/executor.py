@@ -98,7 +98,11 @@ class Executor:
                 claim an index; the revision was undone.
             DriftError: A further revision meets an index that was changed behind our back; the earlier ones
                 stay.
+            BackupMissing, BackupDamaged: A backup that an interrupted run needs is not here, or not as it was
+                written; nothing was changed.
         """
+        if self._work.state.run is not None:
+            self._work.require_backups()
         with self._work.interruptions():
             if self._work.state.run is None:
                 self._begin()

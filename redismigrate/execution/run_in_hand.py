@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.errors import (
+    BackupError,
     CommandRefused,
     DriftError,
     PlanBlocked,
@@ -17,6 +18,7 @@ from redismigrate.errors import (
     RunInterrupted,
 )
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
+from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -43,6 +45,8 @@ FAILURES = (
 )
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
+# Steps that read the backup which the revision at work has made.
+READ_BACKUP = {"rewrite_documents", "index_documents", "catch_up_documents"}
 PHASES = {
     "back_up_documents": "documents",
     "rewrite_documents": "documents",
@@ -140,6 +144,19 @@ class RunInHand:
                 self.writer.transact()
             self._note(step, self._steps.carry_out(step, self.run))
 
+    def require_backups(self) -> None:
+        """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.
+
+        Raises:
+            BackupMissing: It is not on this machine; nothing was changed.
+            BackupDamaged: Its manifest is not as it was written; nothing was changed.
+        """
+        for step in self.run.steps[self.run.position :]:
+            made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
+            for location in (made, step.backup, *step.restores_from):
+                if location is not None:
+                    BackupLocation.parse(location).open(self.backup_dir)
+
     @contextmanager
     def timed(self, step: Step) -> Iterator[None]:
         """Count what a step takes, done or not, to its phase."""
@@ -168,11 +185,14 @@ class RunInHand:
             error.run, error.revisions = self.run.id, self.run.done
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            interrupted = RunInterrupted(
-                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
+            goes_on = (
                 "Run `redismigrate rollback` again: it goes on undoing the run."
                 if self.run.rolls_back
-                else "Run the same command again to resume, or `redismigrate rollback` to undo the run.",
+                else "Run the same command again to resume, or `redismigrate rollback` to undo the run."
+            )
+            interrupted = RunInterrupted(
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
+                f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
             )
             interrupted.run, interrupted.revisions = self.run.id, self.run.done
             raise interrupted from error

@@ -23,6 +23,7 @@ class RewriteCosts:
         quantizations: Hash field -> how integers will about be made of it.
         is_sparse: The documents are few among the keys of the server.
         restores_from: The backups, `host:path`, from which originals come back that a conversion can't give.
+        is_all_indexed: No document failed to be indexed so far.
     """
 
     backup: Estimate
@@ -32,6 +33,7 @@ class RewriteCosts:
     is_sparse: bool = False
     restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = field(default_factory=dict)
+    is_all_indexed: bool = False
 
 
 def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
@@ -99,6 +101,7 @@ def rewrite_steps(
             "none needed: the backup stays until it is pruned",
             estimate=costs.backup,
             restores_from=costs.restores_from,
+            is_all_indexed=costs.is_all_indexed,
             **documents,
         ),
         step(

@@ -83,6 +83,8 @@ class Step(BaseModel):
         backup: Where the backup is that the step restores documents from, `host:path`.
         restores_from: The backups from which originals come back that a conversion can't give.
         quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
+        is_all_indexed: Whether no document failed to be indexed before the run: what doesn't fit the index
+            then has been written since.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
         function_in: Which function of the script calls `op.run`.
@@ -104,6 +106,7 @@ class Step(BaseModel):
     backup: str | None = None
     restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = {}
+    is_all_indexed: bool = False
     delete_documents: bool = False
     function: int | None = None
     function_in: Direction | None = None

@@ -299,6 +299,7 @@ class _RevisionPlanner:
             is_sparse(old, self.inventory),
             self._restores_from(old, new, rewrite, build.documents),
             expected_quantizations(old, rewrite, self.inventory),
+            self._is_all_indexed(old),
         )
         self._check_backup(costs.backup)
         self._check_memory(new.served, costs.rewrite)
@@ -322,6 +323,12 @@ class _RevisionPlanner:
         down = build.seconds + costs.rewrite.seconds
         self._warn_of_rebuild(old, new, build.model_copy(update={"seconds": down}))
         self.steps += rewrite_steps(old, new, rewrite, costs, changes)
+
+    def _is_all_indexed(self, definition: IndexDefinition) -> bool:
+        """Whether the index has met no document that it can't take; what it never scanned is not known."""
+        live = self.inventory.live.get(definition.physical)
+        has_failures = live is None or live.statistics.indexing_failures
+        return not (has_failures or definition.schema.skip_initial_scan)
 
     def _restores_from(
         self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, documents: int

@@ -142,7 +142,8 @@ def connect(url: str) -> Server:
 
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table
     """Our error for one of redis-py's; None for a command that the server refused for its own reasons."""
-    text = str(error)
+    # What EXEC itself is refused for, as when no memory is left by then, stands behind that.
+    text = str(error).removeprefix("EXECABORT Transaction discarded because of: ")
     if isinstance(error, redis.AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH")):
         return AuthenticationFailed(
             f"Redis at {url} refuses the user name or the password.", "Check the credentials in the URL."

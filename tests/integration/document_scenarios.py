@@ -50,12 +50,15 @@ class Scenario:
         is_exclusive: Whether the command says that nobody else writes.
         storage_type: Of the documents.
         datatype: Of their vectors at the base.
+        is_sparse: Whether a doomed process takes the documents for few among many keys, which are shown to
+            their new index one by one.
     """
 
     changes: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     is_exclusive: bool = False
     storage_type: str = "hash"
     datatype: str = "float32"
+    is_sparse: bool = False
 
     @property
     def options(self) -> MigrationOptions:
@@ -92,6 +95,7 @@ _PREFIX = (('index.change_prefix("p:", "q:")',), ('index.change_prefix("q:", "p:
 SCENARIOS = {
     "float16": Scenario((((_FLOAT16,), (_FLOAT32,)),)),
     "float16 exclusive": Scenario((((_FLOAT16,), (_FLOAT32,)),), is_exclusive=True),
+    "few": Scenario((((_FLOAT16,), (_FLOAT32,)),), is_sparse=True),
     "one width": Scenario((((_BFLOAT16,), (_FLOAT16,)),), datatype="float16"),
     "one width exclusive": Scenario((((_BFLOAT16,), (_FLOAT16,)),), datatype="float16", is_exclusive=True),
     "prefix": Scenario((_PREFIX,), is_exclusive=True),
@@ -202,7 +206,7 @@ def _vector(number: int) -> list[float]:
 
 
 def _add_hashes(shop: Shop, scenario: Scenario, count: int) -> None:
-    """Hashes with and without vector and title, expiry of the key and of fields, and any byte in their key."""
+    """Hashes with and without vector and title, that expire or have fields that do, and any byte in their key."""
     format_ = {"float32": "<8f", "float16": "<8e"}[scenario.datatype]
     pipeline = shop.client.pipeline(transaction=False)
     for number in range(count):
@@ -229,7 +233,10 @@ def _add_json(shop: Shop, scenario: Scenario, count: int) -> None:
     pipeline = shop.client.pipeline(transaction=False)
     for number in range(count):
         key = b"p:%d" % number if number % 7 else b"p:\xff\x00 %d" % number
-        document: dict[str, Any] = {"price": number / 8, "title": f"a couch number {number} \u00e9 \U0001f6cb"}
+        document: dict[str, Any] = {
+            "price": number / 8,
+            "title": f"a couch number {number} \u00e9 \U0001f6cb",
+        }
         document["info"] = {"size": [1, 2.5, None], "brand": f"b{number % 3}", "deep": {"brand": 1}}
         document["embedding"] = _vector(number)
         if not number % 6:
@@ -268,7 +275,8 @@ def _content(shop: Shop, keys: list[bytes]) -> dict[bytes, object]:
         lambda at: ("HPEXPIRETIME", "FIELDS", len(fields[at]), *fields[at]) if fields[at] else ("EXISTS",),
     )
     return {
-        key: (types[at], values[at], moments[at], fields[at], field_moments[at]) for at, key in enumerate(keys)
+        key: (types[at], values[at], moments[at], fields[at], field_moments[at])
+        for at, key in enumerate(keys)
     }
 
 

@@ -18,8 +18,9 @@ from command_proxy import CommandProxy
 from signalled_process import _PROCESSES, Verb
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RedisMigrateError
+from redismigrate.execution.documents import backing_up
+from redismigrate.planning import document_estimates
 from redismigrate.state import lock
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from command_proxy import Loss, Place
-    from document_scenarios import Stage
+    from document_scenarios import Scenario, Stage
 
+# What writes the state, and looks at or changes indexes.
+NOTEWORTHY = (b"EVAL", b"FT.")
 FILE_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
@@ -42,7 +45,7 @@ class Attempt:
         url: Of the server; None takes that of the project.
         lease_seconds: How long its lock lasts without being renewed; None for as long as always.
         before: Called in the process before it begins.
-        options: Other options than those of the scenario.
+        chunk_bytes: In a chunk of its backups; so few by default that there are several.
     """
 
     verb: Verb
@@ -50,12 +53,13 @@ class Attempt:
     url: str | None = None
     lease_seconds: float | None = None
     before: Callable[[], None] | None = None
-    options: MigrationOptions | None = None
+    chunk_bytes: int = 1000
 
     def start(self, stage: Stage) -> ForkServerProcess:
         """Start it; the caller ends it."""
-        options = self.options or stage.scenario.options
-        process = _PROCESSES.Process(target=_migrate, args=(stage.shop.folder, self, options), daemon=True)
+        process = _PROCESSES.Process(
+            target=_migrate, args=(stage.shop.folder, self, stage.scenario), daemon=True
+        )
         process.start()
         return process
 
@@ -69,6 +73,10 @@ class StrikingProxy(CommandProxy):
         strike: What happens then; called before the command gets on.
         loss: As for `CommandProxy`; None holds the command back until `release` and loses nothing.
         counts: Whether a command counts that comes by now.
+
+    Attributes:
+        has_struck: Set once it has.
+        noteworthy: How many commands have come by that write the state or are about indexes.
     """
 
     def __init__(
@@ -85,6 +93,7 @@ class StrikingProxy(CommandProxy):
         self._counts = counts
         self._released = threading.Event()
         self.has_struck = threading.Event()
+        self.noteworthy = 0
 
     @property
     def commands(self) -> int:
@@ -102,6 +111,7 @@ class StrikingProxy(CommandProxy):
         self._released.set()
 
     def _is_lost(self, command: bytes) -> bool:
+        self.noteworthy += any(word in command for word in NOTEWORTHY)
         if not any(word in command for word in self._words):
             return False
         if not self._counts() or not super()._is_lost(command):
@@ -148,7 +158,7 @@ def _count_file_events(number: int, folder: str) -> None:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event not in FILE_EVENTS or not os.fsdecode(arguments[0] or "").startswith(folder):
+        if event not in FILE_EVENTS or not str(arguments[0]).startswith(folder):
             return
         if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             return
@@ -166,10 +176,14 @@ def _limit_file_size(size_bytes: int, dies: bool) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if dies else signal.SIG_IGN)
 
 
-def _migrate(folder: Path, attempt: Attempt, options: MigrationOptions) -> None:
+def _migrate(folder: Path, attempt: Attempt, scenario: Scenario) -> None:
     logging.disable()
+    options = scenario.options
     if attempt.lease_seconds is not None:
         lock.LEASE_SECONDS, lock.RENEW_SECONDS = attempt.lease_seconds, attempt.lease_seconds / 3
+    backing_up.CHUNK_BYTES = attempt.chunk_bytes
+    if scenario.is_sparse:
+        document_estimates.SPARSE_FROM_KEYS = document_estimates.SPARSE_KEYS_PER_DOCUMENT = 0
     project = commands.Project.load(folder / "redismigrate.toml", {"url": attempt.url})
     if attempt.before is not None:
         attempt.before()

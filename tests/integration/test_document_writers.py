@@ -66,7 +66,7 @@ def begin(shop: Shop, before: str, after: str, documents: int, dims: int, **writ
     application.fill()
     shop.write(PRODUCTS.format(dims=dims, datatype=before))
     shop.write(alter(after), alter(before))
-    assert shop.run("upgrade", "+1").code == 0
+    assert shop.run("--url", shop.url, "upgrade", "+1").code == 0
     return application
 
 

@@ -172,13 +172,14 @@ def test_the_backup_of_another_run_is_never_taken_for_the_one_that_is_needed(pro
 
 def test_a_backup_that_cannot_be_written_ends_the_run_before_anything_is_changed(products):
     before, content = documents(products), products.content()["indexes"]
-    elsewhere = products.folder / "a file"
-    elsewhere.touch()
+    elsewhere = products.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "shop").touch()
 
     result = products.run("upgrade", "--backup-dir", str(elsewhere))
 
     assert result.code == 1
-    assert str(elsewhere) in result.err
+    assert f"{elsewhere}/shop" in result.err
     assert products.state("run") is None
     assert (documents(products), products.content()["indexes"]) == (before, content)
     applied(products)

@@ -1,4 +1,4 @@
-"""Where other tools bring back half of a change, or what was deleted meanwhile, ours brings back just all of it."""
+"""Where other tools bring back half of a change, or what was deleted meanwhile, ours does neither."""
 
 from __future__ import annotations
 

@@ -62,6 +62,16 @@ def test_what_an_application_writes_meanwhile_is_kept_in_the_new_form(products, 
     assert (result.documents.left_in_old_type, result.documents.failed) == (0, ())
 
 
+def test_what_is_written_in_the_new_form_before_the_first_pass_is_left_as_it_is(products):
+    """No vector was of a wrong length before: these are new, and have not lost half of their components."""
+    newer = vector(90, "float16")
+
+    result = migrate(products, {"back_up_documents": lambda: products.client.hset("p:2", "embedding", newer)})
+
+    assert embedding(products, "p:2") == newer
+    assert result.documents.failed == ()
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_what_was_deleted_or_has_expired_meanwhile_stays_away(products, moment):
     def leave():

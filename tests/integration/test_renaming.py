@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from vector_documents import applied, documents
 
@@ -278,6 +279,24 @@ def test_a_value_of_any_json_type_keeps_its_text_on_the_way_there_and_back(shop:
     applied(shop, "--exclusive", "--max-failures", "1")
     assert execute("JSON.GET", "p:1", "$.remark") == text
     assert execute("JSON.GET", "p:1", "$.note") == b"[]"
+
+
+def test_numbers_of_usual_size_keep_every_digit(shop: Shop):
+    """The server itself reads some of those beyond 1e22 or so as their neighbours."""
+    numbers = np.random.default_rng(1).normal(size=2000)
+    numbers *= 10.0 ** np.random.default_rng(2).integers(-3, 6, size=2000)
+    text = json.dumps({"first": 1, "numbers": numbers.tolist(), "other": numbers.tolist()})
+    shop.client.execute_command("JSON.SET", "p:1", "$", text)
+    shop.write(creation({"name": "numbers", "type": "numeric", "path": "$.numbers"}, storage_type="json"))
+    applied(shop)
+    original = texts(shop)
+    shop.write(
+        rename("numbers", "values") + "\nop.run(fail)", preamble="def fail(client):\n    raise ValueError"
+    )
+
+    assert shop.run("upgrade", "--exclusive").code == 1
+
+    assert texts(shop) == original
 
 
 def test_json_documents_that_lack_the_member_or_its_object_stay_as_they_are(articles: Shop):

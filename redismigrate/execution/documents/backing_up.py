@@ -19,7 +19,7 @@ from redismigrate.execution.documents.conversion import (
 )
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import ChunkRecord
-from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, MOVES, Mover
+from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, Mover
 from redismigrate.execution.documents.reading import read_batches, read_json
 from redismigrate.execution.documents.vectors import calibrate, check_vectors
 from redismigrate.execution.documents.wire import Wire, raise_refusal
@@ -29,6 +29,8 @@ from redismigrate.schema.quantization import Quantization
 
 # The column of a backup that holds whole JSON documents.
 WHOLE_DOCUMENT = "$"
+# The number in a backup that tells what a document was called from the beginning, see `Mover.kept`.
+KEPT = "kept"
 LOOKS_IN_FLIGHT = 2
 # In a chunk, keys included; three of them are in memory at a time.
 CHUNK_BYTES = 4 << 20
@@ -63,13 +65,17 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
     return rewrite.recoded_paths
 
 
-def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepared:
+def back_up(
+    job: RewriteJob, writer: BackupWriter, max_failures: int, *, leaves_new_form: bool = False
+) -> Prepared:
     """Write the originals of all documents that can be rewritten to disk.
 
     Args:
         job: The rewrite.
         writer: A new backup; its chunks are all on disk when this returns, but it is not finished.
         max_failures: With more documents than this that can't be rewritten they are only counted on.
+        leaves_new_form: A vector as long as one of the new datatype is taken for one, and left as it is;
+            else its length is as wrong as any other.
 
     Raises:
         PlanBlocked: The vectors can't be quantized as asked for.
@@ -89,7 +95,7 @@ def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepare
     )
     chunks, mover = _Chunks(writer), job.mover()
     for read, answers in _looked_at(job, mover, _read(job)):
-        batch = _without_new_form(rewrite, read, prepared.already)
+        batch = _without_new_form(rewrite, read, prepared.already) if leaves_new_form else read
         for recoding in rewrite.recodings:
             if recoding.path in calibrations:
                 calibrate(
@@ -100,11 +106,12 @@ def back_up(job: RewriteJob, writer: BackupWriter, max_failures: int) -> Prepare
             _add_problems(mover, batch, answers, problems)
         for row in sorted(problems):
             prepared.failures.add(batch.keys[row], problems[row])
-        rows = [row for row in _rows_to_rewrite(job, batch, answers) if row not in problems]
+        rows = [row for row in _rows_to_rewrite(mover, job.rewrite, batch, answers) if row not in problems]
         prepared.documents += len(batch.keys)
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
-            chunks.add(_take(batch, rows))
+            kept = [mover.kept(answers[row]) for row in rows] if mover is not None else []
+            chunks.add(_take(batch, rows), kept)
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -118,12 +125,14 @@ class _Chunks:
     def __init__(self, writer: BackupWriter) -> None:
         self._writer = writer
         self._batches: list[Batch] = []
+        self._kept: list[int] = []
         self._bytes = 0
         self._last: Future[ChunkRecord] | None = None
 
-    def add(self, batch: Batch) -> None:
-        """Take a batch; write what was taken once it is enough."""
+    def add(self, batch: Batch, kept: list[int]) -> None:
+        """Take a batch, with `KEPT` of its documents if some move; write what was taken once it is enough."""
         self._batches.append(batch)
+        self._kept += kept
         self._bytes += sum(map(len, batch.keys))
         self._bytes += sum(len(value) for column in batch.columns.values() for value in column if value)
         if self._bytes >= CHUNK_BYTES:
@@ -137,13 +146,14 @@ class _Chunks:
 
     def _submit(self) -> None:
         batches, self._batches, self._bytes = self._batches, [], 0
+        kept, self._kept = self._kept, []
         if not batches:
             return
         keys = [key for batch in batches for key in batch.keys]
         columns = {
             name: [value for batch in batches for value in batch.columns[name]] for name in batches[0].columns
         }
-        self._last = self._writer.submit(Chunk(Batch(keys, columns)))
+        self._last = self._writer.submit(Chunk(Batch(keys, columns), {KEPT: kept} if kept else {}))
 
 
 def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> Batch:
@@ -215,15 +225,18 @@ def _add_problems(mover: Mover, batch: Batch, answers: Sequence[object], problem
             problems[row] = f"{problems[row]}; {problem}" if row in problems else problem
 
 
-def _rows_to_rewrite(job: RewriteJob, batch: Batch, answers: Sequence[object]) -> Iterable[int]:
+def _rows_to_rewrite(
+    mover: Mover | None, rewrite: Rewrite, batch: Batch, answers: Sequence[object]
+) -> Iterable[int]:
     """Documents without any of the values are left out."""
-    columns = [batch.columns[path] for path in job.rewrite.recoded_paths]
+    columns = [batch.columns[path] for path in rewrite.recoded_paths]
     if len(columns) == 1 and None not in columns[0]:
         return range(len(batch.keys))
     return [
         row
         for row in range(len(batch.keys))
-        if (answers and answers[row] == MOVES) or any(column[row] is not None for column in columns)
+        if (mover is not None and mover.is_moving(answers[row]))
+        or any(column[row] is not None for column in columns)
     ]
 
 

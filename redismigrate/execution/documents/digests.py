@@ -12,8 +12,8 @@ from redismigrate.execution.documents.batch import Column
 from redismigrate.schema.strict import encode
 
 DIGEST_BYTES = 8
-# Sorting all of them is put off until so many new ones wait.
-WAITING = 1 << 16
+# Digests are joined to the older ones when there are so many, or an eighth of those.
+FEWEST_JOINED = 1 << 16
 
 
 def digests_of(path: str, keys: Sequence[bytes], column: Column) -> list[int]:
@@ -34,31 +34,47 @@ def digests_of(path: str, keys: Sequence[bytes], column: Column) -> list[int]:
 
 
 class Digests:
-    """A set of digests, 8 bytes each: 80 MB for ten million documents."""
+    """A set of digests, 8 bytes each: 80 MB for ten million documents.
+
+    Every batch that is converted adds some and asks for others, and sorting all of them for each would take
+    longer than converting it. So the newest are sorted by themselves and joined to the others now and then.
+    """
 
     def __init__(self) -> None:
-        self._sorted: NDArray[np.uint64] = np.zeros(0, np.uint64)
-        self._waiting: list[NDArray[np.uint64]] = []
-        self._waiting_count = 0
+        self._older: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._newer: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._unsorted: list[NDArray[np.uint64]] = []
+        self._unsorted_count = 0
 
     def add(self, digests: Sequence[int]) -> None:
         """Remember values."""
-        self._waiting.append(np.array(digests, np.uint64))
-        self._waiting_count += len(digests)
-        if self._waiting_count >= max(WAITING, len(self._sorted) // 4):
+        self._unsorted.append(np.array(digests, np.uint64))
+        self._unsorted_count += len(digests)
+        if self._unsorted_count >= self._most_newer():
             self._sort()
 
     def lacking(self, digests: Sequence[int]) -> list[int]:
         """The positions of the digests that are not remembered; absent values are passed over."""
         self._sort()
         wanted = np.array(digests, np.uint64)
-        at = np.searchsorted(self._sorted, wanted)
-        known = np.zeros(len(wanted), np.bool_)
-        inside = at < len(self._sorted)
-        known[inside] = self._sorted[at[inside]] == wanted[inside]
+        known = _are_in(wanted, self._older) | _are_in(wanted, self._newer)
         return [int(row) for row in np.flatnonzero(~known & (wanted != 0))]
 
     def _sort(self) -> None:
-        if self._waiting:
-            self._sorted = np.unique(np.concatenate([self._sorted, *self._waiting]))
-            self._waiting, self._waiting_count = [], 0
+        if self._unsorted:
+            self._newer = np.sort(np.concatenate([self._newer, *self._unsorted]))
+            self._unsorted, self._unsorted_count = [], 0
+        if len(self._newer) >= self._most_newer():
+            self._older = np.sort(np.concatenate([self._older, self._newer]))
+            self._newer = self._newer[:0]
+
+    def _most_newer(self) -> int:
+        return max(FEWEST_JOINED, len(self._older) // 8)
+
+
+def _are_in(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which digests are among sorted ones."""
+    if not len(known):
+        return np.zeros(len(wanted), np.bool_)
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    return known[at] == wanted

@@ -15,9 +15,11 @@ from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.strict import encode
 
 KEYS_PER_SCRIPT = 200
-# What the scripts answer for a key.
+# What the scripts answer for a key; a look adds twice what `Mover.kept` tells.
 NOTHING_TO_MOVE = 0
 MOVES = 1
+# Lua's numbers are exact up to 2^53.
+_MOST_KEPT = 50
 # Below this it is the number of a prefix, above it that of a rename, from 1.
 _FIRST_PREFIX = -10_000
 
@@ -25,6 +27,7 @@ _FIRST_PREFIX = -10_000
 # pairs: renames (old, new), prefixes (old, new). Redis checks nothing of what a script does to keys that it
 # builds itself, except in a cluster.
 _FRAME = """
+local most_kept = %d
 local moves, keeps_expiry, at = ARGV[1] == '1', ARGV[2] == '1', 2
 local function take_pairs()
   local pairs_ = {}
@@ -48,11 +51,15 @@ end
 local function move(key)
   -- A key that has moved already is gone, and what is at its target is no obstacle.
   if (#prefixes > 0 or count == 0) and call('TYPE', key).ok ~= key_type then return 0 end
-  local values, finds_any = read(key), false
+  local values, finds_any, kept = read(key), false, 0
   for i = 1, count do
     if values[2 * i - 1] then
       if values[2 * i] then return -i end
       finds_any = true
+    elseif values[2 * i] and not moves then
+      -- Of more it could not be told which ones they are.
+      if i > most_kept then return -i end
+      kept = kept + 2 ^ i
     end
   end
   local target, number = target_of(key)
@@ -63,7 +70,7 @@ local function move(key)
     end
     if target then call('RENAMENX', key, target) end
   end
-  return (finds_any or target) and 1 or 0
+  return ((finds_any or target) and 1 or 0) + kept
 end
 local answers = {}
 for i, key in ipairs(KEYS) do answers[i] = move(key) end
@@ -96,7 +103,7 @@ local function read(key)
   local values = {}
   for i, rename in ipairs(renames) do
     values[2 * i - 1] = look(key, rename[1])
-    values[2 * i] = values[2 * i - 1] and look(key, rename[2])
+    values[2 * i] = (values[2 * i - 1] or not moves) and look(key, rename[2])
   end
   return values
 end
@@ -105,7 +112,10 @@ local function put(key, old, new, value)
   redis.call('JSON.DEL', key, old)
 end
 """
-_SCRIPTS = {"hash": (_FRAME % _HASH).encode(), "json": (_FRAME % _JSON).encode()}
+_SCRIPTS = {
+    "hash": (_FRAME % (_MOST_KEPT, _HASH)).encode(),
+    "json": (_FRAME % (_MOST_KEPT, _JSON)).encode(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,22 @@ class Mover:
             return f"a key {self.target(key).decode('utf-8', 'backslashreplace')} exists already"
         rename = self.rewrite.renames[-answer - 1]
         return f"it has a field {rename.new} already, beside {rename.old}"
+
+    def is_moving(self, answer: object) -> bool:
+        """Whether a document would move, by the answer to a look."""
+        return isinstance(answer, int) and answer > 0 and answer % 2 == MOVES
+
+    def kept(self, answer: object) -> int:
+        """The renames, one bit each, of which a document has the new name alone, by the answer to a look.
+
+        What undoes the renames has to leave it that name.
+        """
+        return answer >> 1 if isinstance(answer, int) and answer > 0 else 0
+
+    def without(self, kept: int) -> Mover:
+        """The moves without the renames that `kept` tells."""
+        renames = tuple(rename for at, rename in enumerate(self.rewrite.renames) if not kept >> at & 1)
+        return replace(self, rewrite=replace(self.rewrite, renames=renames))
 
     def reversed(self) -> Mover:
         """The moves back."""

@@ -7,13 +7,14 @@ what it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from redismigrate.execution.documents.ahead import computed_ahead
-from redismigrate.execution.documents.backing_up import WHOLE_DOCUMENT, backup_fields
+from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
+from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.exchange import Exchange
 from redismigrate.execution.documents.job import Failures, RewriteJob
@@ -25,6 +26,10 @@ from redismigrate.schema.strict import encode
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 WRITTEN_SINCE = "the application has written it in the new form; left as it is"
+# Whether a FILTER keeps a document out can't be told while its index is gone.
+WRITTEN_OR_FILTERED = (
+    "it is in the new form: written since, or never in the index by its FILTER; left as it is"
+)
 
 # KEYS: documents. ARGV: pairs of the text that is expected and the one to set.
 _PUT_BACK_TEXTS = b"""
@@ -139,24 +144,29 @@ def _originals(job: RewriteJob, backup: Backup, quantizations: Quantizations) ->
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
-    back = mover.reversed()
-    mode = job.mode(back.move)
-    exchanges = (
-        part
-        for chunk in backup.chunks()
-        for part in Exchange([mover.target(key) for key in chunk.documents.keys], {}, {}).parts(
-            KEYS_PER_SCRIPT
-        )
-    )
     with job.exchanger() as exchanger:
-        for outcome in exchanger.run(exchanges, mode):
-            for key, answer in outcome.after.items():
-                problem = back.problem(key, answer)
-                if problem is not None:
-                    restored.left.add(key, problem)
-                elif answer != NOTHING_TO_MOVE:
-                    restored.documents += 1
-            job.on_progress(outcome.documents)
+        for chunk in backup.chunks():
+            for kept, keys in _by_kept(chunk):
+                back = mover.without(kept).reversed()
+                if not back.rewrite.moves:
+                    continue
+                exchanges = Exchange([mover.target(key) for key in keys], {}, {}).parts(KEYS_PER_SCRIPT)
+                for outcome in exchanger.run(exchanges, job.mode(back.move)):
+                    for key, answer in outcome.after.items():
+                        problem = back.problem(key, answer)
+                        if problem is not None:
+                            restored.left.add(key, problem)
+                        elif answer != NOTHING_TO_MOVE:
+                            restored.documents += 1
+                    job.on_progress(outcome.documents)
+
+
+def _by_kept(chunk: Chunk) -> Iterable[tuple[int, list[bytes]]]:
+    """The documents of a chunk, those together that had the same new names from the beginning."""
+    keys: dict[int, list[bytes]] = {}
+    for key, kept in zip(chunk.documents.keys, chunk.numbers[KEPT], strict=True):
+        keys.setdefault(kept, []).append(key)
+    return keys.items()
 
 
 def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
@@ -200,10 +210,11 @@ def _evaluate(job: RewriteJob, keys: list[bytes], words: list[bytes]) -> None:
 def _note_new_form(job: RewriteJob, restored: Restored) -> None:
     """Note what the application has written in the new form: no backup knows it, and no index before it."""
     noted = {document.key for document in restored.left.listed}
+    reason = WRITTEN_SINCE if job.schema.filter is None else WRITTEN_OR_FILTERED
     for recoding in job.rewrite.recodings:
         if recoding.has_one_width:
             continue
         for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
             for key, size in zip(keys, lengths, strict=True):
                 if size == recoding.bytes_after and key not in noted:
-                    restored.left.add(key, WRITTEN_SINCE)
+                    restored.left.add(key, reason)

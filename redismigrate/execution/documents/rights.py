@@ -7,17 +7,19 @@ from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.wire import Wire, raise_refusal, render
 from redismigrate.schema.strict import encode
 
-# ARGV: a key, then the names of commands. Answers the first one that the user may not run on that key. Before
-# Redis 7.0 a script can't ask.
+# ARGV: a key, then the names of commands. Answers the first one that the user may not run on that key, which
+# stands for every argument: some commands take several keys. Before Redis 7.0 a script can't ask.
 _FORBIDDEN = b"""
 if not redis.acl_check_cmd then return false end
 for i = 2, #ARGV do
-  local is_known, is_allowed = pcall(redis.acl_check_cmd, ARGV[i], ARGV[1], '1', '1', '1', '1')
+  local key = ARGV[1]
+  local is_known, is_allowed = pcall(redis.acl_check_cmd, ARGV[i], key, key, key, key, key)
   if is_known and not is_allowed then return ARGV[i] end
 end
 return false
 """
 _HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
+_SHOWING = b"HRANDFIELD"
 _EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
 _MOVING = {
     "hash": (b"EXISTS", b"TYPE", b"HMGET", b"HSET", b"HDEL"),
@@ -25,8 +27,12 @@ _MOVING = {
 }
 
 
-def require_rights(job: RewriteJob) -> None:
+def require_rights(job: RewriteJob, *, shows_documents: bool) -> None:
     """Raise unless the user may do what the rewrite will do.
+
+    Args:
+        job: The rewrite.
+        shows_documents: Whether the documents are shown to their new index one by one.
 
     Raises:
         AuthenticationFailed: A right is missing.
@@ -37,17 +43,19 @@ def require_rights(job: RewriteJob) -> None:
         commands |= set(_MOVING[rewrite.storage_type])
     if rewrite.prefixes:
         commands.add(b"RENAMENX")
+    if shows_documents:
+        commands |= {_SHOWING, b"HSET"}
     if rewrite.storage_type == "hash" and job.has_expiring_fields():
         commands |= set(_EXPIRY_COMMANDS)
     prefixes = [*job.schema.prefixes, *(change.new for change in rewrite.prefixes)] or [""]
     with job.server.translated_errors():
         wire = Wire(job.server.client)
         try:
-            wire.send(render(b"WATCH", job.fence.key) + render(b"MULTI") + render(b"EXEC"))
-            raise_refusal(*wire.receive(3))
+            transaction = (b"WATCH", job.fence.key), (b"UNWATCH",), (b"MULTI",), (b"EXEC",)
+            wire.send(b"".join(render(*command) for command in transaction))
+            raise_refusal(*wire.receive(len(transaction)))
             for prefix in prefixes:
-                words = (b"EVAL", _FORBIDDEN, b"0", encode(prefix), *sorted(commands))
-                wire.send(render(*words))
+                wire.send(render(b"EVAL", _FORBIDDEN, b"0", encode(prefix), *sorted(commands)))
                 (forbidden,) = wire.receive(1)
                 raise_refusal(forbidden)
                 if forbidden is not None:

@@ -13,12 +13,12 @@ from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 from redismigrate.execution.documents.wire import render
 
-# KEYS: hashes. ARGV: "1" where fields may have a time to live, which HSET would clear. Answers 1 for each
-# that is there.
+# KEYS: hashes, or what has become of them. ARGV: "1" where fields may have a time to live, which HSET would
+# clear. Answers 1 for each that is there.
 _TOUCH = b"""
 local answers = {}
 for i, key in ipairs(KEYS) do
-  local found = redis.call('HRANDFIELD', key, 1, 'WITHVALUES')
+  local found = redis.pcall('HRANDFIELD', key, 1, 'WITHVALUES')
   answers[i] = found[1] and 1 or 0
   if found[1] then
     local expiry = ARGV[1] == '1' and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, found[1])[1] or -1
