@@ -128,22 +128,6 @@ def catch_up_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: Inve
     )
 
 
-def why_backup_does_not_fit(backup_bytes: int, inventory: Inventory) -> str | None:
-    """Why there is no room for backups; None when there is, or when that is not known.
-
-    Args:
-        backup_bytes: What they take together.
-        inventory: Tells what is free.
-    """
-    free_bytes = inventory.backup_free_bytes
-    if free_bytes is None or backup_bytes <= free_bytes:
-        return None
-    return (
-        f"the backup takes about {backup_bytes / 1e6:,.1f} MB, but the folder for backups has room for "
-        f"{free_bytes / 1e6:,.1f} MB; free some, or name another folder with --backup-dir"
-    )
-
-
 def is_sparse(before: IndexDefinition, inventory: Inventory) -> bool:
     """Whether the documents of an index are so few among all keys that no scan by the server pays off.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from redismigrate.operations.model import (
@@ -18,19 +18,10 @@ from redismigrate.operations.model import (
     SetSynonyms,
 )
 from redismigrate.operations.moves import moves_of
-from redismigrate.operations.recorded import RecordedRevision, touched_indexes
-from redismigrate.planning.document_estimates import (
-    backup_estimate,
-    catch_up_estimate,
-    expected_quantizations,
-    is_sparse,
-    rewrite_estimate,
-    why_backup_does_not_fit,
-    without_scan,
-)
-from redismigrate.planning.estimates import build_estimate, memory_of
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.document_changes import DocumentChange
+from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_steps import (
-    RewriteCosts,
     alter_steps,
     create_steps,
     drop_steps,
@@ -38,17 +29,16 @@ from redismigrate.planning.index_steps import (
     rewrite_steps,
     synonym_steps,
 )
-from redismigrate.planning.inventory import Inventory, backups_that_hold
+from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index, owner_of, why_taken
-from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
 from redismigrate.planning.rewriting import DoneRewrite, Rewrite, recodings_of
+from redismigrate.planning.room import why_backup_does_not_fit, why_memory_is_short
 from redismigrate.planning.strategies import (
     StrategyChoice,
     changes_of,
     choose,
     what_documents_forbid,
-    what_forbids_rewriting,
     what_server_lacks,
     why_dropping_deletes,
 )
@@ -275,90 +265,26 @@ class _RevisionPlanner:
         return rewrite
 
     def _rewrite(
-        self,
-        old: IndexDefinition,
-        new: IndexDefinition,
-        rewrite: Rewrite,
-        build: Estimate,
-        changes: str,
+        self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, build: Estimate, changes: str
     ) -> None:
-        exclusive = self.options.exclusive
-        self.blocked += what_forbids_rewriting(old, rewrite, self.inventory, exclusive=exclusive)
-        final = self.recorded.apply(self.start)
-        changed_too = {
-            self.start[name].physical: final[name].schema if name in final else None
-            for name in touched_indexes((self.recorded,))
-            if name in self.start
-        }
-        self.blocked += overlap_problems(old, new, rewrite, self.inventory.schemas, changed_too)
-        costs = RewriteCosts(
-            backup_estimate(old, rewrite, self.inventory),
-            rewrite_estimate(old, rewrite, self.inventory, exclusive=exclusive),
-            build,
-            None if exclusive else catch_up_estimate(old, rewrite, self.inventory),
-            is_sparse(old, self.inventory),
-            self._restores_from(old, new, rewrite, build.documents),
-            expected_quantizations(old, rewrite, self.inventory),
-            self._is_all_indexed(old),
+        change = DocumentChange(
+            self.recorded,
+            self.start,
+            old,
+            new,
+            rewrite,
+            self.inventory,
+            self.options.exclusive,
+            self.options.allow_lossy,
         )
-        self._check_backup(costs.backup)
+        costs = change.costs(build)
+        self.blocked += change.problems(build.documents)
+        self._block(why_backup_does_not_fit(costs.backup.backup_bytes, self.inventory, self.steps))
         self._check_memory(new.served, costs.rewrite)
-        for path, quantization in costs.quantizations.items():
-            self.warnings.append(
-                f"{path} of {new.served} becomes {quantization}, by a sample; the pass over all documents "
-                "finds the exact one"
-            )
-        for recoding in rewrite.recodings:
-            self.warnings.append(
-                f"queries on {new.served} must send {recoding.after} vectors afterwards (query_bytes_change)"
-            )
-            if recoding.has_one_width and not exclusive:
-                self.warnings.append(
-                    f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
-                    f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
-                )
-        if costs.is_sparse:
-            build = without_scan(build, old, self.inventory)
-            costs = replace(costs, build=build)
-        down = build.seconds + costs.rewrite.seconds
-        self._warn_of_rebuild(old, new, build.model_copy(update={"seconds": down}))
+        self.warnings += change.warnings(costs)
+        down = costs.build.seconds + costs.rewrite.seconds
+        self._warn_of_rebuild(old, new, costs.build.model_copy(update={"seconds": down}))
         self.steps += rewrite_steps(old, new, rewrite, costs, changes)
-
-    def _is_all_indexed(self, definition: IndexDefinition) -> bool:
-        """Whether the index has met no document that it can't take; what it never scanned is not known."""
-        live = self.inventory.live.get(definition.physical)
-        has_failures = live is None or live.statistics.indexing_failures
-        return not (has_failures or definition.schema.skip_initial_scan)
-
-    def _restores_from(
-        self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, documents: int
-    ) -> tuple[str, ...]:
-        """The backups of the revision that is undone, where a conversion back can't give the originals.
-
-        Where several indexes read the same documents, any of them may have been the one that was rewritten.
-        """
-        lossy = [recoding for recoding in rewrite.recodings if not recoding.reversed().is_lossless]
-        if not lossy or self.recorded.direction == "upgrade":
-            return ()
-        new_paths = {rename.old: rename.new for rename in rewrite.renames}
-        paths = {new_paths.get(recoding.path, recoding.path) for recoding in lossy}
-        found = backups_that_hold(
-            [
-                backup
-                for (revision, _), backup in self.inventory.backups.items()
-                if revision == self.recorded.revision and backup.is_here and paths <= set(backup.paths)
-            ],
-            new.schema.prefixes,
-        )
-        if not found and documents and not self.options.allow_lossy:
-            backup = self.inventory.backups.get((self.recorded.revision, old.served))
-            where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
-            self.blocked.append(
-                f"revision {self.recorded.revision} has re-encoded {lossy[0].path} of index {old.served} to "
-                f"{lossy[0].before}, which lost precision, and {where}: name the folder of the backups with "
-                "--backup-dir, or convert what is left with --allow-lossy"
-            )
-        return tuple(backup.location for backup in found)
 
     def _warn_of_scan(self, old: IndexDefinition) -> None:
         if old.schema.skip_initial_scan:
@@ -446,24 +372,12 @@ class _RevisionPlanner:
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
 
-    def _check_backup(self, estimate: Estimate) -> None:
-        planned = self.inventory.planned_backup_bytes
-        planned += sum(step.estimate.backup_bytes for step in self.steps)
-        reason = why_backup_does_not_fit(planned + estimate.backup_bytes, self.inventory)
+    def _check_memory(self, name: str, estimate: Estimate) -> None:
+        self._block(why_memory_is_short(name, estimate.memory_bytes, self.inventory, self.steps))
+
+    def _block(self, reason: str | None) -> None:
         if reason is not None:
             self.blocked.append(reason)
-
-    def _check_memory(self, name: str, estimate: Estimate) -> None:
-        """An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted."""
-        server = self.inventory.capabilities
-        planned = self.inventory.planned_memory_bytes + memory_of(self.steps)
-        if server.maxmemory and server.used_memory + planned + estimate.memory_bytes > server.maxmemory:
-            before = f" and {_megabytes(planned)} planned before it" if planned else ""
-            self.blocked.append(
-                f"index {name} needs about {_megabytes(estimate.memory_bytes)} more, but "
-                f"{_megabytes(server.used_memory)} of {_megabytes(server.maxmemory)} maxmemory are "
-                f"used{before}"
-            )
 
 
 _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
@@ -487,10 +401,6 @@ def _lost_in_reading(definition: IndexDefinition) -> str:
     if any(field.type == "vector" for field in schema.fields):
         lost.append("INITIAL_CAP")
     return ", ".join(lost)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB"
 
 
 def _duration(seconds: float) -> str:

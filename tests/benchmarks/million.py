@@ -1,9 +1,9 @@
 """Measures how much memory the command needs for very many documents; run by hand.
 
 `python tests/benchmarks/million.py` writes a million hashes with a vector of 128 dimensions to a private
-server, re-encodes them from FLOAT32 to FLOAT16 by the real command, with and without `--exclusive`, and prints
-the peak of its resident memory and the seconds that it took. The same command at a fiftieth of that size shows
-whether the peak grows with the number of documents.
+server, re-encodes them from FLOAT32 to FLOAT16 by the real command, with and without `--exclusive`, and
+prints the peak of its resident memory and the seconds that it took. The same command at a fiftieth of that
+size shows whether the peak grows with the number of documents.
 """
 
 from __future__ import annotations

@@ -206,9 +206,9 @@ def _vector(number: int) -> list[float]:
 
 
 def _add_hashes(shop: Shop, scenario: Scenario, count: int) -> None:
-    """Hashes with and without vector and title, that expire or have fields that do, and any byte in their key."""
+    """Hashes with and without vector and title, any byte in their key, that expire or have fields that do."""
     format_ = {"float32": "<8f", "float16": "<8e"}[scenario.datatype]
-    pipeline = shop.client.pipeline(transaction=False)
+    pipeline: Any = shop.client.pipeline(transaction=False)
     for number in range(count):
         key = b"p:%d" % number if number % 7 else b"p:\xff\x00 %d" % number
         mapping: dict[Any, Any] = {"brand": f"b{number % 3}", b"\xfe\n": b"\x00other"}
@@ -230,7 +230,7 @@ def _add_hashes(shop: Shop, scenario: Scenario, count: int) -> None:
 def _add_json(shop: Shop, scenario: Scenario, count: int) -> None:
     """JSON documents with and without what is renamed, and of different order."""
     del scenario
-    pipeline = shop.client.pipeline(transaction=False)
+    pipeline: Any = shop.client.pipeline(transaction=False)
     for number in range(count):
         key = b"p:%d" % number if number % 7 else b"p:\xff\x00 %d" % number
         document: dict[str, Any] = {
@@ -281,11 +281,12 @@ def _content(shop: Shop, keys: list[bytes]) -> dict[bytes, object]:
 
 
 def _ask(shop: Shop, keys: list[bytes], words: Callable[[int], tuple[Any, ...]]) -> list[Any]:
-    pipeline = shop.client.pipeline(transaction=False)
+    pipeline: Any = shop.client.pipeline(transaction=False)
     for at, key in enumerate(keys):
         name, *arguments = words(at)
         pipeline.execute_command(name, key, *arguments)
-    return pipeline.execute()
+    replies: list[Any] = pipeline.execute()
+    return replies
 
 
 def _differences(now: Outcome, expected: Outcome) -> str:

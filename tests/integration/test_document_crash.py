@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LOSSES: tuple[Loss, Loss] = ("request", "reply")
 SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
 # Of kills at random moments: per scenario with `-m slow`, and in every run.
-MANY, FEW = 12, 3
+MANY, FEW = 12, 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _both_ways(stage: Stage, url: str) -> dict[str, _Moments]:
 
 @pytest.mark.parametrize(
     ("name", "kills"),
-    [(name, FEW) for name in ("float16", "JSON", "everything", "chain")]
+    [(name, FEW) for name in ("JSON", "everything", "chain")]
     + [pytest.param(name, MANY, marks=SLOW) for name in SCENARIOS],
 )
 def test_a_rewrite_killed_at_random_moments_is_ended_or_undone_as_if_it_had_not_been(
@@ -123,9 +123,7 @@ def test_a_rewrite_killed_at_random_moments_is_ended_or_undone_as_if_it_had_not_
 
 
 @pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
-@pytest.mark.parametrize(
-    "name", ["float16", "everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)]
-)
+@pytest.mark.parametrize("name", ["everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)])
 def test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been(
     shop: Shop, name: str, verb: Verb
 ):
@@ -141,9 +139,7 @@ def test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
-@pytest.mark.parametrize(
-    "name", ["float16", "everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)]
-)
+@pytest.mark.parametrize("name", ["everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)])
 def test_rollback_after_a_kill_at_any_step_leaves_the_documents_as_before(shop: Shop, name: str, verb: Verb):
     stage = set_stage(shop, name)
     if verb == "downgrade":
@@ -318,8 +314,18 @@ def test_a_run_that_needs_its_backup_no_more_is_taken_up_without(
 # Stopped for longer than the lease.
 
 
-@pytest.mark.parametrize("command", [b"EXEC", b"WATCH", b"HMGET"])
-@pytest.mark.parametrize("then", ["upgrade", "rollback", "rollback and upgrade"])
+@pytest.mark.parametrize(
+    ("command", "then"),
+    [
+        (b"EXEC", "upgrade"),
+        (b"EXEC", "rollback"),
+        (b"EXEC", "rollback and upgrade"),
+        (b"WATCH", "rollback"),
+        (b"HMGET", "rollback"),
+        pytest.param(b"WATCH", "upgrade", marks=SLOW),
+        pytest.param(b"HMGET", "upgrade", marks=SLOW),
+    ],
+)
 def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(
     shop: Shop, redis_url: str, command: bytes, then: str
 ):

@@ -12,13 +12,13 @@ from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
     rewrite_estimate,
-    why_backup_does_not_fit,
 )
 from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, FieldSample
 from redismigrate.planning.estimates import allocated_bytes, build_estimate, memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.rewriting import Recoding, Rewrite
+from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
@@ -301,12 +301,12 @@ def test_vectors_are_read_again_only_where_their_length_tells_nothing():
 
 def test_a_backup_that_does_not_fit_is_told_with_its_numbers():
     inventory = Inventory("shop", SERVER, backup_free_bytes=5_000_000)
-    assert why_backup_does_not_fit(12_000_000, inventory) == (
+    assert why_backup_does_not_fit(12_000_000, inventory, ()) == (
         "the backup takes about 12.0 MB, but the folder for backups has room for 5.0 MB; free some, or name "
         "another folder with --backup-dir"
     )
-    assert why_backup_does_not_fit(5_000_000, inventory) is None
-    assert why_backup_does_not_fit(10**15, Inventory("shop", SERVER)) is None
+    assert why_backup_does_not_fit(5_000_000, inventory, ()) is None
+    assert why_backup_does_not_fit(10**15, Inventory("shop", SERVER), ()) is None
 
 
 def test_the_memory_of_steps_adds_up():

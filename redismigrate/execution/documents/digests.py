@@ -12,8 +12,8 @@ from redismigrate.execution.documents.batch import Column
 from redismigrate.schema.strict import encode
 
 DIGEST_BYTES = 8
-# Digests are joined to the older ones when there are so many, or an eighth of those.
-FEWEST_JOINED = 1 << 16
+# New ones are joined to the older ones once so many wait, or an eighth of those.
+WAITING = 1 << 16
 
 
 def digests_of(path: str, keys: Sequence[bytes], column: Column) -> list[int]:
@@ -69,7 +69,7 @@ class Digests:
             self._newer = self._newer[:0]
 
     def _most_newer(self) -> int:
-        return max(FEWEST_JOINED, len(self._older) // 8)
+        return max(WAITING, len(self._older) // 8)
 
 
 def _are_in(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -77,4 +77,5 @@ def _are_in(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np
     if not len(known):
         return np.zeros(len(wanted), np.bool_)
     at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
-    return known[at] == wanted
+    is_there: NDArray[np.bool_] = known[at] == wanted
+    return is_there

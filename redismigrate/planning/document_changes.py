@@ -1,0 +1,148 @@
+"""A rewrite of the documents of one index: what it costs, what forbids it, what to know before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from redismigrate.operations.recorded import RecordedRevision, touched_indexes
+from redismigrate.planning.document_estimates import (
+    backup_estimate,
+    catch_up_estimate,
+    expected_quantizations,
+    is_sparse,
+    rewrite_estimate,
+    without_scan,
+)
+from redismigrate.planning.index_steps import RewriteCosts
+from redismigrate.planning.inventory import Inventory, backups_that_hold
+from redismigrate.planning.overlap import overlap_problems
+from redismigrate.planning.plan import Estimate
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.planning.strategies import what_forbids_rewriting
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+
+@dataclass(frozen=True)
+class DocumentChange:
+    """A change of one index that rewrites its documents, and what it meets.
+
+    Attributes:
+        recorded: The revision that it belongs to.
+        start: The indexes before that revision, those among them that it brings under management.
+        old: The index as it is.
+        new: The index as it is wanted.
+        rewrite: What happens to the documents.
+        inventory: The server as it is now.
+        exclusive: Nobody else writes to the documents meanwhile.
+        allow_lossy: Go back although something can't be brought back.
+    """
+
+    recorded: RecordedRevision
+    start: Catalog
+    old: IndexDefinition
+    new: IndexDefinition
+    rewrite: Rewrite
+    inventory: Inventory
+    exclusive: bool
+    allow_lossy: bool
+
+    def costs(self, build: Estimate) -> RewriteCosts:
+        """What it costs.
+
+        Args:
+            build: Of the new index, by a scan of all keys.
+        """
+        old, rewrite, inventory = self.old, self.rewrite, self.inventory
+        sparse = is_sparse(old, inventory)
+        return RewriteCosts(
+            backup_estimate(old, rewrite, inventory),
+            rewrite_estimate(old, rewrite, inventory, exclusive=self.exclusive),
+            without_scan(build, old, inventory) if sparse else build,
+            None if self.exclusive else catch_up_estimate(old, rewrite, inventory),
+            sparse,
+            self._restores_from(),
+            expected_quantizations(old, rewrite, inventory),
+            self._is_all_indexed(),
+        )
+
+    def problems(self, documents: int) -> Iterator[str]:
+        """Why it can't be done as things are.
+
+        Args:
+            documents: How many the index has.
+        """
+        yield from what_forbids_rewriting(self.old, self.rewrite, self.inventory, exclusive=self.exclusive)
+        final = self.recorded.apply(self.start)
+        changed_too = {
+            self.start[name].physical: final[name].schema if name in final else None
+            for name in touched_indexes((self.recorded,))
+            if name in self.start
+        }
+        yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
+        if self._loses_precision and documents and not self.allow_lossy and not self._restores_from():
+            yield self._what_is_lost()
+
+    def warnings(self, costs: RewriteCosts) -> Iterator[str]:
+        """What the user should know before."""
+        for path, quantization in costs.quantizations.items():
+            yield (
+                f"{path} of {self.new.served} becomes {quantization}, by a sample; the pass over all "
+                "documents finds the exact one"
+            )
+        for recoding in self.rewrite.recodings:
+            yield (
+                f"queries on {self.new.served} must send {recoding.after} vectors afterwards "
+                "(query_bytes_change)"
+            )
+            if recoding.has_one_width and not self.exclusive:
+                yield (
+                    f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
+                    f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
+                )
+
+    @property
+    def _loses_precision(self) -> bool:
+        """Whether it undoes a conversion that has lost some: the originals are in a backup only."""
+        if self.recorded.direction == "upgrade":
+            return False
+        return any(not recoding.reversed().is_lossless for recoding in self.rewrite.recodings)
+
+    def _restores_from(self) -> tuple[str, ...]:
+        """The backups of the revision that is undone, where a conversion back can't give the originals.
+
+        Where several indexes read the same documents, any of them may have been the one that was rewritten.
+        """
+        if not self._loses_precision:
+            return ()
+        new_paths = {rename.old: rename.new for rename in self.rewrite.renames}
+        paths = {
+            new_paths.get(recoding.path, recoding.path)
+            for recoding in self.rewrite.recodings
+            if not recoding.reversed().is_lossless
+        }
+        found = backups_that_hold(
+            [
+                backup
+                for (revision, _), backup in self.inventory.backups.items()
+                if revision == self.recorded.revision and backup.is_here and paths <= set(backup.paths)
+            ],
+            self.new.schema.prefixes,
+        )
+        return tuple(backup.location for backup in found)
+
+    def _what_is_lost(self) -> str:
+        lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
+        backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
+        where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
+        return (
+            f"revision {self.recorded.revision} has re-encoded {lossy.path} of index {self.old.served} to "
+            f"{lossy.before}, which lost precision, and {where}: name the folder of the backups with "
+            "--backup-dir, or convert what is left with --allow-lossy"
+        )
+
+    def _is_all_indexed(self) -> bool:
+        """Whether the index has met no document that it can't take; what it never scanned is not known."""
+        live = self.inventory.live.get(self.old.physical)
+        has_failures = live is None or live.statistics.indexing_failures
+        return not (has_failures or self.old.schema.skip_initial_scan)
