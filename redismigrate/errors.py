@@ -42,7 +42,7 @@ RedisMigrateError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RedisMigrateError(Exception):
@@ -55,6 +55,7 @@ class RedisMigrateError(Exception):
         code: A stable name of the kind of error for `--json`, derived from the class.
         run: The id of the run that failed or was interrupted by it; None when none had begun.
         revisions: The revisions that this run had finished, and that stay.
+        documents: What became of documents in it, a `DocumentCounts`; None when no run had begun.
     """
 
     exit_code: ClassVar[int] = 1
@@ -65,6 +66,7 @@ class RedisMigrateError(Exception):
         self.hint = hint
         self.run: str | None = None
         self.revisions: tuple[str, ...] = ()
+        self.documents: Any = None
 
     @property
     def code(self) -> str:

@@ -90,7 +90,14 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
     if error.run is None:
         return None
     result = "interrupted" if isinstance(error, RunInterrupted) else "failed"
-    return {"result": result, "run": error.run, "revisions": list(error.revisions)}
+    from redismigrate.commands.migrate import documents_to_json
+
+    return {
+        "result": result,
+        "run": error.run,
+        "revisions": list(error.revisions),
+        "documents": documents_to_json(error.documents),
+    }
 
 
 def _show_traceback(invocation: Invocation) -> None:

@@ -432,8 +432,10 @@ def _refused(prepared: Prepared, index: str) -> DocumentsRefused:
     failures = prepared.failures
     shown = "; ".join(f"{readable(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
     more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
-    return DocumentsRefused(
+    refused = DocumentsRefused(
         f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "
         f"{shown}{more}.",
         f"Correct them, or leave them as they are with --max-failures {failures.count}.",
     )
+    refused.documents = DocumentCounts(read=prepared.documents).plus(_failed(failures))
+    return refused

@@ -148,7 +148,7 @@ class Executor:
                     self._work.carry_out(step)
             except FAILURES as error:
                 self._refuse_to_leave_kept(error)
-                turn_round(self._work, text_of(error))
+                turn_round(self._work, text_of(error), refused=error.documents)
                 undo_revision(self._work)
                 if isinstance(error, PlanBlocked | DriftError):
                     raise

@@ -182,7 +182,7 @@ class RunInHand:
         try:
             yield
         except (*ENDS, RunInterrupted) as error:
-            error.run, error.revisions = self.run.id, self.run.done
+            self._tell(error)
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             goes_on = (
@@ -194,8 +194,12 @@ class RunInHand:
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
             )
-            interrupted.run, interrupted.revisions = self.run.id, self.run.done
+            self._tell(interrupted)
             raise interrupted from error
+
+    def _tell(self, error: RedisMigrateError) -> None:
+        """Let an error say which run it ended, and how far that had come."""
+        error.run, error.revisions, error.documents = self.run.id, self.run.done, self.run.documents
 
     def _note(self, step: Step, effect: Effect) -> None:
         run = self.run.moved(position=self.run.position + 1, progress=None, **effect.changes)

@@ -18,16 +18,25 @@ from redismigrate.schema.definition import Catalog
 TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index", "rewrite_documents"}
 
 
-def turn_round(work: RunInHand, failure: str, *, rolls_back: bool = False) -> None:
+def turn_round(
+    work: RunInHand, failure: str, *, rolls_back: bool = False, refused: DocumentCounts | None = None
+) -> None:
     """Go back from here. A function that failed half way is undone too: `down` has to bear that.
 
     Args:
         work: The run, whose revision at work is not recorded.
         failure: Why.
         rolls_back: All of the run is to be undone, not this revision alone.
+        refused: The documents that are the reason, if any.
     """
     run, done = work.run, _done(work)
-    back = run.with_changes(failure=failure, undo=run.undo_of(done), position=0, progress=None)
+    back = run.with_changes(
+        failure=failure,
+        undo=run.undo_of(done),
+        position=0,
+        progress=None,
+        documents=run.documents.plus(refused or DocumentCounts()),
+    )
     if rolls_back:
         back = back.with_changes(rolls_back=True, documents=DocumentCounts())
     work.write(back, work.event("undo", reason=failure), catalog=_with_kept(work, done))

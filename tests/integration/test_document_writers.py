@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
-from document_writer import LONGEST_TTL_MS, REWRITES, Writer, converted, vector_of, written
+from document_writer import REWRITES
+from documents_written import begin, compare, require_in_index
 from doomed_process import StrikingProxy
 
 from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode
 from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.live import not_in_index
 from redismigrate.redis_server.connection import connect
 
 if TYPE_CHECKING:
@@ -24,80 +24,10 @@ if TYPE_CHECKING:
     from conftest import Shop
     from redis import Redis
 
-PRODUCTS = """
-op.create_index({{
-    "index": {{"name": "products", "prefix": "p:"}},
-    "fields": [
-        {{"name": "title", "type": "text"}},
-        {{"name": "embedding", "type": "vector", "attrs": {{
-            "algorithm": "flat", "dims": {dims}, "datatype": "{datatype}", "distance_metric": "l2",
-        }}}},
-    ],
-}})
-"""
 SIZES = [
     pytest.param(3000, 16, id="3,000"),
     pytest.param(20_000, 64, id="20,000", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
 ]
-
-
-@dataclass
-class Found:
-    """What is on the server, compared with what was written last.
-
-    Attributes:
-        wrong: Documents that differ from it other than in the datatype of their vector.
-        new: Keys whose vector is as wanted in the new datatype.
-        old: Keys whose vector is as it was written -> when that was, Unix time in milliseconds.
-    """
-
-    wrong: list[str] = field(default_factory=list)
-    new: list[bytes] = field(default_factory=list)
-    old: dict[bytes, int] = field(default_factory=dict)
-
-
-def alter(datatype: str) -> str:
-    return f"with op.index('products') as index:\n    index.alter_field('embedding', datatype='{datatype}')"
-
-
-def begin(shop: Shop, before: str, after: str, documents: int, dims: int, **writer) -> Writer:
-    """Documents of one datatype in an index of that, and a revision that makes them another one."""
-    application = Writer(shop.url, str(shop.folder / "writer.log"), dims, before, documents, **writer)
-    application.fill()
-    shop.write(PRODUCTS.format(dims=dims, datatype=before))
-    shop.write(alter(after), alter(before))
-    assert shop.run("--url", shop.url, "upgrade", "+1").code == 0
-    return application
-
-
-def compare(shop: Shop, writer: Writer, after: str) -> Found:
-    """Look at every document, once the short times to live are over."""
-    time.sleep(LONGEST_TTL_MS / 1000 + 0.1)
-    found, expected = Found(), written(shop.folder / "writer.log")
-    keys = set(shop.client.scan_iter(match="p:*", count=10_000))
-    found.wrong += [f"{key!r} is there" for key in keys - set(expected)]
-    for key, document in expected.items():
-        pipeline = shop.client.pipeline()
-        pipeline.hgetall(key)
-        pipeline.execute_command("HPEXPIRETIME", key, "FIELDS", 1, "embedding")
-        values, expiry = pipeline.execute()
-        vector = values.pop(b"embedding", None)
-        if values != document.values:
-            found.wrong.append(f"{key!r} has {values}, expected {document.values}")
-        if vector is None or document.vector is None:
-            if (vector is None) != (document.vector is None):
-                found.wrong.append(f"{key!r} has a vector: {vector is not None}, expected {document}")
-            continue
-        if expiry != [document.vector_expires_ms]:
-            found.wrong.append(f"the vector of {key!r} expires at {expiry}, expected {document}")
-        as_written = vector_of(document.vector, writer.dims, document.datatype)
-        if vector == converted(as_written, document.datatype, after):
-            found.new.append(key)
-        elif vector == as_written:
-            found.old[key] = document.vector_at_ms
-        else:
-            found.wrong.append(f"the vector of {key!r} is neither the old nor the new one, {document}")
-    return found
 
 
 def time_of_step(shop: Shop, kind: str) -> int:
@@ -106,12 +36,6 @@ def time_of_step(shop: Shop, kind: str) -> int:
         if fields.get(b"kind") == kind.encode():
             return int(number.split(b"-")[0])
     raise AssertionError(f"no step {kind}")
-
-
-def require_in_index(shop: Shop, keys: list[bytes]) -> None:
-    with connect(shop.url) as server:
-        for start in range(0, len(keys), 500):
-            assert not_in_index(server, "products", keys[start : start + 500]) == []
 
 
 def step_at_work(shop: Shop) -> str | None:
@@ -242,11 +166,21 @@ def kill_at_batch(shop: Shop, batch: int) -> None:
         assert proxy.has_struck.is_set()
 
 
-@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
-def test_rollback_of_a_killed_run_loses_no_write(shop: Shop, before: str, after: str):
+KILLED = [
+    pytest.param("float32", "float16", (12, 31), id="another width"),
+    pytest.param("float16", "bfloat16", (3, 29), id="one width"),
+    pytest.param("float32", "float16", (1, 7, 20, 30, 34), id="often, another width", marks=pytest.mark.slow),
+    pytest.param("float16", "bfloat16", (1, 7, 20, 30, 34), id="often, one width", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "batches"), KILLED)
+def test_rollback_of_a_killed_run_loses_no_write(
+    shop: Shop, before: str, after: str, batches: tuple[int, ...]
+):
     writer = begin(shop, before, after, 3000, 16)
     with writer.at_work():
-        for batch in (3, 12, 29, 33):
+        for batch in batches:
             kill_at_batch(shop, batch)
             assert shop.state("run") is not None
             result = shop.run_process("rollback")
@@ -256,11 +190,13 @@ def test_rollback_of_a_killed_run_loses_no_write(shop: Shop, before: str, after:
     require_in_index(shop, found.new)
 
 
-@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
-def test_a_run_that_is_killed_again_and_again_loses_no_write(shop: Shop, before: str, after: str):
+@pytest.mark.parametrize(("before", "after", "batches"), KILLED)
+def test_a_run_that_is_killed_again_and_again_loses_no_write(
+    shop: Shop, before: str, after: str, batches: tuple[int, ...]
+):
     writer = begin(shop, before, after, 3000, 16)
     with writer.at_work():
-        for batch in (1, 7, 20, 31, 34):
+        for batch in batches:
             kill_at_batch(shop, batch)
             assert shop.state("run") is not None
         result = shop.run_process("--json", "upgrade")
@@ -269,6 +205,19 @@ def test_a_run_that_is_killed_again_and_again_loses_no_write(shop: Shop, before:
     found = compare(shop, writer, after)
     assert found.wrong == []
     assert found.new
+    require_in_index(shop, found.new)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
+def test_rollback_of_a_finished_run_loses_no_write(shop: Shop, before: str, after: str):
+    writer = begin(shop, before, after, 3000, 16)
+    with writer.at_work():
+        upgraded = shop.run_process("--json", "upgrade")
+        result = shop.run_process("rollback", "--run", upgraded.json["run"])
+        time.sleep(0.1)
+    assert result.code == 0, result.err
+    found = compare(shop, writer, before)
+    assert found.wrong == []
     require_in_index(shop, found.new)
 
 

@@ -82,7 +82,6 @@ def test_vectors_of_a_wrong_length_stop_the_run_before_anything_is_changed(damag
     assert damaged.state("run") is None
 
 
-@pytest.mark.xfail(strict=True, reason="the JSON of a run that failed does not tell of documents yet")
 def test_vectors_of_a_wrong_length_are_listed_with_key_and_reason_as_json(damaged):
     result = damaged.run("upgrade", "--json")
 

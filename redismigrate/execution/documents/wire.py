@@ -15,8 +15,6 @@ import redis
 RECEIVE_BYTES = 1 << 18
 # hiredis moves all that it holds to the front of its buffer after every reply of more than a kilobyte.
 FEED_BYTES = 1 << 13
-# What EXEC puts before the error that a command of the transaction would have met.
-_DISCARDED = "EXECABORT Transaction discarded because of: "
 
 
 class Wire:
@@ -98,7 +96,7 @@ def raise_refusal(*replies: object) -> None:
     """
     for reply in replies:
         if isinstance(reply, hiredis.ReplyError):
-            text = str(reply).removeprefix(_DISCARDED)
+            text = str(reply)
             if text.startswith("READONLY"):
                 raise redis.exceptions.ReadOnlyError(text)
             raise redis.ResponseError(text)
