@@ -24,7 +24,7 @@ from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.digests import Digests
 from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.job import FailedDocument, Failures, RewriteJob
+from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import Manifest
 from redismigrate.execution.documents.reading import batches_of_documents, read_lengths
 from redismigrate.execution.documents.restoring import Restored, restore, restore_precision
@@ -46,6 +46,7 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.strict import encode
+from redismigrate.state.keys import StateKeys
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
 MOST_PASSES = 4
@@ -94,7 +95,8 @@ class DocumentSteps:
         self._backup_dir = backup_dir
         # The indexes whose documents were read, and not yet written, by this very process.
         self._just_read: set[str] = set()
-        self._told: set[FailedDocument] = set()
+        # Hashes of the keys of documents that can't be rewritten: every pass finds them again.
+        self._seen: dict[str, set[int]] = {}
 
     def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Back up what the rewrite changes; the changes of the run.
@@ -139,6 +141,7 @@ class DocumentSteps:
             options=options,
         )
         max_failures = int(run.arguments.get("max_failures", 0))
+        may_skip_comparing = job.may_skip_comparing(StateKeys(self._project).lock)
         try:
             require_rights(job, shows_documents=_is_sparse(step, run))
         except AuthenticationFailed as error:
@@ -160,8 +163,12 @@ class DocumentSteps:
                 discard(folder)  # it would be in the way of nothing, but mean nothing either
                 raise _refused(prepared, index)
             found = _QUANTIZATIONS.dump_python(dict(prepared.quantizations))
-            writer.finish(options | {"quantizations": found, "read": prepared.documents})
-        self._just_read.add(index)
+            writer.finish(
+                options | {"quantizations": found, "read": prepared.documents, "kept": prepared.kept}
+            )
+        self._seen[index] = prepared.failures.seen
+        if may_skip_comparing:
+            self._just_read.add(index)
         counts = DocumentCounts(read=prepared.documents).plus(_failed(prepared.failures))
         return {
             "backups": {**run.backups, index: str(BackupLocation.here(folder))},
@@ -174,9 +181,9 @@ class DocumentSteps:
         index = str(step.index)
         job, backup = self._job(step, run), self._open(run.backups[index])
         quantizations = run.quantizations[index]
-        is_first_attempt = index in self._just_read
+        may_skip_comparing = index in self._just_read
         self._just_read.discard(index)
-        done = rewrite(job, backup, quantizations, is_first_attempt=is_first_attempt)
+        done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
         counts = DocumentCounts(rewritten=done.documents).plus(_failed(done.failures))
         self._report(done.failures)
         for location in step.restores_from:
@@ -184,7 +191,7 @@ class DocumentSteps:
         # Few documents are caught up with faster once the index is built.
         if job.rewrite.recodings and not (job.is_exclusive or _is_sparse(step, run)):
             digests = self._digests(step, job, backup, quantizations)
-            caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES)
+            caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())
         return {"documents": run.documents.plus(counts)}
 
@@ -210,7 +217,7 @@ class DocumentSteps:
         quantizations = run.quantizations[index]
         digests = self._digests(step, job, backup, quantizations)
         passes = MOST_PASSES if _is_sparse(step, run) else 1
-        counts = self._catch_up(job, backup, quantizations, digests, passes)
+        counts = self._catch_up(job, backup, quantizations, digests, passes, self._seen_in(index))
         if counts is None:
             return {}
         left = count_left(job, quantizations, digests)
@@ -275,6 +282,7 @@ class DocumentSteps:
         quantizations: Mapping[str, Quantization],
         digests: Digests | None,
         passes: int,
+        seen: set[int],
     ) -> DocumentCounts | None:
         """Passes over what was missed, until nothing is or there are no fewer than in the pass before.
 
@@ -285,7 +293,8 @@ class DocumentSteps:
             return None
         with closing(BackupWriter.reopen(backup.folder)) as writer:
             for _ in range(passes):
-                done = catch_up(job, writer, quantizations, digests)
+                failures = Failures(seen=seen)
+                done = catch_up(job, writer, quantizations, digests, failures)
                 self._report(done.failures)
                 counts = counts.plus(DocumentCounts(rewritten=done.documents).plus(_failed(done.failures)))
                 if not done.documents or (previous is not None and done.documents >= previous):
@@ -293,6 +302,9 @@ class DocumentSteps:
                 previous = done.documents
             writer.finish()
         return counts
+
+    def _seen_in(self, index: str) -> set[int]:
+        return self._seen.setdefault(index, set())
 
     def _digests(
         self, step: Step, job: RewriteJob, backup: Backup, quantizations: Mapping[str, Quantization]
@@ -336,10 +348,7 @@ class DocumentSteps:
 
     def _report(self, failures: Failures) -> None:
         for document in failures.listed[:TOLD_FAILURES]:
-            # Every pass finds those that can't be converted again.
-            if document not in self._told:
-                self._told.add(document)
-                self._watcher.warned(f"{readable(document.key)}: {document.reason}")
+            self._watcher.warned(f"{readable(document.key)}: {document.reason}")
         if failures.count > TOLD_FAILURES:
             self._watcher.warned(f"and {failures.count - TOLD_FAILURES:,} documents more")
 

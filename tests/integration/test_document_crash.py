@@ -196,6 +196,17 @@ def test_documents_that_had_the_new_name_from_the_beginning_keep_it_in_a_rollbac
     assert documents(shop) == before
 
 
+def test_json_documents_that_had_the_new_name_from_the_beginning_keep_it_in_a_rollback(shop: Shop):
+    stage = set_stage(shop, "JSON", rehearses=False)
+    shop.client.execute_command("JSON.SET", "p:new", "$", '{"name": "a couch", "info": {"brand": "b1"}}')
+    shop.client.execute_command("JSON.SET", "p:other", "$", '{"info": {"label": "b1"}, "title": "a couch"}')
+    before = documents(shop)
+    assert kill_at(shop, "upgrade", "head", at=5, options=stage.scenario.options) == KILLED
+    assert documents(shop) != before
+    stage.run("rollback")
+    assert documents(shop) == before
+
+
 # Killed while it backs up.
 
 
@@ -309,6 +320,25 @@ def test_a_run_that_needs_its_backup_no_more_is_taken_up_without(
     _moved_backups(shop, tmp_path)
     stage.run(*(("upgrade", "head") if verb == "upgrade" else ("rollback",)))
     stage.require(stage.top if verb == "upgrade" else BASE)
+
+
+def test_a_run_whose_backup_is_damaged_stops_and_says_what_to_do(shop: Shop):
+    stage = set_stage(shop, "everything")
+    assert kill_at(shop, "upgrade", "head", at=4, options=stage.scenario.options) == KILLED
+    chunk = max(
+        (shop.folder / DEFAULT_BACKUP_DIR).rglob("chunk-*.npz"), key=lambda path: path.stat().st_mtime_ns
+    )
+    content, before = chunk.read_bytes(), documents(shop)
+    chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    result = shop.run("upgrade", "head", *stage.scenario.flags)
+    assert result.code == 7
+    assert f"{chunk.name} was changed after it was written (its sha256 differs)." in result.err
+    assert "Put an intact copy of the folder in its place" in result.err
+    assert "Run the same command again to resume" in result.err
+    assert documents(shop) == before
+    chunk.write_bytes(content)
+    stage.run("upgrade", "head")
+    stage.require(stage.top)
 
 
 # Stopped for longer than the lease.

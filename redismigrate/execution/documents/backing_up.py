@@ -94,7 +94,7 @@ def back_up(
         else {},
     )
     chunks, mover = _Chunks(writer), job.mover()
-    for read, answers in _looked_at(job, mover, _read(job)):
+    for read, answers in looked_at(job, mover, _read(job)):
         batch = _without_new_form(rewrite, read, prepared.already) if leaves_new_form else read
         for recoding in rewrite.recodings:
             if recoding.path in calibrations:
@@ -188,7 +188,7 @@ def _members(job: RewriteJob, keys: Sequence[bytes]) -> list[bytes]:
     return [key for key in keys if key not in others]
 
 
-def _looked_at(
+def looked_at(
     job: RewriteJob, mover: Mover | None, batches: Iterable[Batch]
 ) -> Iterator[tuple[Batch, Sequence[object]]]:
     """The batches with what moving each of their documents would do."""

@@ -66,16 +66,21 @@ class Outcome:
 
     Attributes:
         documents: In the batch.
-        done: That hold all their new values, from now on or already.
+        done_keys: Those that hold all their new values, from now on or already.
         changed: The keys of those that hold a value which is neither the expected nor the new one, or that
             were written again and again.
         after: What the command that follows the writes answered, key by key.
     """
 
     documents: int
-    done: int = 0
+    done_keys: list[bytes] = field(default_factory=list)
     changed: list[bytes] = field(default_factory=list)
     after: dict[bytes, object] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """How many hold all their new values."""
+        return len(self.done_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +290,7 @@ class _Turn:
             raise_refusal(*results)
             if self._mode.after is not None:
                 self.outcome.after.update(zip(self._exchange.keys, results[-1], strict=True))
-        self.outcome.done += len(self._done)
+        self.outcome.done_keys += self._done
         self.outcome.changed += self._changed
         return True
 

@@ -64,6 +64,20 @@ class RewriteJob:
             return None
         return Mover(self.rewrite, keeps_field_expiry=self.has_expiring_fields())
 
+    def may_skip_comparing(self, lock_key: str) -> bool:
+        """Whether documents that are read from now on stay as they are until they are written.
+
+        Nobody writes, none of them expires, and the server evicts none.
+
+        Args:
+            lock_key: Has a time to live, and is no document.
+        """
+        expiring_keys, expiring_hashes = expiring(self.server)
+        expiring_keys -= int(self.server.execute("EXISTS", lock_key))
+        capabilities = self.server.capabilities
+        may_evict = capabilities.maxmemory and capabilities.maxmemory_policy.startswith("allkeys")
+        return self.is_exclusive and not (expiring_keys or expiring_hashes or may_evict)
+
     def has_expiring_fields(self) -> bool:
         """Whether any hash of the database has a field with a time to live."""
         return expiring(self.server)[1] > 0
@@ -91,13 +105,23 @@ class FailedDocument:
 
 @dataclass
 class Failures:
-    """The documents that were left as they are: all are counted, the first of them listed."""
+    """The documents that were left as they are: each is counted once, the first of them are listed.
+
+    Attributes:
+        count: How many.
+        listed: The first of them.
+        seen: Hashes of their keys; passes that share it count a document once.
+    """
 
     count: int = 0
     listed: list[FailedDocument] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
 
     def add(self, key: bytes, reason: str) -> None:
         """Count one more."""
+        if hash(key) in self.seen:
+            return
+        self.seen.add(hash(key))
         self.count += 1
         if len(self.listed) < LISTED_FAILURES:
             self.listed.append(FailedDocument(key, reason))

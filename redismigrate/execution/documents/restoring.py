@@ -7,25 +7,33 @@ what it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 from redismigrate.execution.documents.ahead import computed_ahead
-from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, backup_fields
+from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, backup_fields, looked_at
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
+from redismigrate.execution.documents.digests import Digests, digests_of
 from redismigrate.execution.documents.exchange import Exchange
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, NOTHING_TO_MOVE, Mover
-from redismigrate.execution.documents.reading import read_json, read_lengths
+from redismigrate.execution.documents.reading import (
+    batches_of_documents,
+    read_batches,
+    read_json,
+    read_lengths,
+)
 from redismigrate.execution.documents.wire import Wire, raise_refusal, render
-from redismigrate.planning.rewriting import Recoding
+from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.schema.strict import encode
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 WRITTEN_SINCE = "the application has written it in the new form; left as it is"
+HAS_NEW_NAME = "it has the new name, and no backup knows it; left as it is"
 # Whether a FILTER keeps a document out can't be told while its index is gone.
 WRITTEN_OR_FILTERED = (
     "it is in the new form: written since, or never in the index by its FILTER; left as it is"
@@ -70,14 +78,19 @@ def restore(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Re
         if WHOLE_DOCUMENT in backup_fields(job.rewrite):
             _put_back_texts(job, backup)
     if job.rewrite.recodings:
-        counted = restored if mover is None else Restored()
-        with job.exchanger() as exchanger:
-            for outcome in exchanger.run(computed_ahead(_originals(job, backup, quantizations)), job.mode()):
-                counted.documents += outcome.done
-                for key in outcome.changed:
-                    restored.left.add(key, REWRITTEN_SINCE)
-                job.on_progress(outcome.documents)
-        _note_new_form(job, restored)
+        transform = transform_of(job.rewrite.recodings, quantizations)
+
+        def exchange_of(originals: Batch) -> Exchange:
+            converted = transform(originals).columns
+            return Exchange(
+                originals.keys,
+                {encode(path): column for path, column in converted.items()},
+                {encode(path): originals.columns[path] for path in converted},
+            )
+
+        documents = _put_back(job, backup, exchange_of, restored.left)
+        restored.documents = documents if mover is None else restored.documents
+    note_written_since(job, backup, restored.left)
     return restored
 
 
@@ -114,33 +127,80 @@ def restore_precision(
     )
     paths = [field.field for field in back.fields if field.field in {f.field for f in there.fields}]
 
+    def exchange_of(documents: Batch) -> Exchange:
+        originals = documents.columns
+        left = back(Batch(documents.keys, {**originals, **there(documents).columns})).columns
+        expected, new = (originals, left) if takes_back else (left, originals)
+        return Exchange(
+            documents.keys,
+            {encode(path): expected[path] for path in paths},
+            {encode(path): new[path] for path in paths},
+        )
+
+    return _put_back(job, backup, exchange_of, Failures())
+
+
+def _put_back(
+    job: RewriteJob, backup: Backup, exchange_of: Callable[[Batch], Exchange], left: Failures
+) -> int:
+    """Exchange the values of all documents of a backup; how many hold what they should.
+
+    A document that was backed up again while the run caught up with writers gets back the last original that
+    fits: two of them may have been converted to the same value.
+
+    Args:
+        job: The rewrite.
+        backup: Its backup.
+        exchange_of: The exchange for some documents of the backup.
+        left: Gets the documents that hold something else.
+    """
+    first, later = _passes(backup)
+    decided: set[bytes] = set()
+    undecided: set[bytes] = set()
+
     def exchanges() -> Iterator[Exchange]:
-        for chunk in backup.chunks():
-            keys, originals = chunk.documents.keys, chunk.documents.columns
-            left = back(Batch(keys, {**originals, **there(chunk.documents).columns})).columns
-            expected, new = (originals, left) if takes_back else (left, originals)
-            yield from Exchange(
-                keys,
-                {encode(path): expected[path] for path in paths},
-                {encode(path): new[path] for path in paths},
-            ).parts(job.batch_size)
+        for chunk in first.chunks():
+            yield from exchange_of(_without(chunk.documents, decided)).parts(job.batch_size)
 
-    restored = 0
     with job.exchanger() as exchanger:
+        for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
+            # One after the other: each has to see what the newer ones have put back.
+            parts = exchange_of(_without(chunk.documents, decided)).parts(job.batch_size)
+            for outcome in exchanger.run(parts, job.mode()):
+                decided.update(outcome.done_keys)
+                undecided.update(outcome.changed)
+        done = len(decided)
         for outcome in exchanger.run(computed_ahead(exchanges()), job.mode()):
-            restored += outcome.done
+            done += outcome.done
+            undecided.difference_update(outcome.done_keys)
+            for key in outcome.changed:
+                left.add(key, REWRITTEN_SINCE)
             job.on_progress(outcome.documents)
-    return restored
+    for key in sorted(undecided - decided):
+        left.add(key, REWRITTEN_SINCE)
+    return done
 
 
-def _originals(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Iterator[Exchange]:
-    transform = transform_of(job.rewrite.recodings, quantizations)
-    for chunk in backup.chunks():
-        originals = chunk.documents
-        converted = transform(originals).columns
-        expected = {encode(path): column for path, column in converted.items()}
-        new = {encode(path): originals.columns[path] for path in converted}
-        yield from Exchange(originals.keys, expected, new).parts(job.batch_size)
+def _passes(backup: Backup) -> tuple[Backup, Backup]:
+    """The chunks from before anything was changed, and those of what writers have written since."""
+    kept, count = backup.manifest.options.get("kept"), 0
+    for position, record in enumerate(backup.records):
+        if kept is not None and count >= kept:
+            return replace(backup, records=backup.records[:position]), replace(
+                backup, records=backup.records[position:]
+            )
+        count += record.documents
+    return backup, replace(backup, records=())
+
+
+def _without(documents: Batch, decided: set[bytes]) -> Batch:
+    if decided.isdisjoint(documents.keys):
+        return documents
+    rows = [row for row, key in enumerate(documents.keys) if key not in decided]
+    return Batch(
+        [documents.keys[row] for row in rows],
+        {path: [column[row] for row in rows] for path, column in documents.columns.items()},
+    )
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
@@ -173,17 +233,19 @@ def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
     """Give members their order back, which a rename changes, where a document is otherwise its original."""
     for chunk in backup.chunks():
         originals = chunk.documents.columns[WHOLE_DOCUMENT]
-        (now,) = read_json(job.server, (chunk.documents.keys,), WHOLE_DOCUMENT)
-        words: list[bytes] = []
-        keys: list[bytes] = []
-        for key, original, current in zip(now.keys, originals, now.columns[WHOLE_DOCUMENT], strict=True):
-            if original is None or current is None or original == current:
-                continue
-            if _sorted(original) == _sorted(current):
-                keys.append(key)
-                words += (current, original)
-        if keys:
-            _evaluate(job, keys, words)
+        by_key = dict(zip(chunk.documents.keys, originals, strict=True))
+        for now in read_json(job.server, (chunk.documents.keys,), WHOLE_DOCUMENT):
+            words: list[bytes] = []
+            keys: list[bytes] = []
+            for key, current in zip(now.keys, now.columns[WHOLE_DOCUMENT], strict=True):
+                original = by_key[key]
+                if original is None or current is None or original == current:
+                    continue
+                if _sorted(original) == _sorted(current):
+                    keys.append(key)
+                    words += (current, original)
+            if keys:
+                _evaluate(job, keys, words)
 
 
 def _sorted(text: bytes) -> str:
@@ -207,14 +269,50 @@ def _evaluate(job: RewriteJob, keys: list[bytes], words: list[bytes]) -> None:
             wire.close()
 
 
-def _note_new_form(job: RewriteJob, restored: Restored) -> None:
+def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
     """Note what the application has written in the new form: no backup knows it, and no index before it."""
-    noted = {document.key for document in restored.left.listed}
     reason = WRITTEN_SINCE if job.schema.filter is None else WRITTEN_OR_FILTERED
     for recoding in job.rewrite.recodings:
         if recoding.has_one_width:
+            _note_unknown(job, backup, recoding, left)
             continue
         for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
             for key, size in zip(keys, lengths, strict=True):
-                if size == recoding.bytes_after and key not in noted:
-                    restored.left.add(key, reason)
+                if size == recoding.bytes_after:
+                    left.add(key, reason)
+    if job.rewrite.renames:
+        _note_new_names(job, left)
+    if job.rewrite.prefixes:
+        _note_new_keys(job, left)
+
+
+def _note_new_names(job: RewriteJob, left: Failures) -> None:
+    mover = Mover(Rewrite(job.rewrite.storage_type, renames=job.rewrite.renames), keeps_field_expiry=False)
+    back = mover.reversed()
+    batches = map(Batch, job.keys(), repeat({}))
+    for batch, answers in looked_at(job, back, batches):
+        for key, answer in zip(batch.keys, answers, strict=True):
+            # It could still be moved back, or there is something under both names.
+            if back.is_moving(answer) or back.problem(key, answer) is not None:
+                left.add(key, HAS_NEW_NAME)
+
+
+def _note_new_keys(job: RewriteJob, left: Failures) -> None:
+    """Keys that begin as the moved ones do, and not as those before."""
+    new = tuple(change.new for change in job.rewrite.prefixes)
+    moved = job.schema.with_options(prefixes=new)
+    old = tuple(change.old for change in job.rewrite.prefixes)
+    for keys in batches_of_documents(job.server, moved, job.batch_size, old):
+        for key in keys:
+            left.add(key, HAS_NEW_NAME)
+
+
+def _note_unknown(job: RewriteJob, backup: Backup, recoding: Recoding, left: Failures) -> None:
+    """Note vectors that are in no backup: which of two types of one width they have can't be told."""
+    originals = Digests()
+    for chunk in backup.chunks():
+        column = chunk.documents.columns[recoding.path]
+        originals.add(digests_of(recoding.path, chunk.documents.keys, column))
+    for batch in read_batches(job.server, job.keys(), (recoding.path,)):
+        for row in originals.lacking(digests_of(recoding.path, batch.keys, batch.columns[recoding.path])):
+            left.add(batch.keys[row], WRITTEN_SINCE)

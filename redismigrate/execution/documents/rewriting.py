@@ -19,7 +19,7 @@ from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
 from redismigrate.execution.documents.exchange import Exchange
-from redismigrate.execution.documents.job import Failures, RewriteJob, expiring
+from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 from redismigrate.execution.documents.reading import read_batches, read_lengths
 from redismigrate.execution.documents.vectors import check_vectors
@@ -41,7 +41,7 @@ class Rewritten:
 
 
 def rewrite(
-    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, is_first_attempt: bool
+    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, may_skip_comparing: bool
 ) -> Rewritten:
     """Give the documents of the backup their new form.
 
@@ -49,15 +49,16 @@ def rewrite(
         job: The rewrite.
         backup: What `back_up` wrote.
         quantizations: What it found.
-        is_first_attempt: Nothing has been written yet, and the documents were read by this very process.
+        may_skip_comparing: The documents are as they were when they were backed up: this very process read
+            them, and nobody has written to them since.
 
     Raises:
         BackupDamaged: A chunk is not as it was written.
         FenceLost: Another process has taken over the lock.
     """
     rewritten, mover = Rewritten(), job.mover()
-    # Without a look only where no writer and no expiry can have changed a document since it was read.
-    compares = not (job.is_exclusive and is_first_attempt and expiring(job.server) == (0, 0))
+    # SCAN may have given a key twice. What has moved already must not be written under its old name again.
+    compares = not may_skip_comparing or (mover is not None and bool(job.rewrite.recodings))
     size = job.batch_size if mover is None else min(job.batch_size, KEYS_PER_SCRIPT)
     with job.exchanger() as exchanger:
         exchanges = computed_ahead(_exchanges(job, backup, quantizations, size))
@@ -91,7 +92,11 @@ def _exchanges(
 
 
 def catch_up(
-    job: RewriteJob, backup: BackupWriter, quantizations: Quantizations, digests: Digests | None
+    job: RewriteJob,
+    backup: BackupWriter,
+    quantizations: Quantizations,
+    digests: Digests | None,
+    failures: Failures,
 ) -> Rewritten:
     """Convert what was written in the old form since it was read, once over all documents.
 
@@ -100,29 +105,55 @@ def catch_up(
         backup: Gets the originals before they are replaced.
         quantizations: How integers are made.
         digests: Of what has the new form, where the length of a value does not tell; they are added to.
+        failures: Gets the documents that can't be converted, which stay as they are.
 
     Returns:
         The documents that were found in the old form and are converted, and those that can't be.
     """
-    rewritten = Rewritten()
+    rewritten = Rewritten(failures=failures)
     with job.exchanger() as exchanger:
         for recoding in job.rewrite.recodings:
             transform = transform_of((recoding,), quantizations)
-            for batch in in_old_form(job, recoding, digests):
-                transformed = transform(batch)
-                for row, reason in transformed.failures:
-                    rewritten.failures.add(batch.keys[row], reason)
+            for found in in_old_form(job, recoding, digests):
+                batch = _convertible(job, recoding, quantizations, found, failures)
+                if not batch.keys:
+                    continue
                 columns: dict[str, Column] = dict.fromkeys(
                     backup_fields(job.rewrite), [None] * len(batch.keys)
                 )
                 backup.add(Chunk(Batch(batch.keys, columns | batch.columns)))
-                new = transformed.columns[recoding.path]
+                new = transform(batch).columns[recoding.path]
                 exchange = Exchange(batch.keys, _encoded(batch.columns), {encode(recoding.path): new})
                 for outcome in exchanger.run((exchange,), job.mode()):
                     rewritten.documents += outcome.done
                 if digests is not None:
                     digests.add(digests_of(recoding.path, batch.keys, new))
     return rewritten
+
+
+def _convertible(
+    job: RewriteJob, recoding: Recoding, quantizations: Quantizations, batch: Batch, failures: Failures
+) -> Batch:
+    """Those of some documents of which every vector can be converted: the others stay whole as they are."""
+    problems = check_vectors(transform_of((recoding,), quantizations), batch)
+    others = [other for other in job.rewrite.recodings if other is not recoding]
+    if others:
+        (whole,) = read_batches(job.server, (batch.keys,), [other.path for other in others])
+        for other in others:
+            column = whole.columns[other.path]
+            if not other.has_one_width:  # what has the new form already is no problem
+                column = [None if value and len(value) == other.bytes_after else value for value in column]
+            check = check_vectors(
+                transform_of((other,), quantizations), Batch(batch.keys, {other.path: column})
+            )
+            problems = check | problems
+    for row in sorted(problems):
+        failures.add(batch.keys[row], problems[row])
+    rows = [row for row in range(len(batch.keys)) if row not in problems]
+    return Batch(
+        [batch.keys[row] for row in rows],
+        {path: [column[row] for row in rows] for path, column in batch.columns.items()},
+    )
 
 
 def count_in_old_form(job: RewriteJob, digests: Digests | None) -> int:
