@@ -167,9 +167,8 @@ def count_left(job: RewriteJob, quantizations: Quantizations, digests: Digests |
     """How many values have the old form although they can be converted."""
     left = 0
     for recoding in job.rewrite.recodings:
-        transform = transform_of((recoding,), quantizations)
         for batch in in_old_form(job, recoding, digests):
-            left += len(batch.keys) - len(check_vectors(transform, batch))
+            left += len(_convertible(job, recoding, quantizations, batch, Failures()).keys)
     return left
 
 
