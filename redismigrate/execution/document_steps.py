@@ -143,7 +143,7 @@ class DocumentSteps:
         max_failures = int(run.arguments.get("max_failures", 0))
         may_skip_comparing = job.may_skip_comparing(StateKeys(self._project).lock)
         try:
-            require_rights(job, shows_documents=_is_sparse(step, run))
+            require_rights(job, shows_documents=is_sparse(step, run))
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
         with closing(BackupWriter.create(backup_dir, manifest)) as writer:
@@ -189,7 +189,7 @@ class DocumentSteps:
         for location in step.restores_from:
             bring_precision_back(self._open(location), job, quantizations)
         # Few documents are caught up with faster once the index is built.
-        if job.rewrite.recodings and not (job.is_exclusive or _is_sparse(step, run)):
+        if job.rewrite.recodings and not (job.is_exclusive or is_sparse(step, run)):
             digests = self._digests(step, job, backup, quantizations)
             caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())
@@ -216,7 +216,7 @@ class DocumentSteps:
         job, backup = self._job(step, run), self._open(run.backups[index])
         quantizations = run.quantizations[index]
         digests = self._digests(step, job, backup, quantizations)
-        passes = MOST_PASSES if _is_sparse(step, run) else 1
+        passes = MOST_PASSES if is_sparse(step, run) else 1
         counts = self._catch_up(job, backup, quantizations, digests, passes, self._seen_in(index))
         if counts is None:
             return {}
@@ -408,7 +408,7 @@ def readable(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
 
 
-def _is_sparse(step: Step, run: Run) -> bool:
+def is_sparse(step: Step, run: Run) -> bool:
     """Whether the documents are shown to their new index one by one."""
     return any(other.kind == "index_documents" and other.index == step.index for other in run.plan.steps)
 

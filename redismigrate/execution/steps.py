@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, RedisMigrateError
-from redismigrate.execution.document_steps import DocumentSteps
+from redismigrate.execution.document_steps import DocumentSteps, is_sparse
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
@@ -232,6 +232,7 @@ class StepRunner:
                 run.baselines.get(_named(step), Baseline()),
                 int(run.arguments.get("max_failures", 0)),
                 counts_on=step.strategy != "rebuild" and step.before is not None,
+                is_scanned=not is_sparse(step, run),
                 is_excused=self.documents.excuse(step, run),
             )
         except ValidationFailed as error:

@@ -16,8 +16,9 @@ ANY_VERSION = "any"
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
 # with its version, so that it can be read without decoding the rest.
-# Commands come before documents: when one is refused, nothing is recorded. The fence is written first,
-# unchanged: a server over maxmemory refuses that, and with it the script; FT.DROPINDEX alone would pass.
+# Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first, since a
+# server over maxmemory refuses it, and with it the script; FT.DROPINDEX alone would pass. Of an empty string it
+# changes nothing: the batches of documents under way WATCH the fence, and a SET would abort them.
 # Rights are looked at before the first command (where the server can, from 7.0 on): with some of them only,
 # an index could be dropped and neither created nor put back.
 TRANSACTION = """
@@ -43,7 +44,7 @@ for i = 1, tonumber(take()) do
     if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
   end
 end
-redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SETRANGE', KEYS[1], 0, '')
 local event, commands, put_back = take_list(), take_commands(), take_commands()
 local function is_forbidden(command)
   if not redis.acl_check_cmd then return false end

@@ -60,13 +60,16 @@ class Restored:
     left: Failures = field(default_factory=Failures)
 
 
-def restore(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Restored:
+def restore(
+    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, converts_rest: bool = False
+) -> Restored:
     """Undo a rewrite, whole or half done.
 
     Args:
         job: The rewrite that is undone.
         backup: Its backup.
         quantizations: How it made integers.
+        converts_rest: Convert back what no backup gives the original of, without the precision that is lost.
 
     Raises:
         BackupDamaged: A chunk is not as it was written; nothing of it was restored.
@@ -90,6 +93,8 @@ def restore(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Re
 
         documents = _put_back(job, backup, exchange_of, restored.left)
         restored.documents = documents if mover is None else restored.documents
+        if converts_rest:
+            restored.documents += _convert_back(job, quantizations)
     note_written_since(job, backup, restored.left)
     return restored
 
@@ -179,6 +184,36 @@ def _put_back(
     for key in sorted(undecided - decided):
         left.add(key, REWRITTEN_SINCE)
     return done
+
+
+def _convert_back(job: RewriteJob, quantizations: Quantizations) -> int:
+    """Convert the vectors back that have the new form by their length; how many there were."""
+    converted = 0
+    with job.exchanger() as exchanger:
+        for recoding in job.rewrite.recodings:
+            if recoding.has_one_width:
+                continue
+            back = replace(recoding.reversed(), quantization_before=quantizations.get(recoding.path))
+            made = {} if recoding.quantization_before is None else {back.path: recoding.quantization_before}
+            transform = transform_of((back,), made)
+            for found in read_batches(job.server, _keys_with(job, recoding), (recoding.path,)):
+                new = transform(found).columns
+                exchange = Exchange(
+                    found.keys,
+                    {encode(path): column for path, column in found.columns.items()},
+                    {encode(path): column for path, column in new.items()},
+                )
+                for outcome in exchanger.run((exchange,), job.mode()):
+                    converted += outcome.done
+    return converted
+
+
+def _keys_with(job: RewriteJob, recoding: Recoding) -> Iterator[list[bytes]]:
+    """The documents whose vector is as long as one of the new datatype."""
+    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
+        found = [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_after]
+        if found:
+            yield found
 
 
 def _passes(backup: Backup) -> tuple[Backup, Backup]:
