@@ -77,7 +77,10 @@ def verify(invocation: Invocation, /, run: str | None) -> int:
     "--run", required=True, help="The run whose backups to restore: its id or the unique beginning."
 )
 @click.option(
-    "--force", "is_forced", is_flag=True, help="Restore although a live index would lose the documents by it."
+    "--force",
+    "is_forced",
+    is_flag=True,
+    help="Restore although a live index would lose the documents by it, or Redis knows of no such run.",
 )
 @lock_options
 @backup_dir_option
@@ -126,11 +129,12 @@ def prune(invocation: Invocation, /, runs: tuple[str, ...], **values: Any) -> No
 def _report_damage(invocation: Invocation, result: VerifiedBackups) -> None:
     """Every problem, and then how many backups have one: as one document with `--json`."""
     from redismigrate.errors import BackupDamaged
-    from redismigrate.execution.documents.manifest import INTACT_COPY
+    from redismigrate.execution.documents.manifest import INTACT_COPY_OR_NONE
 
     count = _counted(len(result.backups), "backup")
     verb = "is" if len(result.damaged) == 1 else "are"
-    error = BackupDamaged(f"{len(result.damaged)} of {count} in {result.folder} {verb} damaged.", INTACT_COPY)
+    message = f"{len(result.damaged)} of {count} in {result.folder} {verb} damaged."
+    error = BackupDamaged(message, INTACT_COPY_OR_NONE)
     if not invocation.json:
         for verified in result.damaged:
             for problem in verified.problems:

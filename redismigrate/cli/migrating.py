@@ -173,6 +173,9 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any)
 
 @click.command()
 @click.option("--run", metavar="ID", help="The run: undoes the last one though it is finished.")
+@click.option(
+    "--allow-lossy", is_flag=True, help="Where a backup is damaged or gone, make do with what is left of it."
+)
 @lock_options
 @backup_dir_option
 @global_options

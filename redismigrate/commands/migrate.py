@@ -7,6 +7,7 @@ importing what planning needs.
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from redismigrate.commands.project import Project
+from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
 from redismigrate.state.store import State, read_state
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH_SIZE = 500
 DEFAULT_WORKERS = 3
+MOST_DOCUMENTS_IN_BATCH = 100_000
+MOST_WORKERS = 64
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -45,6 +49,9 @@ class MigrationOptions:
         backup_dir: The folder of the backups; None takes the setting.
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
+
+    Raises:
+        UsageError: A number is out of its range.
     """
 
     strategy: StrategyChoice = "auto"
@@ -57,6 +64,17 @@ class MigrationOptions:
     backup_dir: Path | None = None
     lock_timeout: float | None = None
     allow_evictable_state: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("max_failures", self.max_failures, 0, math.inf),
+            ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
+            ("workers", self.workers, 1, MOST_WORKERS),
+            ("lock_timeout", self.lock_timeout or 0, 0, math.inf),
+        ):
+            if not least <= value <= most:
+                upper = "" if most == math.inf else f" and at most {most:,}"
+                raise UsageError(f"{name} is {value}.", f"It has to be at least {least}{upper}.")
 
 
 @dataclass(frozen=True)
@@ -186,7 +204,9 @@ def rollback(
 
     Args:
         project: The project.
-        options: Only `lock_timeout` and `allow_evictable_state` count.
+        options: Only `backup_dir`, `allow_lossy`, `lock_timeout` and `allow_evictable_state` count. With
+            `allow_lossy`, where a backup is damaged or gone, what is left of it is restored and the rest is
+            converted back.
         watcher: Is told what happens meanwhile.
         run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
             none is, nothing is done, and a warning names the last finished one.
@@ -198,6 +218,7 @@ def rollback(
         PlanBlocked: An index that the run had given up belongs to another project by now. Nothing was
             changed.
         StateError: What undoes the run is gone or damaged. Nothing was changed.
+        BackupMissing, BackupDamaged: So is a backup, and nothing lossy is allowed. Nothing was changed.
         RunInterrupted: It stopped half way. The same call, or one without `run`, goes on.
     """
     from redismigrate.commands.migration import Migration

@@ -108,9 +108,10 @@ class Migration:
         with self._locked() as writer:
             if writer.state.run is not None:
                 require_interrupted(writer.state, run)
-                executor = self._executor(writer, Run.from_content(writer.state.run).taken_up())
+                interrupted = Run.from_content(writer.state.run).taken_up()
+                executor = self._executor(writer, interrupted, rolls_back=True)
             elif run is not None:
-                executor = self._executor(writer, self._finished(writer, run))
+                executor = self._executor(writer, self._finished(writer, run), rolls_back=True)
             else:
                 last = writer.state.last_run
                 return MigrationResult("nothing", warnings=() if last is None else (how_to_undo(last),))
@@ -213,7 +214,7 @@ class Migration:
         executor.finish(self._replanner(writer, stored_options(run.arguments)))
         return executor
 
-    def _executor(self, writer: StateWriter, run: Run) -> Executor:
+    def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
         functions = function_source(self._project, lambda: executor.catalog_met)
         executor = Executor(
             self._server,
@@ -223,6 +224,8 @@ class Migration:
             self._watcher,
             functions,
             self._options.backup_dir,
+            # For a run that goes forward it is about its downgrades, not about undoing it when it fails.
+            allows_lossy=rolls_back and self._options.allow_lossy,
         )
         return executor
 

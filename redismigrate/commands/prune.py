@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from redismigrate.commands.backup_needs import backed_up_by, is_needed_by_last, is_needed_by_unfinished
 from redismigrate.commands.backups import list_backups, of_run, summary_to_json, translated_errors
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state
 from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, ConnectionFailed, RunInProgress, StateError
-from redismigrate.execution.documents.backup_folders import BackupSummary, files_of, folder_name, prune
-from redismigrate.execution.documents.backup_location import BackupLocation
-from redismigrate.execution.documents.manifest import INTACT_COPY
+from redismigrate.execution.documents.backup_folders import BackupSummary, files_of, prune
+from redismigrate.execution.documents.manifest import INTACT_COPY_OR_NONE
 from redismigrate.execution.progress import Watcher
+from redismigrate.redis_server.connection import Server
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State, read_state
 
@@ -90,7 +91,7 @@ def prune_backups(
     chosen = dict.fromkeys(backup for run in runs for backup in of_run(listed.backups, run, listed.folder))
     for backup in chosen:
         if backup.problem is not None:
-            raise BackupDamaged(backup.problem, INTACT_COPY)
+            raise BackupDamaged(backup.problem, INTACT_COPY_OR_NONE)
     folders = {backup.run: backup.folder.parent.parent for backup in chosen}
     warnings: tuple[str, ...] = ()
     if is_offline:
@@ -98,7 +99,7 @@ def prune_backups(
     else:
         with _asking_redis(), project.connect() as server:
             # Before waiting for the lock, which the very run that needs the backup may hold.
-            _refuse_needed(project, read_state(server, project.keys), folders)
+            _refuse_needed(project, server, read_state(server, project.keys), folders)
             with locked_state(
                 project,
                 server,
@@ -106,8 +107,8 @@ def prune_backups(
                 allow_evictable_state,
                 on_wait=lambda holder: watcher.warned(f"waiting for {holder}"),
             ) as writer:
-                _refuse_needed(project, writer.state, folders)
-                warnings = tuple(_losses(writer.state, folders))
+                _refuse_needed(project, server, writer.state, folders)
+                warnings = tuple(_losses(project, server, writer.state, folders))
                 for warning in warnings:
                     watcher.warned(warning)
                 freed = 0
@@ -119,7 +120,7 @@ def prune_backups(
     return PrunedBackups(listed.folder, tuple(folders), tuple(chosen), freed, kept, warnings)
 
 
-def _refuse_needed(project: Project, state: State, runs: Iterable[str]) -> None:
+def _refuse_needed(project: Project, server: Server, state: State, runs: Iterable[str]) -> None:
     """Raise where a run is half way that goes back to the values in one of these backups."""
     if not state.exists:
         raise StateError(
@@ -131,8 +132,7 @@ def _refuse_needed(project: Project, state: State, runs: Iterable[str]) -> None:
         return
     id_, direction = state.run.get("id"), state.run.get("direction")
     for run in runs:
-        # An upgrade that fails is undone from its own backup; a downgrade needs those of what it undoes.
-        if run == id_ or (direction == "downgrade" and any(_backed_up_by(state, run))):
+        if is_needed_by_unfinished(server, project.keys, state, run):
             ways = "`redismigrate rollback`"
             if not state.run.get("rolls_back"):
                 ways = f"`redismigrate {direction} {state.run.get('target')}`, or undo it with {ways},"
@@ -142,21 +142,18 @@ def _refuse_needed(project: Project, state: State, runs: Iterable[str]) -> None:
             )
 
 
-def _losses(state: State, runs: Iterable[str]) -> Iterator[str]:
+def _losses(project: Project, server: Server, state: State, runs: Iterable[str]) -> Iterator[str]:
     for run in runs:
-        for revision in _backed_up_by(state, run):
+        if is_needed_by_last(server, project.keys, state, run):
+            yield (
+                f"run {state.last_run} can't be rolled back without the backup of run {run}, or not without "
+                "--allow-lossy"
+            )
+        for revision in backed_up_by(state, run):
             yield (
                 f"revision {revision} was applied with the backup of run {run}: without it a downgrade can't "
                 "bring back the original values, and needs --allow-lossy where converting back loses some"
             )
-
-
-def _backed_up_by(state: State, run: str) -> Iterator[str]:
-    """The applied revisions whose backup a run made."""
-    for revision, record in state.head.revisions.items():
-        # Another backup_dir or a copy on another host is the same backup: what counts is the run's folder.
-        if record.backup is not None and folder_name(run) in BackupLocation.parse(record.backup).path.parts:
-            yield revision
 
 
 def _remove(run_folder: Path) -> int:

@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from redismigrate.commands.backups import VerifiedBackups, verify_backups
+from redismigrate.commands.backup_needs import is_known
+from redismigrate.commands.backups import list_backups, translated_errors
 from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, key_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.errors import BackupDamaged, BackupMissing, PlanBlocked
-from redismigrate.execution.document_steps import (
-    bring_precision_back,
+from redismigrate.config import redacted
+from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_contents import (
     older_backups_in,
     quantizations_in,
-    readable,
+    require_restorable,
     rewrite_in,
+    schema_before,
 )
-from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import open_in_place
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.manifest import INTACT_COPY
+from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.restoring import Restored, restore
 from redismigrate.execution.live import existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
@@ -33,7 +35,9 @@ from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.strict import readable
 from redismigrate.state.lock import signature
+from redismigrate.state.store import State
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def restore_backups(
     Args:
         project: Whose backups.
         run: The id of a run or its unique beginning.
-        is_forced: Restore although a live index would lose the documents by it.
+        is_forced: Restore although a live index would lose the documents by it, or Redis knows of no such
+            run.
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
         watcher: Is told of every document that is left as it is.
@@ -112,22 +117,22 @@ def restore_backups(
     Raises:
         BackupMissing: No backup is of that run, or one is gone from which a downgrade has brought originals
             back.
-        BackupDamaged: One of them is not as it was written; nothing was restored.
+        BackupDamaged: One of them is not as it was written, or could not have been written by a run; nothing
+            was restored.
+        BackupError: Redis knows of no such run.
         PlanBlocked: A live index would lose the documents.
         RunInProgress: A run is unfinished.
     """
     watcher = watcher or Watcher()
-    verified = verify_backups(project, run)
-    _require_intact(verified)
-    # What was backed up last was changed last.
-    backups = [open_in_place(item.backup.folder) for item in reversed(verified.backups)]
-    older_backups = {backup.folder: _older_backups(backup, verified.folder) for backup in backups}
+    backup_dir, backups = _restorable(project, run)
+    older_backups = {backup.folder: _older_backups(backup, backup_dir) for backup in backups}
     with (
         project.connect() as server,
         locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
     ):
         refuse_unfinished_run(writer.state)
         if not is_forced:
+            _require_known(project, server, writer.state, backups[0].manifest.run)
             _require_harmless(server, backups)
         fence = Fence(project.keys.fence.encode(), writer.token.encode())
         done = []
@@ -149,18 +154,33 @@ def restore_backups(
                     "by": signature(),
                 }
             )
-    return RestoredBackups(verified.folder, backups[0].manifest.run, tuple(done))
+    return RestoredBackups(backup_dir, backups[0].manifest.run, tuple(done))
 
 
-def _require_intact(verified: VerifiedBackups) -> None:
-    if not verified.backups:
-        raise BackupMissing(
-            f"There are no backups in {verified.folder}.", "Name their folder with --backup-dir."
-        )
-    problems = [problem for item in verified.damaged for problem in item.problems]
+def _restorable(project: Project, run: str) -> tuple[Path, list[Backup]]:
+    """The folder of all backups, and those of the run, the newest first; all of them were read."""
+    listed = list_backups(project, run)
+    backups, problems = [], []
+    # What was backed up last was changed last.
+    for summary in reversed(listed.backups):
+        try:
+            with translated_errors(f"The backup in {summary.folder} can't be read"):
+                backups.append(open_in_place(summary.folder))
+                require_restorable(backups[-1])
+        except BackupDamaged as error:
+            problems.append(error.message)
     if problems:
-        raise BackupDamaged(
-            f"{' '.join(problems)} Nothing was restored.", "Put an intact copy of the folder in its place."
+        raise BackupDamaged(f"{' '.join(problems)} Nothing was restored.", INTACT_COPY)
+    return listed.folder, backups
+
+
+def _require_known(project: Project, server: Server, state: State, run: str) -> None:
+    """Refuse what anybody who can write to the folder could have put there: a manifest moves any keys."""
+    if not is_known(server, project.keys, state, run):
+        raise BackupError(
+            f"Redis at {redacted(project.settings.url)} knows of no run {run} of project "
+            f"{project.settings.project}.",
+            "Check the URL; --force restores a backup whose run was forgotten, if you know where it is from.",
         )
 
 
@@ -168,7 +188,7 @@ def _older_backups(backup: Backup, backup_dir: Path) -> list[Backup]:
     """The backups from which a downgrade has brought originals back, intact."""
     older = [location.open(backup_dir) for location in older_backups_in(backup)]
     for each in older:
-        each.require_intact()
+        require_restorable(each)
     return older
 
 
@@ -176,7 +196,7 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
     problems: list[str] = []
     schemas = dict(_live_schemas(server))
     for backup in backups:
-        rewrite, before = rewrite_in(backup), _schema_before(backup)
+        rewrite, before = rewrite_in(backup), schema_before(backup)
         moved = rewrite.moves_reversed()
         back = Rewrite(
             rewrite.storage_type,
@@ -209,17 +229,10 @@ def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:
         server=server,
         fence=fence,
         physical=backup.manifest.index,
-        schema=_schema_before(backup),
+        schema=schema_before(backup),
         rewrite=rewrite_in(backup),
         batch_size=DEFAULT_BATCH_SIZE,
         connections=DEFAULT_WORKERS,
         is_exclusive=False,
         on_progress=lambda _: None,
     )
-
-
-def _schema_before(backup: Backup) -> IndexSchema:
-    try:
-        return IndexSchema.model_validate(backup.manifest.schema_before)
-    except (ValidationError, ValueError) as error:
-        raise BackupDamaged(f"The manifest in {backup.folder} holds no schema.") from error

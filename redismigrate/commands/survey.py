@@ -8,7 +8,7 @@ from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.errors import BackupMissing
-from redismigrate.execution.document_steps import rewrite_in
+from redismigrate.execution.documents.backup_contents import rewrite_in
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.live import (

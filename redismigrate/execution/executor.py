@@ -30,6 +30,7 @@ from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.state.documents import AppliedRevision
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
@@ -49,6 +50,7 @@ class Executor:
         watcher: Is told what happens.
         functions: Finds the function of an `op.run`.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
+        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
     """
 
     def __init__(
@@ -60,8 +62,12 @@ class Executor:
         watcher: Watcher,
         functions: FunctionSource,
         backup_dir: Path | None = None,
+        *,
+        allows_lossy: bool = False,
     ) -> None:
-        self._work = RunInHand(server, keys, writer, run, watcher, functions, backup_dir)
+        self._work = RunInHand(
+            server, keys, writer, run, watcher, functions, backup_dir, allows_lossy=allows_lossy
+        )
 
     @property
     def run(self) -> Run:
@@ -229,7 +235,7 @@ class Executor:
         else:
             head = state.head.without_revisions([recorded.revision])
             removed = state.head.revisions[recorded.revision]
-        catalog = self._with_quantizations(recorded.apply(state.catalog))
+        catalog = with_quantizations(recorded.apply(state.catalog), run)
         undo = UndoRecord.of(run, state.catalog, catalog, removed)
         documents = {"head": head, "catalog": catalog, "undo": {recorded.revision: undo.content()}}
         event = self._work.event(run.direction, seconds=str(seconds))
@@ -245,15 +251,22 @@ class Executor:
         location = next(map(BackupLocation.parse, self.run.backups.values()), None)
         return None if location is None else str(BackupLocation(location.host, location.path.parent))
 
-    def _with_quantizations(self, catalog: Catalog) -> Catalog:
-        """The indexes with how their integers were made, by the fields' paths as they are now."""
-        for step in self.run.plan.steps:
-            if step.kind == "rewrite_documents" and step.after is not None and step.rewrite is not None:
-                definition = catalog.get(step.after.served)
-                if definition is None:
-                    continue  # the revision that brought it under management is undone, or it was dropped
-                found = self.run.quantizations.get(str(step.index), {})
-                catalog = catalog.with_definition(
-                    replace(definition, quantization=step.rewrite.quantizations_after(definition, found))
-                )
-        return catalog
+
+def with_quantizations(catalog: Catalog, run: Run) -> Catalog:
+    """The indexes with how their integers were made, by the fields' paths as they are now.
+
+    Of several indexes that read the same documents one was rewritten; its scale is that of all.
+
+    Args:
+        catalog: The indexes after the revision at work, but with their integers from before it.
+        run: The run that has rewritten their documents.
+    """
+    for step in run.plan.steps:
+        if step.kind == "rewrite_documents" and step.after is not None and step.rewrite is not None:
+            found = run.quantizations.get(str(step.index), {})
+            keys = KeyPrefixes.of(step.after.schema.prefixes)
+            for definition in catalog.values():
+                if keys.overlap(KeyPrefixes.of(definition.schema.prefixes)):
+                    quantization = step.rewrite.quantizations_after(definition, found)
+                    catalog = catalog.with_definition(replace(definition, quantization=quantization))
+    return catalog

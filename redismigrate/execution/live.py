@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+import redis
+
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
 from redismigrate.schema import IndexSchema
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.read import statistics_from_info
 from redismigrate.schema.strict import encode
 
 KEY_TYPES = {"hash": "hash", "json": "ReJSON-RL"}
@@ -42,12 +46,11 @@ def count_keys(server: Server, schema: IndexSchema) -> int:
 
 def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
     """The keys that an index is about, as SCAN gives them: during a rehash a key may come twice."""
-    prefixes = outermost_prefixes(schema.prefixes)
+    prefixes = KeyPrefixes.of(schema.prefixes)
     key_type = KEY_TYPES[schema.storage_type]
-    if not prefixes or len(prefixes) > MOST_PREFIX_SCANS:
-        patterns: list[bytes] = [b"*"]
-    else:
-        patterns = [escape_pattern(prefix) + b"*" for prefix in prefixes]
+    patterns = [b"*"]
+    if len(prefixes.outermost) <= MOST_PREFIX_SCANS:
+        patterns = [escape_pattern(prefix) + b"*" for prefix in prefixes.outermost]
     for pattern in patterns:
         cursor = 0
         while True:
@@ -55,7 +58,7 @@ def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
                 cursor, keys = server.client.scan(cursor, match=pattern, count=SCAN_COUNT, _type=key_type)
             for key in keys:
                 assert isinstance(key, bytes)  # noqa: S101 - the client does not decode
-                if pattern != b"*" or not prefixes or key.startswith(prefixes):
+                if pattern != b"*" or prefixes.cover(key):
                     yield key
             if not int(cursor):
                 break
@@ -72,12 +75,34 @@ def not_in_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[b
     """Those of some keys that an index does not hold."""
     if not keys:
         return []
-    count = str(len(keys))
-    found = server.execute(
-        "FT.SEARCH", encode(physical), "*", "NOCONTENT", "INKEYS", count, *keys, "LIMIT", "0", count
-    )
-    members = set(found[1:])
+    members = set(server.execute(*_search_among(physical, keys))[1:])
     return [key for key in keys if key not in members]
+
+
+def in_complete_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[bytes] | None:
+    """Those of some keys that an index holds; None while it is being built, or gone, and that can't be told.
+
+    Both questions are one transaction: another client may drop the index and create it anew at any moment.
+    """
+    if not keys:
+        return []
+    with server.translated_errors():
+        pipeline = server.client.pipeline(transaction=True)
+        pipeline.execute_command("FT.INFO", encode(physical))  # type: ignore[no-untyped-call]
+        pipeline.execute_command(*_search_among(physical, keys))  # type: ignore[no-untyped-call]
+        info, found = pipeline.execute(raise_on_error=False)
+    if isinstance(info, redis.ResponseError) or statistics_from_info(info).is_indexing:
+        return None
+    if isinstance(found, redis.ResponseError):
+        raise found
+    members = set(found[1:])
+    return [key for key in keys if key in members]
+
+
+def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ...]:
+    count = str(len(keys))
+    among: tuple[bytes | str, ...] = ("INKEYS", count, *keys, "LIMIT", "0", count)
+    return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among)
 
 
 def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
@@ -91,14 +116,8 @@ def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
 
 def outermost_prefixes(prefixes: tuple[str, ...]) -> tuple[bytes, ...]:
     """The prefixes without those that another one covers; empty when every key is covered."""
-    encoded = sorted({prefix.encode("utf-8", "surrogateescape") for prefix in prefixes})
-    if not encoded or not encoded[0]:
-        return ()
-    kept: list[bytes] = []
-    for prefix in encoded:
-        if not kept or not prefix.startswith(kept[-1]):
-            kept.append(prefix)
-    return tuple(kept)
+    found = KeyPrefixes.of(prefixes)
+    return () if found.cover_everything else found.outermost
 
 
 def escape_pattern(prefix: bytes) -> bytes:

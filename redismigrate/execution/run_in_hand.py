@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.errors import (
+    BackupDamaged,
     BackupError,
+    BackupMissing,
     CommandRefused,
     DriftError,
     PlanBlocked,
@@ -18,9 +20,11 @@ from redismigrate.errors import (
     RunInterrupted,
 )
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
+from redismigrate.execution.document_work import DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
+from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
 from redismigrate.execution.validation import ValidationFailed
@@ -47,6 +51,7 @@ FAILURES = (
 ENDS = (RunFailed, PlanBlocked, DriftError)
 # Steps that read the backup which the revision at work has made.
 READ_BACKUP = {"rewrite_documents", "index_documents", "catch_up_documents"}
+WITHOUT_BACKUP = "`redismigrate rollback --allow-lossy` undoes the run with what is left of it."
 PHASES = {
     "back_up_documents": "documents",
     "rewrite_documents": "documents",
@@ -71,6 +76,7 @@ class RunInHand:
         watcher: Is told what happens.
         functions: Finds the function of an `op.run`.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
+        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
 
     Attributes:
         run: The run as last written.
@@ -78,6 +84,7 @@ class RunInHand:
         writer: Writes the state.
         watcher: Is told what happens.
         backup_dir: Where the user says that backups are by now.
+        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
         runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
     """
 
@@ -90,15 +97,27 @@ class RunInHand:
         watcher: Watcher,
         functions: FunctionSource,
         backup_dir: Path | None,
+        *,
+        allows_lossy: bool = False,
     ) -> None:
         self.writer = writer
         self.watcher = watcher
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode())
-        documents = DocumentSteps(server, keys.project, fence, watcher, self._beat, backup_dir)
-        self._steps = StepRunner(server, keys, owners, watcher, functions, self._beat, documents)
+        work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir)
+        self._steps = StepRunner(
+            server,
+            keys,
+            owners,
+            watcher,
+            functions,
+            self._beat,
+            DocumentSteps(work),
+            RestoringSteps(work, allows_lossy=allows_lossy),
+        )
         self.backup_dir = backup_dir
+        self.allows_lossy = allows_lossy
         self.run = run
         self.seconds: dict[str, float] = {}
 
@@ -151,11 +170,12 @@ class RunInHand:
             BackupMissing: It is not on this machine; nothing was changed.
             BackupDamaged: Its manifest is not as it was written; nothing was changed.
         """
-        for step in self.run.steps[self.run.position :]:
-            made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
-            for location in (made, step.backup, *step.restores_from):
-                if location is not None:
-                    BackupLocation.parse(location).open(self.backup_dir)
+        with telling_way_out():
+            for step in self.run.steps[self.run.position :]:
+                made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
+                for location in (made, step.backup, *step.restores_from):
+                    if location is not None:
+                        BackupLocation.parse(location).open(self.backup_dir)
 
     @contextmanager
     def timed(self, step: Step) -> Iterator[None]:
@@ -190,6 +210,8 @@ class RunInHand:
                 if self.run.rolls_back
                 else "Run the same command again to resume, or `redismigrate rollback` to undo the run."
             )
+            if isinstance(error, BackupDamaged | BackupMissing):
+                goes_on = f"{goes_on} {WITHOUT_BACKUP}"
             interrupted = RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
@@ -214,6 +236,16 @@ class RunInHand:
     def _beat(self, documents: int, of: int) -> None:
         self.run = self.run.moved(progress=(documents, of))
         self.writer.transact(progress=self.run.progress_content())
+
+
+@contextmanager
+def telling_way_out() -> Iterator[None]:
+    """Let the error about a backup that a run needs say how to do without it."""
+    try:
+        yield
+    except (BackupDamaged, BackupMissing) as error:
+        error.hint = f"{error.hint} {WITHOUT_BACKUP}"
+        raise
 
 
 def text_of(error: RedisMigrateError) -> str:

@@ -15,6 +15,7 @@ from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, Re
 from redismigrate.execution.document_steps import DocumentSteps, is_sparse
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
+from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.search_commands import Commands, commands_of, prove, replace_index
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
@@ -62,7 +63,8 @@ class StepRunner:
         watcher: Is told what happens.
         functions: Finds the function of a step run_function; None when the script gives none.
         beat: Notes how many documents of how many are indexed; called about once a second.
-        documents: Does the steps that read or write documents.
+        documents: Does the steps that rewrite documents.
+        restoring: Does the steps that bring documents back.
     """
 
     server: Server
@@ -72,6 +74,7 @@ class StepRunner:
     functions: FunctionSource
     beat: Callable[[int, int], None]
     documents: DocumentSteps
+    restoring: RestoringSteps
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
         """Do a step, but for the commands in the effect.
@@ -106,9 +109,9 @@ class StepRunner:
             case "catch_up_documents":
                 return Effect(changes=self.documents.catch_up(step, run))
             case "verify_backup":
-                self.documents.verify(step)
+                self.restoring.verify(step)
             case "restore_documents":
-                return Effect(changes=self.documents.restore(step, run))
+                return Effect(changes=self.restoring.restore(step, run))
             case "drop_index":
                 return self._drop(step, run)
             case "set_alias":

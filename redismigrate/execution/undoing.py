@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import RunInterrupted
+from redismigrate.execution.documents.backup_contents import require_restorable
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.run import DocumentCounts
-from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
+from redismigrate.execution.run_in_hand import FAILURES, RunInHand, telling_way_out, text_of
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
@@ -78,19 +79,22 @@ def require_records(work: RunInHand) -> None:
 
     Raises:
         StateError: What undoes one of the run's recorded revisions is gone or damaged.
-        BackupMissing: So is a backup that it needs.
-        BackupDamaged: One is not as it was written.
+        BackupMissing: So is a backup that it needs, and nothing lossy is allowed.
+        BackupDamaged: One is not as it was written, and nothing lossy is allowed.
     """
     run = work.run
     runs = [_read(work, revision).run for revision in run.done]
     undo = [step for recorded in runs for step in recorded.undo_of(recorded.plan.steps)]
     if not run.is_recorded:
         undo += run.undo_of(_done(work)) if run.failure is None else run.undo[run.position :]
-    for step in undo:
-        if step.kind == "verify_backup":
-            for location in (step.backup, *step.restores_from):
-                if location is not None:
-                    BackupLocation.parse(location).open(work.backup_dir).require_intact()
+    if work.allows_lossy:
+        return
+    with telling_way_out():
+        for step in undo:
+            if step.kind == "verify_backup":
+                for location in (step.backup, *step.restores_from):
+                    if location is not None:
+                        require_restorable(BackupLocation.parse(location).open(work.backup_dir))
 
 
 def record_at_work(work: RunInHand) -> UndoRecord | None:

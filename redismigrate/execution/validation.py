@@ -11,6 +11,7 @@ from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.strict import readable
 
 KEYS_PER_LOOK = 500
 LOOKS = 3
@@ -86,9 +87,10 @@ def validate(
         lost = _count_lost(server, definition, is_excused)
     lost -= baseline.unindexed
     if lost > max_failures:
+        key, error = statistics.last_failure_key, statistics.last_failure_error
+        last = "." if key is None else f"; the last one is key {readable(key)}: {readable(error or '')}"
         raise ValidationFailed(
-            f"{lost:,} documents can't be indexed in {definition.served}; the last one is key "
-            f"{statistics.last_failure_key}: {statistics.last_failure_error}",
+            f"{lost:,} documents can't be indexed in {definition.served}{last}",
             f"Correct the documents, or accept it with --max-failures {lost}.",
         )
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
-from redismigrate.planning.rewriting import covers
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.strict import encode
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,14 @@ def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...])
     Returns:
         Empty when some of the documents are in none of them.
     """
-    wanted = prefixes or ("",)
-    found = tuple(
-        backup
-        for backup in backups
-        if any(covers(backup.prefixes, prefix) for prefix in wanted)
-        or any(covers(prefixes, prefix) for prefix in backup.prefixes)
-    )
-    elsewhere = [prefix for backup in found for prefix in backup.excluded_prefixes]
+    wanted = KeyPrefixes.of(prefixes)
+    found = {backup: keys for backup in backups if wanted.overlap(keys := KeyPrefixes.of(backup.prefixes))}
+    excluded = {backup: frozenset(map(encode, backup.excluded_prefixes)) for backup in found}
     is_held = all(
-        any(covers(backup.prefixes, prefix) and prefix not in backup.excluded_prefixes for backup in found)
-        for prefix in (*wanted, *elsewhere)
+        any(keys.cover(prefix) and prefix not in excluded[backup] for backup, keys in found.items())
+        for prefix in (*wanted.outermost, *(prefix for each in excluded.values() for prefix in each))
     )
-    return found if is_held else ()
+    return tuple(found) if is_held else ()
 
 
 REWRITES = {"rewrite_documents"}

@@ -11,9 +11,8 @@ from redismigrate.schema import Field, IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.json_paths import JsonPath
 from redismigrate.schema.moves import PathRename, PrefixChange, reads
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
-
-_EVERY_KEY = b""
 
 
 def overlap_problems(
@@ -41,11 +40,12 @@ def overlap_problems(
         One sentence for each harm, in the order of the indexes' names, with what to do about it.
     """
     own = {definition_before.physical, definition_after.physical}
+    own_keys = KeyPrefixes.of(definition_before.schema.prefixes)
     problems: list[str] = []
     for name, schema in sorted({**others, **changed_too}.items()):
         if name in own or schema is None or schema.storage_type != rewrite.storage_type:
             continue
-        if _overlap(definition_before.schema, schema):
+        if own_keys.overlap(KeyPrefixes.of(schema.prefixes)):
             for recoding in rewrite.recodings:
                 problems += _recoding_problems(name, schema, recoding)
             for rename in rewrite.renames:
@@ -92,7 +92,7 @@ def _rename_problems(
 def _prefix_problems(
     name: str, other_before: IndexSchema, other_after: IndexSchema, change: PrefixChange
 ) -> Iterator[str]:
-    before, after = _prefixes(other_before), _prefixes(other_after)
+    before, after = KeyPrefixes.of(other_before.prefixes), KeyPrefixes.of(other_after.prefixes)
     old, new = encode(change.old), encode(change.new)
     if _leaves(before, after, old, new):
         yield (
@@ -106,31 +106,18 @@ def _prefix_problems(
         )
 
 
-def _prefixes(schema: IndexSchema) -> list[bytes]:
-    return [encode(prefix) for prefix in schema.prefixes] or [_EVERY_KEY]
-
-
-def _leaves(before: list[bytes], after: list[bytes], old: bytes, new: bytes) -> bool:
+def _leaves(before: KeyPrefixes, after: KeyPrefixes, old: bytes, new: bytes) -> bool:
     """Whether one index covers keys that the other does not once `old` in front of them is `new`."""
-    for prefix in before:
+    for prefix in before.outermost:
         if old.startswith(prefix):
             moved = new
         elif prefix.startswith(old):
             moved = new + prefix[len(old) :]
         else:
             continue
-        if not moved.startswith(tuple(after)):
+        if not after.cover(moved):
             return True
     return False
-
-
-def _overlap(one: IndexSchema, other: IndexSchema) -> bool:
-    """Whether a key can be covered by both: Redis Search compares the bytes of prefixes, not words."""
-    return any(
-        a.startswith(b) or b.startswith(a)
-        for a in map(encode, one.prefixes or ("",))
-        for b in map(encode, other.prefixes or ("",))
-    )
 
 
 def _reads(schema: IndexSchema, path: str) -> bool:

@@ -9,8 +9,8 @@ from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.fields import StorageType
 from redismigrate.schema.moves import PathRename, PrefixChange
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
-from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import Datatype, DistanceMetric
 
 # Source datatype -> those that hold every one of its numbers exactly.
@@ -66,6 +66,16 @@ class Recoding:
         return self.bytes_before == self.bytes_after
 
     @property
+    def makes_integers(self) -> bool:
+        """Whether it quantizes."""
+        return self.after in {"INT8", "UINT8"}
+
+    @property
+    def has_one_scale(self) -> bool:
+        """Whether it makes integers with one scale for all documents, and not one for each vector."""
+        return self.makes_integers and self.distance_metric != "COSINE"
+
+    @property
     def is_lossless(self) -> bool:
         """Whether every number comes back when it is converted there and back."""
         return self.after in LOSSLESS.get(self.before, ())
@@ -73,6 +83,16 @@ class Recoding:
     def reversed(self) -> Recoding:
         """The way back."""
         return replace(self, before=self.after, after=self.before, quantization_before=None)
+
+    def is_same_as(self, other: Recoding) -> bool:
+        """Whether both make the same bytes: the metric decides about integers only.
+
+        How the integers in Redis were made is not compared: an index may lack the record of it.
+        """
+        metric = self.distance_metric if self.makes_integers else other.distance_metric
+        return replace(self, distance_metric=metric, quantization_before=None) == replace(
+            other, quantization_before=None
+        )
 
     def __str__(self) -> str:
         return f"{self.path} from {self.before} to {self.after}"
@@ -109,17 +129,21 @@ class Rewrite:
     def quantizations_after(
         self, definition: IndexDefinition, found: Mapping[str, Quantization]
     ) -> dict[str, Quantization]:
-        """How the integers of an index stand for numbers once it was rewritten.
+        """How the integers of an index stand for numbers once its documents were rewritten.
 
         Args:
-            definition: The index, with what is recorded of it from before.
+            definition: An index that reads the documents, as it is afterwards, but with what is recorded of
+                its integers from before.
             found: Hash field, as it was called before -> how the rewrite made integers.
         """
         new_paths = {rename.old: rename.new for rename in self.renames}
+        fields = definition.schema.fields
+        read = {(field.path_in("hash"), field.datatype) for field in fields if isinstance(field, VectorField)}
         kept = {
             path: value for path, value in definition.quantization.items() if path not in self.recoded_paths
         }
-        return {new_paths.get(path, path): value for path, value in {**kept, **found}.items()}
+        after = {new_paths.get(path, path): value for path, value in {**kept, **found}.items()}
+        return {path: value for path, value in after.items() if (path, value.datatype) in read}
 
     def moves_reversed(self) -> Rewrite:
         """The moves back to where all was."""
@@ -132,6 +156,15 @@ class Rewrite:
     def moves_only(self) -> Rewrite:
         """What moves, without the recodings."""
         return Rewrite(self.storage_type, renames=self.renames, prefixes=self.prefixes)
+
+    def without(self, other: Rewrite) -> Rewrite:
+        """What this one does and another one does not."""
+        return replace(
+            self,
+            recodings=tuple(r for r in self.recodings if not any(map(r.is_same_as, other.recodings))),
+            renames=tuple(rename for rename in self.renames if rename not in other.renames),
+            prefixes=tuple(prefix for prefix in self.prefixes if prefix not in other.prefixes),
+        )
 
     def __bool__(self) -> bool:
         return bool(self.recodings or self.moves)
@@ -180,40 +213,36 @@ class DoneRewrite:
         return rest
 
     def _moves_keys_of(self, prefixes: tuple[str, ...]) -> bool:
-        return any(
-            covers((change.old,), prefix) or covers((prefix,), change.old)
-            for change in self.rewrite.prefixes
-            for prefix in prefixes
-        )
+        moved = [change.old for change in self.rewrite.prefixes]
+        # Who reads all keys finds those that have moved, too.
+        return bool(moved and prefixes) and KeyPrefixes.of(moved).overlap(KeyPrefixes.of(prefixes))
 
     def _rest(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
         done = self.rewrite
-        is_shared = (
-            set(rewrite.recodings) & set(done.recodings)
-            or set(rewrite.renames) & set(done.renames)
-            or set(rewrite.prefixes) & set(done.prefixes)
-        )
-        inside = [covers(self.prefixes, prefix) for prefix in prefixes or ("",)]
-        within = [prefix for prefix in self.prefixes if covers(prefixes, prefix)]
-        if not is_shared or not (any(inside) or within):
+        own, others = KeyPrefixes.of(self.prefixes), KeyPrefixes.of(prefixes)
+        if not own.overlap(others):
             return rewrite
-        if all(inside):
-            return replace(
-                rewrite,
-                recodings=tuple(r for r in rewrite.recodings if r not in done.recodings),
-                renames=tuple(r for r in rewrite.renames if r not in done.renames),
-                prefixes=tuple(p for p in rewrite.prefixes if p not in done.prefixes),
-            )
-        if replace(rewrite, excluded_prefixes=()) != replace(done, excluded_prefixes=()):
+        rest = rewrite.without(done)
+        for recoding in rest.recodings:
+            if recoding.path in done.recoded_paths:
+                raise ValueError(
+                    f"re-encodes {recoding.path} of documents of which index {self.index} re-encodes it "
+                    "otherwise: change both alike"
+                )
+        if rest == rewrite or all(map(own.cover, others.outermost)):
+            return rest
+        if rest or done.without(rewrite):
             raise ValueError(
                 "shares some of its documents with another one that is changed differently: change both alike"
             )
+        for recoding in rewrite.recodings:
+            if recoding.has_one_scale:
+                raise ValueError(
+                    f"shares some of its documents with index {self.index}, and the integers of "
+                    f"{recoding.path} have one scale for all of an index: change the index that covers all "
+                    "of the documents first"
+                )
         return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
-
-
-def covers(prefixes: tuple[str, ...], prefix: str) -> bool:
-    """Whether every key with a prefix has one of these; none of them cover all keys."""
-    return not prefixes or encode(prefix).startswith(tuple(map(encode, prefixes)))
 
 
 def recodings_of(

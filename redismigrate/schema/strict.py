@@ -60,6 +60,18 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def readable(text: str | bytes) -> str:
+    """A `Text`, or its bytes, on one line of a terminal: what can't be printed or is no UTF-8 as escapes.
+
+    Keys and values come from anywhere, and ESC or a line break among them could forge what is shown.
+    """
+    decoded = (text if isinstance(text, bytes) else encode(text)).decode("utf-8", "backslashreplace")
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in decoded
+    )
+
+
 class Strict(BaseModel):
     """A frozen model that refuses unknown attributes and reports every mistake at once as one SchemaError."""
 

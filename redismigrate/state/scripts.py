@@ -16,9 +16,9 @@ ANY_VERSION = "any"
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
 # with its version, so that it can be read without decoding the rest.
-# Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first, since a
-# server over maxmemory refuses it, and with it the script; FT.DROPINDEX alone would pass. Of an empty string it
-# changes nothing: the batches of documents under way WATCH the fence, and a SET would abort them.
+# Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first: a server
+# over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
+# it changes nothing: batches of documents WATCH the fence, and a SET would abort those under way.
 # Rights are looked at before the first command (where the server can, from 7.0 on): with some of them only,
 # an index could be dropped and neither created nor put back.
 TRANSACTION = """

@@ -87,6 +87,22 @@ def read_state(server: Server, keys: StateKeys) -> State:
     )
 
 
+def read_undo(server: Server, keys: StateKeys, revision: str) -> Mapping[str, Any]:
+    """The document that tells what undoes a revision.
+
+    Raises:
+        StateError: It is gone or damaged.
+    """
+    key = keys.undo(revision)
+    document = parse_document(key, server.execute("GET", key))
+    if not document.exists:
+        raise StateError(
+            f"The key {key} is gone: it told what undoes revision {revision}.",
+            "Restore it from a dump of this Redis.",
+        )
+    return document.content
+
+
 class StateWriter:
     """Writes the state on behalf of the holder of a lock.
 
@@ -166,19 +182,8 @@ class StateWriter:
         self._evaluate(contents, undo or {}, event or {}, commands, put_back)
 
     def read_undo(self, revision: str) -> Mapping[str, Any]:
-        """The document that tells what undoes a revision.
-
-        Raises:
-            StateError: It is gone or damaged.
-        """
-        key = self._keys.undo(revision)
-        document = parse_document(key, self._server.execute("GET", key))
-        if not document.exists:
-            raise StateError(
-                f"The key {key} is gone: it told what undoes revision {revision}.",
-                "Restore it from a dump of this Redis.",
-            )
-        return document.content
+        """The document that tells what undoes a revision, see `read_undo`."""
+        return read_undo(self._server, self._keys, revision)
 
     def _evaluate(
         self,

@@ -148,6 +148,11 @@ def killed_at_file(number: int, folder: Path) -> Callable[[], None]:
     return partial(_count_file_events, number, str(folder))
 
 
+def stopped_at_file(folder: Path, name: str, nth: int) -> Callable[[], None]:
+    """Makes a process stop itself before it opens a file of a name below a folder for the n-th time."""
+    return partial(_stop_at_file, str(folder), name, nth)
+
+
 def limited_file_size(size_bytes: int, *, dies: bool) -> Callable[[], None]:
     """Makes the kernel refuse what would make any file longer, or end the process in the middle of that."""
     return partial(_limit_file_size, size_bytes, dies)
@@ -166,6 +171,25 @@ def _count_file_events(number: int, folder: str) -> None:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def _stop_at_file(folder: str, name: str, nth: int) -> None:
+    left, counted = nth, threading.Lock()
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if (
+            event != "open"
+            or not str(arguments[0]).startswith(folder)
+            or not str(arguments[0]).endswith(name)
+        ):
+            return
+        with counted:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGSTOP)
 
     sys.addaudithook(watch)
 

@@ -495,7 +495,7 @@ def test_a_run_has_to_be_named(products: Shop):
 def test_a_backup_that_does_not_say_what_was_rewritten_is_refused(products: Shop):
     write_backup(products.folder / "redismigrate-backups", run="a1b2c3d4e5f6")
 
-    says = ("The manifest in ", " does not say what was rewritten.")
+    says = ("The backup in ", "manifest.json does not say what was rewritten.")
     products.refuses("backup", "restore", "--run", "a1b2c3d4e5f6", code=1, says=says)
 
 

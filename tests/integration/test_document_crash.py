@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +18,15 @@ import pytest
 import redis
 from conftest import ENTRY_POINT, Shop
 from document_scenarios import BASE, BATCH_SIZE, SCENARIOS, Stage, documents, set_stage
-from doomed_process import NOTEWORTHY, Attempt, StrikingProxy, Victim, killed_at_file, limited_file_size
+from doomed_process import (
+    NOTEWORTHY,
+    Attempt,
+    StrikingProxy,
+    Victim,
+    killed_at_file,
+    limited_file_size,
+    stopped_at_file,
+)
 from signalled_process import KILLED, exit_code, kill_at, wait_until_stopped
 
 from redismigrate.config import DEFAULT_BACKUP_DIR
@@ -238,6 +248,8 @@ def test_a_full_disk_undoes_the_revision_before_search_is_down(shop: Shop):
     full = Attempt("upgrade", before=limited_file_size(8000, dies=False), chunk_bytes=1 << 20)
     assert exit_code(full.start(stage)) == 1
     stage.require(BASE)
+    # What the attempt wrote would take the room of the next one.
+    assert [path.name for path in (shop.folder / DEFAULT_BACKUP_DIR).rglob("*")] == [".gitignore"]
     stage.run("upgrade", "head")
     stage.require(stage.top)
 
@@ -380,6 +392,64 @@ def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(
             os.kill(process.pid or 0, signal.SIGCONT)
         assert exit_code(process) == 7
     stage.require(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "nth"),
+    [
+        pytest.param("manifest.json.tmp", 1, id="before it begins its backup"),
+        pytest.param("chunk-000002.npz.tmp", 1, id="before it writes a chunk"),
+        pytest.param("manifest.json.tmp", 2, id="before it finishes its backup"),
+        pytest.param("manifest.json.tmp", 3, id="before it adds to its backup"),
+    ],
+)
+def test_a_process_that_sleeps_while_it_backs_up_leaves_the_backup_of_its_successor_alone(
+    shop: Shop, name: str, nth: int
+):
+    stage = set_stage(shop, "float16")
+    # Only what a writer brings back to the old form is added.
+    with _written_again_and_again(shop, "p:busy") if nth == 3 else contextlib.nullcontext():
+        doomed = Attempt(
+            "upgrade", lease_seconds=0.3, before=stopped_at_file(shop.folder / DEFAULT_BACKUP_DIR, name, nth)
+        )
+        process = doomed.start(stage)
+        wait_until_stopped(process)
+    try:
+        # Other documents than those that it has read, so that its chunks differ.
+        shop.client.delete("p:1")
+        shop.client.hset("p:new", mapping={"title": "new", "embedding": b"\1" * 32})
+        result = shop.run("--json", "upgrade", "head", *stage.scenario.flags)
+        assert result.code == 0, result.err
+    finally:
+        os.kill(process.pid or 0, signal.SIGCONT)
+    assert exit_code(process) == 7
+    assert shop.run("backup", "verify").code == 0
+    run_id = result.json["run"]
+    assert shop.run("rollback", "--run", run_id).code == 0
+    assert shop.client.hget("p:new", "embedding") == b"\1" * 32
+    others, base = documents(shop), dict(stage.heads[BASE]["documents"])
+    for key in (b"p:1", b"p:new", b"p:busy"):
+        others.pop(key, None)
+        base.pop(key, None)
+    assert others == base
+
+
+@contextlib.contextmanager
+def _written_again_and_again(shop: Shop, key: str) -> Iterator[None]:
+    """An application that writes a vector in the old form all the time."""
+    has_ended = threading.Event()
+
+    def write() -> None:
+        while not has_ended.is_set():
+            shop.client.hset(key, "embedding", b"\1" * 32)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        writer.join()
 
 
 def _step_at_work(shop: Shop) -> str | None:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from redismigrate.errors import PlanBlocked
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.document_work import DocumentWork
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
+from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, begin
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.index_steps import RewriteCosts, rewrite_steps
@@ -71,9 +73,9 @@ class Change:
         plan = RevisionPlan(recorded=recorded, steps=tuple(steps))
         self.run: Run = begin(direction, "head", plan, "", (), defaults | arguments)
         server.client.set("fence", "1")
-        self._documents = DocumentSteps(
-            server, "shop", Fence(b"fence", b"1"), Watcher(), lambda _done, _of: None, None
-        )
+        work = DocumentWork(server, "shop", Fence(b"fence", b"1"), Watcher(), lambda _done, _of: None, None)
+        self._documents = DocumentSteps(work)
+        self._restoring = RestoringSteps(work, allows_lossy=False)
 
     def do(self, kind: StepKind) -> Mapping[str, Any]:
         """Carry out one step."""
@@ -89,7 +91,7 @@ class Change:
     def undo(self) -> None:
         """Restore what the rewrite has changed."""
         update = {"kind": "restore_documents", "backup": self.run.backups["products"]}
-        self._documents.restore(self._steps["rewrite_documents"].model_copy(update=update), self.run)
+        self._restoring.restore(self._steps["rewrite_documents"].model_copy(update=update), self.run)
 
     @property
     def quantization(self) -> Quantization:

@@ -23,7 +23,8 @@ from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, Mover
 from redismigrate.execution.documents.reading import read_batches, read_json
 from redismigrate.execution.documents.vectors import calibrate, check_vectors
 from redismigrate.execution.documents.wire import Wire, raise_refusal
-from redismigrate.execution.live import not_in_index
+from redismigrate.execution.live import in_complete_index
+from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.quantization import Quantization
 
@@ -80,6 +81,7 @@ def back_up(
     Raises:
         PlanBlocked: The vectors can't be quantized as asked for.
         BackupFailed: A chunk can't be written.
+        IndexVanished: The index, whose FILTER tells which documents to take, was dropped meanwhile.
     """
     rewrite, prepared = job.rewrite, Prepared()
     calibrations = calibrations_of(rewrite.recodings)
@@ -183,9 +185,13 @@ def _read(job: RewriteJob) -> Iterator[Batch]:
 
 
 def _members(job: RewriteJob, keys: Sequence[bytes]) -> list[bytes]:
-    """Those of the keys that are in the index: its FILTER keeps others out."""
-    others = set(not_in_index(job.server, job.physical, keys))
-    return [key for key in keys if key not in others]
+    """Those of the keys that are in the index: its FILTER keeps others out.
+
+    After a restart of the server, or when another client has created it anew, it is being built.
+    """
+    while (members := in_complete_index(job.server, job.physical, keys)) is None:
+        wait_until_indexed(job.server, job.physical, lambda _: job.on_progress(0))
+    return members
 
 
 def looked_at(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from redismigrate.errors import BackupDamaged
 from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
 from redismigrate.execution.documents.durable_files import UnexpectedFile, read_regular_file
 from redismigrate.execution.documents.manifest import (
@@ -46,11 +45,13 @@ class Backup:
         folder: Where it is.
         manifest: What it is of.
         records: Its durable chunks, whether the manifest lists them already or not.
+        lost: The names of chunks that are known to be damaged: `chunks` passes over them.
     """
 
     folder: Path
     manifest: Manifest
     records: tuple[ChunkRecord, ...]
+    lost: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, folder: Path) -> Backup:
@@ -73,6 +74,11 @@ class Backup:
         """Of the files of all chunks."""
         return sum(record.bytes for record in self.records)
 
+    @property
+    def lost_documents(self) -> int:
+        """In the chunks that are known to be damaged."""
+        return sum(record.documents for record in self.records if record.file in self.lost)
+
     def chunks(self) -> Iterator[Chunk]:
         """All chunks in the order in which they were written, one in memory at a time.
 
@@ -83,20 +89,21 @@ class Backup:
             BackupDamaged: The next chunk is not as it was written; nothing of it was parsed.
         """
         for record in self.records:
+            if record.file in self.lost:
+                continue
             try:
                 chunk = self._read(record)
             except (UnexpectedFile, MalformedChunk) as problem:
                 raise damaged(self.folder, f"{record.file} {problem}") from None
             yield chunk
 
-    def verify(self) -> list[Problem]:
-        """Read every chunk; what is wrong with the backup, empty when nothing is."""
-        problems = []
-        for record in self.records:
-            try:
-                self._read(record)
-            except (UnexpectedFile, MalformedChunk) as problem:
-                problems.append(Problem(record.file, str(problem)))
+    def verify(self, problem_of: Callable[[Chunk], str | None] = lambda _: None) -> list[Problem]:
+        """Read every chunk; what is wrong with the backup, empty when nothing is.
+
+        Args:
+            problem_of: What else is wrong with a chunk, as the end of a sentence about it; None for nothing.
+        """
+        problems = self._damage(problem_of)
         known = {record.file for record in self.records} | {MANIFEST, CHUNK_LIST}
         unknown = sorted(
             entry.name
@@ -105,18 +112,38 @@ class Backup:
         )
         return problems + [Problem(name, "does not belong to the backup") for name in unknown]
 
-    def require_intact(self) -> None:
+    def require_intact(self, problem_of: Callable[[Chunk], str | None] = lambda _: None) -> None:
         """Read every chunk before anything is taken from the backup.
+
+        Args:
+            problem_of: As for `verify`.
 
         Raises:
             BackupDamaged: It is not as it was written; names every file that is wrong.
         """
-        problems = self.verify()
+        problems = self.verify(problem_of)
         if problems:
-            raise BackupDamaged(
-                f"The backup in {self.folder} is damaged: {'; '.join(map(str, problems))}.",
-                "Put an intact copy of the folder in its place.",
-            )
+            raise damaged(self.folder, "; ".join(map(str, problems)))
+
+    def without_damaged(self, problem_of: Callable[[Chunk], str | None] = lambda _: None) -> Backup:
+        """What is left of it: reads every chunk, and has those that are damaged as `lost`.
+
+        Args:
+            problem_of: As for `verify`.
+        """
+        return replace(self, lost=frozenset(problem.file for problem in self._damage(problem_of)))
+
+    def _damage(self, problem_of: Callable[[Chunk], str | None]) -> list[Problem]:
+        """What is wrong with its chunks."""
+        problems = []
+        for record in self.records:
+            try:
+                problem = problem_of(self._read(record))
+            except (UnexpectedFile, MalformedChunk) as error:
+                problem = str(error)
+            if problem is not None:
+                problems.append(Problem(record.file, problem))
+        return problems
 
     def _read(self, record: ChunkRecord) -> Chunk:
         data = read_regular_file(self.folder / record.file, record.bytes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -147,14 +149,35 @@ def prune(run_folder: Path) -> int:
     return freed
 
 
-def discard(folder: Path) -> None:
-    """Remove a backup that was cut short before any of its documents was changed.
+def discard(folder: Path, require_lock: Callable[[], None]) -> None:
+    """Remove a backup that was cut short before any of its documents was changed, and the folders around it.
+
+    Args:
+        folder: Of the backup; need not exist.
+        require_lock: Raises when another process may have begun to write a backup there by now.
 
     Raises:
         BackupDamaged: The folder holds something else; nothing was removed.
+        OSError: A file can't be removed.
     """
+    if not folder.is_dir():
+        return
     if os.path.lexists(folder / MANIFEST):
-        _remove(open_in_place(folder))
+        _remove(open_in_place(folder), require_lock)
+    else:
+        require_lock()
+        remove_temporaries(folder)
+    # Those of the index, the revision, the run and the project.
+    with suppress(OSError):  # another run of the project has backups
+        for level in (folder, *folder.parents[:3]):
+            level.rmdir()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a crash left of files that were to become part of the backup in a folder."""
+    for entry in list(folder.iterdir()):
+        if is_temporary(entry):
+            entry.unlink()
 
 
 def files_of(run_folder: Path) -> tuple[Path, ...]:
@@ -217,17 +240,18 @@ def _summary(folder: Path) -> BackupSummary:
     )
 
 
-def _remove(backup: Backup) -> int:
+def _remove(backup: Backup, require_lock: Callable[[], None] = lambda: None) -> int:
     """Remove the files of a backup; the bytes of its chunks."""
     freed = 0
     for record in backup.records:
         path = backup.folder / record.file
         if path.is_file() and not path.is_symlink():
             freed += path.stat().st_size
+            # Once for each: a name may be that of a successor's chunk a moment later.
+            require_lock()
             path.unlink()
-    for entry in list(backup.folder.iterdir()):
-        if is_temporary(entry):
-            entry.unlink()
+    require_lock()
+    remove_temporaries(backup.folder)
     # The manifest goes last: as long as it stands, this can be done again.
     (backup.folder / CHUNK_LIST).unlink(missing_ok=True)
     (backup.folder / MANIFEST).unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from redismigrate.errors import BackupFailed
-from redismigrate.execution.documents.backup_folders import backup_folder
+from redismigrate.execution.documents.backup_folders import backup_folder, remove_temporaries
 from redismigrate.execution.documents.chunk_file import Chunk, write_chunk
 from redismigrate.execution.documents.durable_files import (
     FILE_MODE,
@@ -36,7 +36,6 @@ from redismigrate.execution.documents.manifest import (
     damaged,
     dump_manifest,
     dump_record,
-    is_temporary,
     load_manifest,
     read_chunk_list,
 )
@@ -47,20 +46,34 @@ CHUNKS_IN_FLIGHT = 2
 GITIGNORE = "# Backups hold documents of users.\n*\n"
 
 
+def _nobody_else() -> None:
+    """Where no other process can know of the folder there is no lock to be lost."""
+
+
 class BackupWriter:
     """Owns the folder of a backup while it grows. One thread submits; threads of its own write.
 
     After a chunk could not be written none is recorded any more: what a failed fsync left on disk can't be
     known. Another writer can continue (`reopen`).
 
+    A file system knows no fencing tokens. A process that has slept past the end of its lease would put its
+    manifest in the place of its successor's, so before each file that it writes the lock is asked for.
+
     Attributes:
         folder: Of the backup.
         manifest: As it stands in the folder.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, records: Sequence[ChunkRecord]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        records: Sequence[ChunkRecord],
+        require_lock: Callable[[], None],
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._require_lock = require_lock
         self._records = list(records)
         self._list = FileIO(str(folder / CHUNK_LIST), "ab", opener=_open_list)
         sync_folder(folder)
@@ -70,44 +83,53 @@ class BackupWriter:
         self._last: Future[ChunkRecord] | None = None
 
     @classmethod
-    def create(cls, backup_dir: Path, manifest: Manifest) -> Self:
+    def create(
+        cls, backup_dir: Path, manifest: Manifest, *, require_lock: Callable[[], None] = _nobody_else
+    ) -> Self:
         """Start the backup of an index.
 
         Args:
             backup_dir: Above all backups; made if need be, and then with a `.gitignore` that keeps them out
                 of a repository.
             manifest: What it is of, without chunks. Its fields are the columns of every chunk, in order.
+            require_lock: Raises when another process may write the folder by now; called by several threads.
 
         Raises:
             BackupFailed: The folder holds something already, or can't be written.
+            FenceLost: The lock is another's; so in all methods that write.
         """
         folder = backup_folder(backup_dir, manifest.project, manifest.run, manifest.revision, manifest.index)
         try:
             _make_backup_dir(backup_dir)
             make_folder(folder)
-            _remove_temporaries(folder)
+            require_lock()
+            remove_temporaries(folder)
             if any(folder.iterdir()):
                 raise BackupFailed(
                     f"{folder} holds files already, and a backup is never overwritten.",
                     "Give another --backup-dir, or move the folder away.",
                 )
-            replace_file(folder / MANIFEST, dump_manifest(manifest))
-            return cls(folder, manifest, ())
+            replace_file(folder / MANIFEST, dump_manifest(manifest), require_lock)
+            return cls(folder, manifest, (), require_lock)
         except OSError as error:
             raise _failed(folder, error) from error
 
     @classmethod
-    def reopen(cls, folder: Path, *, phase: str | None = None) -> Self:
+    def reopen(
+        cls, folder: Path, *, phase: str | None = None, require_lock: Callable[[], None] = _nobody_else
+    ) -> Self:
         """Continue a backup after its last durable chunk.
 
         Args:
             folder: Of the backup.
             phase: The phase that the run is in now; None leaves what was recorded.
+            require_lock: As for `create`.
 
         Raises:
             BackupDamaged: It is not as it was written. (That the chunks are there is checked; `Backup.verify`
                 reads them.)
             BackupFailed: The folder can't be written.
+            FenceLost: The lock is another's.
         """
         manifest = load_manifest(folder)
         listed, list_bytes = read_chunk_list(folder, manifest)
@@ -121,11 +143,12 @@ class BackupWriter:
         try:
             # The list before the temporary files: a file that has only its temporary name explains why the
             # last record of the list has none.
+            require_lock()
             _shorten(folder / CHUNK_LIST, list_bytes)
-            _remove_temporaries(folder)
+            remove_temporaries(folder)
             if growing != manifest:
-                replace_file(folder / MANIFEST, dump_manifest(growing))
-            return cls(folder, growing, records)
+                replace_file(folder / MANIFEST, dump_manifest(growing), require_lock)
+            return cls(folder, growing, records, require_lock)
         except OSError as error:
             raise _failed(folder, error) from error
 
@@ -195,7 +218,7 @@ class BackupWriter:
             }
         )
         try:
-            replace_file(self.folder / MANIFEST, dump_manifest(complete))
+            replace_file(self.folder / MANIFEST, dump_manifest(complete), self._require_lock)
             self._list.close()
             (self.folder / CHUNK_LIST).unlink()
             sync_folder(self.folder)
@@ -211,6 +234,7 @@ class BackupWriter:
     def _write(self, chunk: Chunk, number: int, before: Future[ChunkRecord] | None) -> ChunkRecord:
         path = self.folder / chunk_name(number)
         try:
+            self._require_lock()
             with new_temporary(path) as file:
                 hashed = HashedFile(file)
                 write_chunk(chunk, hashed)
@@ -233,9 +257,11 @@ class BackupWriter:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         line = dump_record(record)
+        self._require_lock()
         if self._list.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._list.fileno())
+        self._require_lock()
         temporary_of(path).rename(path)
         sync_folder(self.folder)
         self._records.append(record)
@@ -260,12 +286,6 @@ def _shorten(path: Path, size_bytes: int) -> None:
     with FileIO(str(path), "r+", opener=_open_list) as file:
         file.truncate(size_bytes)
         os.fsync(file.fileno())
-
-
-def _remove_temporaries(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if is_temporary(entry):
-            entry.unlink()
 
 
 def _failed(folder: Path, error: OSError) -> BackupFailed:

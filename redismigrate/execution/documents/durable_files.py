@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -69,14 +69,22 @@ def new_temporary(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, require_lock: Callable[[], None]) -> None:
     """Write a file in the place of an older one, if there is one; a crash leaves either of them, whole.
+
+    Args:
+        path: The file.
+        data: Its content.
+        require_lock: Raises when another process may write it by now. Called before anything, and again right
+            before the older one is replaced: to wait for the disk takes its time.
 
     Raises:
         OSError: It can't be written; the older one is as it was.
     """
+    require_lock()
     with new_temporary(path) as file:
         file.write(data)
+    require_lock()
     temporary_of(path).replace(path)
     sync_folder(path.parent)
 

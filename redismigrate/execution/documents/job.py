@@ -14,6 +14,8 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 
 LISTED_FAILURES = 100
+# Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
+BATCH_BYTES = 4 << 20
 # From this version on fields of hashes can have a time to live.
 EXPIRING_FIELDS_SINCE = (7, 4)
 
@@ -28,7 +30,7 @@ class RewriteJob:
         physical: The index as it exists before the rewrite.
         schema: Of that index.
         rewrite: What to do.
-        batch_size: Documents in a batch.
+        batch_size: Documents in a batch at most, see `documents_per_batch`.
         connections: Batches that are under way at a time.
         is_exclusive: Nobody else writes.
         on_progress: Told how many more documents a pass has done.
@@ -44,9 +46,17 @@ class RewriteJob:
     is_exclusive: bool
     on_progress: Callable[[int], None]
 
+    @property
+    def documents_per_batch(self) -> int:
+        """Documents in a batch: fewer than asked for where their vectors would take too much memory."""
+        recodings = self.rewrite.recodings
+        document_bytes = sum(max(recoding.bytes_before, recoding.bytes_after) for recoding in recodings)
+        return max(1, min(self.batch_size, BATCH_BYTES // max(1, document_bytes)))
+
     def keys(self) -> Iterator[list[bytes]]:
         """The keys of the documents as they are called before the rewrite, in batches."""
-        return batches_of_documents(self.server, self.schema, self.batch_size, self.rewrite.excluded_prefixes)
+        size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
+        return batches_of_documents(self.server, self.schema, size, excluded)
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""
@@ -62,7 +72,7 @@ class RewriteJob:
         """What moves the documents; None when nothing moves."""
         if not self.rewrite.moves:
             return None
-        return Mover(self.rewrite, keeps_field_expiry=self.has_expiring_fields())
+        return Mover(self.rewrite)
 
     def may_skip_comparing(self, lock_key: str) -> bool:
         """Whether documents that are read from now on stay as they are until they are written.

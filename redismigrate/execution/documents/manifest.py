@@ -23,7 +23,9 @@ MANIFEST = "manifest.json"
 # Only while a backup grows, one JSON object a line: to rewrite the manifest for every chunk would cost the
 # square of their number.
 CHUNK_LIST = "chunks.jsonl"
-INTACT_COPY = "Put an intact copy of the folder in its place, or delete it by hand once nothing needs it."
+INTACT_COPY = "Put an intact copy of the folder in its place."
+# Where the question is whether to keep it, not how to go on with what needs it.
+INTACT_COPY_OR_NONE = f"{INTACT_COPY[:-1]}, or delete it by hand once nothing needs it."
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -61,7 +63,7 @@ class Manifest(BaseModel):
         fields: The hash fields or JSON paths whose values are kept: the columns of every chunk.
         schema_before: The index's schema from before the revision, as JSON.
         options: What the run was asked to do, as JSON.
-        created_at: ISO 8601 with time zone.
+        created_at: ISO 8601 with time zone; in the order of these the backups of a run were made.
         host: Where it was made.
         complete: Whether all documents are in it. If not, the chunks since it last was stand in a list
             beside it.
@@ -81,7 +83,7 @@ class Manifest(BaseModel):
     fields: Annotated[tuple[Text, ...], Field(strict=False)]
     schema_before: Any
     options: Any
-    created_at: Text = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    created_at: Text = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     host: Text = Field(default_factory=socket.gethostname)
     complete: bool = False
     documents: Count = 0

@@ -12,23 +12,29 @@ from dataclasses import dataclass, replace
 
 from redismigrate.execution.documents.wire import render
 from redismigrate.planning.rewriting import Rewrite
-from redismigrate.schema.strict import encode
+from redismigrate.schema.strict import encode, readable
 
 KEYS_PER_SCRIPT = 200
 # What the scripts answer for a key; a look adds twice what `Mover.kept` tells.
 NOTHING_TO_MOVE = 0
 MOVES = 1
 # Lua's numbers are exact up to 2^53.
-_MOST_KEPT = 50
-# Below this it is the number of a prefix, above it that of a rename, from 1.
+MOST_KEPT = 50
+# A negative answer is a number from 1: of a rename; below the first of these of a prefix, below the second of
+# a rename again.
 _FIRST_PREFIX = -10_000
+_FIRST_NOT_KEPT = -20_000
 
-# KEYS: documents. ARGV: "1" to move and "0" to look, "1" to keep the expiry of hash fields, then counted
-# pairs: renames (old, new), prefixes (old, new). Redis checks nothing of what a script does to keys that it
-# builds itself, except in a cluster.
+# Lua: whether any hash of the database has a field with a time to live. Asked in the same script, since a
+# writer may set the first one at any moment; a server before 7.4, which knows none, does not say `subexpiry`.
+FIELDS_EXPIRE = """
+local fields_expire = string.find(redis.call('INFO', 'keyspace'), 'db0:[^\\n]*subexpiry=[1-9]') ~= nil
+"""
+# KEYS: documents. ARGV: "1" to move and "0" to look, then counted pairs: renames (old, new), prefixes (old,
+# new). Redis checks nothing of what a script does to keys that it builds itself, except in a cluster.
 _FRAME = """
 local most_kept = %d
-local moves, keeps_expiry, at = ARGV[1] == '1', ARGV[2] == '1', 2
+local moves, at = ARGV[1] == '1', 1
 local function take_pairs()
   local pairs_ = {}
   at = at + 1
@@ -58,7 +64,7 @@ local function move(key)
       finds_any = true
     elseif values[2 * i] and not moves then
       -- Of more it could not be told which ones they are.
-      if i > most_kept then return -i end
+      if i > most_kept then return -20000 - i end
       kept = kept + 2 ^ i
     end
   end
@@ -77,8 +83,9 @@ for i, key in ipairs(KEYS) do answers[i] = move(key) end
 return answers
 """
 # The values at the old and the new place of every rename, by turns, with one HMGET: calls are what a script
-# costs. HSET clears the expiry of a field, and the new one never had any.
+# costs. HSET clears the expiry of a field, so it has to be set again.
 _HASH = """
+%s
 local key_type = 'hash'
 local names = {}
 for i, rename in ipairs(renames) do names[2 * i - 1], names[2 * i] = rename[1], rename[2] end
@@ -86,7 +93,7 @@ local function read(key)
   return #names > 0 and redis.pcall('HMGET', key, unpack(names)) or names
 end
 local function put(key, old, new, value)
-  local expiry = keeps_expiry and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
+  local expiry = fields_expire and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
   redis.call('HSET', key, new, value)
   if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
   redis.call('HDEL', key, old)
@@ -113,8 +120,8 @@ local function put(key, old, new, value)
 end
 """
 _SCRIPTS = {
-    "hash": (_FRAME % (_MOST_KEPT, _HASH)).encode(),
-    "json": (_FRAME % (_MOST_KEPT, _JSON)).encode(),
+    "hash": (_FRAME % (MOST_KEPT, _HASH % FIELDS_EXPIRE)).encode(),
+    "json": (_FRAME % (MOST_KEPT, _JSON)).encode(),
 }
 
 
@@ -124,11 +131,9 @@ class Mover:
 
     Attributes:
         rewrite: What moves.
-        keeps_field_expiry: Whether fields of hashes may have a time to live.
     """
 
     rewrite: Rewrite
-    keeps_field_expiry: bool
 
     def look(self, keys: Sequence[bytes]) -> bytes:
         """The command that tells for each key what moving it would do."""
@@ -150,10 +155,16 @@ class Mover:
         """Why a document can't move, by the answer for its key; None when it can, or need not."""
         if not isinstance(answer, int) or answer >= 0:
             return None
+        if answer < _FIRST_NOT_KEPT:
+            rename = self.rewrite.renames[_FIRST_NOT_KEPT - answer - 1]
+            return (
+                f"it has a field {readable(rename.new)} already, but no {readable(rename.old)}: only of the "
+                f"first {MOST_KEPT} renames of a revision can that be remembered for the way back"
+            )
         if answer < _FIRST_PREFIX:
-            return f"a key {self.target(key).decode('utf-8', 'backslashreplace')} exists already"
+            return f"a key {readable(self.target(key))} exists already"
         rename = self.rewrite.renames[-answer - 1]
-        return f"it has a field {rename.new} already, beside {rename.old}"
+        return f"it has a field {readable(rename.new)} already, beside {readable(rename.old)}"
 
     def is_moving(self, answer: object) -> bool:
         """Whether a document would move, by the answer to a look."""
@@ -177,7 +188,6 @@ class Mover:
 
     def _command(self, keys: Sequence[bytes], moves: bytes) -> bytes:
         words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(keys), *keys, moves]
-        words.append(b"1" if self.keeps_field_expiry else b"0")
         for pairs in (self.rewrite.renames, self.rewrite.prefixes):
             words.append(b"%d" % len(pairs))
             for pair in pairs:

@@ -6,13 +6,34 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.wire import Wire, raise_refusal, render_for_keys
+from redismigrate.execution.documents.wire import Wire, raise_refusal, render, render_for_keys
 from redismigrate.execution.live import batches_of_keys
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
 BATCHES_IN_FLIGHT = 2
+# Of JSON texts in a reply, unless the first is longer. How long they are nobody knows before.
+REPLY_BYTES = 2 << 20
+KEYS_PER_REPLY = 500
+
+# KEYS: JSON documents. ARGV: the bytes after which it stops. Answers with the texts of as many keys as it got
+# to; a key that has gone, or has become another type, has none.
+_READ_JSON = b"""
+local texts, left = {}, tonumber(ARGV[1])
+for i, key in ipairs(KEYS) do
+  local text = redis.pcall('JSON.GET', key)
+  if type(text) == 'table' then
+    local error = text.err
+    if not (string.find(error, '^WRONGTYPE') or string.find(error, '^Existing key')) then return text end
+    text = false
+  end
+  texts[i] = text
+  left = left - (text and #text or 0)
+  if left <= 0 then break end
+end
+return texts
+"""
 
 
 def batches_of_documents(
@@ -59,9 +80,39 @@ def read_lengths(
 
 
 def read_json(server: Server, batches: Iterable[Sequence[bytes]], column: str) -> Iterator[Batch]:
-    """The texts of whole JSON documents, batch by batch."""
-    for keys, replies in _replies(server, batches, b"JSON.GET", ()):
-        yield Batch(list(keys), {column: [text if isinstance(text, bytes) else None for text in replies]})
+    """The texts of whole JSON documents, in batches of its own: the longer the texts, the fewer in a batch.
+
+    Args:
+        server: The connection that this one is a copy of.
+        batches: The keys. Some of a batch may come after those of later ones.
+        column: What the batches call the texts.
+    """
+    requests = (
+        keys[start : start + KEYS_PER_REPLY]
+        for keys in batches
+        for start in range(0, len(keys), KEYS_PER_REPLY)
+    )
+    unanswered: deque[Sequence[bytes]] = deque()
+    asked: deque[Sequence[bytes]] = deque()
+    with server.translated_errors():
+        wire = Wire(server.client)
+        try:
+            while True:
+                while len(asked) <= BATCHES_IN_FLIGHT and (
+                    keys := unanswered.popleft() if unanswered else next(requests, ())
+                ):
+                    wire.send(render(b"EVAL", _READ_JSON, b"%d" % len(keys), *keys, b"%d" % REPLY_BYTES))
+                    asked.append(keys)
+                if not asked:
+                    return
+                keys = asked.popleft()
+                (texts,) = wire.receive(1)
+                raise_refusal(texts)
+                if len(texts) < len(keys):
+                    unanswered.append(keys[len(texts) :])
+                yield Batch(list(keys[: len(texts)]), {column: texts})
+        finally:
+            wire.close()
 
 
 def _replies(

@@ -322,7 +322,7 @@ def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
 
 
 def _note_new_names(job: RewriteJob, left: Failures) -> None:
-    mover = Mover(Rewrite(job.rewrite.storage_type, renames=job.rewrite.renames), keeps_field_expiry=False)
+    mover = Mover(Rewrite(job.rewrite.storage_type, renames=job.rewrite.renames))
     back = mover.reversed()
     batches = map(Batch, job.keys(), repeat({}))
     for batch, answers in looked_at(job, back, batches):

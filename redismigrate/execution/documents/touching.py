@@ -10,24 +10,25 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from redismigrate.execution.documents.exchange import Exchange
 from redismigrate.execution.documents.job import RewriteJob
-from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
+from redismigrate.execution.documents.moving import FIELDS_EXPIRE, KEYS_PER_SCRIPT
 from redismigrate.execution.documents.wire import render
 
-# KEYS: hashes, or what has become of them. ARGV: "1" where fields may have a time to live, which HSET would
-# clear. Answers 1 for each that is there.
-_TOUCH = b"""
-local answers = {}
+# KEYS: hashes, or what has become of them. HSET clears the time to live of a field, so it is set again.
+# Answers 1 for each that is there.
+_TOUCH = f"""
+{FIELDS_EXPIRE}
+local answers = {{}}
 for i, key in ipairs(KEYS) do
   local found = redis.pcall('HRANDFIELD', key, 1, 'WITHVALUES')
   answers[i] = found[1] and 1 or 0
   if found[1] then
-    local expiry = ARGV[1] == '1' and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, found[1])[1] or -1
+    local expiry = fields_expire and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, found[1])[1] or -1
     redis.call('HSET', key, found[1], found[2])
     if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, found[1]) end
   end
 end
 return answers
-"""
+""".encode()
 
 
 def touch(job: RewriteJob, keys: Iterable[Sequence[bytes]]) -> int:
@@ -40,10 +41,9 @@ def touch(job: RewriteJob, keys: Iterable[Sequence[bytes]]) -> int:
     Returns:
         How many there were.
     """
-    expires = b"1" if job.has_expiring_fields() else b"0"
 
     def command(batch: Sequence[bytes]) -> bytes:
-        return render(b"EVAL", _TOUCH, b"%d" % len(batch), *batch, expires)
+        return render(b"EVAL", _TOUCH, b"%d" % len(batch), *batch)
 
     touched = 0
     with job.exchanger() as exchanger:

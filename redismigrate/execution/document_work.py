@@ -1,0 +1,125 @@
+"""What all steps about documents share: the connection with its fence, places of backups, and progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from redismigrate.execution.documents.backing_up import backup_fields
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_contents import REWRITES
+from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.manifest import Manifest
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.plan import Step
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema.strict import readable
+
+HEARTBEAT_SECONDS = 1.0
+TOLD_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class DocumentWork:
+    """Where documents are read and written, and who is told.
+
+    Attributes:
+        server: The connection.
+        project: Whose backups are made and read.
+        fence: Checked in every batch of writes, and before each file of a backup.
+        watcher: Is told what happens.
+        beat: Notes how many documents of how many are done; called about once a second.
+        backup_dir: Where the user says that backups are by now; None looks where they were written.
+    """
+
+    server: Server
+    project: str
+    fence: Fence
+    watcher: Watcher
+    beat: Callable[[int, int], None]
+    backup_dir: Path | None
+
+    def require_lock(self) -> None:
+        """Go on only with the lock.
+
+        Raises:
+            FenceLost: Another process has taken it over.
+        """
+        self.fence.require(self.server.execute("GET", self.fence.key))
+
+    def open(self, location: str) -> Backup:
+        """The backup that the state says is there.
+
+        Raises:
+            BackupMissing: It is not on this machine.
+            BackupDamaged: Its manifest or its list of chunks is not as it was written.
+        """
+        return BackupLocation.parse(location).open(self.backup_dir)
+
+    def job(self, step: Step, run: Run) -> RewriteJob:
+        """The rewrite that a step does or undoes."""
+        if step.rewrite is None or step.before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        expected, done, last_beat = step.estimate.documents, 0, time.monotonic()
+
+        def on_progress(documents: int) -> None:
+            nonlocal done, last_beat
+            done += documents
+            if time.monotonic() - last_beat < HEARTBEAT_SECONDS:
+                return
+            last_beat = time.monotonic()
+            of = max(expected, done)
+            self.watcher.indexed(step, done, of)
+            self.beat(done, of)
+
+        return RewriteJob(
+            self.server,
+            self.fence,
+            step.before.physical,
+            step.before.schema,
+            step.rewrite,
+            int(run.arguments["batch_size"]),
+            int(run.arguments["workers"]),
+            bool(run.arguments["exclusive"]),
+            on_progress,
+        )
+
+    def manifest(self, step: Step, run: Run) -> Manifest:
+        """What the backup says of itself that the step of the run makes, or has made."""
+        job = self.job(step, run)
+        return Manifest(
+            project=self.project,
+            run=run.id,
+            revision=run.plan.revision,
+            index=str(step.index),
+            phase=run.direction,
+            fields=backup_fields(job.rewrite),
+            schema_before=job.schema.model_dump(),
+            options={
+                "rewrite": REWRITES.dump_python(job.rewrite),
+                "direction": run.direction,
+                "restores_from": list(step.restores_from),
+            },
+        )
+
+    def report(self, failures: Failures) -> None:
+        """Tell of documents that are left as they are."""
+        for document in failures.listed[:TOLD_FAILURES]:
+            self.watcher.warned(f"{readable(document.key)}: {document.reason}")
+        if failures.count > TOLD_FAILURES:
+            self.watcher.warned(f"and {failures.count - TOLD_FAILURES:,} documents more")
+
+
+def failed(failures: Failures) -> DocumentCounts:
+    """Documents that are left as they are, as a run counts them."""
+    return DocumentCounts(
+        failed_count=failures.count,
+        failed=tuple(
+            (document.key.decode("utf-8", "surrogateescape"), document.reason) for document in failures.listed
+        ),
+    )

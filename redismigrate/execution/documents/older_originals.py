@@ -1,0 +1,30 @@
+"""Originals that an older backup has of documents on their way back, where a conversion can't know them."""
+
+from __future__ import annotations
+
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_contents import quantizations_in, rewrite_in
+from redismigrate.execution.documents.conversion import Quantizations
+from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.restoring import restore_precision
+
+
+def bring_precision_back(
+    backup: Backup, job: RewriteJob, quantizations: Quantizations, *, takes_back: bool = False
+) -> None:
+    """Take what a conversion back can't know from a backup of the revision that is undone.
+
+    Args:
+        backup: Of the way there.
+        job: The way back.
+        quantizations: How the way back made integers.
+        takes_back: Do the opposite, so that the documents are as the conversion alone has left them.
+    """
+    restore_precision(
+        job,
+        backup,
+        quantizations,
+        rewrite_in(backup).recodings,
+        quantizations_in(backup),
+        takes_back=takes_back,
+    )

@@ -1,0 +1,94 @@
+"""The steps that undo a rewrite of documents: checking its backup, and restoring from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from redismigrate.errors import BackupDamaged, BackupMissing
+from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.backup_contents import (
+    QUANTIZATIONS,
+    quantizations_in,
+    require_restorable,
+    restorable_part,
+)
+from redismigrate.execution.documents.older_originals import bring_precision_back
+from redismigrate.execution.documents.restoring import restore
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.plan import Step
+
+
+class RestoringSteps:
+    """Does the steps of a run that bring documents back.
+
+    Args:
+        work: Where.
+        allows_lossy: Make do with what is left of a backup that is damaged or gone.
+    """
+
+    def __init__(self, work: DocumentWork, *, allows_lossy: bool) -> None:
+        self._work = work
+        self._allows_lossy = allows_lossy
+
+    def verify(self, step: Step) -> None:
+        """Read the whole backups that the next steps restore from; not where what is left of them has to do.
+
+        Raises:
+            BackupMissing: One is not on this machine.
+            BackupDamaged: One is not as it was written.
+        """
+        if self._allows_lossy:
+            return
+        for location in (step.backup, *step.restores_from):
+            if location is not None:
+                require_restorable(self._work.open(location))
+
+    def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Bring the documents back as they were; the changes of the run."""
+        if step.backup is None:
+            return {}  # the run was turned round before there was a backup, so nothing was written
+        job, is_all_there = self._work.job(step, run), True
+        backup = self._left(step.backup, step)
+        if backup is None:
+            backup, is_all_there = self._empty_backup(step, run), False
+        quantizations = quantizations_in(backup)
+        # Documents that got older originals back don't hold what the conversion made of them.
+        for location in reversed(step.restores_from):
+            older = self._left(location, step)
+            if older is not None:
+                bring_precision_back(older, job, quantizations, takes_back=True)
+            is_all_there = is_all_there and older is not None and not older.lost
+        is_all_there = is_all_there and not backup.lost
+        restored = restore(job, backup, quantizations, converts_rest=not is_all_there)
+        self._work.report(restored.left)
+        counts = DocumentCounts(rewritten=restored.documents).plus(failed(restored.left))
+        return {"documents": run.documents.plus(counts)}
+
+    def _left(self, location: str, step: Step) -> Backup | None:
+        """A backup, or what is left of it where that has to do, None for nothing; tells what is lost."""
+        if not self._allows_lossy:
+            return self._work.open(location)
+        warn = self._work.watcher.warned
+        consequence = "vectors that still have the new form are converted back, without what that has rounded"
+        try:
+            backup = restorable_part(self._work.open(location))
+        except (BackupDamaged, BackupMissing) as error:
+            warn(f"{error.message} All originals of {step.index} in it are lost: {consequence}")
+            return None
+        if backup.lost:
+            warn(
+                f"{len(backup.lost):,} of {len(backup.records):,} chunks of the backup in {backup.folder} "
+                f"are damaged, and with them the originals of {backup.lost_documents:,} documents of "
+                f"{step.index}: {consequence}"
+            )
+        return backup
+
+    def _empty_backup(self, step: Step, run: Run) -> Backup:
+        """What the run itself knows of a backup that is lost."""
+        manifest = self._work.manifest(step, run)
+        found = QUANTIZATIONS.dump_python(run.quantizations.get(str(step.index), {}))
+        options = {**manifest.options, "quantizations": found}
+        return Backup(Path(), manifest.model_copy(update={"options": options}), ())

@@ -1,0 +1,41 @@
+"""The options of a migration, which Python programs give as well: out of range they are refused at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration import stored_options
+from redismigrate.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("batch_size", 0, "It has to be at least 1 and at most 100,000."),
+        ("batch_size", 100_001, "It has to be at least 1 and at most 100,000."),
+        ("workers", 0, "It has to be at least 1 and at most 64."),
+        ("workers", 65, "It has to be at least 1 and at most 64."),
+        ("max_failures", -1, "It has to be at least 0."),
+        ("lock_timeout", -0.5, "It has to be at least 0."),
+        ("lock_timeout", math.nan, "It has to be at least 0."),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(option: str, value: Any, hint: str):
+    with pytest.raises(UsageError) as caught:
+        MigrationOptions(**{option: value})
+    assert caught.value.message == f"{option} is {value}."
+    assert caught.value.hint == hint
+
+
+def test_the_ends_of_the_ranges_are_taken():
+    assert MigrationOptions(batch_size=1, workers=1, max_failures=0, lock_timeout=0)
+    assert MigrationOptions(batch_size=100_000, workers=64)
+
+
+def test_what_a_run_was_begun_with_is_looked_at_as_well():
+    with pytest.raises(UsageError, match=r"workers is 0\."):
+        stored_options({"workers": 0, "backup_dir": "/backups"})
