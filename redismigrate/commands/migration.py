@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -289,8 +290,13 @@ def _require_same_plan(plan: Plan, file: Path) -> None:
 
 def _require_not_blocked(plan: Plan) -> None:
     if plan.blocked:
+        words = ["redismigrate", "plan"]
+        if plan.direction == "downgrade":
+            words += ["--down", plan.target]
+        elif plan.target != "head":
+            words.append(plan.target)
         raise PlanBlocked(
             f"The plan is blocked: {'; '.join(plan.blocked)}.",
-            "Nothing was changed. `redismigrate plan` shows the whole plan.",
+            f"Nothing was changed. `{shlex.join(words)}` shows the whole plan.",
             plan.blocked,
         )

@@ -46,7 +46,7 @@ def finished_run(state: State, run: str) -> LastRun:
         )
     if last.run != run:
         raise UsageError(
-            f"Run {run} can't be rolled back: it is not the last one.",
+            f"Run {run} can't be rolled back: only the last run can, and it isn't that one.",
             f"The last run is {last}: `redismigrate rollback --run {last.run}`. `redismigrate downgrade REV` "
             "undoes older revisions.",
         )

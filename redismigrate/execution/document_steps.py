@@ -68,6 +68,7 @@ class DocumentSteps:
         self._just_read: set[str] = set()
         # Hashes of the keys of documents that can't be rewritten: every pass finds them again.
         self._seen: dict[str, set[int]] = {}
+        self._failed_keys: set[int] = set()
 
     def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Back up what the rewrite changes; the changes of the run.
@@ -138,8 +139,9 @@ class DocumentSteps:
                     f"{count:,} vectors in {path} of {step.index} have the length of the new datatype "
                     "already; they are left as they are"
                 )
-            if prepared.failures.count > max_failures:
-                raise _refused(prepared, str(step.index))
+            self._failed_keys |= prepared.failures.seen
+            if len(self._failed_keys) > max_failures:
+                raise _refused(prepared, str(step.index), len(self._failed_keys))
             found = QUANTIZATIONS.dump_python(dict(prepared.quantizations))
             counted = {"quantizations": found, "read": prepared.documents, "kept": prepared.kept}
             writer.finish({**manifest.options, **counted})
@@ -276,14 +278,14 @@ def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
     )
 
 
-def _refused(prepared: Prepared, index: str) -> DocumentsRefused:
+def _refused(prepared: Prepared, index: str, in_all: int) -> DocumentsRefused:
     failures = prepared.failures
     shown = "; ".join(f"{readable(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
     more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
     refused = DocumentsRefused(
         f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "
         f"{shown}{more}.",
-        f"Correct them, or leave them as they are with --max-failures {failures.count}.",
+        f"Correct them, or leave them as they are with --max-failures {in_all}.",
     )
     refused.documents = DocumentCounts(read=prepared.documents).plus(failed(failures))
     return refused

@@ -16,6 +16,8 @@ from redismigrate.redis_server.inspection import LiveIndex
 
 SHORTEST_POLL_SECONDS = 0.01
 LONGEST_POLL_SECONDS = 0.5
+# What a look that comes too late may add to the wait. FT.INFO takes less than a millisecond.
+SHARE_OF_THE_WAIT = 0.03
 
 
 class IndexVanished(CommandRefused):
@@ -36,7 +38,7 @@ def wait_until_indexed(server: Server, physical: str, on_progress: Callable[[int
     Raises:
         IndexVanished: It is gone.
     """
-    pause = SHORTEST_POLL_SECONDS
+    started = time.monotonic()
     while True:
         index = look_at(server, physical)
         if index is None:
@@ -44,5 +46,5 @@ def wait_until_indexed(server: Server, physical: str, on_progress: Callable[[int
         on_progress(index.statistics.num_docs)
         if not index.statistics.is_indexing:
             return index
-        time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+        waited = time.monotonic() - started
+        time.sleep(min(max(SHORTEST_POLL_SECONDS, waited * SHARE_OF_THE_WAIT), LONGEST_POLL_SECONDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
+
+TAKES_SEARCH_AWAY = {"drop_index", "replace_index", "rewrite_documents"}
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,31 @@ def rewrite_steps(
             )
         )
     return [*steps, validate.model_copy(update={"rewrite": rewrite})]
+
+
+def backups_first(steps: Sequence[Step]) -> list[Step]:
+    """The steps in an order in which all documents are read and backed up before any index goes.
+
+    What can't be rewritten is found in all indexes of a revision then, with search on all of them up. Only a
+    data migration stays where it is, since it may write what is read after it.
+    """
+    ordered: list[Step] = []
+    made: set[str | None] = set()
+    at = None  # where backups go: before the first step that takes an index away
+    for step in steps:
+        if step.kind == "run_function":
+            at = None
+        elif step.kind in TAKES_SEARCH_AWAY and at is None:
+            at = len(ordered)
+        is_early = step.kind in {"prove_index", "back_up_documents"} and step.strategy == "rebuild"
+        if is_early and at is not None and step.index not in made:
+            ordered.insert(at, step)
+            at += 1
+        else:
+            ordered.append(step)
+        if step.kind == "create_index":
+            made.add(step.index)
+    return ordered
 
 
 def scanning(definition: IndexDefinition, *, scans: bool = True) -> IndexDefinition:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
@@ -92,6 +93,13 @@ class Inventory:
     backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
     planned_backup_bytes: int = 0
+
+    def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:
+        """The server with the sample of an index as its documents are after a rewrite."""
+        sample = self.samples.get(before.served)
+        if sample is None:
+            return self
+        return replace(self, samples={**self.samples, before.served: sample.after(rewrite)})
 
     def renamed(self, steps: Iterable[Step]) -> Inventory:
         """The server with statistics and samples as these steps leave them, under the names that they give.

@@ -23,6 +23,7 @@ from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_steps import (
     alter_steps,
+    backups_first,
     create_steps,
     drop_steps,
     replace_steps,
@@ -107,7 +108,7 @@ class _RevisionPlanner:
         self._add("record_revision", description=f"{verb} {self.recorded.revision}")
         return RevisionPlan(
             recorded=self.recorded,
-            steps=tuple(self.steps),
+            steps=tuple(backups_first(self.steps)),
             warnings=tuple(dict.fromkeys(self.warnings)),
             blocked=tuple(dict.fromkeys(self.blocked)),
         )
@@ -237,7 +238,7 @@ class _RevisionPlanner:
         if reason is not None:
             self.blocked.append(reason)
         self.blocked += what_server_lacks(new.schema, self.inventory)
-        estimate = build_estimate(old, new, self.inventory, strategy)
+        estimate = build_estimate(old, new, self.inventory.with_sample_after(old, rewrite), strategy)
         self._check_memory(new.served, estimate)
         self._warn_of_scan(old)
         rewrite = self._without_done(old, new, rewrite)

@@ -12,6 +12,7 @@ import pytest
 from backup_samples import forge_manifest, write_backup
 from long_chain import REVISIONS, run, write_long_chain
 from signalled_process import KILLED, kill_at
+from vector_documents import TO_FLOAT16, TO_FLOAT32, add_products, applied, creation
 
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.redis_server.connection import connect
@@ -494,6 +495,51 @@ def test_prune_warns_of_the_revisions_that_only_that_backup_brings_back(shop: Sh
     ]
     back_up(shop)
     assert shop.run("backup", "prune", "--run", RUN, "--json").json["warnings"] == [warning]
+
+
+@pytest.fixture
+def reencoded(shop: Shop) -> str:
+    """Products are re-encoded, and another run needed no backup; the id of the run with the backup."""
+    add_products(shop, 5)
+    shop.write(creation(), "op.drop_index('products')")
+    applied(shop)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    id_ = str(shop.run("upgrade", "--json").json["run"])
+    shop.write("pass")
+    applied(shop)
+    return id_
+
+
+def test_prune_warns_of_the_finished_downgrade_whose_rollback_needs_the_backup(shop: Shop, reencoded: str):
+    undone = str(shop.run("downgrade", "000000000001", "--json").json["run"])
+    result = shop.run("backup", "prune", "--run", reencoded, "--json")
+    assert result.code == 0
+    (warning,) = result.json["warnings"]
+    assert warning == (
+        f"run {undone} (downgrade to 000000000001) can't be rolled back without the backup of run "
+        f"{reencoded}, or not without --allow-lossy"
+    )
+
+
+def test_prune_warns_of_the_finished_upgrade_whose_own_backup_it_is(shop: Shop, reencoded: str):
+    run(shop, "downgrade", "000000000001")
+    again = str(shop.run("upgrade", "000000000002", "--json").json["run"])
+    first, second = shop.run("backup", "prune", "--run", again, "--json").json["warnings"]
+    assert first.startswith(
+        f"run {again} (upgrade to 000000000002) can't be rolled back without the backup of"
+    )
+    assert second.startswith("revision 000000000002 was applied with the backup of run")
+
+
+def test_what_an_interrupted_downgrade_has_restored_from_is_not_removed(shop: Shop, reencoded: str):
+    """The revision that the backup is of is undone and recorded; only a rollback goes back to it."""
+    assert kill_at(shop, "downgrade", "base", at=2, moment="end of revision") == KILLED
+    assert "000000000002" not in (shop.state("head") or {})["revisions"]
+    id_ = (shop.state("run") or {})["id"]
+    says = (f"Run {id_} is unfinished and needs the backup of run {reencoded}.",)
+    shop.refuses("backup", "prune", "--run", reencoded, code=7, says=says)
+    run(shop, "rollback")
+    run(shop, "backup", "prune", "--run", reencoded)
 
 
 def test_a_server_that_can_not_be_asked_stops_prune_unless_it_is_told_not_to_ask(shop: Shop):

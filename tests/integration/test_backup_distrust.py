@@ -38,7 +38,7 @@ HALVES = Recoding("embedding", 8, "L2", "FLOAT32", "FLOAT16")
 
 @pytest.fixture
 def products(shop: Shop) -> Shop:
-    """The shop with products of float32 vectors that no index reads any more, so that none forbids anything."""
+    """The shop with products of float32 vectors that no index reads any more: none forbids anything."""
     add_products(shop, 3)
     shop.write(creation(), "op.drop_index('products')")
     applied(shop)
@@ -122,8 +122,8 @@ def test_keys_that_the_index_never_had_are_not_moved(products: Shop, options: tu
     folder = forged(products, rewrite, {}, b"stolen:admin")
     refused(
         products,
-        f"The backup in {folder} is damaged: chunk-000001.npz holds the key stolen:admin, which the index never "
-        "had.",
+        f"The backup in {folder} is damaged: chunk-000001.npz holds the key stolen:admin, which the index "
+        "never had.",
         options=options,
     )
 

@@ -1,4 +1,4 @@
-"""Documents of a megabyte and vectors of many kilobytes: the bytes that a batch takes in memory are limited."""
+"""Documents of a megabyte and vectors of many kilobytes: batches of them are limited in bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 from conftest import ENTRY_POINT
-from test_renaming import creation, rename
+from vector_documents import CHANGE
 
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import BATCH_BYTES, RewriteJob
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MEGABYTE = 1_000_000
 DOCUMENTS = 100
+ARTICLES = """
+op.create_index({
+    "index": {"name": "products", "prefix": "p:", "storage_type": "json"},
+    "fields": [{"name": "title", "type": "tag", "path": "$.title"}],
+})
+"""
 # The interpreter with all that a migration imports takes about 80 MB of it.
 MOST_BYTES = 150_000_000
 
@@ -80,9 +86,9 @@ def test_a_rename_in_documents_of_a_megabyte_and_its_undoing_need_little_memory(
         return run_measured([str(ENTRY_POINT), *arguments], shop.folder).peak_bytes
 
     texts = add_texts(shop.client, [MEGABYTE] * DOCUMENTS)
-    shop.write(creation({"name": "title", "type": "tag", "path": "$.title"}, storage_type="json"))
+    shop.write(ARTICLES)
     assert shop.run("upgrade").code == 0
-    shop.write(rename("title", "name"), rename("name", "title"))
+    shop.write(CHANGE + "index.rename_field('title', 'name')", CHANGE + "index.rename_field('name', 'title')")
 
     assert peak_bytes("upgrade", "--exclusive") < MOST_BYTES
     renamed = shop.client.execute_command("JSON.GET", "p:1", "$.name")

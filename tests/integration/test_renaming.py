@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from vector_documents import applied, documents
 
+from redismigrate.execution.documents.moving import MOST_KEPT
 from redismigrate.schema.strict import encode
 
 if TYPE_CHECKING:
@@ -165,6 +166,50 @@ def test_a_document_that_has_only_the_new_field_stays_as_it_is(products: Shop):
 
     assert (counts["read"], counts["rewritten"]) == (COUNT + 1, COUNT)
     assert products.client.hget("p:new", "name") == b"shoe"
+
+
+@pytest.mark.parametrize("number", [0, MOST_KEPT - 1, MOST_KEPT, MOST_KEPT + 1])
+def test_of_many_renames_a_document_with_a_new_name_alone_is_kept_or_named_as_what_it_is(
+    shop: Shop, number: int
+):
+    count = MOST_KEPT + 2
+    shop.add_documents(3, **{f"old{at}": "x" for at in range(count)})
+    shop.client.hset("p:new", mapping={f"new{number}": "y", "other": "z"})
+    shop.write(creation(*({"name": f"old{at}", "type": "tag"} for at in range(count))))
+    applied(shop)
+    before = documents(shop)
+    there, back = (
+        CHANGE + "; ".join(f"index.rename_field('{old}{at}', '{new}{at}')" for at in range(count))
+        for old, new in (("old", "new"), ("new", "old"))
+    )
+    shop.write(there, back)
+
+    result = shop.run("upgrade", "--exclusive")
+
+    if number < MOST_KEPT:
+        assert result.code == 0, result.err
+        assert shop.client.hget("p:1", f"new{number}") == b"x"
+        last_run = shop.state("last_run") or {}
+        applied(shop, "--run", last_run["run"], verb="rollback")
+    else:
+        assert result.code == 1
+        assert (
+            f"p:new: it has a field new{number} already, but no old{number}: only of the first 50 renames "
+            "of a revision can that be remembered for the way back"
+        ) in result.err
+    assert documents(shop) == before
+
+
+def test_keys_are_shown_so_that_they_can_not_forge_lines_or_colours(products: Shop):
+    products.client.hset(b"p:\x1b[2J\r\nError: none", mapping={"title": "shoe", "name": "taken"})
+    products.write(rename("title", "name"), rename("name", "title"))
+
+    result = products.run("upgrade", "--exclusive")
+
+    assert result.code == 1
+    assert r"p:\x1b[2J\r\nError: none: it has a field name already, beside title" in result.err
+    assert "\x1b" not in result.err + result.out
+    assert "\r" not in result.err + result.out
 
 
 def test_times_to_live_of_keys_and_fields_survive_a_rename_and_its_undoing(products: Shop):

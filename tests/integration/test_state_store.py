@@ -16,6 +16,7 @@ from redismigrate.errors import (
     FenceLost,
     NewerState,
     RunInterrupted,
+    ServerOutOfMemory,
 )
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
@@ -202,6 +203,30 @@ def test_who_lost_the_lock_learns_it_even_from_an_empty_transaction(any_server: 
     any_server.client.delete(KEYS.fence)
     with pytest.raises(FenceLost):
         writer.transact()
+
+
+def test_a_write_of_the_state_aborts_no_batch_that_watches_the_fence(server: Server, redis_url: str):
+    with redis.Redis.from_url(redis_url) as other:
+        pipeline = other.pipeline(transaction=True)
+        pipeline.watch(KEYS.fence)
+        _writer(server).transact(run=RUN, event={"event": "beat"})
+        pipeline.multi()
+        pipeline.set("document", "new")
+        assert pipeline.execute() == [True]
+    assert server.client.get(KEYS.fence) == b"1"
+
+
+def test_a_server_over_maxmemory_refuses_a_write_before_its_commands(server: Server):
+    """FT.DROPINDEX alone would pass: the index would be gone, and no record say so."""
+    writer = _writer(server)
+    writer.transact(commands=[CREATE])
+    server.client.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(ServerOutOfMemory):
+            writer.transact(commands=[DROP])
+        assert list_indexes(server.client.execute_command) == ("products",)
+    finally:
+        server.client.config_set("maxmemory", "0")
 
 
 def test_commands_and_documents_are_carried_out_together(any_server: Server):

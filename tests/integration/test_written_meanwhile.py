@@ -178,3 +178,29 @@ def test_a_document_that_expires_while_writers_pause_stays_away(products: Shop, 
 
     assert not client.hexists("p:1", "embedding")
     assert client.exists("p:1") == (expiring == "a field")
+
+
+def test_all_indexes_of_a_revision_are_read_before_the_first_of_them_goes(shop: Shop):
+    for name in ("goods", "parts"):
+        shop.write(creation(name, f"{name}:"))
+    applied(shop, "head")
+    add_products(shop, COUNT, "goods:")
+    add_products(shop, COUNT, "parts:")
+    shop.client.hset("goods:1", "embedding", "short")
+    shop.client.hset("parts:2", "embedding", "short")
+    shop.write(
+        "\n".join(
+            f"with op.index('{name}') as index:\n    index.alter_field('embedding', datatype='float16')"
+            for name in ("goods", "parts")
+        )
+    )
+
+    refused = shop.run("upgrade", "head", "--max-failures", "1", "--json")
+
+    assert refused.code == 1
+    assert "--max-failures 2" in refused.json["error"]["message"] + refused.json["error"]["hint"]
+    (journal,) = shop.client.scan_iter("*:journal")
+    steps = {event.get(b"kind") for _, event in shop.client.xrange(journal)}
+    assert b"back_up_documents" in steps
+    assert b"drop_index" not in steps
+    assert shop.run("upgrade", "head", "--max-failures", "2").code == 0

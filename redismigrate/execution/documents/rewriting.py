@@ -82,7 +82,8 @@ def _exchanges(
     job: RewriteJob, backup: Backup, quantizations: Quantizations, size: int
 ) -> Iterator[Exchange]:
     transform = transform_of(job.rewrite.recodings, quantizations)
-    for chunk in backup.chunks():
+    # Read and checked in one thread, converted in another, and sent by the caller's.
+    for chunk in computed_ahead(backup.chunks()):
         originals = chunk.documents
         if not transform.fields:
             yield from Exchange(originals.keys, {}, {}).parts(size)

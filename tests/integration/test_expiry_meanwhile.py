@@ -1,0 +1,90 @@
+"""Fields that get a time to live while documents are at work: HSET would clear it, and it stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import redis
+
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.touching import touch
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.redis_server.connection import Server, connect
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.moves import PathRename
+
+FAR_AWAY = 4_102_444_800_000
+FENCE = Fence(b"fence", b"1")
+RENAME = Rewrite("hash", renames=(PathRename("title", "name"),))
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[Server]:
+    with connect(redis_url) as server:
+        server.client.set(FENCE.key, FENCE.token)
+        yield server
+
+
+def job(server: Server, rewrite: Rewrite) -> RewriteJob:
+    return RewriteJob(
+        server=server,
+        fence=FENCE,
+        physical="products",
+        schema=IndexSchema(name="products", prefixes=("p:",)),
+        rewrite=rewrite,
+        batch_size=500,
+        connections=3,
+        is_exclusive=False,
+        on_progress=lambda _: None,
+    )
+
+
+def expiry(client: redis.Redis, key: str, field: str) -> int:
+    (moment,) = client.hpexpiretime(key, field)
+    return int(moment)
+
+
+def test_showing_documents_to_an_index_keeps_an_expiry_that_is_set_meanwhile(
+    client: redis.Redis, server: Server
+):
+    client.hset("p:1", "title", "shoe")
+
+    def keys() -> Iterator[Sequence[bytes]]:
+        client.hpexpireat("p:1", FAR_AWAY, "title")
+        yield [b"p:1", b"p:gone"]
+
+    assert touch(job(server, Rewrite("hash")), keys()) == 1
+
+    assert expiry(client, "p:1", "title") == FAR_AWAY
+
+
+def send(client: redis.Redis, command: bytes) -> None:
+    """Send a command that is rendered already."""
+    connection = client.connection_pool.get_connection()
+    connection.send_packed_command([command])
+    connection.read_response()
+    client.connection_pool.release(connection)
+
+
+def test_moving_a_value_back_keeps_an_expiry_that_was_set_since(client: redis.Redis, server: Server):
+    client.hset("p:1", mapping={"name": "shoe", "brand": "nike"})
+    mover = job(server, RENAME).mover()
+    assert mover is not None
+    client.hpexpireat("p:1", FAR_AWAY, "name")
+
+    send(client, mover.reversed().move([b"p:1"]))
+
+    assert client.hget("p:1", "title") == b"shoe"
+    assert expiry(client, "p:1", "title") == FAR_AWAY
+
+
+def test_a_server_that_knows_no_expiry_of_fields_is_not_asked_for_it(client: redis.Redis, server: Server):
+    """One before 7.4 would refuse the command; here none of its fields has a time to live."""
+    client.config_resetstat()
+    client.hset("p:1", "title", "shoe")
+
+    touch(job(server, Rewrite("hash")), [[b"p:1"]])
+
+    assert "cmdstat_hpexpiretime" not in client.info("commandstats")
