@@ -97,9 +97,9 @@ class DocumentSteps:
                 f"The backup of {index} does not fit: {problem}.", "Make room, or give another --backup-dir."
             )
         job = self._work.job(step, run)
-        may_skip_comparing = job.may_skip_comparing(StateKeys(self._work.project).lock)
         try:
             require_rights(job, shows_documents=is_sparse(step, run))
+            may_skip_comparing = job.may_skip_comparing(StateKeys(self._work.project).lock)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
         try:

@@ -51,7 +51,6 @@ FAILURES = (
 ENDS = (RunFailed, PlanBlocked, DriftError)
 # Steps that read the backup which the revision at work has made.
 READ_BACKUP = {"rewrite_documents", "index_documents", "catch_up_documents"}
-WITHOUT_BACKUP = "`redismigrate rollback --allow-lossy` undoes the run with what is left of it."
 PHASES = {
     "back_up_documents": "documents",
     "rewrite_documents": "documents",
@@ -170,12 +169,27 @@ class RunInHand:
             BackupMissing: It is not on this machine; nothing was changed.
             BackupDamaged: Its manifest is not as it was written; nothing was changed.
         """
-        with telling_way_out():
+        with self.telling_way_out():
             for step in self.run.steps[self.run.position :]:
                 made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
                 for location in (made, step.backup, *step.restores_from):
                     if location is not None:
                         BackupLocation.parse(location).open(self.backup_dir)
+
+    @contextmanager
+    def telling_way_out(self) -> Iterator[None]:
+        """Let the error about a backup that the run needs say how to do without it."""
+        try:
+            yield
+        except (BackupDamaged, BackupMissing) as error:
+            error.hint = f"{error.hint} {self._way_out}"
+            raise
+
+    @property
+    def _way_out(self) -> str:
+        is_finished = self.state.run is None
+        which = f" --run {self.run.id}" if is_finished else ""
+        return f"`redismigrate rollback{which} --allow-lossy` undoes the run with what is left of the backup."
 
     @contextmanager
     def timed(self, step: Step) -> Iterator[None]:
@@ -211,7 +225,7 @@ class RunInHand:
                 else "Run the same command again to resume, or `redismigrate rollback` to undo the run."
             )
             if isinstance(error, BackupDamaged | BackupMissing):
-                goes_on = f"{goes_on} {WITHOUT_BACKUP}"
+                goes_on = f"{goes_on} {self._way_out}"
             interrupted = RunInterrupted(
                 f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
                 f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
@@ -236,16 +250,6 @@ class RunInHand:
     def _beat(self, documents: int, of: int) -> None:
         self.run = self.run.moved(progress=(documents, of))
         self.writer.transact(progress=self.run.progress_content())
-
-
-@contextmanager
-def telling_way_out() -> Iterator[None]:
-    """Let the error about a backup that a run needs say how to do without it."""
-    try:
-        yield
-    except (BackupDamaged, BackupMissing) as error:
-        error.hint = f"{error.hint} {WITHOUT_BACKUP}"
-        raise
 
 
 def text_of(error: RedisMigrateError) -> str:

@@ -9,7 +9,7 @@ from redismigrate.errors import RunInterrupted
 from redismigrate.execution.documents.backup_contents import require_restorable
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.run import DocumentCounts
-from redismigrate.execution.run_in_hand import FAILURES, RunInHand, telling_way_out, text_of
+from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
@@ -89,7 +89,7 @@ def require_records(work: RunInHand) -> None:
         undo += run.undo_of(_done(work)) if run.failure is None else run.undo[run.position :]
     if work.allows_lossy:
         return
-    with telling_way_out():
+    with work.telling_way_out():
         for step in undo:
             if step.kind == "verify_backup":
                 for location in (step.backup, *step.restores_from):

@@ -13,7 +13,7 @@ from backup_samples import chunk, chunk_bytes, forge_chunk, forge_manifest, mani
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.errors import BackupDamaged, BackupFailed
+from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
 from redismigrate.execution.documents.backup import Backup, Problem
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.batch import Batch
@@ -170,6 +170,36 @@ def test_every_problem_is_listed(folder):
         "chunk-000003.npz",
         "notes.txt",
     ]
+
+
+def test_what_is_intact_of_a_damaged_backup_can_be_read_without_the_rest(folder):
+    (folder / "chunk-000002.npz").unlink()
+    left = Backup.open(folder).without_damaged()
+    assert list(left.chunks()) == [chunk(1), chunk(3)]
+    assert (left.lost, left.lost_documents) == ({"chunk-000002.npz"}, 3)
+
+
+def test_of_an_intact_backup_nothing_is_lost(folder):
+    left = Backup.open(folder).without_damaged()
+    assert (left.lost, left.lost_documents) == (frozenset(), 0)
+
+
+@pytest.mark.parametrize("calls", range(3))
+def test_a_writer_that_has_lost_its_lock_changes_nothing_of_the_backup(folder, calls):
+    """Whenever it notices: its successor has finished the backup by then."""
+    left = calls
+
+    def require_lock() -> None:
+        nonlocal left
+        if not left:
+            raise FenceLost("Another process has taken over the lock of this project; this one stops.")
+        left -= 1
+
+    before = Backup.open(folder)
+    with pytest.raises(FenceLost):
+        BackupWriter.reopen(folder, require_lock=require_lock)
+    assert Backup.open(folder).records == before.records
+    assert Backup.open(folder).verify() == []
 
 
 def test_a_file_that_nothing_lists_is_found(folder):

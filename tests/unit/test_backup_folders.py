@@ -10,9 +10,11 @@ from backup_samples import forge_manifest, write_backup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.errors import BackupDamaged
+from redismigrate.errors import BackupDamaged, FenceLost
+from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import (
     backup_folder,
+    discard,
     folder_name,
     free_bytes,
     list_backups,
@@ -159,6 +161,39 @@ def test_prune_removes_nothing_for_a_manifest_that_was_copied_there(tmp_path):
     with pytest.raises(BackupDamaged, match=r"manifest\.json is of another backup"):
         prune(folder.parent.parent)
     assert len(list(folder.iterdir())) == 4
+
+
+def test_to_discard_a_backup_takes_its_empty_folders_along(tmp_path):
+    folder = write_backup(tmp_path / "backups", is_complete=False)
+    discard(folder, lambda: None)
+    assert [path.name for path in (tmp_path / "backups").rglob("*")] == [".gitignore"]
+    discard(folder, lambda: None)
+
+
+def test_to_discard_a_backup_leaves_those_of_other_runs(tmp_path):
+    folder, other = write_backup(tmp_path, is_complete=False), write_backup(tmp_path, run="another")
+    discard(folder, lambda: None)
+    assert not folder.parent.parent.exists()
+    assert Backup.open(other).verify() == []
+
+
+def test_to_discard_what_a_full_disk_left_needs_no_manifest(tmp_path):
+    folder = backup_folder(tmp_path, "shop", "run", "8f3a1c9b2d4e", "products")
+    folder.mkdir(parents=True)
+    (folder / "manifest.json.tmp").touch()
+    discard(folder, lambda: None)
+    assert not (tmp_path / "shop").exists()
+
+
+def test_nothing_is_discarded_without_the_lock(tmp_path):
+    folder = write_backup(tmp_path)
+    with pytest.raises(FenceLost):
+        discard(folder, _lost)
+    assert Backup.open(folder).verify() == []
+
+
+def _lost() -> None:
+    raise FenceLost("Another process has taken over the lock of this project; this one stops.")
 
 
 def test_free_bytes_are_those_of_the_nearest_folder_that_exists(tmp_path):

@@ -19,6 +19,7 @@ from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.moves import reads
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import readable
 
 REWRITES: TypeAdapter[Rewrite] = TypeAdapter(Rewrite)
 QUANTIZATIONS: TypeAdapter[dict[str, Quantization]] = TypeAdapter(dict[str, Quantization])
@@ -99,7 +100,9 @@ def _checked(backup: Backup) -> Callable[[Chunk], str | None]:
     """
     rewrite, schema = rewrite_in(backup), schema_before(backup)
     older_backups_in(backup)
-    problem = _problem_of_rewrite(rewrite, schema, quantizations_in(backup))
+    problem = _problem_of_rewrite(rewrite, schema)
+    if backup.documents and problem is None:  # without any, no scale was found
+        problem = _problem_of_conversion(rewrite, quantizations_in(backup))
     if problem is not None:
         raise damaged(backup.folder, f"{MANIFEST} {problem}")
     if backup.manifest.fields != backup_fields(rewrite):
@@ -112,13 +115,13 @@ def _checked(backup: Backup) -> Callable[[Chunk], str | None]:
             return "does not say what its documents were called"
         for key in chunk.documents.keys:
             if not prefixes.cover(key):
-                return f"holds the key {key.decode('utf-8', 'backslashreplace')}, which the index never had"
+                return f"holds the key {readable(key)}, which the index never had"
         return None
 
     return problem_of
 
 
-def _problem_of_rewrite(rewrite: Rewrite, schema: IndexSchema, quantizations: Quantizations) -> str | None:
+def _problem_of_rewrite(rewrite: Rewrite, schema: IndexSchema) -> str | None:
     """What of a rewrite can't be one of documents of this index, as the end of a sentence."""
     if rewrite.storage_type != schema.storage_type:
         return f"is of {rewrite.storage_type} documents in an index of {schema.storage_type} documents"
@@ -129,6 +132,10 @@ def _problem_of_rewrite(rewrite: Rewrite, schema: IndexSchema, quantizations: Qu
     for recoding in rewrite.recodings:
         if not any(_is_of(recoding, field) for field in schema.fields if isinstance(field, VectorField)):
             return f"re-encodes {recoding}, which the index never read so"
+    return None
+
+
+def _problem_of_conversion(rewrite: Rewrite, quantizations: Quantizations) -> str | None:
     try:
         transform_of(rewrite.recodings, quantizations)
     except (ValueError, RedisMigrateError) as error:

@@ -83,7 +83,7 @@ class RewriteJob:
             lock_key: Has a time to live, and is no document.
         """
         expiring_keys, expiring_hashes = expiring(self.server)
-        expiring_keys -= int(self.server.execute("EXISTS", lock_key))
+        expiring_keys -= self.server.execute("GET", lock_key) is not None
         capabilities = self.server.capabilities
         may_evict = capabilities.maxmemory and capabilities.maxmemory_policy.startswith("allkeys")
         return self.is_exclusive and not (expiring_keys or expiring_hashes or may_evict)

@@ -165,12 +165,12 @@ def _put_back(
 
     def exchanges() -> Iterator[Exchange]:
         for chunk in first.chunks():
-            yield from exchange_of(_without(chunk.documents, decided)).parts(job.batch_size)
+            yield from exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
 
     with job.exchanger() as exchanger:
         for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
             # One after the other: each has to see what the newer ones have put back.
-            parts = exchange_of(_without(chunk.documents, decided)).parts(job.batch_size)
+            parts = exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
             for outcome in exchanger.run(parts, job.mode()):
                 decided.update(outcome.done_keys)
                 undecided.update(outcome.changed)
@@ -337,7 +337,7 @@ def _note_new_keys(job: RewriteJob, left: Failures) -> None:
     new = tuple(change.new for change in job.rewrite.prefixes)
     moved = job.schema.with_options(prefixes=new)
     old = tuple(change.old for change in job.rewrite.prefixes)
-    for keys in batches_of_documents(job.server, moved, job.batch_size, old):
+    for keys in batches_of_documents(job.server, moved, job.documents_per_batch, old):
         for key in keys:
             left.add(key, HAS_NEW_NAME)
 

@@ -59,7 +59,7 @@ def rewrite(
     rewritten, mover = Rewritten(), job.mover()
     # SCAN may have given a key twice. What has moved already must not be written under its old name again.
     compares = not may_skip_comparing or (mover is not None and bool(job.rewrite.recodings))
-    size = job.batch_size if mover is None else min(job.batch_size, KEYS_PER_SCRIPT)
+    size = job.documents_per_batch if mover is None else min(job.documents_per_batch, KEYS_PER_SCRIPT)
     with job.exchanger() as exchanger:
         exchanges = computed_ahead(_exchanges(job, backup, quantizations, size))
         for outcome in exchanger.run(
@@ -180,7 +180,7 @@ def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) ->
     of a backup so, each of which takes its time to become durable, and their vectors are fresh.
     """
     found = chain.from_iterable(_keys_in_old_form(job, recoding, digests))
-    while keys := list(islice(found, job.batch_size)):
+    while keys := list(islice(found, job.documents_per_batch)):
         (batch,) = read_batches(job.server, (keys,), (recoding.path,))
         rows = _rows_in_old_form(batch, recoding, digests)
         if rows:
