@@ -255,7 +255,7 @@ def test_another_run_than_the_last_one_is_refused_and_the_last_one_named(shop: S
         first,
         code=2,
         says=(
-            f"Run {first} can't be rolled back: it is not the last one.",
+            f"Run {first} can't be rolled back: only the last run can, and it isn't that one.",
             f"The last run is {last} (upgrade to head): `redismigrate rollback --run {last}`.",
         ),
     )

@@ -59,7 +59,8 @@ def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) ->
 
     Args:
         recodings: What to re-encode.
-        quantizations: How to make integers.
+        quantizations: How to make integers. A field that lacks one had no vector to find it from, and is left
+            out.
     """
     return ReEncodeVectors(
         tuple(
@@ -74,6 +75,7 @@ def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) ->
                 ),
             )
             for recoding in recodings
+            if _integer(recoding) is None or recoding.path in quantizations
         )
     )
 

@@ -115,6 +115,8 @@ def catch_up(
     with job.exchanger() as exchanger:
         for recoding in job.rewrite.recodings:
             transform = transform_of((recoding,), quantizations)
+            if not transform.fields:
+                continue
             for found in in_old_form(job, recoding, digests):
                 batch = _convertible(job, recoding, quantizations, found, failures)
                 if not batch.keys:
