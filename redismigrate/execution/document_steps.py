@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ from redismigrate.state.keys import StateKeys
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
 MOST_PASSES = 4
+# With fewer writes than this beside ours a pass while the index is down saves nothing.
+FEW_WRITES = 1000
 SHOWN_FAILURES = 3
 
 
@@ -69,6 +72,8 @@ class DocumentSteps:
         # Hashes of the keys of documents that can't be rewritten: every pass finds them again.
         self._seen: dict[str, set[int]] = {}
         self._failed_keys: set[int] = set()
+        # The server's count of changes when this very process began to read an index.
+        self._changes: dict[str, int] = {}
 
     def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Back up what the rewrite changes; the changes of the run.
@@ -102,6 +107,7 @@ class DocumentSteps:
             may_skip_comparing = job.may_skip_comparing(StateKeys(self._work.project).lock)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
+        changes = self._changes_now()
         try:
             prepared = self._write_backup(step, run, job)
         except FenceLost:
@@ -113,6 +119,7 @@ class DocumentSteps:
                 discard(folder, self._work.require_lock)
             raise
         self._seen[index] = prepared.failures.seen
+        self._changes[index] = changes
         if may_skip_comparing:
             self._just_read.add(index)
         counts = DocumentCounts(read=prepared.documents).plus(failed(prepared.failures))
@@ -121,6 +128,10 @@ class DocumentSteps:
             "quantizations": {**run.quantizations, index: dict(prepared.quantizations)},
             "documents": run.documents.plus(counts),
         }
+
+    def _changes_now(self) -> int:
+        """Writes since the server was saved last; after a save it is less than before."""
+        return int(self._work.server.execute("INFO", "persistence")["rdb_changes_since_last_save"])
 
     def _write_backup(self, step: Step, run: Run, job: RewriteJob) -> Prepared:
         manifest, max_failures = self._work.manifest(step, run), int(run.arguments.get("max_failures", 0))
@@ -154,13 +165,19 @@ class DocumentSteps:
         quantizations = run.quantizations[index]
         may_skip_comparing = index in self._just_read
         self._just_read.discard(index)
+        changes_before = self._changes.pop(index, None)
+        if changes_before is not None:
+            backup = replace(backup, is_fresh=True)
         done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
         counts = DocumentCounts(rewritten=done.documents).plus(failed(done.failures))
         self._work.report(done.failures)
         for location in step.restores_from:
             bring_precision_back(self._work.open(location), job, quantizations)
+        written = done.documents * len(job.rewrite.recodings)
+        others = None if changes_before is None else self._changes_now() - changes_before - written
         # Few documents are caught up with faster once the index is built.
-        if job.rewrite.recodings and not (job.is_exclusive or is_sparse(step, run)):
+        is_quiet = others is not None and 0 <= others < FEW_WRITES
+        if job.rewrite.recodings and not (job.is_exclusive or is_sparse(step, run) or is_quiet):
             digests = self._digests(step, job, backup, quantizations)
             caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())

@@ -212,6 +212,15 @@ class _Turn:
         """Write every new value without a look."""
         exchange = self._exchange
         self._done = exchange.keys if self._fields else []
+        if len(self._fields) == 1:
+            (name,) = self._fields
+            head = b"*4\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n"
+            middle = b"$%d\r\n%s\r\n" % (len(name), name)
+            for key, value in zip(exchange.keys, exchange.new[name], strict=True):
+                if value is not None:
+                    pieces += (head % (len(key), key), middle, b"$%d\r\n" % len(value), value, b"\r\n")
+                    self._commands += 1
+            return
         for row, key in enumerate(exchange.keys):
             values = [
                 (name, value) for name in self._fields if (value := exchange.new[name][row]) is not None

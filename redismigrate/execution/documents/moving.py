@@ -78,8 +78,18 @@ local function move(key)
   end
   return ((finds_any or target) and 1 or 0) + kept
 end
+-- By far the most usual case, in two thirds of the time.
+local function rename_field(key)
+  local values = redis.pcall('HMGET', key, names[1], names[2])
+  local value = values[1]
+  if not value then return (values[2] and not moves) and 2 or 0 end
+  if values[2] then return -1 end
+  if moves then put(key, names[1], names[2], value) end
+  return 1
+end
+local carry_out = (key_type == 'hash' and count == 1 and #prefixes == 0) and rename_field or move
 local answers = {}
-for i, key in ipairs(KEYS) do answers[i] = move(key) end
+for i = 1, #KEYS do answers[i] = carry_out(KEYS[i]) end
 return answers
 """
 # The values at the old and the new place of every rename, by turns, with one HMGET: calls are what a script
@@ -101,7 +111,7 @@ end
 """
 # A JSON path that begins with $ answers with an array of what it finds, here of one value or none.
 _JSON = """
-local key_type = 'ReJSON-RL'
+local key_type, names = 'ReJSON-RL', {}
 local function look(key, path)
   local found = redis.pcall('JSON.GET', key, path)
   return type(found) == 'string' and found ~= '[]' and string.sub(found, 2, -2)
