@@ -87,7 +87,7 @@ def render(measurements: Iterable[Measurements], command: str, versions: Mapping
         versions: Of the server and of the packages.
     """
     sections = [section for case in measurements for section in _sections(case)]
-    made_by = "Made by:\n\n<!-- doc-test: not run: takes half an hour -->\n```bash\n" + command + "\n```"
+    made_by = f"Made by `{command}`."
     return "\n\n".join([made_by, _machine(versions), *sections])
 
 
