@@ -18,6 +18,29 @@ settings.register_profile("redismigrate", deadline=None, max_examples=60)
 settings.load_profile("redismigrate")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option with which `.ci/run` bounds how long the slow tests take."""
+    parser.addoption(
+        "--variants",
+        type=int,
+        metavar="N",
+        help="Of every test with parameters run N variants at most, spread over all of them.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what `--variants` says."""
+    most = config.getoption("--variants")
+    if most is None:
+        return
+    variants: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=lambda item: item.nodeid):  # they come in random order
+        variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {id(found[len(found) * number // most]) for found in variants.values() for number in range(most)}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedServer]:
     """One per pytest-xdist worker; a test that configures, stops or kills a server starts its own."""
