@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
+from redismigrate.execution.documents.columns import FixedWidth, joined, size_bytes
 from redismigrate.execution.documents.conversion import (
     Quantizations,
     calibrations_of,
@@ -20,7 +21,7 @@ from redismigrate.execution.documents.conversion import (
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import ChunkRecord
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, Mover
-from redismigrate.execution.documents.reading import read_batches, read_json
+from redismigrate.execution.documents.reading import ask_ahead, read_batches, read_json
 from redismigrate.execution.documents.vectors import calibrate, check_vectors
 from redismigrate.execution.documents.wire import Wire, raise_refusal
 from redismigrate.execution.live import in_complete_index
@@ -32,7 +33,6 @@ from redismigrate.schema.quantization import Quantization
 WHOLE_DOCUMENT = "$"
 # The number in a backup that tells what a document was called from the beginning, see `Mover.kept`.
 KEPT = "kept"
-LOOKS_IN_FLIGHT = 2
 # In a chunk, keys included; three of them are in memory at a time.
 CHUNK_BYTES = 4 << 20
 
@@ -61,7 +61,7 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
 
     Values that only move within hashes are not among them: they are still there, under another name.
     """
-    if rewrite.storage_type == "json" and rewrite.renames:
+    if rewrite.reads_whole_documents:
         return (WHOLE_DOCUMENT,)
     return rewrite.recoded_paths
 
@@ -92,7 +92,7 @@ def back_up(
             for recoding in rewrite.recodings
         ],
         dict.fromkeys(rewrite.recoded_paths, Quantization("int8_per_vector"))
-        if any(recoding.after in {"INT8", "UINT8"} for recoding in rewrite.recodings)
+        if any(recoding.makes_integers for recoding in rewrite.recodings)
         else {},
     )
     chunks, mover = _Chunks(writer), job.mover()
@@ -113,7 +113,7 @@ def back_up(
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
             kept = [mover.kept(answers[row]) for row in rows] if mover is not None else []
-            chunks.add(_take(batch, rows), kept)
+            chunks.add(batch.take(rows), kept)
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -136,7 +136,7 @@ class _Chunks:
         self._batches.append(batch)
         self._kept += kept
         self._bytes += sum(map(len, batch.keys))
-        self._bytes += sum(len(value) for column in batch.columns.values() for value in column if value)
+        self._bytes += sum(map(size_bytes, batch.columns.values()))
         if self._bytes >= CHUNK_BYTES:
             self._submit()
 
@@ -152,9 +152,7 @@ class _Chunks:
         if not batches:
             return
         keys = [key for batch in batches for key in batch.keys]
-        columns = {
-            name: [value for batch in batches for value in batch.columns[name]] for name in batches[0].columns
-        }
+        columns = {name: joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
         self._last = self._writer.submit(Chunk(Batch(keys, columns), {KEPT: kept} if kept else {}))
 
 
@@ -163,6 +161,8 @@ def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> 
     columns = dict(batch.columns)
     for recoding in rewrite.recodings:
         column = columns[recoding.path]
+        if isinstance(column, FixedWidth) and column.width != recoding.bytes_after:
+            continue
         is_new = [value is not None and len(value) == recoding.bytes_after for value in column]
         if any(is_new) and not recoding.has_one_width:
             already[recoding.path] += sum(is_new)
@@ -177,7 +177,7 @@ def _read(job: RewriteJob) -> Iterator[Batch]:
     batches: Iterable[Sequence[bytes]] = job.keys()
     if job.schema.filter is not None:
         batches = (_members(job, keys) for keys in batches)
-    if fields == (WHOLE_DOCUMENT,):
+    if job.rewrite.reads_whole_documents:
         return read_json(job.server, batches, WHOLE_DOCUMENT)
     if fields:
         return read_batches(job.server, batches, fields)
@@ -202,20 +202,12 @@ def looked_at(
         for batch in batches:
             yield batch, ()
         return
-    asked: deque[Batch] = deque()
-    with job.server.translated_errors():
-        wire = Wire(job.server.client)
-        try:
-            for batch in batches:
-                for start in range(0, len(batch.keys), KEYS_PER_SCRIPT):
-                    wire.send(mover.look(batch.keys[start : start + KEYS_PER_SCRIPT]))
-                asked.append(batch)
-                if len(asked) > LOOKS_IN_FLIGHT:
-                    yield _answered(wire, asked.popleft())
-            while asked:
-                yield _answered(wire, asked.popleft())
-        finally:
-            wire.close()
+    yield from ask_ahead(job.server, batches, lambda batch: _looks(mover, batch), _answered)
+
+
+def _looks(mover: Mover, batch: Batch) -> bytes:
+    starts = range(0, len(batch.keys), KEYS_PER_SCRIPT)
+    return b"".join([mover.look(batch.keys[start : start + KEYS_PER_SCRIPT]) for start in starts])
 
 
 def _answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
@@ -236,7 +228,7 @@ def _rows_to_rewrite(
 ) -> Iterable[int]:
     """Documents without any of the values are left out."""
     columns = [batch.columns[path] for path in rewrite.recoded_paths]
-    if len(columns) == 1 and None not in columns[0]:
+    if len(columns) == 1 and (isinstance(columns[0], FixedWidth) or None not in columns[0]):
         return range(len(batch.keys))
     return [
         row
@@ -244,12 +236,3 @@ def _rows_to_rewrite(
         if (mover is not None and mover.is_moving(answers[row]))
         or any(column[row] is not None for column in columns)
     ]
-
-
-def _take(batch: Batch, rows: Sequence[int]) -> Batch:
-    if len(rows) == len(batch.keys):
-        return batch
-    return Batch(
-        [batch.keys[row] for row in rows],
-        {name: [column[row] for row in rows] for name, column in batch.columns.items()},
-    )

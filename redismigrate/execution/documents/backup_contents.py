@@ -141,7 +141,7 @@ def _problem_of_conversion(rewrite: Rewrite, quantizations: Quantizations) -> st
     except (ValueError, RedisMigrateError) as error:
         return f"does not say how to convert: {error}"
     for recoding in rewrite.recodings:
-        if recoding.after in {"INT8", "UINT8"} and recoding.path not in quantizations:
+        if recoding.makes_integers and recoding.path not in quantizations:
             conversion = f"{recoding.dims} x {recoding.before} to {recoding.dims} x {recoding.after}"
             return f"does not say how to convert: {conversion} needs a quantization"
     return None

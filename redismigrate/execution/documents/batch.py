@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-Column = list[bytes | None]
-"""One raw value per document as Redis holds it; None where the document has no such field."""
+from redismigrate.execution.documents.columns import Column, take
 
 
 class Failure(NamedTuple):
@@ -42,6 +41,15 @@ class Batch:
             if len(values) != len(self.keys):
                 raise ValueError(f"column {name!r} has {len(values)} values for {len(self.keys)} keys")
 
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Some of the documents; `rows` are positions, ascending and without repeats."""
+        if len(rows) == len(self.keys):
+            return self
+        return Batch(
+            [self.keys[row] for row in rows],
+            {name: take(column, rows) for name, column in self.columns.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
@@ -60,7 +68,3 @@ class Transformed:
     failures: list[Failure] = field(default_factory=list)
     components: int = 0
     clipped: int = 0
-
-
-Transform = Callable[[Batch], Transformed]
-"""A plain function, or a frozen value that can be called: picklable, so that another process can run it."""

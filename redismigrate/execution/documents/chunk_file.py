@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -18,7 +18,9 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
-from redismigrate.execution.documents.batch import Batch, Column
+from redismigrate.execution.documents.batch import Batch
+from redismigrate.execution.documents.columns import Column, FixedWidth, size_bytes
+from redismigrate.execution.documents.npz import MalformedNpz, read_npz
 
 # Small enough for a processor's cache.
 BYTES_AT_ONCE = 1 << 16
@@ -73,14 +75,14 @@ def parse_chunk(data: bytes) -> Chunk:
     """Read the content of a chunk's file.
 
     Args:
-        data: What `write_chunk` wrote. Bytes from elsewhere can make this raise, but run no code and take no
-            more memory than a small multiple of their length.
+        data: What `write_chunk` wrote, see `read_npz` for other bytes. Columns of values of one length are
+            views of it.
 
     Raises:
         MalformedChunk: It did not.
     """
-    arrays = _read_arrays(data)
     try:
+        arrays = read_npz(data)
         column_names, number_names = _names(arrays)
         keys = _unpack("keys", arrays)
         columns = {name: _unpack(f"column_{at}", arrays) for at, name in enumerate(column_names)}
@@ -91,23 +93,37 @@ def parse_chunk(data: bytes) -> Chunk:
             raise MalformedChunk("lacks a key")
         batch = Batch([key for key in keys if key is not None], columns)
         return Chunk(batch, {name: values.tolist() for name, values in numbers.items()})
+    except MalformedNpz as error:
+        raise MalformedChunk(str(error)) from None
     except ValueError as error:  # columns of different lengths
         raise MalformedChunk(f"is no chunk: {error}") from None
 
 
-def _write_strings(archive: zipfile.ZipFile, name: str, values: Sequence[bytes | None]) -> None:
-    present = [value for value in values if value is not None]
+def _write_strings(archive: zipfile.ZipFile, name: str, values: Column) -> None:
     offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum([0 if value is None else len(value) for value in values], out=offsets[1:])
-    size = int(offsets[-1])
-    strings_at_once = max(1, len(present) * BYTES_AT_ONCE // max(size, 1))
-    pieces = (
-        b"".join(present[start : start + strings_at_once])
-        for start in range(0, len(present), strings_at_once)
-    )
-    _write_member(archive, f"{name}_bytes", np.dtype(np.uint8), size, pieces)
+    if isinstance(values, FixedWidth):
+        offsets[1:] = values.width
+        is_present = np.ones(len(values), np.bool_)
+    else:
+        offsets[1:] = [0 if value is None else len(value) for value in values]
+        is_present = np.array([value is not None for value in values], np.bool_)
+    np.cumsum(offsets, out=offsets)
+    _write_member(archive, f"{name}_bytes", np.dtype(np.uint8), int(offsets[-1]), _pieces(values))
     _write_array(archive, f"{name}_offsets", offsets)
-    _write_array(archive, f"{name}_present", np.array([value is not None for value in values], np.bool_))
+    _write_array(archive, f"{name}_present", is_present)
+
+
+def _pieces(values: Column) -> Iterator[bytes | memoryview]:
+    """The values one after the other, in pieces of about `BYTES_AT_ONCE`."""
+    if isinstance(values, FixedWidth):
+        content = values.rows.reshape(-1).data
+        for start in range(0, len(content), BYTES_AT_ONCE):
+            yield content[start : start + BYTES_AT_ONCE]
+        return
+    present = [value for value in values if value is not None]
+    strings_at_once = max(1, len(present) * BYTES_AT_ONCE // max(size_bytes(present), 1))
+    for start in range(0, len(present), strings_at_once):
+        yield b"".join(present[start : start + strings_at_once])
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
@@ -115,7 +131,11 @@ def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> No
 
 
 def _write_member(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], length: int, pieces: Iterable[bytes]
+    archive: zipfile.ZipFile,
+    name: str,
+    dtype: np.dtype[Any],
+    length: int,
+    pieces: Iterable[bytes | memoryview],
 ) -> None:
     """Write a one-dimensional array as `numpy.savez` would, which needs all of it in memory, and twice."""
     header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
@@ -125,30 +145,32 @@ def _write_member(
             member.write(piece)
 
 
-def _unpack(name: str, arrays: dict[str, NDArray[Any]]) -> Column:
-    joined = _take(f"{name}_bytes", arrays, np.uint8).tobytes()
+def _unpack(name: str, arrays: dict[str, NDArray[Any] | memoryview]) -> Column:
+    joined = _take(f"{name}_bytes", arrays, np.uint8)
     offsets = _take(f"{name}_offsets", arrays, np.int64)
     present = _take(f"{name}_present", arrays, np.bool_)
     if len(offsets) != len(present) + 1 or offsets[0] != 0 or offsets[-1] != len(joined):
         raise MalformedChunk(f"holds offsets of {name} that don't match the bytes")
     if (offsets[1:] < offsets[:-1]).any() or (offsets[1:] != offsets[:-1])[~present].any():
         raise MalformedChunk(f"holds offsets of {name} that run backwards, or bytes of an absent value")
-    bounds = offsets.tolist()
+    lengths = np.diff(offsets)
+    if joined.size and present.all() and (lengths == lengths[0]).all():
+        return FixedWidth(joined.reshape(-1, int(lengths[0])))
+    bounds, values = offsets.tolist(), joined.tobytes()
     return [
-        joined[start:end] if is_present else None
+        values[start:end] if is_present else None
         for start, end, is_present in zip(bounds, bounds[1:], present.tolist(), strict=False)
     ]
 
 
-def _take(name: str, arrays: dict[str, NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+def _take(name: str, arrays: dict[str, NDArray[Any] | memoryview], dtype: type[np.generic]) -> NDArray[Any]:
     array = arrays.pop(name, None)
-    # numpy gives a member that is no array as it is.
     if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
         raise MalformedChunk(f"has no array {name!r} of the right kind")
     return array
 
 
-def _names(arrays: dict[str, NDArray[Any]]) -> tuple[list[str], list[str]]:
+def _names(arrays: dict[str, NDArray[Any] | memoryview]) -> tuple[list[str], list[str]]:
     """The names of the columns and of the numbers."""
     try:
         names = json.loads(_take("names", arrays, np.uint8).tobytes())
@@ -160,20 +182,3 @@ def _names(arrays: dict[str, NDArray[Any]]) -> tuple[list[str], list[str]]:
         if not is_list_of_text or len(set(group)) != len(group):
             raise MalformedChunk("does not name its columns")
     return columns, numbers
-
-
-def _read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            # Compressed or overlapping entries could unpack to far more than the file.
-            entries = archive.zip.infolist()
-            is_inflated = sum(entry.file_size for entry in entries) > len(data)
-            if is_inflated or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                arrays = {}
-            else:
-                arrays = dict(archive)
-    except Exception as error:  # noqa: BLE001 - crafted bytes raise a dozen kinds here
-        raise MalformedChunk(f"is no npz of arrays: {error}") from None
-    if not arrays:
-        raise MalformedChunk("is no uncompressed npz")
-    return arrays

@@ -8,7 +8,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from redismigrate.execution.documents.batch import Column
+from redismigrate.execution.documents.columns import Column
 from redismigrate.schema.strict import encode
 
 DIGEST_BYTES = 8

@@ -10,16 +10,28 @@ Several connections take turns, so that one batch is with the server while anoth
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from redismigrate.execution.documents.batch import Column
+from redismigrate.execution.documents.columns import Column, FixedWidth
 from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.wire import Wire, raise_refusal, render, render_for_keys
+from redismigrate.execution.documents.wire import (
+    Wire,
+    raise_refusal,
+    render,
+    render_for_keys,
+    render_hsets,
+)
+from redismigrate.execution.pace import Pace
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema.strict import encode
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # A single key that is written faster than it can be read is given up after so many attempts.
 MOST_ATTEMPTS = 30
@@ -45,6 +57,15 @@ class Exchange:
     keys: list[bytes]
     expected: dict[bytes, Column]
     new: dict[bytes, Column]
+
+    @classmethod
+    def of(cls, keys: list[bytes], expected: Mapping[str, Column], new: Mapping[str, Column]) -> Exchange:
+        """An exchange of the values of fields that are called as in a schema."""
+        return cls(
+            keys,
+            {encode(name): column for name, column in expected.items()},
+            {encode(name): column for name, column in new.items()},
+        )
 
     def part(self, start: int, stop: int) -> Exchange:
         """Some of the documents."""
@@ -89,14 +110,11 @@ class Mode:
 
     Attributes:
         compares: Read and compare first. Without it documents must be sure not to have changed or expired.
-        fields_may_expire: Whether the server knows fields of hashes with a time to live; HSET clears it, so
-            it is read where the database has any, and set again.
         after: The command that follows the writes of a batch, in the same transaction; its reply is a list
             with an item for each of the keys it is given.
     """
 
     compares: bool = True
-    fields_may_expire: bool = False
     after: Callable[[Sequence[bytes]], bytes] | None = None
 
 
@@ -107,15 +125,19 @@ class Exchanger:
         server: The connection that they are copies of.
         fence: Checked in every batch.
         connections: How many batches are under way at a time.
+        pace: Admits every batch; None for no limits.
     """
 
-    def __init__(self, server: Server, fence: Fence, connections: int) -> None:
+    def __init__(self, server: Server, fence: Fence, connections: int, pace: Pace | None = None) -> None:
         self._server = server
         self._fence = fence
+        self._pace = pace
         with server.translated_errors():
             self._wires = [Wire(server.client) for _ in range(connections)]
 
     def __enter__(self) -> Self:
+        if self._pace is not None:
+            self._pace.begin_writes()
         return self
 
     def __exit__(
@@ -128,7 +150,7 @@ class Exchanger:
         """Carry out exchanges, in order.
 
         Yields:
-            The outcome of every exchange, some exchanges later.
+            The outcome of every exchange, some exchanges later. One that is done in parts has several.
 
         Raises:
             FenceLost: Another process has taken over the lock; the batch was not written.
@@ -139,29 +161,48 @@ class Exchanger:
         idle = deque(self._wires)
         with self._server.translated_errors():
             for exchange in exchanges:
-                if not idle:
-                    yield _finish(asked, written, idle)
-                turn = _Turn(idle.popleft(), exchange, mode, self._fence)
-                turn.ask()
-                asked.append(turn)
-                # The newest one is on its way while the one before it is decided.
-                if len(asked) > 1 or len(self._wires) == 1:
-                    written.append(asked.popleft())
-                    written[-1].write()
+                rest: Exchange | None = exchange
+                while rest is not None:
+                    # What waits must not keep others waiting: batches under way are finished first.
+                    while (asked or written) and self._is_held(rest):
+                        yield self._finish(asked, written, idle)
+                    part, rest = self._admitted(rest)
+                    if not idle:
+                        yield self._finish(asked, written, idle)
+                    turn = _Turn(idle.popleft(), part, mode, self._fence)
+                    turn.ask()
+                    asked.append(turn)
+                    # The newest one is on its way while the one before it is decided.
+                    if len(asked) > 1 or len(self._wires) == 1:
+                        written.append(asked.popleft())
+                        written[-1].write()
             while asked or written:
-                yield _finish(asked, written, idle)
+                yield self._finish(asked, written, idle)
 
+    def _is_held(self, exchange: Exchange) -> bool:
+        return self._pace is not None and self._pace.is_held(len(exchange.keys))
 
-def _finish(asked: deque[_Turn], written: deque[_Turn], idle: deque[Wire]) -> Outcome:
-    """Finish the oldest batch."""
-    if not written:
-        written.append(asked.popleft())
-        written[-1].write()
-    turn = written.popleft()
-    if not turn.is_written():
-        turn.repeat()
-    idle.append(turn.wire)
-    return turn.outcome
+    def _admitted(self, exchange: Exchange) -> tuple[Exchange, Exchange | None]:
+        """What of an exchange may be begun now, and the rest."""
+        count = len(exchange.keys)
+        size = count if self._pace is None else self._pace.admit(count)
+        if size >= count:
+            return exchange, None
+        return exchange.part(0, size), exchange.part(size, count)
+
+    def _finish(self, asked: deque[_Turn], written: deque[_Turn], idle: deque[Wire]) -> Outcome:
+        """Finish the oldest batch."""
+        if not written:
+            written.append(asked.popleft())
+            written[-1].write()
+        turn = written.popleft()
+        is_written = turn.is_written()
+        if self._pace is not None and turn.has_written:
+            self._pace.took(time.monotonic() - turn.sent_at)
+        if not is_written:
+            turn.repeat()
+        idle.append(turn.wire)
+        return turn.outcome
 
 
 class _Turn:
@@ -170,6 +211,7 @@ class _Turn:
     def __init__(self, wire: Wire, exchange: Exchange, mode: Mode, fence: Fence) -> None:
         self.wire = wire
         self.outcome = Outcome(len(exchange.keys))
+        self.sent_at = 0.0
         self._exchange = exchange
         self._mode = mode
         self._fence = fence
@@ -178,6 +220,11 @@ class _Turn:
         self._commands = 0
         self._done: list[bytes] = []
         self._changed: list[bytes] = []
+
+    @property
+    def has_written(self) -> bool:
+        """Whether it had anything to write."""
+        return self._commands > 0
 
     def ask(self) -> None:
         """Watch, and ask for the values."""
@@ -190,10 +237,10 @@ class _Turn:
 
     def write(self) -> None:
         """Receive the values, decide, and send the writes in one transaction."""
-        watched, token = self.wire.receive(2)
+        watched, token = self.wire.receive(2, precedes_column=self._reads_values)
         raise_refusal(watched, token)
         self._fence.require(token)
-        pieces: list[bytes] = []
+        pieces: list[ReadableBuffer] = []
         self._commands = 0
         self._done, self._changed = [], []
         if self._reads_values:
@@ -203,23 +250,19 @@ class _Turn:
         if self._mode.after is not None:
             pieces.append(self._mode.after(self._exchange.keys))
             self._commands += 1
+        self.sent_at = time.monotonic()
         if not pieces:
             self.wire.send(_UNWATCH)
             return
         self.wire.send(b"".join([_MULTI, *pieces, _EXEC]))
 
-    def _take_all(self, pieces: list[bytes]) -> None:
+    def _take_all(self, pieces: list[ReadableBuffer]) -> None:
         """Write every new value without a look."""
         exchange = self._exchange
         self._done = exchange.keys if self._fields else []
-        if len(self._fields) == 1:
-            (name,) = self._fields
-            head = b"*4\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n"
-            middle = b"$%d\r\n%s\r\n" % (len(name), name)
-            for key, value in zip(exchange.keys, exchange.new[name], strict=True):
-                if value is not None:
-                    pieces += (head % (len(key), key), middle, b"$%d\r\n" % len(value), value, b"\r\n")
-                    self._commands += 1
+        if len(self._fields) == 1 and isinstance(column := exchange.new[self._fields[0]], FixedWidth):
+            pieces.extend(render_hsets(exchange.keys, self._fields[0], column))
+            self._commands += len(exchange.keys)
             return
         for row, key in enumerate(exchange.keys):
             values = [
@@ -229,13 +272,33 @@ class _Turn:
                 _hset(pieces, key, values)
                 self._commands += 1
 
-    def _compare(self, pieces: list[bytes]) -> None:  # noqa: C901 - the inner loop, kept flat
+    def _compare(self, pieces: list[ReadableBuffer]) -> None:
         """Write the new values of those that are as expected."""
-        keys, fields = self._exchange.keys, self._fields
-        (keyspace,) = self.wire.receive(1)
+        keys = self._exchange.keys
+        (keyspace,) = self.wire.receive(1, precedes_column=True)
         raise_refusal(keyspace)
-        rows = self.wire.receive(len(keys))
-        expiries = self._read_expiries() if self._mode.fields_may_expire and _has_expiring(keyspace) else None
+        has_expiring = _has_expiring(keyspace)
+        current = (
+            self.wire.receive_column(len(keys)) if len(self._fields) == 1 else self.wire.receive(len(keys))
+        )
+        if not has_expiring and isinstance(current, FixedWidth) and self._are_all_expected(current):
+            self._take_all(pieces)
+            return
+        rows = [[value] for value in current] if isinstance(current, FixedWidth) else current
+        # HSET clears the time to live of a field: where the database has any it is read, and set again.
+        self._compare_rows(pieces, rows, self._read_expiries() if has_expiring else None)
+
+    def _are_all_expected(self, current: FixedWidth) -> bool:
+        """Whether every key has its expected value of one field, and gets a new one: so it is as a rule."""
+        (name,) = self._fields
+        expected, new = self._exchange.expected[name], self._exchange.new[name]
+        return isinstance(expected, FixedWidth) and isinstance(new, FixedWidth) and current == expected
+
+    def _compare_rows(  # noqa: C901 - the inner loop, kept flat
+        self, pieces: list[ReadableBuffer], rows: list[Any], expiries: list[object] | None
+    ) -> None:
+        """Look at document by document: rows of the values of the fields, and when these expire."""
+        keys, fields = self._exchange.keys, self._fields
         columns = [(name, self._exchange.expected[name], self._exchange.new[name]) for name in fields]
         for row, (key, current) in enumerate(zip(keys, rows, strict=True)):
             if not isinstance(current, list):
@@ -279,7 +342,11 @@ class _Turn:
         return dict(zip(self._fields, expiry, strict=True)) if isinstance(expiry, list) else {}
 
     def _keep_expiry(
-        self, pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]], moments: dict[bytes, int]
+        self,
+        pieces: list[ReadableBuffer],
+        key: bytes,
+        values: list[tuple[bytes, bytes]],
+        moments: dict[bytes, int],
     ) -> None:
         for name, _ in values:
             if moments[name] > 0:
@@ -325,11 +392,11 @@ class _Turn:
 
 
 def _has_expiring(keyspace: object) -> bool:
-    """Whether any hash has a field with a time to live."""
+    """Whether any hash has a field with a time to live; a server before 7.4 knows none and says nothing."""
     return isinstance(keyspace, bytes) and _EXPIRING_FIELDS.search(keyspace) is not None
 
 
-def _hset(pieces: list[bytes], key: bytes, values: list[tuple[bytes, bytes]]) -> None:
+def _hset(pieces: list[ReadableBuffer], key: bytes, values: list[tuple[bytes, bytes]]) -> None:
     pieces.append(b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n" % (2 + 2 * len(values), len(key), key))
     for name, value in values:
         pieces.append(b"$%d\r\n%s\r\n$%d\r\n" % (len(name), name, len(value)))

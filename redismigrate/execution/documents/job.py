@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from redismigrate.execution.documents.exchange import Exchanger, Mode
+from redismigrate.execution.documents.exchange import Exchanger
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.moving import Mover
 from redismigrate.execution.documents.reading import batches_of_documents
+from redismigrate.execution.pace import Pace
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
@@ -16,8 +17,6 @@ from redismigrate.schema import IndexSchema
 LISTED_FAILURES = 100
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
 BATCH_BYTES = 4 << 20
-# From this version on fields of hashes can have a time to live.
-EXPIRING_FIELDS_SINCE = (7, 4)
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ class RewriteJob:
         connections: Batches that are under way at a time.
         is_exclusive: Nobody else writes.
         on_progress: Told how many more documents a pass has done.
+        pace: Admits every batch that is read or written; None for no limits.
     """
 
     server: Server
@@ -45,6 +45,7 @@ class RewriteJob:
     connections: int
     is_exclusive: bool
     on_progress: Callable[[int], None]
+    pace: Pace | None = None
 
     @property
     def documents_per_batch(self) -> int:
@@ -56,17 +57,15 @@ class RewriteJob:
     def keys(self) -> Iterator[list[bytes]]:
         """The keys of the documents as they are called before the rewrite, in batches."""
         size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
-        return batches_of_documents(self.server, self.schema, size, excluded)
+        return self.in_turn(batches_of_documents(self.server, self.schema, size, excluded))
+
+    def in_turn(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+        """Keys of documents to read, each batch when the limits of the run admit it."""
+        return iter(batches) if self.pace is None else self.pace.in_batches(batches)
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""
-        return Exchanger(self.server, self.fence, self.connections)
-
-    def mode(self, after: Callable[[Sequence[bytes]], bytes] | None = None, *, compares: bool = True) -> Mode:
-        """How to write; see `Mode`."""
-        version = tuple(int(part) for part in self.server.capabilities.redis_version.split(".")[:2])
-        may_expire = version >= EXPIRING_FIELDS_SINCE
-        return Mode(compares, may_expire, after)
+        return Exchanger(self.server, self.fence, self.connections, self.pace)
 
     def mover(self) -> Mover | None:
         """What moves the documents; None when nothing moves."""

@@ -78,16 +78,26 @@ local function move(key)
   end
   return ((finds_any or target) and 1 or 0) + kept
 end
--- By far the most usual case, in two thirds of the time.
+-- By far the most usual case, in half of the time. What is no hash answers with an error, a table.
+local old, new, pcall = names[1], names[2], redis.pcall
+local function look_at_field(key)
+  local has_new = pcall('HEXISTS', key, new) == 1
+  if pcall('HEXISTS', key, old) == 1 then return has_new and -1 or 1 end
+  return has_new and 2 or 0
+end
 local function rename_field(key)
-  local values = redis.pcall('HMGET', key, names[1], names[2])
-  local value = values[1]
-  if not value then return (values[2] and not moves) and 2 or 0 end
-  if values[2] then return -1 end
-  if moves then put(key, names[1], names[2], value) end
+  local value = pcall('HGET', key, old)
+  if type(value) ~= 'string' then return 0 end
+  local expiry = fields_expire and call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
+  if call('HSETNX', key, new, value) == 0 then return -1 end
+  if expiry > 0 then call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
+  call('HDEL', key, old)
   return 1
 end
-local carry_out = (key_type == 'hash' and count == 1 and #prefixes == 0) and rename_field or move
+local carry_out = move
+if key_type == 'hash' and count == 1 and #prefixes == 0 then
+  carry_out = moves and rename_field or look_at_field
+end
 local answers = {}
 for i = 1, #KEYS do answers[i] = carry_out(KEYS[i]) end
 return answers

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TypeVar
 
 from redismigrate.execution.documents.batch import Batch
+from redismigrate.execution.documents.columns import Column, FixedWidth
 from redismigrate.execution.documents.wire import Wire, raise_refusal, render, render_for_keys
 from redismigrate.execution.live import batches_of_keys
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 BATCHES_IN_FLIGHT = 2
 # Of JSON texts in a reply, unless the first is longer. How long they are nobody knows before.
 REPLY_BYTES = 2 << 20
@@ -63,20 +68,26 @@ def read_batches(
         fields: The hash fields.
     """
     names = tuple(map(encode, fields))
+    if len(names) == 1:
+        columns_of_one = ask_ahead(
+            server, batches, lambda keys: render_for_keys(b"HMGET", keys, names), _receive_column
+        )
+        yield from (Batch(list(keys), {fields[0]: column}) for keys, column in columns_of_one)
+        return
     for keys, rows in _replies(server, batches, b"HMGET", names):
-        columns = {
+        columns: dict[str, Column] = {
             field: [row[position] if isinstance(row, list) else None for row in rows]
             for position, field in enumerate(fields)
         }
         yield Batch(list(keys), columns)
 
 
-def read_lengths(
-    server: Server, batches: Iterable[Sequence[bytes]], field: str
-) -> Iterator[tuple[Sequence[bytes], list[int]]]:
-    """The lengths of the values of a hash field in bytes, batch by batch; 0 where there is none."""
-    for keys, replies in _replies(server, batches, b"HSTRLEN", (encode(field),)):
-        yield keys, [reply if isinstance(reply, int) else 0 for reply in replies]
+def keys_of_length(
+    server: Server, batches: Iterable[Sequence[bytes]], field: str, size_bytes: int
+) -> Iterator[list[bytes]]:
+    """The keys whose value in a hash field has so many bytes, batch by batch; the values are not read."""
+    for keys, lengths in _replies(server, batches, b"HSTRLEN", (encode(field),)):
+        yield [key for key, length in zip(keys, lengths, strict=True) if length == size_bytes]
 
 
 def read_json(server: Server, batches: Iterable[Sequence[bytes]], column: str) -> Iterator[Batch]:
@@ -94,49 +105,71 @@ def read_json(server: Server, batches: Iterable[Sequence[bytes]], column: str) -
     )
     unanswered: deque[Sequence[bytes]] = deque()
     asked: deque[Sequence[bytes]] = deque()
-    with server.translated_errors():
-        wire = Wire(server.client)
-        try:
-            while True:
-                while len(asked) <= BATCHES_IN_FLIGHT and (
-                    keys := unanswered.popleft() if unanswered else next(requests, ())
-                ):
-                    wire.send(render(b"EVAL", _READ_JSON, b"%d" % len(keys), *keys, b"%d" % REPLY_BYTES))
-                    asked.append(keys)
-                if not asked:
-                    return
-                keys = asked.popleft()
-                (texts,) = wire.receive(1)
-                raise_refusal(texts)
-                if len(texts) < len(keys):
-                    unanswered.append(keys[len(texts) :])
-                yield Batch(list(keys[: len(texts)]), {column: texts})
-        finally:
-            wire.close()
+    with server.translated_errors(), closing(Wire(server.client)) as wire:
+        while True:
+            while len(asked) <= BATCHES_IN_FLIGHT and (
+                keys := unanswered.popleft() if unanswered else next(requests, ())
+            ):
+                wire.send(render(b"EVAL", _READ_JSON, b"%d" % len(keys), *keys, b"%d" % REPLY_BYTES))
+                asked.append(keys)
+            if not asked:
+                return
+            keys = asked.popleft()
+            (texts,) = wire.receive(1)
+            raise_refusal(texts)
+            if len(texts) < len(keys):
+                unanswered.append(keys[len(texts) :])
+            yield Batch(list(keys[: len(texts)]), {column: texts})
+
+
+def ask_ahead(
+    server: Server,
+    batches: Iterable[Item],
+    command: Callable[[Item], bytes],
+    receive: Callable[[Wire, Item], Result],
+) -> Iterator[Result]:
+    """What the server answers for each batch, the next ones already asked for.
+
+    Args:
+        server: The connection that this one is a copy of.
+        batches: What to ask for.
+        command: Renders the commands for a batch.
+        receive: Receives the replies to them.
+    """
+    asked: deque[Item] = deque()
+    with server.translated_errors(), closing(Wire(server.client)) as wire:
+        for batch in batches:
+            wire.send(command(batch))
+            asked.append(batch)
+            if len(asked) > BATCHES_IN_FLIGHT:
+                yield receive(wire, asked.popleft())
+        while asked:
+            yield receive(wire, asked.popleft())
 
 
 def _replies(
     server: Server, batches: Iterable[Sequence[bytes]], command: bytes, arguments: tuple[bytes, ...]
 ) -> Iterator[tuple[Sequence[bytes], list[object]]]:
     """What a command answers for each key. A key of another type answers with an error, which is kept."""
-    asked: deque[Sequence[bytes]] = deque()
-    with server.translated_errors():
-        wire = Wire(server.client)
-        try:
-            for keys in batches:
-                wire.send(render_for_keys(command, keys, arguments))
-                asked.append(keys)
-                if len(asked) > BATCHES_IN_FLIGHT:
-                    yield _receive(wire, asked.popleft())
-            while asked:
-                yield _receive(wire, asked.popleft())
-        finally:
-            wire.close()
+    return ask_ahead(server, batches, lambda keys: render_for_keys(command, keys, arguments), _receive)
+
+
+def _receive_column(wire: Wire, keys: Sequence[bytes]) -> tuple[Sequence[bytes], Column]:
+    replies = wire.receive_column(len(keys))
+    if isinstance(replies, FixedWidth):
+        return keys, replies
+    _raise_unexpected(replies)
+    return keys, [reply[0] if isinstance(reply, list) else None for reply in replies]
 
 
 def _receive(wire: Wire, keys: Sequence[bytes]) -> tuple[Sequence[bytes], list[object]]:
     replies = wire.receive(len(keys))
+    _raise_unexpected(replies)
+    return keys, replies
+
+
+def _raise_unexpected(replies: Sequence[object]) -> None:
+    """Raise the first error that is not about a key which has become another type."""
     for reply in replies:
         if isinstance(reply, Exception) and not str(reply).startswith(("WRONGTYPE", "Existing key")):
             raise_refusal(reply)
-    return keys, replies

@@ -7,29 +7,30 @@ what it holds.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import repeat
 
 from redismigrate.execution.documents.ahead import computed_ahead
-from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, backup_fields, looked_at
+from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, looked_at
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
-from redismigrate.execution.documents.exchange import Exchange
+from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, NOTHING_TO_MOVE, Mover
 from redismigrate.execution.documents.reading import (
     batches_of_documents,
+    keys_of_length,
     read_batches,
     read_json,
-    read_lengths,
 )
-from redismigrate.execution.documents.wire import Wire, raise_refusal, render
+from redismigrate.execution.documents.wire import render
 from redismigrate.planning.rewriting import Recoding, Rewrite
-from redismigrate.schema.strict import encode
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 WRITTEN_SINCE = "the application has written it in the new form; left as it is"
@@ -39,11 +40,12 @@ WRITTEN_OR_FILTERED = (
     "it is in the new form: written since, or never in the index by its FILTER; left as it is"
 )
 
-# KEYS: documents. ARGV: pairs of the text that is expected and the one to set.
+# KEYS: documents. ARGV: pairs of the text that is expected and the one to set. Answers with the keys.
 _PUT_BACK_TEXTS = b"""
 for i, key in ipairs(KEYS) do
   if redis.call('JSON.GET', key) == ARGV[2 * i - 1] then redis.call('JSON.SET', key, '$', ARGV[2 * i]) end
 end
+return KEYS
 """
 
 
@@ -78,17 +80,15 @@ def restore(
     restored, mover = Restored(), job.mover()
     if mover is not None:
         _move_back(job, backup, mover, restored)
-        if WHOLE_DOCUMENT in backup_fields(job.rewrite):
+        if job.rewrite.reads_whole_documents:
             _put_back_texts(job, backup)
     if job.rewrite.recodings:
         transform = transform_of(job.rewrite.recodings, quantizations)
 
         def exchange_of(originals: Batch) -> Exchange:
             converted = transform(originals).columns
-            return Exchange(
-                originals.keys,
-                {encode(path): column for path, column in converted.items()},
-                {encode(path): originals.columns[path] for path in converted},
+            return Exchange.of(
+                originals.keys, converted, {path: originals.columns[path] for path in converted}
             )
 
         documents = _put_back(job, backup, exchange_of, restored.left)
@@ -107,7 +107,7 @@ def restore_precision(
     forward_quantizations: Quantizations,
     *,
     takes_back: bool = False,
-) -> int:
+) -> None:
     """Put originals where documents hold what is left of them after the way there and back.
 
     Args:
@@ -117,9 +117,6 @@ def restore_precision(
         forward: The way there.
         forward_quantizations: How that made integers.
         takes_back: Do the opposite, so that the documents are again as the way back alone has left them.
-
-    Returns:
-        The documents that hold their originals; with `takes_back` those that hold what is left of them.
     """
     there = transform_of(forward, forward_quantizations)
     renamed = {rename.old: rename.new for rename in job.rewrite.renames}
@@ -136,13 +133,11 @@ def restore_precision(
         originals = documents.columns
         left = back(Batch(documents.keys, {**originals, **there(documents).columns})).columns
         expected, new = (originals, left) if takes_back else (left, originals)
-        return Exchange(
-            documents.keys,
-            {encode(path): expected[path] for path in paths},
-            {encode(path): new[path] for path in paths},
+        return Exchange.of(
+            documents.keys, {path: expected[path] for path in paths}, {path: new[path] for path in paths}
         )
 
-    return _put_back(job, backup, exchange_of, Failures())
+    _put_back(job, backup, exchange_of, Failures())
 
 
 def _put_back(
@@ -171,11 +166,11 @@ def _put_back(
         for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
             # One after the other: each has to see what the newer ones have put back.
             parts = exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
-            for outcome in exchanger.run(parts, job.mode()):
+            for outcome in exchanger.run(parts, Mode()):
                 decided.update(outcome.done_keys)
                 undecided.update(outcome.changed)
         done = len(decided)
-        for outcome in exchanger.run(computed_ahead(exchanges()), job.mode()):
+        for outcome in exchanger.run(computed_ahead(exchanges()), Mode()):
             done += outcome.done
             undecided.difference_update(outcome.done_keys)
             for key in outcome.changed:
@@ -196,24 +191,12 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations) -> int:
             back = replace(recoding.reversed(), quantization_before=quantizations.get(recoding.path))
             made = {} if recoding.quantization_before is None else {back.path: recoding.quantization_before}
             transform = transform_of((back,), made)
-            for found in read_batches(job.server, _keys_with(job, recoding), (recoding.path,)):
-                new = transform(found).columns
-                exchange = Exchange(
-                    found.keys,
-                    {encode(path): column for path, column in found.columns.items()},
-                    {encode(path): column for path, column in new.items()},
-                )
-                for outcome in exchanger.run((exchange,), job.mode()):
+            in_new_form = keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_after)
+            for found in read_batches(job.server, filter(None, in_new_form), (recoding.path,)):
+                exchange = Exchange.of(found.keys, found.columns, transform(found).columns)
+                for outcome in exchanger.run((exchange,), Mode()):
                     converted += outcome.done
     return converted
-
-
-def _keys_with(job: RewriteJob, recoding: Recoding) -> Iterator[list[bytes]]:
-    """The documents whose vector is as long as one of the new datatype."""
-    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
-        found = [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_after]
-        if found:
-            yield found
 
 
 def _passes(backup: Backup) -> tuple[Backup, Backup]:
@@ -229,13 +212,7 @@ def _passes(backup: Backup) -> tuple[Backup, Backup]:
 
 
 def _without(documents: Batch, decided: set[bytes]) -> Batch:
-    if decided.isdisjoint(documents.keys):
-        return documents
-    rows = [row for row, key in enumerate(documents.keys) if key not in decided]
-    return Batch(
-        [documents.keys[row] for row in rows],
-        {path: [column[row] for row in rows] for path, column in documents.columns.items()},
-    )
+    return documents.take([row for row, key in enumerate(documents.keys) if key not in decided])
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
@@ -246,7 +223,7 @@ def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored
                 if not back.rewrite.moves:
                     continue
                 exchanges = Exchange([mover.target(key) for key in keys], {}, {}).parts(KEYS_PER_SCRIPT)
-                for outcome in exchanger.run(exchanges, job.mode(back.move)):
+                for outcome in exchanger.run(exchanges, Mode(after=back.move)):
                     for key, answer in outcome.after.items():
                         problem = back.problem(key, answer)
                         if problem is not None:
@@ -266,42 +243,34 @@ def _by_kept(chunk: Chunk) -> Iterable[tuple[int, list[bytes]]]:
 
 def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
     """Give members their order back, which a rename changes, where a document is otherwise its original."""
-    for chunk in backup.chunks():
-        originals = chunk.documents.columns[WHOLE_DOCUMENT]
-        by_key = dict(zip(chunk.documents.keys, originals, strict=True))
-        for now in read_json(job.server, (chunk.documents.keys,), WHOLE_DOCUMENT):
-            words: list[bytes] = []
-            keys: list[bytes] = []
-            for key, current in zip(now.keys, now.columns[WHOLE_DOCUMENT], strict=True):
-                original = by_key[key]
-                if original is None or current is None or original == current:
-                    continue
-                if _sorted(original) == _sorted(current):
-                    keys.append(key)
-                    words += (current, original)
-            if keys:
-                _evaluate(job, keys, words)
+    with job.exchanger() as exchanger:
+        for chunk in backup.chunks():
+            originals = chunk.documents.columns[WHOLE_DOCUMENT]
+            by_key = dict(zip(chunk.documents.keys, originals, strict=True))
+            for now in read_json(job.server, job.in_turn((chunk.documents.keys,)), WHOLE_DOCUMENT):
+                texts = {
+                    key: (current, original)
+                    for key, current in zip(now.keys, now.columns[WHOLE_DOCUMENT], strict=True)
+                    if (original := by_key[key]) is not None
+                    and current is not None
+                    and original != current
+                    and _sorted(original) == _sorted(current)
+                }
+                if texts:
+                    exchange = Exchange(list(texts), {}, {})
+                    # The script compares for itself.
+                    mode = Mode(compares=False, after=partial(_put_back_command, texts))
+                    deque(exchanger.run((exchange,), mode), maxlen=0)
+
+
+def _put_back_command(texts: Mapping[bytes, tuple[bytes, bytes]], keys: Sequence[bytes]) -> bytes:
+    words = [word for key in keys for word in texts[key]]
+    return render(b"EVAL", _PUT_BACK_TEXTS, b"%d" % len(keys), *keys, *words)
 
 
 def _sorted(text: bytes) -> str:
     """A JSON document with its members in order. As text, since in Python 1, 1.0 and True are equal."""
     return json.dumps(json.loads(text), sort_keys=True)
-
-
-def _evaluate(job: RewriteJob, keys: list[bytes], words: list[bytes]) -> None:
-    with job.server.translated_errors():
-        wire = Wire(job.server.client)
-        try:
-            wire.send(render(b"WATCH", job.fence.key) + render(b"GET", job.fence.key))
-            watched, token = wire.receive(2)
-            raise_refusal(watched, token)
-            job.fence.require(token)
-            script = render(b"EVAL", _PUT_BACK_TEXTS, b"%d" % len(keys), *keys, *words)
-            wire.send(render(b"MULTI") + script + render(b"EXEC"))
-            *queued, results = wire.receive(3)
-            raise_refusal(*queued, results, *(results or ()))
-        finally:
-            wire.close()
 
 
 def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
@@ -311,10 +280,9 @@ def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
         if recoding.has_one_width:
             _note_unknown(job, backup, recoding, left)
             continue
-        for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
-            for key, size in zip(keys, lengths, strict=True):
-                if size == recoding.bytes_after:
-                    left.add(key, reason)
+        for keys in keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_after):
+            for key in keys:
+                left.add(key, reason)
     if job.rewrite.renames:
         _note_new_names(job, left)
     if job.rewrite.prefixes:

@@ -14,17 +14,17 @@ from redismigrate.execution.documents.ahead import computed_ahead
 from redismigrate.execution.documents.backing_up import backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.batch import Batch, Column
+from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
+from redismigrate.execution.documents.columns import Column
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
-from redismigrate.execution.documents.exchange import Exchange
+from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
-from redismigrate.execution.documents.reading import read_batches, read_lengths
+from redismigrate.execution.documents.reading import keys_of_length, read_batches
 from redismigrate.execution.documents.vectors import check_vectors
 from redismigrate.planning.rewriting import Recoding
-from redismigrate.schema.strict import encode
 
 
 @dataclass
@@ -62,9 +62,7 @@ def rewrite(
     size = job.documents_per_batch if mover is None else min(job.documents_per_batch, KEYS_PER_SCRIPT)
     with job.exchanger() as exchanger:
         exchanges = computed_ahead(_exchanges(job, backup, quantizations, size))
-        for outcome in exchanger.run(
-            exchanges, job.mode(None if mover is None else mover.move, compares=compares)
-        ):
+        for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
             if mover is None:
                 rewritten.documents += outcome.done
             else:
@@ -89,7 +87,7 @@ def _exchanges(
             yield from Exchange(originals.keys, {}, {}).parts(size)
             continue
         new = transform(originals).columns
-        yield from Exchange(originals.keys, _encoded(originals.columns), _encoded(new)).parts(size)
+        yield from Exchange.of(originals.keys, originals.columns, new).parts(size)
 
 
 def catch_up(
@@ -125,12 +123,12 @@ def catch_up(
                     backup_fields(job.rewrite), [None] * len(batch.keys)
                 )
                 backup.add(Chunk(Batch(batch.keys, columns | batch.columns)))
-                new = transform(batch).columns[recoding.path]
-                exchange = Exchange(batch.keys, _encoded(batch.columns), {encode(recoding.path): new})
-                for outcome in exchanger.run((exchange,), job.mode()):
+                new = transform(batch).columns
+                exchange = Exchange.of(batch.keys, batch.columns, new)
+                for outcome in exchanger.run((exchange,), Mode()):
                     rewritten.documents += outcome.done
                 if digests is not None:
-                    digests.add(digests_of(recoding.path, batch.keys, new))
+                    digests.add(digests_of(recoding.path, batch.keys, new[recoding.path]))
     return rewritten
 
 
@@ -152,18 +150,12 @@ def _convertible(
             problems = check | problems
     for row in sorted(problems):
         failures.add(batch.keys[row], problems[row])
-    rows = [row for row in range(len(batch.keys)) if row not in problems]
-    return Batch(
-        [batch.keys[row] for row in rows],
-        {path: [column[row] for row in rows] for path, column in batch.columns.items()},
-    )
+    return batch.take([row for row in range(len(batch.keys)) if row not in problems])
 
 
-def count_in_old_form(job: RewriteJob, digests: Digests | None) -> int:
-    """How many values have the old form."""
-    return sum(
-        len(batch.keys) for recoding in job.rewrite.recodings for batch in in_old_form(job, recoding, digests)
-    )
+def is_any_in_old_form(job: RewriteJob, digests: Digests | None) -> bool:
+    """Whether a value has the old form."""
+    return any(True for recoding in job.rewrite.recodings for _ in in_old_form(job, recoding, digests))
 
 
 def count_left(job: RewriteJob, quantizations: Quantizations, digests: Digests | None) -> int:
@@ -186,8 +178,7 @@ def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) ->
         (batch,) = read_batches(job.server, (keys,), (recoding.path,))
         rows = _rows_in_old_form(batch, recoding, digests)
         if rows:
-            column = batch.columns[recoding.path]
-            yield Batch([keys[row] for row in rows], {recoding.path: [column[row] for row in rows]})
+            yield batch.take(rows)
 
 
 def _keys_in_old_form(
@@ -195,10 +186,9 @@ def _keys_in_old_form(
 ) -> Iterator[Sequence[bytes]]:
     if recoding.has_one_width:
         for batch in read_batches(job.server, job.keys(), (recoding.path,)):
-            yield [batch.keys[row] for row in _rows_in_old_form(batch, recoding, digests)]
+            yield batch.take(_rows_in_old_form(batch, recoding, digests)).keys
         return
-    for keys, lengths in read_lengths(job.server, job.keys(), recoding.path):
-        yield [key for key, size in zip(keys, lengths, strict=True) if size == recoding.bytes_before]
+    yield from keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_before)
 
 
 def _rows_in_old_form(batch: Batch, recoding: Recoding, digests: Digests | None) -> Sequence[int]:
@@ -236,7 +226,3 @@ def add_originals(digests: Digests, job: RewriteJob, backup: Backup) -> None:
         for path in paths & set(chunk.documents.columns):
             column = chunk.documents.columns[path]
             digests.add(digests_of(path, chunk.documents.keys, column))
-
-
-def _encoded(columns: dict[str, Column]) -> dict[bytes, Column]:
-    return {encode(name): column for name, column in columns.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from redismigrate.execution.documents.exchange import Exchange
+from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.moving import FIELDS_EXPIRE, KEYS_PER_SCRIPT
 from redismigrate.execution.documents.wire import render
@@ -47,7 +47,7 @@ def touch(job: RewriteJob, keys: Iterable[Sequence[bytes]]) -> int:
 
     touched = 0
     with job.exchanger() as exchanger:
-        for outcome in exchanger.run(_exchanges(keys), job.mode(command)):
+        for outcome in exchanger.run(_exchanges(keys), Mode(after=command)):
             touched += sum(answer == 1 for answer in outcome.after.values())
             job.on_progress(outcome.documents)
     return touched

@@ -6,15 +6,29 @@ than the server's own work. It still makes the connection: TLS, users and URL op
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import hiredis
+import numpy as np
 import redis
+from numpy.typing import NDArray
+
+from redismigrate.execution.documents.columns import FixedWidth
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 RECEIVE_BYTES = 1 << 18
 # hiredis moves all that it holds to the front of its buffer after every reply of more than a kilobyte.
 FEED_BYTES = 1 << 13
+# Of the replies that are received as one block.
+MOST_BLOCK_BYTES = 16 << 20
+# How an array of one value begins, and what may become that.
+_HEAD = re.compile(rb"\*1\r\n\$([1-9][0-9]*)\r\n")
+_PART_OF_HEAD = re.compile(rb"(\*(1(\r(\n(\$([1-9][0-9]*\r?)?)?)?)?)?)?")
+_LONGEST_HEAD = 24
 
 
 class Wire:
@@ -22,31 +36,39 @@ class Wire:
 
     Args:
         client: Where to connect to, and how.
+        options: Of redis-py's connection that shall be others than the client's.
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, **options: Any) -> None:
         pool = client.connection_pool
         # Not pool.make_connection(): that counts all it ever made, and refuses the hundred and first.
-        self._connection = pool.connection_class(**pool.connection_kwargs)
+        self._connection = pool.connection_class(**(pool.connection_kwargs | options))
         self._connection.connect()
         # redis-py offers the socket no other way; it is public in nothing but name since its first version.
         self._socket = self._connection._sock  # noqa: SLF001
         self._reader = hiredis.Reader()
-        self._waiting = memoryview(b"")
+        # What was received, of which the reader was fed what stands before the position.
+        self._received, self._at = b"", 0
 
-    def send(self, commands: bytes) -> None:
-        """Send rendered commands.
+    def send(self, *commands: ReadableBuffer) -> None:
+        """Send rendered commands, one after the other.
 
         Raises:
             redis.ConnectionError: The server is gone.
         """
         try:
-            self._socket.sendall(commands)
+            for part in commands:
+                self._socket.sendall(part)
         except OSError as error:
             raise redis.ConnectionError(f"the connection was lost: {error}") from error
 
-    def receive(self, count: int) -> list[Any]:
+    def receive(self, count: int, *, precedes_column: bool = False) -> list[Any]:
         """The next replies; an error reply is a `hiredis.ReplyError` in the list.
+
+        Args:
+            count: How many.
+            precedes_column: `receive_column` is called next. hiredis gives nothing back that it was fed, so
+                it gets line by line: a reply ends with one.
 
         Raises:
             redis.ConnectionError: The server is gone.
@@ -58,18 +80,90 @@ class Wire:
             if reply is not False:
                 replies.append(reply)
                 continue
-            if self._waiting:
-                self._reader.feed(self._waiting[:FEED_BYTES])  # type: ignore[arg-type]  # takes any buffer
-                self._waiting = self._waiting[FEED_BYTES:]
-                continue
-            try:
-                received = self._socket.recv(RECEIVE_BYTES)
-            except OSError as error:
-                raise redis.ConnectionError(f"the connection was lost: {error}") from error
-            if not received:
-                raise redis.ConnectionError("the server closed the connection")
-            self._waiting = memoryview(received)
+            if self._at == len(self._received):
+                self._received, self._at = self._receive_bytes(), 0
+            end = self._end_of_line() if precedes_column else self._at + FEED_BYTES
+            self._reader.feed(memoryview(self._received)[self._at : end])  # type: ignore[arg-type]  # any buffer
+            self._at = min(end, len(self._received))
         return replies
+
+    def receive_column(self, count: int) -> FixedWidth | list[Any]:
+        """The replies to as many HMGETs of one field each.
+
+        Where they are values of one length, as vectors are, every reply has the head of the first one, and
+        they are one block, for which hiredis need not make two objects each.
+
+        Args:
+            count: How many, at least 1.
+
+        Returns:
+            The values if they have one length, and nobody lacks one; else the replies.
+
+        Raises:
+            redis.ConnectionError: The server is gone.
+        """
+        while not (head := _HEAD.match(self._received, self._at)):
+            rest = self._received[self._at : self._at + _LONGEST_HEAD]
+            if not _PART_OF_HEAD.fullmatch(rest):
+                return self.receive(count, precedes_column=True)
+            self._received, self._at = rest + self._receive_bytes(), 0
+        width = int(head[1])
+        if count * (len(head[0]) + width + 2) <= MOST_BLOCK_BYTES:
+            values = self._receive_block(count, head[0], width)
+            if values is not None:
+                return values
+        return self.receive(count, precedes_column=True)
+
+    def _receive_block(self, count: int, head: bytes, width: int) -> FixedWidth | None:
+        """The values of replies with this head; None, and nothing is used up, when others are among them.
+
+        To wait for more bytes is safe only while all heads are right: other replies may be shorter.
+        """
+        stride = len(head) + width + 2
+        size = count * stride
+        block, expected = np.empty(size, np.uint8), np.frombuffer(head, np.uint8)
+        rows = block.reshape(count, stride)
+        first = np.frombuffer(self._received, np.uint8)[self._at : self._at + size]
+        filled = len(first)
+        block[:filled] = first
+        self._at += filled
+        checked = 0
+        while True:
+            whole = (filled + stride - len(head)) // stride
+            part = max(0, filled - whole * stride)
+            is_right = np.array_equal(block[filled - part : filled], expected[:part])
+            if not is_right or (rows[checked:whole, : len(head)] != expected).any():
+                self._received, self._at = block[:filled].tobytes() + self._received[self._at :], 0
+                return None
+            if filled == size:
+                return FixedWidth(rows[:, len(head) : -2])
+            checked = whole
+            filled += self._receive_into(block[filled:])
+
+    def _end_of_line(self) -> int:
+        """Behind the line at the position, or the rest of one whose first part was received before."""
+        if self._received.startswith(b"\n", self._at):
+            return self._at + 1
+        found = self._received.find(b"\r\n", self._at)
+        return len(self._received) if found < 0 else found + 2
+
+    def _receive_bytes(self) -> bytes:
+        try:
+            received: bytes = self._socket.recv(RECEIVE_BYTES)
+        except OSError as error:
+            raise redis.ConnectionError(f"the connection was lost: {error}") from error
+        if not received:
+            raise redis.ConnectionError("the server closed the connection")
+        return received
+
+    def _receive_into(self, buffer: NDArray[np.uint8]) -> int:
+        try:
+            received: int = self._socket.recv_into(buffer)
+        except OSError as error:
+            raise redis.ConnectionError(f"the connection was lost: {error}") from error
+        if not received:
+            raise redis.ConnectionError("the server closed the connection")
+        return received
 
     def close(self) -> None:
         """Close the connection."""
@@ -86,6 +180,30 @@ def render_for_keys(command: bytes, keys: Iterable[bytes], arguments: tuple[byte
     head = b"*%d\r\n$%d\r\n%s\r\n" % (2 + len(arguments), len(command), command)
     tail = b"\r\n" + b"".join([b"$%d\r\n%s\r\n" % (len(argument), argument) for argument in arguments])
     return b"".join([head + b"$%d\r\n%s%s" % (len(key), key, tail) for key in keys])
+
+
+def render_hsets(keys: Sequence[bytes], field: bytes, values: FixedWidth) -> Iterator[memoryview]:
+    """HSET of one field of each key, in blocks of the keys that have one length, in no particular order."""
+    rows_of_length: dict[int, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows_of_length.setdefault(len(key), []).append(row)
+    for length, rows in rows_of_length.items():
+        head = b"*4\r\n$4\r\nHSET\r\n$%d\r\n" % length
+        middle = b"\r\n$%d\r\n%s\r\n$%d\r\n" % (len(field), field, values.width)
+        names = b"".join([keys[row] for row in rows])
+        parts = (
+            np.frombuffer(head, np.uint8),
+            np.frombuffer(names, np.uint8).reshape(-1, length),
+            np.frombuffer(middle, np.uint8),
+            values.rows if len(rows) == len(keys) else values.rows[rows],
+            np.frombuffer(b"\r\n", np.uint8),
+        )
+        block = np.empty((len(rows), sum(part.shape[-1] for part in parts)), np.uint8)
+        start = 0
+        for part in parts:
+            block[:, start : start + part.shape[-1]] = part
+            start += part.shape[-1]
+        yield block.reshape(-1).data
 
 
 def raise_refusal(*replies: object) -> None:

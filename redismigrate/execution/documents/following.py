@@ -1,0 +1,215 @@
+"""Follows the application's writes, so that a mirror is in step at the moment when it has to be.
+
+The protocol: track writes, give all documents their second form, then drain what was written and synchronise
+that, again and again. Before a cutover look at the old index, write a sentinel and await its invalidation: if
+nothing else was written by then, and the index still looks the same when a script cuts over, nothing is lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from redismigrate.errors import ServerError
+from redismigrate.execution.documents.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.synchronising import Synchroniser
+from redismigrate.execution.documents.tracking import Tracker
+from redismigrate.execution.live import look_at
+from redismigrate.execution.waiting import IndexVanished
+from redismigrate.redis_server.connection import Server
+
+# During a pass over all documents keys are drained once so many wait.
+DRAINED_DURING_PASS = 300_000
+PASSES = 5
+ROUNDS = 20
+BARRIER_SECONDS = 30.0
+LONGEST_SETTLING_SECONDS = 30.0
+
+
+class TrackingLost(ServerError):
+    """The server reports writes for no longer than a pass over all documents takes."""
+
+    def __init__(self, reason: str | None) -> None:
+        super().__init__(
+            f"The application's writes could not be followed: {reason or 'the connection was lost'}.",
+            "Look at the connection and at the server's load, then run the same command again.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What an index looked like; both numbers alike later mean that no document was written or deleted.
+
+    A time to live that was given to a document or a field changes neither.
+
+    Attributes:
+        max_doc_id: Grows with every write of a document.
+        num_docs: Falls with every deletion.
+    """
+
+    max_doc_id: int
+    num_docs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How near to each other both forms have come.
+
+    Attributes:
+        guard: The index just before the last barrier.
+        remaining: What was written before that barrier and is not synchronised yet.
+        result: What was synchronised meanwhile.
+    """
+
+    guard: Guard
+    remaining: frozenset[bytes] = frozenset()
+    result: Synchronised = field(default_factory=Synchronised)
+
+
+def read_guard(server: Server, physical: str) -> Guard:
+    """What an index looks like now.
+
+    Raises:
+        IndexVanished: There is none of that name.
+    """
+    index = look_at(server, physical)
+    if index is None:
+        raise IndexVanished(physical)
+    return Guard(index.statistics.max_doc_id, index.statistics.num_docs)
+
+
+class Follower:
+    """Owns the tracker of a mirror, and knows what is still to be synchronised.
+
+    Writes are tracked from the beginning on; what was written before is unknown, so that the first thing to
+    do is a pass over all documents.
+
+    Args:
+        server: The connection.
+        mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
+        synchroniser: Does the work; it is closed by who made it.
+    """
+
+    def __init__(self, server: Server, mirror: Mirror, synchroniser: Synchroniser) -> None:
+        self._server = server
+        self._mirror = mirror
+        self._synchroniser = synchroniser
+        self._pending: set[bytes] = set()
+        self._is_behind = True
+        self._tracker = Tracker(server, mirror.tracked)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._tracker.close()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether writes may have been missed, so that the next step is a pass over all documents."""
+        return self._is_behind or self._tracker.is_lost
+
+    @property
+    def waiting(self) -> int:
+        """How many keys wait to be synchronised, if `is_behind` is false."""
+        return len(self._pending) + self._tracker.waiting
+
+    def synchronise_all(self, total: Synchronised | None = None) -> Synchronised:
+        """Pass over all documents, and over what is written meanwhile.
+
+        The first pass, the one of a resumed run, and the verification after a lost connection. A pass during
+        which the tracker is lost is made again.
+
+        Args:
+            total: Is added to and returned.
+
+        Raises:
+            FenceLost: Another process has taken over the lock.
+            TrackingLost: The tracker was lost during several passes in a row.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        total = total or Synchronised()
+        for _ in range(PASSES):
+            self._is_behind = True
+            if self._tracker.is_lost:
+                self._tracker.close()
+                self._tracker = Tracker(self._server, self._mirror.tracked)
+            self._synchronise(self._all_keys(), total)
+            if not self._tracker.is_lost:
+                self._is_behind = False
+                return total
+        raise TrackingLost(self._tracker.lost_because)
+
+    def follow(self, total: Synchronised | None = None) -> Synchronised:
+        """Synchronise what was written since the last call: all documents if that is not known.
+
+        Args:
+            total: Is added to and returned.
+
+        Raises:
+            FenceLost: Another process has taken over the lock.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        self._drain()
+        if self.is_behind:
+            return self.synchronise_all(total)
+        return self._synchronise([tuple(self._pending)], total)
+
+    def settle(
+        self,
+        physical: str,
+        *,
+        few: int = 0,
+        rounds: int = ROUNDS,
+        timeout_seconds: float = LONGEST_SETTLING_SECONDS,
+    ) -> Settled:
+        """Follow until everything that was written before a barrier is synchronised, or nearly so.
+
+        A busy writer never leaves nothing: then all that is left is little, and waits for the next `follow`.
+
+        Args:
+            physical: The old index, which is to be cut over from.
+            few: With so many keys left it is good enough.
+            rounds: How often to try at most.
+            timeout_seconds: How long to try at most. A pass over all documents is always finished.
+
+        Returns:
+            With no key remaining the cutover may take place as long as the index looks like the guard.
+
+        Raises:
+            FenceLost: Another process has taken over the lock.
+            IndexVanished: The old index is gone.
+            TrackingLost: The tracker was lost again and again.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        result = Synchronised()
+        for attempt in range(1, rounds + 1):
+            self.follow(result)
+            guard = read_guard(self._server, physical)
+            is_passed = self._tracker.barrier(BARRIER_SECONDS)
+            self._drain()
+            is_last = attempt == rounds or time.monotonic() > deadline
+            if is_passed and not self.is_behind and (is_last or len(self._pending) <= few):
+                return Settled(guard, frozenset(self._pending), result)
+        raise TrackingLost(self._tracker.lost_because)
+
+    def _synchronise(self, keys: Iterable[Sequence[bytes]], total: Synchronised | None) -> Synchronised:
+        result = self._synchroniser.synchronise(self._mirror, keys, total)
+        self._pending, result.busy = set(result.busy), []
+        return result
+
+    def _drain(self) -> None:
+        self._pending |= {key for key in self._tracker.drain() if self._mirror.covers(key)}
+
+    def _all_keys(self) -> Iterator[Sequence[bytes]]:
+        """All documents, with those that are written meanwhile."""
+        for keys in self._mirror.keys(self._server):
+            yield keys
+            if self._tracker.waiting > DRAINED_DURING_PASS:
+                yield [key for key in self._tracker.drain() if self._mirror.covers(key)]

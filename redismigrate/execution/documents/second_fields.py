@@ -1,0 +1,209 @@
+"""A second form of vectors in fields of their own, beside the declared ones in the same hashes.
+
+The declared field holds the old form, the second field the new one, and an index over each finds all
+documents. Once the old index is gone the new form moves to the declared path, and the second fields go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from redismigrate.execution.documents.columns import Column, FixedWidth
+from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
+from redismigrate.execution.documents.job import FailedDocument
+from redismigrate.execution.documents.mirroring import Decision, Reader, is_of_another_type
+from redismigrate.execution.documents.reading import batches_of_documents
+from redismigrate.execution.documents.second_forms import Aim, Forms, SecondField, forms_of
+from redismigrate.execution.documents.wire import raise_refusal, render_for_keys, render_hsets
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.strict import encode
+
+KEYS_PER_PORTION = 1000
+NO_EXPIRY = -1
+
+
+@dataclass(frozen=True)
+class SecondFields:
+    """The mirror whose second forms are fields in the same hash.
+
+    A declared value as long as the old form is the truth, and the second one follows it. One as long as the
+    new form was written by a client that knows no other: it becomes the second form, and the declared field
+    gets what the way back makes of it, so that both indexes keep the document. Where both forms have one
+    width, a declared value always counts as the old form.
+
+    Attributes:
+        schema: Tells the documents: its prefixes, hashes alone. FILTER is not looked at.
+        fields: The second forms.
+        aim: What the documents should become.
+            "beside": old form declared, new form beside it.
+            "promoted": new form declared and beside it, for a search that still reads the second field.
+                Where both forms have one width a second field must be there as long as this goes on, and
+                nobody may write the new form at the declared path meanwhile.
+            "removed": no second field, the declared one as it is.
+            "reverted": no second field, and the old form declared where there is a way back.
+        excluded_prefixes: Of keys that are no documents of this mirror.
+    """
+
+    schema: IndexSchema
+    fields: tuple[SecondField, ...]
+    aim: Aim = "beside"
+    excluded_prefixes: tuple[str, ...] = ()
+
+    @property
+    def tracked(self) -> tuple[bytes, ...]:
+        """The outermost prefixes of the schema."""
+        return KeyPrefixes.of(self.schema.prefixes).outermost
+
+    def covers(self, key: bytes) -> bool:
+        """Whether it has none of the excluded prefixes."""
+        return not key.startswith(tuple(map(encode, self.excluded_prefixes)))
+
+    def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
+        """The keys that the schema is about."""
+        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
+
+    def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The documents themselves."""
+        return keys
+
+    def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
+        """Both forms of every field."""
+        return render_for_keys(b"HMGET", keys, self._names), len(keys)
+
+    def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
+        """Write what differs, and give both forms of a field one time to live."""
+        decision = Decision()
+        keys, rows = _hashes(keys, replies)
+        # HSET clears the time to live of a field: where the database has any it is read, and set again.
+        expiries = self._read_expiries(keys, rows, reader) if reader.fields_expire else None
+        columns: list[Column] = [list(column) for column in zip(*rows, strict=True)] if rows else []
+        columns = columns or [[] for _ in self._names]
+        pairs = list(zip(columns[::2], columns[1::2], strict=True))
+        wanted = [
+            forms_of(field, self.aim, declared, second)
+            for field, (declared, second) in zip(self.fields, pairs, strict=True)
+        ]
+        result = decision.result
+        declared = [column for column, _ in pairs]
+        result.documents = sum(any(value is not None for value in row) for row in zip(*declared, strict=True))
+        for field, forms in zip(self.fields, wanted, strict=True):
+            result.turned_back += len(forms.turned_back)
+            result.only_new += len(forms.only_new)
+            decision.failures += [
+                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
+                for row, reason in forms.problems.items()
+            ]
+        decision.size_bytes = len(keys) * self._document_bytes
+        if expiries is None and all(
+            _is_first(forms, *pair) for forms, pair in zip(wanted, pairs, strict=True)
+        ):
+            self._write_first(decision, keys, [forms.second for forms in wanted])
+            return decision
+        now = [column for pair in pairs for column in pair]
+        then = [column for forms in wanted for column in (forms.declared, forms.second)]
+        for row, key in enumerate(keys):
+            moments = None if expiries is None else expiries[row]
+            before, after = [column[row] for column in now], [column[row] for column in then]
+            self._write(decision, key, before, after, moments)
+        return decision
+
+    def _write_first(self, decision: Decision, keys: Sequence[bytes], columns: Sequence[Column]) -> None:
+        """Add the commands for documents that had no second form yet, in a few blocks."""
+        for name, column in zip(self._names[1::2], columns, strict=True):
+            if isinstance(column, FixedWidth):
+                decision.pieces += render_hsets(keys, name, column)
+                decision.commands += len(keys)
+        decision.result.written += len(keys)
+
+    @cached_property
+    def _names(self) -> tuple[bytes, ...]:
+        """The declared and the second name of every field, by turns."""
+        return tuple(encode(name) for field in self.fields for name in (field.recoding.path, field.name))
+
+    @cached_property
+    def _document_bytes(self) -> int:
+        return sum(field.recoding.bytes_before + field.recoding.bytes_after for field in self.fields)
+
+    def _read_expiries(
+        self, keys: Sequence[bytes], rows: list[list[bytes | None]], reader: Reader
+    ) -> list[list[int]]:
+        """When every field expires; what has gone by now is taken out of the rows."""
+        names = self._names
+        command = render_for_keys(b"HPEXPIRETIME", keys, (b"FIELDS", b"%d" % len(names), *names))
+        expiries = reader.ask(command, len(keys))
+        raise_refusal(*(reply for reply in expiries if not is_of_another_type(reply)))
+        for row, moments in zip(rows, expiries, strict=True):
+            if not isinstance(moments, list):  # it has become another type of key since
+                row[:] = [None] * len(names)
+                continue
+            for at, moment in enumerate(moments):
+                if moment == NO_SUCH_FIELD:
+                    row[at] = None
+        gone = [NO_SUCH_FIELD] * len(names)
+        return [moments if isinstance(moments, list) else gone for moments in expiries]
+
+    def _write(
+        self,
+        decision: Decision,
+        key: bytes,
+        now: Column,
+        then: Column,
+        moments: list[int] | None,
+    ) -> None:
+        """Add the commands for one document."""
+        if now == then and moments is None:
+            return
+        words: list[bytes] = []
+        gone: list[bytes] = []
+        for name, old, new in zip(self._names, now, then, strict=True):
+            if new is None:
+                if old is not None:
+                    gone.append(name)
+            elif new != old:
+                words += (name, new)
+        if words:
+            decision.write(b"HSET", key, *words)
+        if gone:
+            decision.write(b"HDEL", key, *gone)
+        if any(new is not None and new != old for old, new in zip(now[1::2], then[1::2], strict=True)):
+            decision.result.written += 1
+        decision.result.removed += bool(gone)
+        if moments is not None:
+            self._keep_expiries(decision, key, now, then, moments)
+
+    def _keep_expiries(
+        self, decision: Decision, key: bytes, now: Column, then: Column, moments: list[int]
+    ) -> None:
+        """Let both forms expire when the declared one was to; one that was written has no time to live."""
+        for at, (name, old, new) in enumerate(zip(self._names, now, then, strict=True)):
+            if new is None:
+                continue
+            wanted = moments[at - at % 2]
+            current = moments[at] if new == old else NO_EXPIRY
+            if wanted > 0 and wanted != current:
+                decision.write(b"HPEXPIREAT", key, b"%d" % wanted, b"FIELDS", b"1", name)
+            elif wanted == NO_EXPIRY and current > 0:
+                decision.write(b"HPERSIST", key, b"FIELDS", b"1", name)
+
+
+def _is_first(forms: Forms, declared: Column, second: Column) -> bool:
+    """Whether all documents of a batch get a second form, have none yet, and stay else as they are."""
+    return (
+        forms.declared is declared
+        and isinstance(forms.second, FixedWidth)
+        and all(value is None for value in second)
+    )
+
+
+def _hashes(keys: Sequence[bytes], replies: list[Any]) -> tuple[Sequence[bytes], list[list[bytes | None]]]:
+    """The documents, without keys of other types."""
+    if not any(isinstance(reply, Exception) for reply in replies):
+        return keys, replies
+    raise_refusal(*(reply for reply in replies if not is_of_another_type(reply)))
+    found = [(key, reply) for key, reply in zip(keys, replies, strict=True) if isinstance(reply, list)]
+    return [key for key, _ in found], [row for _, row in found]

@@ -1,0 +1,230 @@
+"""Keeps a second form of documents in step with the first: one operation that may be repeated at any time.
+
+`synchronise` reads both forms of some documents, lets a mirror decide what the second form should be, and
+writes where it differs. The first pass over all documents, the keys that a tracker saw written, a pass that
+looks at everything after a gap and the resumption of a killed process are all this one operation over
+different keys.
+
+A batch is optimistic: WATCH its keys and the fence, read, then write in MULTI and EXEC. If a key was written,
+deleted or has expired meanwhile, EXEC does nothing and the batch is tried again in halves: so a deletion
+between the reading and the writing brings no ghost back. Several connections take turns, so that one batch is
+with the server while another one is computed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from types import TracebackType
+from typing import Self
+
+from redismigrate.execution.documents.exchange import MOST_ATTEMPTS
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.job import FailedDocument
+from redismigrate.execution.documents.mirroring import Decision, Mirror, Reader, Synchronised
+from redismigrate.execution.documents.wire import Wire, raise_refusal, render
+from redismigrate.execution.pace import Pace
+from redismigrate.redis_server.connection import Server
+
+# Of values in a batch, as the last one was; how large the next one is nobody knows before.
+BATCH_BYTES = 1 << 20
+FIRST_BATCH = 10
+_UNWATCH = render(b"UNWATCH")
+_MULTI = render(b"MULTI")
+_EXEC = render(b"EXEC")
+_KEYSPACE = render(b"INFO", b"keyspace")
+_EXPIRING_FIELDS = re.compile(rb"^db0:.*subexpiry=(?!0\b)", re.MULTILINE)
+
+
+def _tell_nobody(documents: int) -> None:
+    """Where nobody wants to know how far a pass is."""
+
+
+class Synchroniser:
+    """Owns the connections over which batches are synchronised.
+
+    Args:
+        server: The connection that they are copies of.
+        fence: Checked in every batch.
+        connections: How many batches are under way at a time.
+        batch_size: Documents in a batch at most; fewer if they are large.
+        on_progress: Told after every batch how many documents it had.
+        pace: Admits every batch; None for no limits.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        fence: Fence,
+        connections: int,
+        batch_size: int,
+        on_progress: Callable[[int], object] = _tell_nobody,
+        pace: Pace | None = None,
+    ) -> None:
+        self._server = server
+        self._fence = fence
+        self._batch_size = batch_size
+        self._size = min(FIRST_BATCH, batch_size)
+        self._on_progress = on_progress
+        self._pace = pace
+        with server.translated_errors():
+            self._wires = [Wire(server.client) for _ in range(connections)]
+
+    def __enter__(self) -> Self:
+        if self._pace is not None:
+            self._pace.begin_writes()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for wire in self._wires:
+            wire.close()
+
+    def synchronise(
+        self, mirror: Mirror, keys: Iterable[Sequence[bytes]], total: Synchronised | None = None
+    ) -> Synchronised:
+        """Bring the second forms of documents in step with the first ones.
+
+        Args:
+            mirror: Tells how.
+            keys: Of the documents as they are called in the first form, in portions of any size. They may
+                repeat, be gone, or be no documents.
+            total: Is added to and returned; a failure of the same document counts once.
+
+        Raises:
+            FenceLost: Another process has taken over the lock; the batch was not written.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        total = total or Synchronised()
+        asked: deque[_Turn] = deque()
+        sent: deque[_Turn] = deque()
+        idle = deque(self._wires)
+        with self._server.translated_errors():
+            for batch in self._batches(keys):
+                rest = batch
+                while rest:
+                    # What waits must not keep others waiting: batches under way are finished first.
+                    while (asked or sent) and self._pace is not None and self._pace.is_held(len(rest)):
+                        self._finish(asked, sent, idle, total)
+                    size = len(rest) if self._pace is None else self._pace.admit(len(rest))
+                    if not idle:
+                        self._finish(asked, sent, idle, total)
+                    turn = _Turn(idle.popleft(), mirror, rest[:size], self._fence)
+                    rest = rest[size:]
+                    turn.ask()
+                    asked.append(turn)
+                    # The newest one is on its way while the one before it is decided.
+                    if len(asked) > 1 or len(self._wires) == 1:
+                        sent.append(asked.popleft())
+                        sent[-1].write()
+            while asked or sent:
+                self._finish(asked, sent, idle, total)
+        return total
+
+    def _batches(self, portions: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
+        """Batches of the size that is right at the moment, none with a key twice."""
+        keys = chain.from_iterable(portions)
+        while batch := list(islice(keys, self._size)):
+            yield list(dict.fromkeys(batch))
+
+    def _finish(
+        self, asked: deque[_Turn], sent: deque[_Turn], idle: deque[Wire], total: Synchronised
+    ) -> None:
+        """Finish the oldest batch."""
+        if not sent:
+            sent.append(asked.popleft())
+            sent[-1].write()
+        turn = sent.popleft()
+        is_done = turn.is_done()
+        if self._pace is not None and turn.has_written:
+            self._pace.took(time.monotonic() - turn.sent_at)
+        if not is_done:
+            turn.repeat()
+        idle.append(turn.wire)
+        count = len(turn.keys)
+        # Quickly fewer, slowly more: documents may be of very different sizes.
+        wanted = BATCH_BYTES * count // max(1, turn.size_bytes)
+        self._size = max(1, min(wanted, 4 * self._size, self._batch_size))
+        total.add(turn.result)
+        for failed in turn.failures:
+            total.failures.add(failed.key, failed.reason)
+        self._on_progress(count)
+
+
+class _Turn:
+    """One batch on one connection: asked, written, finished."""
+
+    def __init__(self, wire: Wire, mirror: Mirror, keys: Sequence[bytes], fence: Fence) -> None:
+        self.wire = wire
+        self.keys = keys
+        self.result = Synchronised()
+        self.failures: list[FailedDocument] = []
+        self.size_bytes = 0
+        self.sent_at = 0.0
+        self._mirror = mirror
+        self._part = keys
+        self._fence = fence
+        self._replies = 0
+        self._decision = Decision()
+
+    @property
+    def has_written(self) -> bool:
+        """Whether it had anything to write."""
+        return bool(self._decision.pieces)
+
+    def ask(self) -> None:
+        """Watch, and ask for what the mirror has to know."""
+        commands, self._replies = self._mirror.reads(self._part)
+        watch = render(b"WATCH", self._fence.key, *self._mirror.watched(self._part))
+        self.wire.send(watch + render(b"GET", self._fence.key) + _KEYSPACE + commands)
+
+    def write(self) -> None:
+        """Receive that, decide, and send the writes in one transaction."""
+        watched, token, keyspace, *replies = self.wire.receive(3 + self._replies)
+        raise_refusal(watched, token, keyspace)
+        self._fence.require(token)
+        fields_expire = _EXPIRING_FIELDS.search(keyspace) is not None
+        self._decision = self._mirror.decide(self._part, replies, Reader(self.wire, fields_expire))
+        pieces = self._decision.pieces
+        self.sent_at = time.monotonic()
+        self.wire.send(b"".join([_MULTI, *pieces, _EXEC]) if pieces else _UNWATCH)
+
+    def is_done(self) -> bool:
+        """Receive what became of the writes; False: nothing was written, for somebody else wrote."""
+        decision = self._decision
+        if decision.pieces:
+            # OK for MULTI, QUEUED for each command, and the results.
+            *queued, results = self.wire.receive(decision.commands + 2)
+            raise_refusal(*queued, results)
+            if results is None:
+                return False
+            raise_refusal(*results)
+        else:
+            raise_refusal(*self.wire.receive(1))
+        self.result.add(decision.result)
+        self.failures += decision.failures
+        self.size_bytes += decision.size_bytes
+        return True
+
+    def repeat(self) -> None:
+        """Try again, in ever smaller batches."""
+        attempts = 0
+        work = deque([self.keys])
+        while work:
+            self._part = work.popleft()
+            self.ask()
+            self.write()
+            if self.is_done():
+                continue
+            attempts += 1
+            if len(self._part) > 1:
+                half = len(self._part) // 2
+                work.extendleft((self._part[half:], self._part[:half]))
+            elif attempts < MOST_ATTEMPTS + len(self.keys):
+                work.append(self._part)
+            else:
+                self.result.busy += self._part
