@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -37,6 +37,8 @@ class Settings(BaseModel):
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
         backup_dir: The folder above all backups, by default `redismigrate-backups` beside the configuration
             file; made when the first backup is.
+        adopt: Whether an index may become what an alias points to: "alias" changes indexes with search up,
+            "never" keeps every index under its own name and rebuilds it in place.
         file: The configuration file these settings come from, if any.
     """
 
@@ -50,6 +52,7 @@ class Settings(BaseModel):
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
     backup_dir: Path = DEFAULT_BACKUP_DIR
+    adopt: Literal["alias", "never"] = "alias"
     file: Path | None = None
 
     @field_validator("url")

@@ -72,7 +72,7 @@ def plan_options(function: Function) -> Function:
         ),
         click.option(
             "--strategy",
-            type=click.Choice(["auto", "alter", "rebuild"]),
+            type=click.Choice(["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]),
             default="auto",
             show_default=True,
             help="How changed indexes are carried out.",
@@ -94,6 +94,31 @@ def migration_options(function: Function) -> Function:
             help="Refuse when the plan is no longer the one in this file.",
         ),
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
+        click.option(
+            "--postpone-cutover",
+            is_flag=True,
+            help="Do all but the cutover, and wait for `status --set postpone-cutover=off`.",
+        ),
+        click.option(
+            "--max-docs-per-second",
+            metavar="N",
+            type=click.FloatRange(1, 1e9),
+            help="Documents that are read or written in a second.",
+        ),
+        click.option(
+            "--max-latency",
+            "max_latency_ms",
+            metavar="MS",
+            type=click.FloatRange(0.1, 1e9),
+            help="Wait while a round trip to the server (99th percentile) takes longer.",
+        ),
+        click.option(
+            "--phase",
+            type=click.Choice(["all", "expand", "contract"]),
+            default="all",
+            show_default=True,
+            help="Stop where old and new are both servable, or go on from there.",
+        ),
     ):
         function = decorate(function)
     return function
@@ -113,14 +138,17 @@ def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as YAML."
 )
+@click.option("--compare", is_flag=True, help="Show beside it how else every index could be changed.")
 @plan_options
 @global_options
 @click.pass_obj
-def plan(invocation: Invocation, /, rev: str, down: bool, output: Path | None, **values: Any) -> int:
+def plan(
+    invocation: Invocation, /, rev: str, down: bool, output: Path | None, compare: bool, **values: Any
+) -> int:
     """Show what an upgrade would do and cost; changes nothing. Exits with 6 when the plan is blocked."""
     from redismigrate.planning.plan import write_plan
 
-    made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values)
+    made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values, compares=compare)
     if output is not None:
         write_plan(made, output)
     code = _show_plan(invocation, made)
@@ -190,10 +218,13 @@ def rollback(invocation: Invocation, /, run: str | None, **values: Any) -> None:
     _show_result(invocation, result, "Rolled back")
 
 
-def _make_plan(invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any]) -> Plan:
+def _make_plan(
+    invocation: Invocation, direction: Direction, rev: str, values: dict[str, Any], *, compares: bool = False
+) -> Plan:
     from redismigrate import commands
 
-    return commands.plan(invocation.project(), rev, direction, _options(invocation, values))
+    options = _options(invocation, values)
+    return commands.plan(invocation.project(), rev, direction, options, compares=compares)
 
 
 def _show_plan(invocation: Invocation, made: Plan) -> int:
@@ -215,14 +246,18 @@ def _watcher(invocation: Invocation) -> Any:
 
 
 def _show_result(invocation: Invocation, result: MigrationResult, verb: str) -> None:
-    if result.result == "nothing":
-        for warning in result.warnings:
-            invocation.say(f"Note: {warning}")
-        invocation.result(result.to_json(), "" if invocation.is_quiet else "Nothing to do.")
-        return
     count = len(result.revisions)
     total = result.seconds["total"]
     text = f"{verb} {count} revision{'s' if count != 1 else ''} in {total:.2f} s.{_documents_text(result)}"
+    if result.result == "nothing":
+        for warning in result.warnings:
+            invocation.say(f"Note: {warning}")
+        text = "Nothing to do."
+    if result.expanded is not None:
+        text += (
+            f"\nRevision {result.expanded} is expanded: `redismigrate current` names what was built beside "
+            "the old. Go on with --phase contract, or take it away with `redismigrate rollback`."
+        )
     invocation.result(result.to_json(), "" if invocation.is_quiet else text)
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from redismigrate.planning.plan import Plan, RevisionPlan, Step
+from redismigrate.planning.plan import Alternative, Plan, RevisionPlan, Step
 
 # From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
 WIDE = 120
@@ -42,6 +42,8 @@ def render_plan(plan: Plan, console: Console) -> None:
 def render_steps(item: RevisionPlan, console: Console) -> None:
     """Print what one revision does, with its warnings and what blocks it."""
     console.print(Padding.indent(_steps_table(item.steps, console.width), INDENT))
+    if item.alternatives:
+        console.print(Padding.indent(_alternatives_table(item.alternatives), INDENT))
     for warning in item.warnings:
         console.print(f"  [yellow]note:[/] {escape(warning)}")
     for reason in item.blocked:
@@ -75,6 +77,37 @@ def _steps_table(steps: Sequence[Step], width: int) -> Table:
             description += f"\n  [dim]rollback: {rollback}[/]"
         cells = [description, *(cost[title] for title in columns)]
         table.add_row(*cells, *([rollback] if is_wide else []))
+    return table
+
+
+def _alternatives_table(alternatives: Sequence[Alternative]) -> Table:
+    """The ways to change each index; the chosen one is marked."""
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for title in ("index", "", "strategy"):
+        table.add_column(title, no_wrap=True)
+    for title in ("search down", "takes", "memory"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("writes, documents", overflow="fold")
+    last = None
+    for way in alternatives:
+        name = escape(way.index) if way.index != last else ""
+        last = way.index
+        mark = "[green]*[/]" if way.is_chosen else ""
+        if way.impossible:
+            reason = f"[dim]impossible: {escape('; '.join(way.impossible))}[/]"
+            table.add_row(name, mark, way.strategy, "", "", "", reason)
+            continue
+        down = _seconds(way.search_downtime_seconds) or "none"
+        remarks = "; ".join((f"writes {way.writes}", *way.changes))
+        table.add_row(
+            name,
+            mark,
+            way.strategy,
+            down,
+            _seconds(way.seconds),
+            _size(way.memory_bytes, "+"),
+            escape(remarks),
+        )
     return table
 
 

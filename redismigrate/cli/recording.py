@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -23,13 +24,42 @@ def current(invocation: Invocation) -> None:
 
 
 @click.command()
+@click.option("--watch", is_flag=True, help="Show the run under way until it ends.")
+@click.option("--resume", is_flag=True, help="Let a paused run go on.")
+@click.option(
+    "--pause", is_flag=True, help="Let the run begin no further batch of documents and no further step."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Change a limit of the run, as max-latency=5 or max-latency=off. Can be repeated.",
+)
 @global_options
 @click.pass_obj
-def status(invocation: Invocation) -> None:
-    """Show the run, the lock and what differs from the record."""
+def status(
+    invocation: Invocation, /, watch: bool, resume: bool, pause: bool, settings: tuple[str, ...]
+) -> None:
+    """Show the run, the lock and what differs from the record; change the limits of the run."""
     from redismigrate import commands
     from redismigrate.cli.state_view import status_text
 
+    if watch and invocation.json:
+        raise click.UsageError("--watch shows a run as it goes; --json is one document of one moment.")
+    if pause and resume:
+        raise click.UsageError("--pause and --resume contradict each other.")
+    if pause or resume:
+        settings = (*settings, f"paused={'on' if pause else 'off'}")
+    if settings:
+        commands.control(invocation.project(), settings)
+        invocation.say(f"The run has from now on: {', '.join(settings)}")
+    if watch:
+        from redismigrate.cli.progress_view import show_watched
+
+        with suppress(KeyboardInterrupt):
+            show_watched(invocation, commands.watch(invocation.project()))
+        return
     found = commands.status(invocation.project())
     invocation.result(found.to_json(), status_text(found))
 

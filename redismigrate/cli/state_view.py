@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.inspect import Current, Status
 
 
@@ -17,13 +18,8 @@ def current_text(current: Current) -> str:
         lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
     if not current.head.revisions:
         lines.append("  nothing is applied")
-    for served, definition in current.catalog.items():
-        physical = "" if definition.physical == served else f" -> {definition.physical}"
-        fields = ", ".join(f"{field.name} {field.type}" for field in definition.schema.fields)
-        lines.append(f"  index {served}{physical}: {fields}")
-        if definition.aliases:
-            lines.append(f"    aliases: {', '.join(definition.aliases)}")
-        lines += [f"    {path} as {made}" for path, made in definition.quantization.items()]
+    for served in current.catalog:
+        lines += _index_lines(current, served)
     if current.missing:
         count = len(current.missing)
         target = "head" if current.heads_of_scripts == 1 else "heads"
@@ -32,9 +28,27 @@ def current_text(current: Current) -> str:
         lines.append(f"  Redis is ahead of these scripts by {', '.join(current.ahead)}")
     if current.changed:
         lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
-    if current.unfinished_run is not None:
+    if current.expanded is not None:
+        lines.append(
+            f"  revision {current.expanded} is expanded: contract it with --phase contract, or take it away "
+            "with `redismigrate rollback`"
+        )
+    elif current.unfinished_run is not None:
         lines.append(f"  run {current.unfinished_run} is unfinished: redismigrate status")
     return "\n".join(lines)
+
+
+def _index_lines(current: Current, served: str) -> list[str]:
+    definition, built = current.catalog[served], current.built_beside.get(served)
+    physical = "" if definition.physical == served else f" -> {definition.physical}"
+    fields = ", ".join(f"{field.name} {field.type}" for field in definition.schema.fields)
+    lines = [f"  index {served}{physical}: {fields}"]
+    if definition.aliases:
+        lines.append(f"    aliases: {', '.join(definition.aliases)}")
+    lines += [f"    {path} as {made}" for path, made in definition.quantization.items()]
+    if built is not None:
+        lines.append(f"    expanded: {built.physical} beside it")
+    return lines
 
 
 def status_text(status: Status) -> str:
@@ -60,6 +74,16 @@ def status_text(status: Status) -> str:
     return "\n".join(lines)
 
 
+def _follower_line(status: Status) -> str:
+    follower = status.follower
+    if follower is None:
+        return "Nobody follows what is written: `redismigrate follow` does; contraction looks at everything."
+    return (
+        f"Followed by {follower['by']}, last sign of life {follower['heartbeat']}: {follower['written']:,} "
+        f"documents written, {follower['failed']:,} can't be converted"
+    )
+
+
 def _time_of(stream_id: str) -> str:
     """When an entry was added to the stream: its id begins with the milliseconds since 1970."""
     moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
@@ -71,6 +95,8 @@ def _run_lines(status: Status) -> list[str]:
 
     run = Run.from_content(status.run or {})
     state = "is interrupted" if status.is_interrupted else "is under way"
+    if status.expanded is not None:
+        state = "is expanded"
     if run.rolls_back:
         state += ", being rolled back"
     elif run.failure is not None:
@@ -82,10 +108,17 @@ def _run_lines(status: Status) -> list[str]:
         f"  by {run.by}, last sign of life {run.heartbeat}",
     ]
     if run.progress is not None:
-        lines.append(f"  {run.progress[0]:,} of {run.progress[1]:,} documents indexed")
+        lines.append(f"  {run.progress[0]:,} of {run.progress[1]:,} documents")
+    lines += pace_lines(run, status.control)
     if run.failure is not None:
         lines.append(f"  failed: {run.failure}")
-    if status.is_interrupted and run.rolls_back:
+    if status.expanded is not None:
+        lines.append(
+            f"  Contract it with `redismigrate {run.direction} {run.target} --phase contract`, or take it "
+            "away with `redismigrate rollback`."
+        )
+        lines.append(f"  {_follower_line(status)}")
+    elif status.is_interrupted and run.rolls_back:
         lines.append("  Go on with `redismigrate rollback`.")
     elif status.is_interrupted:
         lines.append(

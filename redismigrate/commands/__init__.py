@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redismigrate.commands.backups import list_backups, verify_backups
+    from redismigrate.commands.controlling import control
     from redismigrate.commands.demo import run_demo
+    from redismigrate.commands.following import follow
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.project import Project
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from redismigrate.commands.recover import repair, stamp, unlock
     from redismigrate.commands.restore import restore_backups
     from redismigrate.commands.scripts import edit, heads, history, init, revision, show, templates
+    from redismigrate.commands.watching import watch
 
 _MODULES = {
     "Project": "project",
+    "control": "controlling",
     "current": "inspect",
     "downgrade": "migrate",
     "edit": "scripts",
+    "follow": "following",
     "heads": "scripts",
     "history": "scripts",
     "init": "scripts",
@@ -46,12 +51,15 @@ _MODULES = {
     "unlock": "recover",
     "upgrade": "migrate",
     "verify_backups": "backups",
+    "watch": "watching",
 }
 __all__ = [
     "Project",
+    "control",
     "current",
     "downgrade",
     "edit",
+    "follow",
     "heads",
     "history",
     "init",
@@ -70,6 +78,7 @@ __all__ = [
     "unlock",
     "upgrade",
     "verify_backups",
+    "watch",
 ]
 
 

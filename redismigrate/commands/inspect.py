@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from redismigrate.commands.controlling import control_of
 from redismigrate.commands.project import Project
-from redismigrate.commands.session import unrecorded_indexes
+from redismigrate.commands.session import expanded_run, unrecorded_indexes
 from redismigrate.history.folder import heads_of
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
+from redismigrate.state.control import Control
 from redismigrate.state.documents import Head
+from redismigrate.state.follower import read_follower
 from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
@@ -30,6 +34,8 @@ class Current:
         ahead: Applied revisions that the folder lacks.
         changed: Applied revisions whose script was changed since.
         unfinished_run: The id of a run that is under way or interrupted; None when there is none.
+        expanded: The revision that waits to be contracted; None when none does.
+        built_beside: Served name -> the index that was built beside it for that, under its physical name.
         heads_of_scripts: How many heads the scripts have.
     """
 
@@ -41,6 +47,8 @@ class Current:
     changed: tuple[str, ...]
     unfinished_run: str | None
     heads_of_scripts: int
+    expanded: str | None = None
+    built_beside: Mapping[str, IndexDefinition] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """In the shape that `current --json` promises."""
@@ -55,6 +63,7 @@ class Current:
                     "aliases": list(definition.aliases),
                     "synonyms": {group: list(terms) for group, terms in definition.synonyms.items()},
                     "quantization": {path: asdict(made) for path, made in definition.quantization.items()},
+                    "expanded": self._built_beside(served),
                 }
                 for served, definition in self.catalog.items()
             },
@@ -62,7 +71,15 @@ class Current:
             "ahead": list(self.ahead),
             "changed": list(self.changed),
             "unfinished_run": self.unfinished_run,
+            "expanded": self.expanded,
         }
+
+    def _built_beside(self, served: str) -> dict[str, Any] | None:
+        """The index that clients of the new form query until the served name moves to it."""
+        definition = self.built_beside.get(served)
+        if definition is None:
+            return None
+        return {"physical": definition.physical, "schema": schema_to_redisvl(definition.schema)}
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,9 @@ class Status:
         holder: Who holds the lock; None when nobody does.
         problems: What `repair` or a person should look at.
         journal: The last events, newest first.
+        expanded: The revision that waits to be contracted; None when none does.
+        follower: What a process that follows the expanded revision said last; None when none does.
+        control: What the run has to keep to; None without one.
     """
 
     project: str
@@ -84,11 +104,15 @@ class Status:
     holder: Holder | None
     problems: tuple[str, ...]
     journal: tuple[dict[str, str], ...]
+    expanded: str | None = None
+    follower: Mapping[str, Any] | None = None
+    control: Control | None = None
 
     @property
     def is_interrupted(self) -> bool:
-        """A run is unfinished and nobody works on it."""
-        return self.run is not None and (self.holder is None or self.holder.is_dead())
+        """A run is unfinished and nobody works on it, though it does not wait to be contracted."""
+        is_left = self.run is not None and (self.holder is None or self.holder.is_dead())
+        return is_left and self.expanded is None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
@@ -96,7 +120,10 @@ class Status:
             "project": self.project,
             "heads": list(self.heads),
             "run": self.run,
+            "control": None if self.control is None else asdict(self.control),
             "interrupted": self.is_interrupted,
+            "expanded": self.expanded,
+            "follower": self.follower,
             "lock": None if self.holder is None else asdict(self.holder),
             "problems": list(self.problems),
             "journal": list(self.journal),
@@ -107,6 +134,7 @@ def current(project: Project) -> Current:
     """What is applied on the server."""
     with project.connect() as server:
         state = read_state(server, project.keys)
+    run = expanded_run(state)
     known = {script.revision: script.sha256 for script in project.scripts}
     return Current(
         project=project.settings.project,
@@ -123,6 +151,8 @@ def current(project: Project) -> Current:
         ),
         unfinished_run=None if state.run is None else str(state.run.get("id")),
         heads_of_scripts=len(heads_of(project.scripts)),
+        expanded=None if run is None else run.plan.revision,
+        built_beside={} if run is None else run.plan.built_beside,
     )
 
 
@@ -133,8 +163,11 @@ def status(project: Project) -> Status:
 
     with project.connect() as server:
         state = read_state(server, project.keys)
+        run = expanded_run(state)
         holder = read_holder(server, project.keys)
+        follower = read_follower(server, project.keys)
         journal = read_journal(server, project.keys, JOURNAL_EVENTS)
+        control = None if state.run is None else control_of(server, project, state.run)
         server.capabilities.require_search()
         problems = tuple(
             f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"
@@ -151,7 +184,10 @@ def status(project: Project) -> Status:
         project=project.settings.project,
         heads=state.head.heads,
         run=None if state.run is None else dict(state.run),
+        control=control,
         holder=holder,
         problems=problems,
         journal=journal,
+        expanded=None if run is None else run.plan.revision,
+        follower=follower,
     )

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
+from redismigrate.state.control import SETTINGS, require_in_range
 from redismigrate.state.store import State, read_state
 
 if TYPE_CHECKING:
     from redismigrate.execution.progress import Watcher
-    from redismigrate.execution.run import DocumentCounts
+    from redismigrate.execution.run import DocumentCounts, Phase
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
     from redismigrate.planning.strategies import StrategyChoice
@@ -39,7 +40,8 @@ class MigrationOptions:
     """The options of `plan`, `upgrade` and `downgrade`.
 
     Attributes:
-        strategy: "auto" takes the cheapest way; a name asks for one.
+        strategy: "auto" takes the cheapest way that keeps search up; a name asks for one.
+        phase: "expand" stops where the old and the new are both servable, "contract" goes on from there.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
@@ -49,12 +51,17 @@ class MigrationOptions:
         backup_dir: The folder of the backups; None takes the setting.
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
+        max_latency_ms: Milliseconds that a round trip to the server may take (99th percentile); None for no
+            limit. This and the next two can be changed while the run is under way, see `control`.
+        max_docs_per_second: Documents that are read or written in a second; None for no limit.
+        postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
 
     Raises:
         UsageError: A number is out of its range.
     """
 
     strategy: StrategyChoice = "auto"
+    phase: Phase = "all"
     plan_file: Path | None = None
     allow_lossy: bool = False
     max_failures: int = 0
@@ -64,8 +71,15 @@ class MigrationOptions:
     backup_dir: Path | None = None
     lock_timeout: float | None = None
     allow_evictable_state: bool | None = None
+    max_latency_ms: float | None = None
+    max_docs_per_second: float | None = None
+    postpone_cutover: bool = False
 
     def __post_init__(self) -> None:
+        for setting in SETTINGS.values():
+            limit = getattr(self, setting.attribute, None)
+            if setting.least is not None and limit is not None:
+                require_in_range(setting.attribute, limit, setting)
         for name, value, least, most in (
             ("max_failures", self.max_failures, 0, math.inf),
             ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
@@ -89,6 +103,7 @@ class MigrationResult:
         warnings: What the user should know.
         documents: What became of documents; None when none was looked at.
         backup: The folder of the run's backups, if it made any.
+        expanded: The revision whose old and new are both servable now, until it is contracted.
     """
 
     result: Literal["done", "nothing"]
@@ -98,6 +113,7 @@ class MigrationResult:
     warnings: tuple[str, ...] = ()
     documents: DocumentCounts | None = None
     backup: str | None = None
+    expanded: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))
@@ -111,6 +127,7 @@ class MigrationResult:
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "documents": documents_to_json(self.documents),
             "backup": self.backup,
+            "expanded": self.expanded,
             "warnings": list(self.warnings),
         }
 
@@ -123,9 +140,14 @@ def documents_to_json(documents: DocumentCounts | None) -> dict[str, Any]:
         "read": documents.read,
         "rewritten": documents.rewritten,
         "left_in_old_type": documents.left_in_old_type,
-        "failed": [{"key": key_to_json(key), "reason": reason} for key, reason in documents.failed],
+        "failed": failed_to_json(documents),
         "failed_count": documents.failed_count,
     }
+
+
+def failed_to_json(documents: DocumentCounts) -> list[dict[str, Any]]:
+    """The documents that were left as they are, and why."""
+    return [{"key": key_to_json(key), "reason": reason} for key, reason in documents.failed]
 
 
 def key_to_json(key: str) -> str | dict[str, str]:
@@ -142,12 +164,24 @@ def plan(
     target: str = "head",
     direction: Direction = "upgrade",
     options: MigrationOptions | None = None,
+    *,
+    compares: bool = False,
 ) -> Plan:
-    """What an upgrade or downgrade would do and cost. Reads the server, writes nothing."""
+    """What an upgrade or downgrade would do and cost. Reads the server, writes nothing.
+
+    Args:
+        project: The project.
+        target: A revision identifier.
+        direction: Upgrade or downgrade.
+        options: See `MigrationOptions`.
+        compares: Tell for every changed index what each strategy would cost, and why one is impossible.
+    """
     from redismigrate.commands.migration import Migration
 
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions()).plan(direction, target)
+        return Migration(project, server, options or MigrationOptions()).plan(
+            direction, target, compares=compares
+        )
 
 
 def upgrade(

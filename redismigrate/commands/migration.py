@@ -6,7 +6,8 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,18 @@ from redismigrate.commands.rolling_back import (
     require_interrupted,
     require_unchanged,
 )
-from redismigrate.commands.session import locked_state, refuse_unfinished_run, unrecorded_indexes
+from redismigrate.commands.session import (
+    expanded_run,
+    locked_state,
+    refuse_unfinished_run,
+    unrecorded_indexes,
+)
 from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
+from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.history.notation import parse_identifier
@@ -37,8 +44,11 @@ from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan, read_digest
-from redismigrate.planning.planner import PlanOptions, plan_revision
+from redismigrate.planning.plan_in_progress import PlanOptions
+from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
+from redismigrate.state.control import begun_with, write_control
+from redismigrate.state.lock import last_token
 from redismigrate.state.store import State, StateWriter, read_state
 
 
@@ -59,14 +69,15 @@ class Migration:
         self._server = server
         self._options = options
         self._watcher = watcher or Watcher()
+        self._holds_lock = False
 
-    def plan(self, direction: Direction, target: str) -> Plan:
-        """The plan, made without changing anything."""
+    def plan(self, direction: Direction, target: str, *, compares: bool = False) -> Plan:
+        """The plan, made without changing anything; if asked for, with all that could be done instead."""
         self._server.capabilities.require_search()
         state = read_state(self._server, self._project.keys)
         self._require_record(state)
         refuse_unfinished_run(state)
-        plan = self._make_plan(state, direction, target)
+        plan = self._make_plan(state, direction, target, compares=compares)
         if self._options.plan_file is not None:
             _require_same_plan(plan, self._options.plan_file)
         return plan
@@ -75,12 +86,17 @@ class Migration:
         """Finish an interrupted run of the same direction, then do what the target still needs."""
         started = time.monotonic()
         with self._locked() as writer:
+            self._holds_lock = True
             self._require_record(writer.state)
+            waiting = expanded_run(writer.state)
+            if waiting is not None and self._options.phase == "expand":
+                return MigrationResult("nothing", waiting.id, expanded=waiting.plan.revision)
             resumed = self._resume(writer, direction)
             executors = [] if resumed is None else [resumed]
             plan_started = time.monotonic()
             revisions: tuple[RevisionPlan, ...] = ()
-            if resumed is None or not _covers(resumed.run, target):
+            is_all = self._options.phase == "contract" or (resumed is not None and resumed.run.is_expanded)
+            if not is_all and (resumed is None or not _covers(resumed.run, target)):
                 plan = self._make_plan(writer.state, direction, target)
                 revisions = plan.revisions
             seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
@@ -90,7 +106,7 @@ class Migration:
                 _require_not_blocked(plan)
                 executor = self._executor(writer, self._new_run(plan))
                 executors.append(executor)
-                executor.finish(self._replanner(writer, self._options))
+                executor.finish(self._replanner(writer, self._options), self._options.phase)
             for executor in executors:
                 for phase, value in executor.seconds.items():
                     seconds[phase] = seconds.get(phase, 0.0) + value
@@ -101,6 +117,7 @@ class Migration:
                 seconds | {"total": time.monotonic() - started},
                 tuple(warning for item in revisions for warning in item.warnings),
                 *documents_of(executors),
+                expanded=executors[-1].run.expanded_revision if executors else None,
             )
 
     def roll_back(self, run: str | None = None) -> MigrationResult:
@@ -134,9 +151,11 @@ class Migration:
         records = (
             UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
         )
-        require_unchanged(self._server, self._project.settings.project, writer.state, records)
-        record = UndoRecord.from_content(writer.read_undo(last.revisions[-1]))
-        return record.rollback(last.revisions)
+        newest = next(records)
+        require_unchanged(
+            self._server, self._project.settings.project, writer.state, chain((newest,), records)
+        )
+        return newest.rollback(last.revisions)
 
     def _locked(self) -> AbstractContextManager[StateWriter]:
         return locked_state(
@@ -147,7 +166,7 @@ class Migration:
             on_wait=lambda holder: self._watcher.warned(f"waiting for {holder}"),
         )
 
-    def _make_plan(self, state: State, direction: Direction, target: str) -> Plan:
+    def _make_plan(self, state: State, direction: Direction, target: str, *, compares: bool = False) -> Plan:
         recorded = self._record(state, direction, target)
         inventory = self._survey(state, recorded, self._options)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
@@ -155,9 +174,10 @@ class Migration:
             recorded,
             state.catalog,
             inventory,
-            _plan_options(self._options),
+            self._plan_options(self._options),
             direction=direction,
             target=target,
+            compares=compares,
         )
 
     def _survey(
@@ -165,10 +185,19 @@ class Migration:
     ) -> Inventory:
         backup_dir = self._backup_dir(options)
         inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
-        return replace(inventory, backups=backups_of(recorded, state.head, options.backup_dir))
+        backups = backups_of(recorded, state.head, options.backup_dir)
+        return replace(inventory, backups=backups, fence=self._fence())
+
+    def _fence(self) -> str:
+        """The fencing token of the run: without the lock that which the next holder will get."""
+        return str(last_token(self._server, self._project.keys) + (0 if self._holds_lock else 1))
 
     def _backup_dir(self, options: MigrationOptions) -> Path:
         return (options.backup_dir or self._project.settings.backup_dir).absolute()
+
+    def _plan_options(self, options: MigrationOptions) -> PlanOptions:
+        adoption = self._project.settings.adopt
+        return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, adoption)
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
         history, head = self._project.history, state.head
@@ -183,15 +212,32 @@ class Migration:
         first, *rest = plan.revisions
         arguments = {
             "strategy": self._options.strategy,
+            "phase": self._options.phase,
             "max_failures": self._options.max_failures,
             "allow_lossy": self._options.allow_lossy,
             "exclusive": self._options.exclusive,
+            **self._limits(),
             "batch_size": self._options.batch_size,
             "workers": self._options.workers,
             "backup_dir": str(self._backup_dir(self._options)),
         }
         remaining = tuple(item.recorded for item in rest)
         return begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
+
+    def _limits(self) -> dict[str, Any]:
+        """The limits that the run is begun with; see `state.control`."""
+        return {
+            "max_latency_ms": self._options.max_latency_ms,
+            "max_docs_per_second": self._options.max_docs_per_second,
+            "postpone_cutover": self._options.postpone_cutover,
+        }
+
+    def _change_limits(self, run: Run) -> None:
+        """Let limits that this command gives, and the one that began the run did not, hold from now on."""
+        begun = asdict(begun_with(run.arguments))
+        changes = {name: value for name, value in self._limits().items() if value and value != begun[name]}
+        if changes:
+            write_control(self._server, self._project.keys, run.id, changes)
 
     def _resume(self, writer: StateWriter, direction: Direction) -> Executor | None:
         """Finish an interrupted run; its stored plan and options count, not ours."""
@@ -211,13 +257,14 @@ class Migration:
                 "`redismigrate rollback`.",
             )
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
+        self._change_limits(run)
         executor = self._executor(writer, run.taken_up())
-        executor.finish(self._replanner(writer, stored_options(run.arguments)))
+        executor.finish(self._replanner(writer, stored_options(run.arguments)), self._options.phase)
         return executor
 
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
         functions = function_source(self._project, lambda: executor.catalog_met)
-        executor = Executor(
+        work = RunInHand(
             self._server,
             self._project.keys,
             writer,
@@ -228,6 +275,7 @@ class Migration:
             # For a run that goes forward it is about its downgrades, not about undoing it when it fails.
             allows_lossy=rolls_back and self._options.allow_lossy,
         )
+        executor = Executor(work)
         return executor
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
@@ -237,7 +285,7 @@ class Migration:
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.adopt(catalog) if recorded.direction == "upgrade" else catalog
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
-            return plan_revision(recorded, catalog, inventory, _plan_options(options))
+            return plan_revision(recorded, catalog, inventory, self._plan_options(options))
 
         return replan
 
@@ -268,10 +316,6 @@ def _covers(run: Run, target: str) -> bool:
     """
     identifier = parse_identifier(target)
     return identifier.symbol is None or (run.target == target and identifier.symbol not in {"head", "heads"})
-
-
-def _plan_options(options: MigrationOptions) -> PlanOptions:
-    return PlanOptions(options.strategy, options.allow_lossy, options.exclusive)
 
 
 def stored_options(arguments: Mapping[str, Any]) -> MigrationOptions:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.backup_needs import is_known
 from redismigrate.commands.backups import list_backups, translated_errors
-from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, key_to_json
+from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, failed_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
+from redismigrate.execution.document_work import failed
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_contents import (
     older_backups_in,
@@ -28,12 +28,11 @@ from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.manifest import INTACT_COPY
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.restoring import Restored, restore
-from redismigrate.execution.live import existing_indexes, look_at
+from redismigrate.execution.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.strict import readable
 from redismigrate.state.lock import signature
@@ -78,13 +77,7 @@ class RestoredBackups:
                     "index": item.backup.manifest.index,
                     "restored": item.restored.documents,
                     "left_count": item.restored.left.count,
-                    "left": [
-                        {
-                            "key": key_to_json(document.key.decode("utf-8", "surrogateescape")),
-                            "reason": document.reason,
-                        }
-                        for document in item.restored.left.listed
-                    ],
+                    "left": failed_to_json(failed(item.restored.left)),
                 }
                 for item in self.backups
             ],
@@ -194,7 +187,7 @@ def _older_backups(backup: Backup, backup_dir: Path) -> list[Backup]:
 
 def _require_harmless(server: Server, backups: list[Backup]) -> None:
     problems: list[str] = []
-    schemas = dict(_live_schemas(server))
+    schemas = live_schemas(server, existing_indexes(server))
     for backup in backups:
         rewrite, before = rewrite_in(backup), schema_before(backup)
         moved = rewrite.moves_reversed()
@@ -215,13 +208,6 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
             "--force restores the documents alone.",
             tuple(problems),
         )
-
-
-def _live_schemas(server: Server) -> Iterator[tuple[str, IndexSchema]]:
-    for name in existing_indexes(server):
-        index = look_at(server, name)
-        if index is not None:
-            yield name, index.schema
 
 
 def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RunInProgress
@@ -12,6 +13,9 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.state.lock import Holder, Lock
 from redismigrate.state.owners import read_owners
 from redismigrate.state.store import State, StateWriter, read_state
+
+if TYPE_CHECKING:
+    from redismigrate.execution.run import Run
 
 
 @contextmanager
@@ -52,6 +56,13 @@ def refuse_unfinished_run(state: State) -> None:
     """
     if state.run is None:
         return
+    expanded = expanded_run(state)
+    if expanded is not None:
+        raise RunInProgress(
+            f"Revision {expanded.plan.revision} is expanded: its old and its new index are both there.",
+            f"Go on with `redismigrate {expanded.direction} {expanded.target} --phase contract`, or take the "
+            "new one away with `redismigrate rollback`.",
+        )
     hint = (
         "Go on with `redismigrate rollback`."
         if state.run.get("rolls_back")
@@ -59,6 +70,16 @@ def refuse_unfinished_run(state: State) -> None:
         "all of it with `redismigrate rollback`."
     )
     raise RunInProgress(f"Run {state.run.get('id')} is unfinished.", hint)
+
+
+def expanded_run(state: State) -> Run | None:
+    """The run that waits, with the old and the new servable, to be contracted; None when none does."""
+    if state.run is None:
+        return None
+    from redismigrate.execution.run import Run
+
+    run = Run.from_content(state.run)
+    return run if run.is_expanded else None
 
 
 def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[str, ...]:

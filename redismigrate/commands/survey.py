@@ -8,15 +8,16 @@ from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.errors import BackupMissing
-from redismigrate.execution.documents.backup_contents import rewrite_in
+from redismigrate.execution.documents.backup_contents import rewrite_in, schema_before
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.live import (
     alias_target,
     existing_indexes,
+    live_schemas,
     look_at,
-    outermost_prefixes,
     scan_keys,
+    scan_some,
 )
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
@@ -26,6 +27,7 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.state.documents import Head
 from redismigrate.state.owners import read_owners
 
@@ -83,7 +85,7 @@ def survey(
             if operation.kind == "create_index"
         },
         total_keys=int(server.execute("DBSIZE")),
-        schemas=_all_schemas(server, names, live) if rewrites else {},
+        schemas=live_schemas(server, names, live) if rewrites else {},
         samples=_samples(server, interests, physical_names),
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
@@ -120,21 +122,9 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
         str(location),
         is_here=True,
         paths=rewrite.recoded_paths,
-        prefixes=IndexSchema.model_validate(backup.manifest.schema_before).prefixes,
+        prefixes=schema_before(backup).prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
     )
-
-
-def _all_schemas(
-    server: Server, names: Iterable[str], live: Mapping[str, LiveIndex]
-) -> dict[str, IndexSchema]:
-    """The schemas of all indexes: FT.INFO costs about a millisecond each, so only where they are needed."""
-    schemas = {}
-    for name in names:
-        index = live.get(name) or look_at(server, name)
-        if index is not None:
-            schemas[name] = index.schema
-    return schemas
 
 
 def _samples(
@@ -186,17 +176,12 @@ def estimate_keys(server: Server, schema: IndexSchema) -> int:
         return 0
     if total <= SAMPLED_KEYS:
         return sum(1 for _ in scan_keys(server, schema))
-    prefixes = outermost_prefixes(schema.prefixes)
+    prefixes = KeyPrefixes.of(schema.prefixes)
     cursor, seen, matching = 0, 0, 0
     while seen < SAMPLED_KEYS:
-        with server.translated_errors():
-            cursor, keys = server.client.scan(cursor, count=SAMPLED_KEYS)
+        cursor, keys = scan_some(server, cursor, count=SAMPLED_KEYS)
         seen += len(keys)
-        matching += sum(not prefixes or _key(key).startswith(prefixes) for key in keys)
-        if not int(cursor):
+        matching += sum(map(prefixes.cover, keys))
+        if not cursor:
             break
     return round(total * matching / seen) if seen else 0
-
-
-def _key(key: bytes | str) -> bytes:
-    return key if isinstance(key, bytes) else key.encode()

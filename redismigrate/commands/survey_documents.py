@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from redismigrate.errors import AuthenticationFailed
-from redismigrate.execution.live import KEY_TYPES, SCAN_COUNT, escape_pattern, outermost_prefixes
+from redismigrate.execution.live import KEY_TYPES, escape_pattern, scan_some
 from redismigrate.operations.model import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, FieldSample
@@ -20,6 +20,7 @@ from redismigrate.planning.rewriting import recodings_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import Field, IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
 SAMPLED_DOCUMENTS = 500
@@ -255,17 +256,14 @@ def _with_vectors(
 
 def _some_keys(server: Server, schema: IndexSchema) -> list[bytes]:
     """Keys of documents in the order of SCAN, which is that of their hashes: picked by chance."""
-    prefixes = outermost_prefixes(schema.prefixes)
-    pattern = escape_pattern(prefixes[0]) + b"*" if len(prefixes) == 1 else b"*"
+    prefixes = KeyPrefixes.of(schema.prefixes)
+    pattern = escape_pattern(prefixes.outermost[0]) + b"*" if len(prefixes.outermost) == 1 else b"*"
     found: dict[bytes, None] = {}
     cursor, deadline = 0, perf_counter() + SCAN_SECONDS
     while len(found) < SAMPLED_DOCUMENTS:
-        with server.translated_errors():
-            cursor, keys = server.client.scan(
-                cursor, match=pattern, count=SCAN_COUNT, _type=KEY_TYPES[schema.storage_type]
-            )
-        found.update((key, None) for key in map(_key, keys) if not prefixes or key.startswith(prefixes))
-        if not int(cursor) or perf_counter() > deadline:
+        cursor, keys = scan_some(server, cursor, pattern, KEY_TYPES[schema.storage_type])
+        found.update(dict.fromkeys(filter(prefixes.cover, keys)))
+        if not cursor or perf_counter() > deadline:
             break
     return list(found)[:SAMPLED_DOCUMENTS]
 
@@ -282,7 +280,3 @@ def _some_indexed_keys(server: Server, physical: str) -> list[bytes]:
         return []  # it is gone, or was made with options that admit no query; there is a sample without it
     rows = reply[1:] if isinstance(reply, list) else []
     return [row[1] for row in rows if isinstance(row, list) and len(row) > 1]
-
-
-def _key(key: bytes | str) -> bytes:
-    return key if isinstance(key, bytes) else key.encode()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.digests import Digests
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.older_originals import bring_precision_back
-from redismigrate.execution.documents.reading import batches_of_documents, read_lengths
+from redismigrate.execution.documents.reading import batches_of_documents, keys_of_length
 from redismigrate.execution.documents.rewriting import (
     add_originals,
     catch_up,
-    count_in_old_form,
     count_left,
     digests_of_converted,
+    is_any_in_old_form,
     rewrite,
 )
 from redismigrate.execution.documents.rights import require_rights
@@ -58,6 +58,19 @@ class NoBackup(RedisMigrateError):
     """The documents can't be backed up, or not be restored from where they shall be; none was changed."""
 
 
+@dataclass(frozen=True)
+class _JustRead:
+    """An index whose documents were read, and not yet written, by this very process.
+
+    Attributes:
+        changes_before: The server's count of changes when it began to read them.
+        stay_as_read: They stay as they are until they are written.
+    """
+
+    changes_before: int
+    stay_as_read: bool
+
+
 class DocumentSteps:
     """Does the steps of a run that rewrite documents.
 
@@ -67,13 +80,10 @@ class DocumentSteps:
 
     def __init__(self, work: DocumentWork) -> None:
         self._work = work
-        # The indexes whose documents were read, and not yet written, by this very process.
-        self._just_read: set[str] = set()
+        self._just_read: dict[str, _JustRead] = {}
         # Hashes of the keys of documents that can't be rewritten: every pass finds them again.
         self._seen: dict[str, set[int]] = {}
         self._failed_keys: set[int] = set()
-        # The server's count of changes when this very process began to read an index.
-        self._changes: dict[str, int] = {}
 
     def back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Back up what the rewrite changes; the changes of the run.
@@ -104,10 +114,10 @@ class DocumentSteps:
         job = self._work.job(step, run)
         try:
             require_rights(job, shows_documents=is_sparse(step, run))
-            may_skip_comparing = job.may_skip_comparing(StateKeys(self._work.project).lock)
+            stay_as_read = job.may_skip_comparing(StateKeys(self._work.project).lock)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
-        changes = self._changes_now()
+        just_read = _JustRead(self._changes_now(), stay_as_read)
         try:
             prepared = self._write_backup(step, run, job)
         except FenceLost:
@@ -119,9 +129,7 @@ class DocumentSteps:
                 discard(folder, self._work.require_lock)
             raise
         self._seen[index] = prepared.failures.seen
-        self._changes[index] = changes
-        if may_skip_comparing:
-            self._just_read.add(index)
+        self._just_read[index] = just_read
         counts = DocumentCounts(read=prepared.documents).plus(failed(prepared.failures))
         return {
             "backups": {**run.backups, index: str(BackupLocation.here(folder))},
@@ -136,9 +144,7 @@ class DocumentSteps:
     def _write_backup(self, step: Step, run: Run, job: RewriteJob) -> Prepared:
         manifest, max_failures = self._work.manifest(step, run), int(run.arguments.get("max_failures", 0))
         backup_dir = Path(run.arguments["backup_dir"])
-        with closing(
-            BackupWriter.create(backup_dir, manifest, require_lock=self._work.require_lock)
-        ) as writer:
+        with BackupWriter.create(backup_dir, manifest, require_lock=self._work.require_lock) as writer:
             # A vector of the new length may have been written by a newer application, or have lost half of
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
@@ -163,18 +169,17 @@ class DocumentSteps:
         index = str(step.index)
         job, backup = self._work.job(step, run), self._work.open(run.backups[index])
         quantizations = run.quantizations[index]
-        may_skip_comparing = index in self._just_read
-        self._just_read.discard(index)
-        changes_before = self._changes.pop(index, None)
-        if changes_before is not None:
+        just_read = self._just_read.pop(index, None)
+        if just_read is not None:
             backup = replace(backup, is_fresh=True)
+        may_skip_comparing = just_read is not None and just_read.stay_as_read
         done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
         counts = DocumentCounts(rewritten=done.documents).plus(failed(done.failures))
         self._work.report(done.failures)
         for location in step.restores_from:
             bring_precision_back(self._work.open(location), job, quantizations)
         written = done.documents * len(job.rewrite.recodings)
-        others = None if changes_before is None else self._changes_now() - changes_before - written
+        others = None if just_read is None else self._changes_now() - just_read.changes_before - written
         # Few documents are caught up with faster once the index is built.
         is_quiet = others is not None and 0 <= others < FEW_WRITES
         if job.rewrite.recodings and not (job.is_exclusive or is_sparse(step, run) or is_quiet):
@@ -226,9 +231,8 @@ class DocumentSteps:
             return frozenset(
                 key
                 for recoding in recodings
-                for batch, lengths in read_lengths(self._work.server, (keys,), recoding.path)
-                for key, size in zip(batch, lengths, strict=True)
-                if size == recoding.bytes_before
+                for found in keys_of_length(self._work.server, (keys,), recoding.path, recoding.bytes_before)
+                for key in found
             )
 
         return in_old_form
@@ -247,9 +251,9 @@ class DocumentSteps:
         Returns None when nothing was missed.
         """
         counts, previous = DocumentCounts(), None
-        if not count_in_old_form(job, digests):
+        if not is_any_in_old_form(job, digests):
             return None
-        with closing(BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock)) as writer:
+        with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
             for _ in range(passes):
                 failures = Failures(seen=seen)
                 done = catch_up(job, writer, quantizations, digests, failures)

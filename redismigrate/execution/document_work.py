@@ -14,6 +14,7 @@ from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import Manifest
+from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
@@ -35,6 +36,7 @@ class DocumentWork:
         watcher: Is told what happens.
         beat: Notes how many documents of how many are done; called about once a second.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
+        pace: Admits every batch that is read or written; None for no limits.
     """
 
     server: Server
@@ -43,6 +45,7 @@ class DocumentWork:
     watcher: Watcher
     beat: Callable[[int, int], None]
     backup_dir: Path | None
+    pace: Pace | None = None
 
     def require_lock(self) -> None:
         """Go on only with the lock.
@@ -87,6 +90,7 @@ class DocumentWork:
             int(run.arguments["workers"]),
             bool(run.arguments["exclusive"]),
             on_progress,
+            self.pace,
         )
 
     def manifest(self, step: Step, run: Run) -> Manifest:

@@ -7,17 +7,12 @@ between two steps leaves a run that the next one can take up without guessing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import closing
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
-from redismigrate.execution.documents.backup_location import BackupLocation
-from redismigrate.execution.progress import Watcher
-from redismigrate.execution.run import Run, now
+from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
+from redismigrate.execution.run import Phase, Run, now
 from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
-from redismigrate.execution.steps import FunctionSource
-from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.execution.undoing import (
     record_at_work,
     require_records,
@@ -26,15 +21,9 @@ from redismigrate.execution.undoing import (
     undo_revision,
 )
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.plan import RevisionPlan
 from redismigrate.planning.undo import is_kept
-from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog
-from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.state.documents import AppliedRevision
-from redismigrate.state.keys import StateKeys
-from redismigrate.state.lock import signature
-from redismigrate.state.store import StateWriter
 
 Replan = Callable[[RecordedRevision], RevisionPlan]
 
@@ -43,31 +32,11 @@ class Executor:
     """Owns a run while it is carried out on behalf of the holder of the lock.
 
     Args:
-        server: The connection.
-        keys: The project's keys.
-        writer: Writes the state.
-        run: The run, new or taken up.
-        watcher: Is told what happens.
-        functions: Finds the function of an `op.run`.
-        backup_dir: Where the user says that backups are by now; None looks where they were written.
-        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
+        work: The run, new or taken up.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        keys: StateKeys,
-        writer: StateWriter,
-        run: Run,
-        watcher: Watcher,
-        functions: FunctionSource,
-        backup_dir: Path | None = None,
-        *,
-        allows_lossy: bool = False,
-    ) -> None:
-        self._work = RunInHand(
-            server, keys, writer, run, watcher, functions, backup_dir, allows_lossy=allows_lossy
-        )
+    def __init__(self, work: RunInHand) -> None:
+        self._work = work
 
     @property
     def run(self) -> Run:
@@ -82,8 +51,8 @@ class Executor:
     @property
     def backup_folder(self) -> str | None:
         """The folder of the run's backups on this machine; None when it made none."""
-        location = next(map(BackupLocation.parse, self.run.backups.values()), None)
-        return None if location is None else str(location.path.parent.parent)
+        location = backup_of_revision(self.run)
+        return None if location is None else str(location.path.parent)
 
     @property
     def catalog_met(self) -> Catalog:
@@ -91,11 +60,12 @@ class Executor:
         record, catalog = record_at_work(self._work), self._work.state.catalog
         return catalog if record is None else record.met(catalog)
 
-    def finish(self, replan: Replan) -> None:
+    def finish(self, replan: Replan, phase: Phase = "all") -> None:
         """Carry out what is left of the run, all its revisions.
 
         Args:
             replan: Plans a further revision on the server as it is when its turn comes.
+            phase: "expand" stops before the first swap; "contract" ends with the revision at work.
 
         Raises:
             RunFailed: A step failed; its revision was undone, earlier ones stay.
@@ -109,17 +79,52 @@ class Executor:
         """
         if self._work.state.run is not None:
             self._work.require_backups()
-        with self._work.interruptions():
+        with self._work.interruptions(), closing(self._work):
             if self._work.state.run is None:
                 self._begin()
             if self.run.failure is not None:
                 undo_revision(self._work)
                 raise self._failed()
+            self._turn_to(phase)
             while True:
                 self._finish_revision()
-                if not self.run.remaining:
+                if self.run.is_expanded:
+                    return
+                if not self.run.remaining or phase == "contract":
+                    if self._work.state.run is not None:
+                        self._work.end(self.run, self._work.event("end"))
                     return
                 self._next_revision(replan)
+
+    def _turn_to(self, phase: Phase) -> None:
+        """Note which phase the run is in; what was expanded is looked at again before it is contracted."""
+        was_expanded = self.run.is_expanded
+        if self.run.arguments.get("phase", "all") != phase:
+            arguments = {**self.run.arguments, "phase": phase}
+            self._work.write(self.run.with_changes(arguments=arguments), self._work.event(f"phase {phase}"))
+        if was_expanded and not self.run.is_expanded:
+            self._require_complete()
+
+    def _require_complete(self) -> None:
+        """Validate what was built in the expand phase, which may be long ago.
+
+        Raises:
+            RunInterrupted: It is not complete; it stays, and so does what it was built beside.
+        """
+        swaps = [step for step in self.run.plan.steps if step.kind == "swap_alias" and not step.after_record]
+        # Whatever was written while nobody followed.
+        self._work.guards(swaps)
+        swapped = {step.index for step in swaps}
+        for step in self.run.plan.steps[: self.run.position]:
+            if step.kind == "validate_index" and step.index in swapped:
+                try:
+                    self._work.look(step)
+                except FAILURES as error:
+                    raise RunInterrupted(
+                        f"Revision {self.run.plan.revision} can't be contracted: {text_of(error)}",
+                        "Remove the cause and run the same command again, or undo the run with `redismigrate "
+                        "rollback`.",
+                    ) from error
 
     def roll_back(self) -> None:
         """Undo all of the run instead of finishing it, or though it is finished.
@@ -130,7 +135,7 @@ class Executor:
             RunInterrupted: It stopped half way; the same command goes on.
         """
         require_records(self._work)
-        with self._work.interruptions():
+        with self._work.interruptions(), closing(self._work):
             roll_back(self._work)
 
     def _begin(self) -> None:
@@ -146,13 +151,18 @@ class Executor:
         watcher = self._work.watcher
         watcher.revision_started(self.run)
         while (step := self.run.step) is not None:
-            watcher.step_started(step)
+            if self.run.is_expanded:
+                return
+            cutover = cutover_at(self.run)
+            for started in cutover or (step,):
+                watcher.step_started(started)
             try:
-                if step.kind == "record_revision":
-                    self._record(step)
+                if cutover:
+                    record(self._work, cutover)
                 else:
                     self._work.carry_out(step)
             except FAILURES as error:
+                self._refuse_to_take_back(error)
                 self._refuse_to_leave_kept(error)
                 turn_round(self._work, text_of(error), refused=error.documents)
                 undo_revision(self._work)
@@ -203,6 +213,16 @@ class Executor:
             f", but the documents of index {name} are deleted and can't come back" for name in names
         )
 
+    def _refuse_to_take_back(self, error: RedisMigrateError) -> None:
+        """Stop at what is left to be removed: the revision is recorded and serves."""
+        if self.run.is_recorded:
+            raise RunInterrupted(
+                f"Revision {self.run.plan.revision} is carried out, but what it replaced is not removed yet: "
+                f"{text_of(error)}",
+                "Remove the cause and run the same command again, or undo the run with `redismigrate "
+                "rollback`.",
+            ) from error
+
     def _refuse_to_leave_kept(self, error: RedisMigrateError) -> None:
         """Stay where we are rather than undo half: a TEMPORARY index can't be brought back."""
         kept = [step.index for step in self.run.plan.steps[: self.run.position] if is_kept(step)]
@@ -212,61 +232,3 @@ class Executor:
                 f"TEMPORARY index {kept[0]} can't be changed back: remove the cause and run the same command "
                 "again, or undo all but that with `redismigrate rollback`.",
             ) from error
-
-    def _record(self, step: Step) -> None:
-        """Head, indexes, what undoes the revision, and its end in one write."""
-        run, recorded, state = self.run, self.run.plan.recorded, self._work.state
-        elapsed = datetime.now(UTC) - datetime.fromisoformat(run.revision_started_at)
-        seconds = round(elapsed.total_seconds(), 3)
-        if run.direction == "upgrade":
-            record = AppliedRevision(
-                parents=recorded.parents,
-                depends_on=recorded.depends_on,
-                message=recorded.message,
-                sha256=recorded.sha256,
-                applied_at=now(),
-                seconds=seconds,
-                by=signature(),
-                plan_digest=run.plan_digest,
-                backup=self._backup_of_revision(),
-                adopted=tuple(sorted(recorded.adopted)),
-            )
-            head, removed = state.head.with_revision(recorded.revision, record), None
-        else:
-            head = state.head.without_revisions([recorded.revision])
-            removed = state.head.revisions[recorded.revision]
-        catalog = with_quantizations(recorded.apply(state.catalog), run)
-        undo = UndoRecord.of(run, state.catalog, catalog, removed)
-        documents = {"head": head, "catalog": catalog, "undo": {recorded.revision: undo.content()}}
-        event = self._work.event(run.direction, seconds=str(seconds))
-        run = run.with_changes(position=run.position + 1, done=(*run.done, recorded.revision))
-        with self._work.timed(step):
-            if run.remaining:
-                self._work.write(run, event, **documents)
-            else:
-                self._work.end(run, event, **documents)
-
-    def _backup_of_revision(self) -> str | None:
-        """The folder above the backups of the revision at work; None when it made none."""
-        location = next(map(BackupLocation.parse, self.run.backups.values()), None)
-        return None if location is None else str(BackupLocation(location.host, location.path.parent))
-
-
-def with_quantizations(catalog: Catalog, run: Run) -> Catalog:
-    """The indexes with how their integers were made, by the fields' paths as they are now.
-
-    Of several indexes that read the same documents one was rewritten; its scale is that of all.
-
-    Args:
-        catalog: The indexes after the revision at work, but with their integers from before it.
-        run: The run that has rewritten their documents.
-    """
-    for step in run.plan.steps:
-        if step.kind == "rewrite_documents" and step.after is not None and step.rewrite is not None:
-            found = run.quantizations.get(str(step.index), {})
-            keys = KeyPrefixes.of(step.after.schema.prefixes)
-            for definition in catalog.values():
-                if keys.overlap(KeyPrefixes.of(definition.schema.prefixes)):
-                    quantization = step.rewrite.quantizations_after(definition, found)
-                    catalog = catalog.with_definition(replace(definition, quantization=quantization))
-    return catalog

@@ -42,9 +42,8 @@ class RestoringSteps:
         """
         if self._allows_lossy:
             return
-        for location in (step.backup, *step.restores_from):
-            if location is not None:
-                require_restorable(self._work.open(location))
+        for location in step.backups_read:
+            require_restorable(self._work.open(location))
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Bring the documents back as they were; the changes of the run."""

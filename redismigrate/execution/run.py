@@ -7,16 +7,20 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
+from redismigrate.execution.pace_report import PaceReport
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema.quantization import Quantization
 from redismigrate.state.lock import signature
+
+# What of a revision is to be done: beside the old, or with its removal, or both.
+Phase = Literal["all", "expand", "contract"]
 
 
 class Baseline(BaseModel):
@@ -82,6 +86,8 @@ MOVING = frozenset(
         "documents",
         "heartbeat",
         "progress",
+        "pace",
+        "step_started_at",
         "by",
         "host",
         "pid",
@@ -105,6 +111,7 @@ class Run(BaseModel):
         rolls_back: Whether all of the run is undone, as `redismigrate rollback` asked for; the revisions
             that it recorded follow the one at work, last first.
         undone: The revisions undone by that so far, in order.
+        names: Physical name as recorded -> as it is by now, of the indexes that this has built anew.
         remaining: The revisions after this one.
         done: The revisions of this run that are recorded; while it is rolled back, those that still are.
         baselines: Served name -> the index before its change.
@@ -114,7 +121,9 @@ class Run(BaseModel):
         revision_started_at: When the revision at work began, ISO 8601.
         started_at: When the run began, ISO 8601.
         heartbeat: The last sign of life, ISO 8601.
-        progress: Documents indexed so far in the present wait, and how many there will be.
+        progress: Documents done so far in the step at work, and how many there will be.
+        pace: How fast it is, and what holds it up; None until a step has taken a second.
+        step_started_at: When the step at work began, ISO 8601.
         by: Who.
         host: Where.
         pid: In which process.
@@ -133,6 +142,7 @@ class Run(BaseModel):
     undo: tuple[Step, ...] = ()
     rolls_back: bool = False
     undone: tuple[str, ...] = ()
+    names: dict[str, str] = {}
     remaining: tuple[RecordedRevision, ...] = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
@@ -143,6 +153,8 @@ class Run(BaseModel):
     started_at: str
     heartbeat: str
     progress: tuple[int, int] | None = None
+    pace: PaceReport | None = None
+    step_started_at: str | None = None
     by: str
     host: str
     pid: int
@@ -156,6 +168,20 @@ class Run(BaseModel):
     def step(self) -> Step | None:
         """The step to do next; None at the end."""
         return self.steps[self.position] if self.position < len(self.steps) else None
+
+    @property
+    def is_expanded(self) -> bool:
+        """Whether it waits, with the old and the new servable, to be contracted."""
+        return (
+            self.arguments.get("phase") == "expand"
+            and self.failure is None
+            and self.position == self.plan.cutover
+        )
+
+    @property
+    def expanded_revision(self) -> str | None:
+        """The revision that waits to be contracted."""
+        return self.plan.revision if self.is_expanded else None
 
     @property
     def is_recorded(self) -> bool:

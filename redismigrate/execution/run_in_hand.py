@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,18 @@ from redismigrate.errors import (
     RunInterrupted,
 )
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
-from redismigrate.execution.document_work import DocumentWork
+from redismigrate.execution.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, now
+from redismigrate.execution.search_commands import Commands
+from redismigrate.execution.second_form_steps import SecondFormSteps
 from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
 from redismigrate.execution.validation import ValidationFailed
+from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.documents import LastRun
@@ -57,9 +61,13 @@ PHASES = {
     "catch_up_documents": "documents",
     "verify_backup": "documents",
     "restore_documents": "documents",
+    "copy_documents": "documents",
+    "promote_documents": "documents",
+    "remove_documents": "documents",
     "run_function": "documents",
     "validate_index": "validate",
     "set_alias": "cutover",
+    "swap_alias": "cutover",
     "record_revision": "cutover",
 }
 
@@ -84,6 +92,7 @@ class RunInHand:
         watcher: Is told what happens.
         backup_dir: Where the user says that backups are by now.
         allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
+        pace: Makes it wait where a limit asks for that.
         runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
     """
 
@@ -95,16 +104,18 @@ class RunInHand:
         run: Run,
         watcher: Watcher,
         functions: FunctionSource,
-        backup_dir: Path | None,
+        backup_dir: Path | None = None,
         *,
         allows_lossy: bool = False,
     ) -> None:
+        self.run = run
         self.writer = writer
         self.watcher = watcher
+        self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode())
-        work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir)
+        work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir, self.pace)
         self._steps = StepRunner(
             server,
             keys,
@@ -114,10 +125,11 @@ class RunInHand:
             self._beat,
             DocumentSteps(work),
             RestoringSteps(work, allows_lossy=allows_lossy),
+            SecondFormSteps(work),
         )
         self.backup_dir = backup_dir
         self.allows_lossy = allows_lossy
-        self.run = run
+        self._last_beat = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     @property
@@ -157,10 +169,54 @@ class RunInHand:
             RedisMigrateError: One of `FAILURES` when the step met what it can't do.
         """
         with self.timed(step):
+            self.run = self.run.moved(step_started_at=now())
+            self.pace.begin_step()
             if step.kind == "run_function":
                 # What a function writes is not fenced; it shall not even begin once the lock is another's.
                 self.writer.transact()
             self._note(step, self._steps.carry_out(step, self.run))
+
+    def look(self, step: Step) -> None:
+        """Do a step that only looks, once more.
+
+        Raises:
+            RedisMigrateError: One of `FAILURES` when it does not find what it should.
+        """
+        with self.timed(step):
+            self._steps.carry_out(step, self.run)
+
+    def guards(self, swaps: Iterable[Step]) -> dict[str, tuple[int, int]]:
+        """Come in step with writers before some swaps: what the indexes that are swapped out look like then.
+
+        Raises:
+            TrackingLost: The server does not report writes for as long as a pass over all documents takes.
+        """
+        found = {}
+        for step in swaps:
+            guard = self._steps.second_forms.settle(step, self.run)
+            if guard is not None and step.before is not None:
+                found[step.before.physical] = (guard.max_doc_id, guard.num_docs)
+        return found
+
+    def follow(self) -> None:
+        """Synchronise what writers have written since the last time, where a second form is kept in step."""
+        self._steps.second_forms.follow()
+
+    def close(self) -> None:
+        """Stop following writers."""
+        self._steps.second_forms.close()
+
+    def swaps(self, steps: Iterable[Step]) -> Commands:
+        """The commands of some swaps, to be one transaction with the record of their revision.
+
+        Raises:
+            DriftError: Another client changed an index that is swapped out, or moved a name elsewhere.
+        """
+        all_commands = [self._steps.swap(step).commands for step in steps]
+        return Commands(
+            tuple(command for commands in all_commands for command in commands.forward),
+            tuple(command for commands in all_commands for command in commands.put_back),
+        )
 
     def require_backups(self) -> None:
         """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.
@@ -172,9 +228,8 @@ class RunInHand:
         with self.telling_way_out():
             for step in self.run.steps[self.run.position :]:
                 made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
-                for location in (made, step.backup, *step.restores_from):
-                    if location is not None:
-                        BackupLocation.parse(location).open(self.backup_dir)
+                for location in filter(None, (made, *step.backups_read)):
+                    BackupLocation.parse(location).open(self.backup_dir)
 
     @contextmanager
     def telling_way_out(self) -> Iterator[None]:
@@ -232,14 +287,20 @@ class RunInHand:
             )
             self._tell(interrupted)
             raise interrupted from error
+        finally:
+            self.pace.close()
 
     def _tell(self, error: RedisMigrateError) -> None:
         """Let an error say which run it ended, and how far that had come."""
         error.run, error.revisions, error.documents = self.run.id, self.run.done, self.run.documents
 
     def _note(self, step: Step, effect: Effect) -> None:
-        run = self.run.moved(position=self.run.position + 1, progress=None, **effect.changes)
+        moved = {"position": self.run.position + 1, "progress": None, "pace": None, "step_started_at": now()}
+        run = self.run.moved(**moved, **effect.changes)
+        # Once the revision is recorded, so is where its indexes are.
+        moves = step.kind == "swap_alias" and step.after_record
         self.writer.transact(
+            catalog=with_physical_names(self.state.catalog, (step,)) if moves else None,
             progress=run.progress_content(),
             event=self.event("step", kind=step.kind, index=step.index or ""),
             commands=effect.commands.forward,
@@ -248,7 +309,18 @@ class RunInHand:
         self.run = run
 
     def _beat(self, documents: int, of: int) -> None:
+        self.pace.count(documents)
         self.run = self.run.moved(progress=(documents, of))
+        self._give_sign()
+
+    def _beat_again(self) -> None:
+        """Give a sign of life where nothing moves, if the last one is some time ago."""
+        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
+            self._give_sign()
+
+    def _give_sign(self) -> None:
+        self._last_beat = time.monotonic()
+        self.run = self.run.moved(pace=self.pace.report())
         self.writer.transact(progress=self.run.progress_content())
 
 

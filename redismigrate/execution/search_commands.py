@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import BESIDE, Step
 from redismigrate.schema.create import alter_arguments, create_arguments
 from redismigrate.schema.definition import IndexDefinition
 
@@ -39,13 +39,16 @@ def commands_of(
     if step.kind == "set_alias":
         return Commands((_set_alias(step.alias, after),), (_set_alias(step.alias, before),))
     if step.kind == "create_index" and after is not None:
-        return Commands(create(after), (drop(after),))
+        # The names of one that is built beside another are still those of the other.
+        is_beside = step.strategy in BESIDE
+        creation = create(after, scans_documents=is_beside, has_aliases=not is_beside)
+        return Commands(creation, (drop(after),))
     if step.kind == "drop_index" and before is not None:
-        if before.physical not in existing:
-            return Commands(())
-        return Commands((drop(before, delete_documents=step.delete_documents),))
+        return _drop(step, before, existing)
     if before is None or after is None:
         raise ValueError(f"a step {step.kind} needs the index before and after")
+    if step.kind == "swap_alias":
+        return _swap(before, after, existing)
     if step.kind == "replace_index":
         return replace_index(before, after, existing)
     if step.kind == "alter_index":
@@ -80,6 +83,28 @@ def replace_index(
     return Commands((*drops, *creation), (drop(after), *create(before, scans_documents=True)))
 
 
+def _drop(step: Step, before: IndexDefinition, existing: frozenset[str]) -> Commands:
+    """Drop an index, whose name may become an alias of the one after it."""
+    gone = drop(before, delete_documents=step.delete_documents)
+    heir = () if step.alias is None else (_set_alias(step.alias, step.after),)
+    return Commands((*((gone,) if before.physical in existing else ()), *heir))
+
+
+def _swap(before: IndexDefinition, after: IndexDefinition, existing: frozenset[str]) -> Commands:
+    """Move every name from one index to another; an index whose own name is among them is dropped for that.
+
+    Redis 8 refuses an alias with the name of an index, so the index goes first. That the other one is there
+    is looked at before.
+    """
+    aliases = tuple(_set_alias(alias, after) for alias in after.all_aliases)
+    aliases_back = tuple(_set_alias(alias, before) for alias in before.all_aliases)
+    look = ("FT.INFO", _bytes(after.physical))
+    if before.physical in after.all_aliases and before.physical in existing:
+        back = (("FT.ALIASDEL", _bytes(before.physical)), *create(before, scans_documents=True))
+        return Commands((look, drop(before), *aliases), back)
+    return Commands((look, *aliases), aliases_back)
+
+
 def prove(
     definition: IndexDefinition, scratch_name: str, scratch_prefix: str, existing: frozenset[str]
 ) -> Commands:
@@ -98,12 +123,15 @@ def prove(
     return Commands((*leftover, create_scratch, drop_scratch), (drop_scratch,))
 
 
-def create(definition: IndexDefinition, *, scans_documents: bool = False) -> tuple[Command, ...]:
+def create(
+    definition: IndexDefinition, *, scans_documents: bool = False, has_aliases: bool = True
+) -> tuple[Command, ...]:
     """Create an index with all that hangs on it.
 
     Args:
         definition: The index.
         scans_documents: Scan even where the schema says SKIPINITIALSCAN: a rebuilt index would be empty else.
+        has_aliases: Its names are free for it.
     """
     name = _bytes(definition.physical)
     synonyms: tuple[Command, ...] = tuple(
@@ -111,7 +139,8 @@ def create(definition: IndexDefinition, *, scans_documents: bool = False) -> tup
         ("FT.SYNUPDATE", name, _bytes(group), "SKIPINITIALSCAN", *map(_bytes, terms))
         for group, terms in definition.synonyms.items()
     )
-    aliases = tuple(_set_alias(alias, definition) for alias in definition.all_aliases)
+    names = definition.all_aliases if has_aliases else ()
+    aliases = tuple(_set_alias(alias, definition) for alias in names)
     skip_initial_scan = False if scans_documents else None
     arguments = create_arguments(
         definition.schema, name=definition.physical, skip_initial_scan=skip_initial_scan

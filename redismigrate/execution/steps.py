@@ -12,17 +12,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, RedisMigrateError
+from redismigrate.execution.answers import different_answer
 from redismigrate.execution.document_steps import DocumentSteps, is_sparse
 from redismigrate.execution.live import alias_target, existing_indexes, look_at
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Baseline, Run
-from redismigrate.execution.search_commands import Commands, commands_of, prove, replace_index
+from redismigrate.execution.search_commands import (
+    Commands,
+    commands_of,
+    drop,
+    prove,
+    replace_index,
+)
+from redismigrate.execution.second_form_steps import SecondFormSteps
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import BESIDE, Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
@@ -65,6 +73,7 @@ class StepRunner:
         beat: Notes how many documents of how many are indexed; called about once a second.
         documents: Does the steps that rewrite documents.
         restoring: Does the steps that bring documents back.
+        second_forms: Does the steps that make second forms of documents, and follows writers meanwhile.
     """
 
     server: Server
@@ -75,6 +84,7 @@ class StepRunner:
     beat: Callable[[int, int], None]
     documents: DocumentSteps
     restoring: RestoringSteps
+    second_forms: SecondFormSteps
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
         """Do a step, but for the commands in the effect.
@@ -112,12 +122,21 @@ class StepRunner:
                 self.restoring.verify(step)
             case "restore_documents":
                 return Effect(changes=self.restoring.restore(step, run))
+            case "copy_documents":
+                return Effect(changes=self.second_forms.copy(step, run))
+            case "promote_documents":
+                return Effect(changes=self.second_forms.promote(step, run))
+            case "remove_documents":
+                return Effect(changes=self.second_forms.remove(step, run))
             case "drop_index":
                 return self._drop(step, run)
             case "set_alias":
                 return self._set_alias(step)
+            case "swap_alias":
+                self.second_forms.settle(step, run)
+                return self.swap(step)
             case "create_index":
-                return self._create(step)
+                return self._create(step, run)
             case "alter_index" | "replace_index" | "set_synonyms":
                 return self._change(step, run)
             case "record_revision":
@@ -148,7 +167,7 @@ class StepRunner:
                 f"Index {before.physical} was changed by another client: {differences}.",
                 "Put it back as recorded.",
             )
-        drops = step.kind in {"drop_index", "replace_index"} and not step.delete_documents
+        drops = step.kind in {"drop_index", "replace_index", "swap_alias"} and not step.delete_documents
         if drops and live.is_temporary:
             raise DriftError(
                 f"Index {before.physical} is TEMPORARY by now: dropping it would delete its documents.",
@@ -178,13 +197,50 @@ class StepRunner:
             return Effect()  # FT.ALIASDEL would be refused
         return Effect(commands_of(step, frozenset()))
 
-    def _create(self, step: Step) -> Effect:
+    def swap(self, step: Step) -> Effect:
+        """Move the names of an index to the one that was built beside it.
+
+        Raises:
+            DriftError: Another client changed the index that is swapped out, or moved a name elsewhere.
+        """
+        self._require_as_expected(step)
+        before, after = step.before, _wanted(step)
+        expected = {None, after.physical, *(() if before is None else (before.physical,))}
+        existing = existing_indexes(self.server)
+        for alias in after.all_aliases:
+            if alias in existing and (before is None or alias != before.physical):
+                raise DriftError(
+                    f"Index {alias} was made by another client meanwhile, and {after.physical} was to get "
+                    "its name.",
+                    "Drop or rename that index.",
+                )
+            target = None if alias in existing else alias_target(self.server, alias)
+            if target not in expected:
+                raise DriftError(
+                    f"Alias {alias} was moved to index {target} by another client.",
+                    "Put it back as recorded.",
+                )
+        return Effect(commands_of(step, existing))
+
+    def _create(self, step: Step, run: Run) -> Effect:
         existing = existing_indexes(self.server)
         commands = commands_of(step, existing)
+        changes = {}
+        if step.strategy in BESIDE and step.before is not None:
+            # What is built beside it is compared with it.
+            changes["baselines"] = self._with_baseline(step, step.before, run)
         if _wanted(step).physical not in existing:
-            return Effect(commands)
+            return Effect(commands, changes)
+        if step.strategy in BESIDE:
+            # Its name has the fencing token in it, so it is an earlier attempt's; one that died before the
+            # synonyms were set has scanned documents without them.
+            live = look_at(self.server, _wanted(step).physical)
+            if live is not None and differences_to(live, _wanted(step)):
+                commands = replace(commands, forward=(drop(_wanted(step)), *commands.forward))
+                return Effect(commands, changes)
+            return Effect(changes=changes)
         if self._is_made(_wanted(step), commands):
-            return Effect()
+            return Effect(changes=changes)
         raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
 
     def _change(self, step: Step, run: Run) -> Effect:
@@ -219,6 +275,7 @@ class StepRunner:
         def on_progress(documents: int) -> None:
             nonlocal last_beat
             of = max(expected, documents)
+            self.second_forms.follow()
             self.watcher.indexed(step, documents, of)
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 self.beat(documents, of)
@@ -228,13 +285,16 @@ class StepRunner:
 
     def _validate(self, step: Step, run: Run) -> None:
         definition = _wanted(step)
+        self.second_forms.follow()
         try:
             validate(
                 self.server,
                 definition,
                 run.baselines.get(_named(step), Baseline()),
                 int(run.arguments.get("max_failures", 0)),
-                counts_on=step.strategy != "rebuild" and step.before is not None,
+                counts_on=step.strategy != "rebuild"
+                and step.strategy not in BESIDE
+                and step.before is not None,
                 is_scanned=not is_sparse(step, run),
                 is_excused=self.documents.excuse(step, run),
             )
@@ -243,6 +303,15 @@ class StepRunner:
                 raise
             # It can't be undone without deleting documents, so going forward is the lesser evil.
             self.watcher.warned(f"TEMPORARY index {step.index} is kept although: {error.message}")
+
+        if step.strategy in BESIDE and step.before is not None:
+            difference = different_answer(self.server, step.before, definition, self.watcher.warned)
+            if difference is not None:
+                raise ValidationFailed(
+                    f"Index {definition.physical} does not answer as {step.before.physical} does: "
+                    f"{difference}.",
+                    "Look at both with FT.SEARCH; --strategy rebuild does without the comparison.",
+                )
 
     def _run_function(self, step: Step, run: Run) -> None:
         function = self.functions(run.plan.recorded, step)

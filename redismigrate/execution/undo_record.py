@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.physical_names import index_brought_back, with_names
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -60,6 +61,25 @@ class UndoRecord(BaseModel):
                 "Roll back with the version that carried it out.",
             ) from error
 
+    def with_names(self, names: Mapping[str, str]) -> UndoRecord:
+        """The record with the indexes as they are called by now, which later revisions were undone.
+
+        Args:
+            names: Physical name as recorded -> as it is by now.
+        """
+        if not names:
+            return self
+        plan = self.run.plan
+        steps = tuple(
+            step.model_copy(
+                update={"before": with_names(step.before, names), "after": with_names(step.after, names)}
+            )
+            for step in plan.steps
+        )
+        run = self.run.with_changes(plan=plan.model_copy(update={"steps": steps}))
+        before = {name: with_names(definition, names) for name, definition in self.before.items()}
+        return self.model_copy(update={"run": run, "before": before})
+
     def content(self) -> dict[str, Any]:
         """As the document's content."""
         # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
@@ -70,6 +90,7 @@ class UndoRecord(BaseModel):
         done: tuple[str, ...],
         undone: tuple[str, ...] = (),
         documents: DocumentCounts = DocumentCounts(),  # noqa: B008 - frozen
+        names: Mapping[str, str] | None = None,
     ) -> Run:
         """The run turned back to this revision, before the first step that undoes it.
 
@@ -77,6 +98,7 @@ class UndoRecord(BaseModel):
             done: The revisions of the run that are recorded, this one last.
             undone: Those that are undone already.
             documents: What became of documents by that.
+            names: See `with_names`, which has been taken care of.
         """
         unrecord = Step(kind="unrecord_revision", description=self._what_becomes_of_the_record())
         return self.run.with_changes(
@@ -87,6 +109,7 @@ class UndoRecord(BaseModel):
             done=done,
             undone=undone,
             documents=documents,
+            names=dict(names or {}),
         ).taken_up()
 
     def head_before(self, head: Head) -> Head:
@@ -106,6 +129,11 @@ class UndoRecord(BaseModel):
         """The recorded indexes once the revision is undone: TEMPORARY ones stay as they are by now."""
         kept = {step.after.served for step in self.run.plan.steps if is_kept(step) and step.after is not None}
         left = self.met(catalog)
+        for step in self.run.plan.steps:
+            built = index_brought_back(step)
+            if built is not None and built.served in left:
+                physical = built.physical
+                left = left.with_definition(replace(left[built.served], physical=physical))
         for name in kept & left.keys() & catalog.keys():
             left = left.with_definition(replace(catalog[name], aliases=left[name].aliases))
         return left

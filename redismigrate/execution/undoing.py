@@ -11,6 +11,7 @@ from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
+from redismigrate.planning.physical_names import index_brought_back, names_changed_by
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
@@ -92,14 +93,14 @@ def require_records(work: RunInHand) -> None:
     with work.telling_way_out():
         for step in undo:
             if step.kind == "verify_backup":
-                for location in (step.backup, *step.restores_from):
-                    if location is not None:
-                        require_restorable(BackupLocation.parse(location).open(work.backup_dir))
+                for location in step.backups_read:
+                    require_restorable(BackupLocation.parse(location).open(work.backup_dir))
 
 
 def record_at_work(work: RunInHand) -> UndoRecord | None:
     """What undoes the revision at work; None when that is not recorded."""
-    return _read(work, work.run.plan.revision) if work.run.is_recorded else None
+    run = work.run
+    return _read(work, run.plan.revision).with_names(run.names) if run.is_recorded else None
 
 
 def _done(work: RunInHand) -> tuple[Step, ...]:
@@ -163,9 +164,9 @@ def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
             "undo": {run.plan.revision: None},
         }
     if done:
-        work.write(
-            _read(work, done[-1]).rollback(done, undone, run.documents), work.event("undone"), **changes
-        )
+        names = names_changed_by(run.plan.steps, run.undo, run.names)
+        before = _read(work, done[-1]).with_names(names)
+        work.write(before.rollback(done, undone, run.documents, names), work.event("undone"), **changes)
     else:
         work.end(run.with_changes(done=(), undone=undone), work.event("undone"), **changes)
     return not done
@@ -189,6 +190,10 @@ def _with_kept(work: RunInHand, done: tuple[Step, ...]) -> Catalog:
     """The recorded indexes with the changes that stay though their revision is undone."""
     catalog = work.state.catalog
     for step in done:
+        built = index_brought_back(step)
+        if built is not None and built.served in catalog:
+            definition = replace(catalog[built.served], physical=built.physical)
+            catalog = catalog.with_definition(definition)
         if is_kept(step) and step.after is not None:
             _warn_of_kept(work, step)
             recorded = catalog.get(step.after.served)

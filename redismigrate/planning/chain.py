@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
+from redismigrate.planning.alternatives import alternatives_of
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of
-from redismigrate.planning.planner import PlanOptions, plan_revision
+from redismigrate.planning.plan_in_progress import PlanOptions
+from redismigrate.planning.planner import plan_revision
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -21,6 +24,7 @@ def plan_chain(
     *,
     direction: Direction,
     target: str,
+    compares: bool = False,
 ) -> Plan:
     """Plan revisions in order.
 
@@ -31,17 +35,21 @@ def plan_chain(
         options: The user's wishes.
         direction: Upgrade or downgrade.
         target: The revision identifier that was asked for.
+        compares: Tell how else every index could be changed.
     """
     recorded = tuple(recorded)
     met: dict[str, IndexDefinition | None] = {}
     plans: list[RevisionPlan] = []
     for item in recorded:
         plan = plan_revision(item, catalog, inventory, options)
+        if compares:
+            others = alternatives_of(plan, item, catalog, inventory, options)
+            plan = plan.model_copy(update={"alternatives": others})
         for name in touched_indexes((item,)):
             if name not in met:
                 met[name] = catalog.get(name) or item.adopted.get(name)
         plans.append(plan)
-        before, catalog = catalog, item.apply(catalog)
+        before, catalog = catalog, with_physical_names(item.apply(catalog), plan.steps)
         inventory = replace(
             inventory.renamed(plan.steps).after(before, catalog),
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),

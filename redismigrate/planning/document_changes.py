@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
@@ -12,15 +12,18 @@ from redismigrate.planning.document_estimates import (
     expected_quantizations,
     is_sparse,
     rewrite_estimate,
+    second_form_estimate,
     without_scan,
 )
 from redismigrate.planning.index_steps import RewriteCosts
 from redismigrate.planning.inventory import Inventory, backups_that_hold
 from redismigrate.planning.overlap import overlap_problems
-from redismigrate.planning.plan import Estimate
+from redismigrate.planning.plan import Estimate, Strategy
 from redismigrate.planning.rewriting import Rewrite
+from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.strategies import what_forbids_rewriting
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.quantization import Quantization
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class DocumentChange:
         inventory: The server as it is now.
         exclusive: Nobody else writes to the documents meanwhile.
         allow_lossy: Go back although something can't be brought back.
+        is_beside: The documents get a second form, and writers are followed.
     """
 
     recorded: RecordedRevision
@@ -46,6 +50,7 @@ class DocumentChange:
     inventory: Inventory
     exclusive: bool
     allow_lossy: bool
+    is_beside: bool = False
 
     def costs(self, build: Estimate) -> RewriteCosts:
         """What it costs.
@@ -61,10 +66,25 @@ class DocumentChange:
             without_scan(build, old, inventory) if sparse else build,
             None if self.exclusive else catch_up_estimate(old, rewrite, inventory),
             sparse,
-            self._restores_from(),
+            self.restores_from,
             expected_quantizations(old, rewrite, inventory),
-            self._is_all_indexed(),
+            self.is_all_indexed,
         )
+
+    def second_form_costs(self, build: Estimate, strategy: Strategy) -> SecondFormCosts:
+        """What it costs with search up, by a second form beside the first.
+
+        Args:
+            build: Of an index over it.
+            strategy: How.
+        """
+        old, rewrite, inventory = self.old, self.rewrite, self.inventory
+        copy = second_form_estimate(old, rewrite, inventory)
+        # Every write to a document indexes it once more.
+        again = copy.model_copy(update={"seconds": round(copy.seconds + build.seconds, 2), "memory_bytes": 0})
+        remove = Estimate(documents=copy.documents, seconds=again.seconds)
+        backup = backup_estimate(old, rewrite, inventory) if strategy == "shadow_field" else None
+        return SecondFormCosts(backup, copy, build, again, remove)
 
     def problems(self, documents: int) -> Iterator[str]:
         """Why it can't be done as things are.
@@ -72,7 +92,9 @@ class DocumentChange:
         Args:
             documents: How many the index has.
         """
-        yield from what_forbids_rewriting(self.old, self.rewrite, self.inventory, exclusive=self.exclusive)
+        yield from what_forbids_rewriting(
+            self.old, self.rewrite, self.inventory, exclusive=self.exclusive or self.is_beside
+        )
         final = self.recorded.apply(self.start)
         changed_too = {
             self.start[name].physical: final[name].schema if name in final else None
@@ -80,21 +102,25 @@ class DocumentChange:
             if name in self.start
         }
         yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
-        if self._loses_precision and documents and not self.allow_lossy and not self._restores_from():
+        if self._loses_precision and documents and not self.allow_lossy and not self.restores_from:
             yield self._what_is_lost()
+
+    def warnings_beside(self) -> Iterator[str]:
+        """What the user should know before it is done with search up."""
+        quantizations = expected_quantizations(self.old, self.rewrite, self.inventory)
+        yield from self._warnings(quantizations)
 
     def warnings(self, costs: RewriteCosts) -> Iterator[str]:
         """What the user should know before."""
-        for path, quantization in costs.quantizations.items():
+        yield from self._warnings(costs.quantizations)
+
+    def _warnings(self, quantizations: Mapping[str, Quantization]) -> Iterator[str]:
+        for path, quantization in quantizations.items():
             yield (
                 f"{path} of {self.new.served} becomes {quantization}, by a sample; the pass over all "
                 "documents finds the exact one"
             )
         for recoding in self.rewrite.recodings:
-            yield (
-                f"queries on {self.new.served} must send {recoding.after} vectors afterwards "
-                "(query_bytes_change)"
-            )
             if recoding.has_one_width and not self.exclusive:
                 yield (
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
@@ -108,7 +134,8 @@ class DocumentChange:
             return False
         return any(not recoding.reversed().is_lossless for recoding in self.rewrite.recodings)
 
-    def _restores_from(self) -> tuple[str, ...]:
+    @property
+    def restores_from(self) -> tuple[str, ...]:
         """The backups of the revision that is undone, where a conversion back can't give the originals.
 
         Where several indexes read the same documents, any of them may have been the one that was rewritten.
@@ -141,7 +168,8 @@ class DocumentChange:
             "--backup-dir, or convert what is left with --allow-lossy"
         )
 
-    def _is_all_indexed(self) -> bool:
+    @property
+    def is_all_indexed(self) -> bool:
         """Whether the index has met no document that it can't take; what it never scanned is not known."""
         live = self.inventory.live.get(self.old.physical)
         has_failures = live is None or live.statistics.indexing_failures

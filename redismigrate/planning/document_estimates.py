@@ -8,7 +8,7 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 
 from __future__ import annotations
 
-from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample
+from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, bytes_of, share_of
 from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, allocated_bytes, documents_of, slowness_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
@@ -22,6 +22,8 @@ READ_SECONDS, READ_SECONDS_PER_BYTE = 3e-6, 3.5e-9
 LENGTH_SECONDS = 2e-6
 BACKUP_SECONDS, BACKUP_SECONDS_PER_BYTE = 3.5e-6, 2e-9
 WRITE_SECONDS, WRITE_SECONDS_PER_BYTE = 3.5e-6, 3e-9
+# A string of the state beside every copy, as long as copies are followed.
+MARK_BYTES_PER_COPY = 110
 COMPARED_WRITE_SECONDS, COMPARED_WRITE_SECONDS_PER_BYTE = 8e-6, 6e-9
 LOOK_SECONDS, MOVE_SECONDS = 2e-6, 5e-6
 MOVE_SECONDS_PER_JSON_BYTE = 10e-9
@@ -52,7 +54,7 @@ def backup_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: Invent
     sample = inventory.samples.get(before.served)
     read_bytes = _read_bytes(rewrite, sample)
     key_bytes = sample.key_bytes if sample is not None else USUAL_KEY_BYTES
-    values = len(rewrite.recodings) or int(_reads_whole_documents(rewrite))
+    values = len(rewrite.recodings) or int(rewrite.reads_whole_documents)
     saved_bytes = read_bytes + key_bytes + BACKUP_BYTES_PER_DOCUMENT + values * BACKUP_BYTES_PER_VALUE
     server_seconds = _scan_seconds(documents, inventory)
     if values:
@@ -91,7 +93,7 @@ def rewrite_estimate(
         seconds += documents * (first + per_byte * _read_bytes(rewrite, sample))
     if rewrite.moves:
         seconds += documents * MOVE_SECONDS
-    if _reads_whole_documents(rewrite):
+    if rewrite.reads_whole_documents:
         seconds += documents * MOVE_SECONDS_PER_JSON_BYTE * _read_bytes(rewrite, sample)
     seconds = round(seconds * slowness_of(sample), 2)
     return Estimate(
@@ -100,6 +102,30 @@ def rewrite_estimate(
         memory_bytes=max(0, round(documents * _grown_bytes(rewrite, sample))),
         seconds=seconds,
         search_downtime_seconds=seconds,
+    )
+
+
+def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: Inventory) -> Estimate:
+    """The cost of giving documents a second form beside the first, with search up.
+
+    Args:
+        before: The index as it is.
+        rewrite: What differs; keys that move are copied whole.
+        inventory: The server.
+    """
+    documents = documents_of(before, inventory)
+    sample = inventory.samples.get(before.served)
+    size_bytes, marks = _written_bytes(rewrite, sample), 0
+    if rewrite.prefixes:
+        marks = MARK_BYTES_PER_COPY
+        size_bytes = bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
+    seconds = documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
+    return Estimate(
+        documents=documents,
+        bytes_read=round(documents * (_read_bytes(rewrite, sample) or size_bytes)),
+        bytes_written=round(documents * size_bytes),
+        memory_bytes=round(documents * (allocated_bytes(round(size_bytes) + HASH_VALUE_OVERHEAD) + marks)),
+        seconds=round(seconds * slowness_of(sample), 2),
     )
 
 
@@ -119,7 +145,7 @@ def catch_up_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: Inve
     for recoding in rewrite.recodings:
         seconds += _scan_seconds(documents, inventory) + documents * LENGTH_SECONDS
         if recoding.has_one_width:
-            read_bytes += recoding.bytes_after * _share(sample, recoding.path)
+            read_bytes += recoding.bytes_after * share_of(sample, recoding.path)
     seconds += documents * READ_SECONDS_PER_BYTE * read_bytes
     return Estimate(
         documents=documents,
@@ -177,28 +203,23 @@ def _scan_seconds(documents: int, inventory: Inventory) -> float:
     return max(documents, inventory.total_keys) * SCAN_SECONDS_PER_KEY
 
 
-def _reads_whole_documents(rewrite: Rewrite) -> bool:
-    """Values move within JSON documents by way of their text; within hashes they never leave the server."""
-    return rewrite.storage_type == "json" and bool(rewrite.renames)
-
-
 def _read_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """Of one document, by the client."""
-    if _reads_whole_documents(rewrite):
-        return _bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
-    return sum(_bytes_of(sample, recoding.path, recoding.bytes_before) for recoding in rewrite.recodings)
+    if rewrite.reads_whole_documents:
+        return bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
+    return sum(bytes_of(sample, recoding.path, recoding.bytes_before) for recoding in rewrite.recodings)
 
 
 def _written_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """Of one document, whoever writes them."""
-    total = sum(recoding.bytes_after * _share(sample, recoding.path) for recoding in rewrite.recodings)
+    total = sum(recoding.bytes_after * share_of(sample, recoding.path) for recoding in rewrite.recodings)
     widths = {recoding.path: recoding.bytes_after for recoding in rewrite.recodings}
     for rename in rewrite.renames:
         # A vector that moves was counted in its new form; it is written once more.
         total += (
-            widths[rename.old] * _share(sample, rename.old)
+            widths[rename.old] * share_of(sample, rename.old)
             if rename.old in widths
-            else _bytes_of(sample, rename.old, USUAL_VALUE_BYTES)
+            else bytes_of(sample, rename.old, USUAL_VALUE_BYTES)
         )
     return total
 
@@ -208,17 +229,9 @@ def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     total = 0.0
     for recoding in rewrite.recodings:
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
-        total += _share(sample, recoding.path) * (
+        total += share_of(sample, recoding.path) * (
             wider - allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
         )
     for rename in rewrite.renames:
-        total += _share(sample, rename.old) * (len(encode(rename.new)) - len(encode(rename.old)))
+        total += share_of(sample, rename.old) * (len(encode(rename.new)) - len(encode(rename.old)))
     return total + max((len(encode(p.new)) - len(encode(p.old)) for p in rewrite.prefixes), default=0)
-
-
-def _share(sample: DocumentSample | None, path: str) -> float:
-    return 1.0 if sample is None else sample.share_of(path)
-
-
-def _bytes_of(sample: DocumentSample | None, path: str, usual: float) -> float:
-    return usual if sample is None else sample.bytes_of(path, usual)

@@ -67,21 +67,6 @@ class DocumentSample:
         reference = REFERENCE_READ_SECONDS + REFERENCE_READ_SECONDS_PER_BYTE * self.read_bytes
         return min(max(self.read_seconds / reference, LEAST_SLOWNESS), MOST_SLOWNESS)
 
-    def share_of(self, path: str) -> float:
-        """The share of the documents that have a value; 1 where that was not looked at."""
-        found = self.fields.get(path)
-        return 1.0 if found is None else found.share
-
-    def bytes_of(self, path: str, usual: float) -> float:
-        """Mean bytes of a value over all documents, those without one included.
-
-        Args:
-            path: The hash field or JSON path.
-            usual: What to say where it was not looked at.
-        """
-        found = self.fields.get(path)
-        return usual if found is None else found.share * found.mean_bytes
-
     def after(self, rewrite: Rewrite) -> DocumentSample:
         """The sample as it would be of the rewritten documents; the same when it is so already."""
         fields = dict(self.fields)
@@ -98,3 +83,21 @@ class DocumentSample:
             if rename.old in fields:
                 fields[rename.new] = fields.pop(rename.old)
         return replace(self, fields=fields)
+
+
+def share_of(sample: DocumentSample | None, path: str) -> float:
+    """The share of the documents that have a value; 1 where that was not looked at."""
+    found = None if sample is None else sample.fields.get(path)
+    return 1.0 if found is None else found.share
+
+
+def bytes_of(sample: DocumentSample | None, path: str, usual: float) -> float:
+    """Mean bytes of a value over all documents, those without one included.
+
+    Args:
+        sample: Of the documents; None where there is none.
+        path: The hash field or JSON path.
+        usual: What to say where it was not looked at.
+    """
+    found = None if sample is None else sample.fields.get(path)
+    return usual if found is None else found.share * found.mean_bytes

@@ -25,9 +25,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from redismigrate.planning.document_sample import DocumentSample
+from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Estimate, Step, Strategy
+from redismigrate.planning.plan import BESIDE, Estimate, Step, Strategy
 from redismigrate.planning.rewriting import BYTES_PER_COMPONENT
 from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.definition import IndexDefinition
@@ -85,7 +85,7 @@ def build_estimate(
         before: The index as it is, if it is.
         after: The index as it is wanted.
         inventory: The server.
-        strategy: How; during a `rebuild` searches miss documents.
+        strategy: How; during a `rebuild` searches miss documents, and a `shadow` is there beside the old one.
     """
     documents = documents_of(before or after, inventory)
     sample = inventory.samples.get((before or after).served)
@@ -94,7 +94,7 @@ def build_estimate(
     seconds *= slowness_of(sample)
     return Estimate(
         documents=documents,
-        memory_bytes=_added_index_bytes(before, after, documents, inventory),
+        memory_bytes=_added_index_bytes(before, after, documents, inventory, keeps_old=strategy in BESIDE),
         seconds=round(seconds, 2),
         search_downtime_seconds=round(seconds, 2) if strategy == "rebuild" else 0.0,
     )
@@ -136,17 +136,17 @@ def _build_seconds(schema: IndexSchema, documents: int, sample: DocumentSample |
     for field in schema.fields:
         path = field.path_in(schema.storage_type)
         if isinstance(field, VectorField):
-            share = _share(sample, path)
+            share = share_of(sample, path)
             vector_seconds = _vector_seconds(field, round(documents * share))
             if schema.storage_type == "json":
                 vector_seconds += JSON_SECONDS_PER_COMPONENT * field.dims
             seconds += share * vector_seconds
         elif isinstance(field, TextField):
             seconds += BUILD_SECONDS_PER_FIELD
-            seconds += BUILD_SECONDS_PER_TEXT_BYTE * _mean_bytes(sample, path, USUAL_TEXT_BYTES)
+            seconds += BUILD_SECONDS_PER_TEXT_BYTE * bytes_of(sample, path, USUAL_TEXT_BYTES)
         elif isinstance(field, TagField):
             seconds += BUILD_SECONDS_PER_FIELD
-            seconds += BUILD_SECONDS_PER_TAG_BYTE * _mean_bytes(sample, path, USUAL_TAG_BYTES)
+            seconds += BUILD_SECONDS_PER_TAG_BYTE * bytes_of(sample, path, USUAL_TAG_BYTES)
         else:
             seconds += BUILD_SECONDS_PER_FIELD
     return seconds
@@ -164,9 +164,14 @@ def _vector_seconds(field: VectorField, documents: int) -> float:
 
 
 def _added_index_bytes(
-    before: IndexDefinition | None, after: IndexDefinition, documents: int, inventory: Inventory
+    before: IndexDefinition | None,
+    after: IndexDefinition,
+    documents: int,
+    inventory: Inventory,
+    *,
+    keeps_old: bool,
 ) -> int:
-    """What the new index takes more than the old one, which is gone or becomes it."""
+    """What the new index takes: more than the old one, unless that is kept beside it."""
     sample = inventory.samples.get((before or after).served)
     vectors, others = _vector_bytes(after.schema, documents, sample), _other_bytes(after.schema, sample)
     if before is None:
@@ -178,7 +183,8 @@ def _added_index_bytes(
     if live is not None:
         # Text takes 1 to 5 times its length, by its words: the live index knows.
         told = max(told / 4, USED_BYTES_PER_TOLD_BYTE * live.statistics.size_bytes - old_vectors)
-    return max(0, round(vectors - old_vectors + told * (others / old_others - 1)))
+    new_bytes = vectors + told * (others / old_others)
+    return round(new_bytes) if keeps_old else max(0, round(new_bytes - old_vectors - told))
 
 
 def _vector_bytes(schema: IndexSchema, documents: int, sample: DocumentSample | None) -> float:
@@ -186,7 +192,7 @@ def _vector_bytes(schema: IndexSchema, documents: int, sample: DocumentSample | 
     total = 0.0
     for field in schema.fields:
         if isinstance(field, VectorField):
-            vectors = round(documents * _share(sample, field.path_in(schema.storage_type)))
+            vectors = round(documents * share_of(sample, field.path_in(schema.storage_type)))
             block_size = field.block_size or DEFAULT_BLOCK_SIZE
             size_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
             # A block is a little more than its vectors: 1,024 of 384 FLOAT32 don't fit 1.5 MB.
@@ -207,12 +213,12 @@ def _other_bytes(schema: IndexSchema, sample: DocumentSample | None) -> float:
         value_bytes = 0.0
         total += INDEX_BYTES_PER_FIELD
         if isinstance(field, TextField):
-            value_bytes = _mean_bytes(sample, path, USUAL_TEXT_BYTES)
+            value_bytes = bytes_of(sample, path, USUAL_TEXT_BYTES)
             share = SHARE_WITHOUT_OFFSETS if schema.no_offsets else 1.0
             share *= SHARE_WITH_SUFFIX_TRIE if field.withsuffixtrie else 1.0
             total += _text_bytes(value_bytes) * share
         elif isinstance(field, TagField):
-            value_bytes = _mean_bytes(sample, path, USUAL_TAG_BYTES)
+            value_bytes = bytes_of(sample, path, USUAL_TAG_BYTES)
             total += INDEX_BYTES_PER_TAG_BYTE * value_bytes
         if field.sortable:
             total += INDEX_BYTES_PER_SORTABLE + value_bytes
@@ -222,12 +228,3 @@ def _other_bytes(schema: IndexSchema, sample: DocumentSample | None) -> float:
 def _text_bytes(value_bytes: float) -> float:
     short = min(value_bytes, SHORT_TEXT_BYTES)
     return INDEX_BYTES_PER_TEXT_BYTE * short + INDEX_BYTES_PER_FURTHER_TEXT_BYTE * (value_bytes - short)
-
-
-def _share(sample: DocumentSample | None, path: str) -> float:
-    return 1.0 if sample is None else sample.share_of(path)
-
-
-def _mean_bytes(sample: DocumentSample | None, path: str, usual: float) -> float:
-    """Bytes of a value, over all documents."""
-    return usual if sample is None else sample.bytes_of(path, usual)

@@ -48,7 +48,7 @@ def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
         description=f"create index {definition.served}",
         rollback="drop it; documents stay",
     )
-    return [_prove(definition, None), create, *_complete(None, definition, None, estimate)]
+    return [prove_step(definition, None), create, *complete_steps(None, definition, None, estimate)]
 
 
 def alter_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
@@ -62,7 +62,7 @@ def alter_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, 
         description=f"alter index {new.served}: {changes}",
         rollback="rebuild the index without the added fields",
     )
-    return [_prove(new, "alter"), alter, *_complete(old, new, "alter", estimate)]
+    return [prove_step(new, "alter"), alter, *complete_steps(old, new, "alter", estimate)]
 
 
 def replace_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
@@ -76,7 +76,7 @@ def replace_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate
         description=f"drop and create index {old.served}: {changes}",
         rollback="drop it and create the old one",
     )
-    return [_prove(new, "rebuild"), replace, *_complete(old, new, "rebuild", estimate)]
+    return [prove_step(new, "rebuild"), replace, *complete_steps(old, new, "rebuild", estimate)]
 
 
 def rewrite_steps(
@@ -95,9 +95,9 @@ def rewrite_steps(
         )
 
     documents: dict[str, Any] = {"before": old, "after": new, "rewrite": rewrite}
-    wait, validate = _complete(old, new, "rebuild", costs.build)
+    wait, validate = complete_steps(old, new, "rebuild", costs.build)
     steps = [
-        _prove(new, "rebuild"),
+        prove_step(new, "rebuild"),
         step(
             "back_up_documents",
             f"back up the documents of {old.served} and find those that can't be rewritten",
@@ -182,6 +182,82 @@ def scanning(definition: IndexDefinition, *, scans: bool = True) -> IndexDefinit
     return replace(definition, schema=definition.schema.with_options(skip_initial_scan=not scans))
 
 
+def shadow_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
+    """A second index beside the first, over the same documents; then the names that clients query move."""
+    create = Step(
+        kind="create_index",
+        index=new.served,
+        strategy="shadow",
+        before=old,
+        after=new,
+        description=f"create {new.physical} beside index {old.served}: {changes}",
+        rollback="drop it; documents stay",
+    )
+    swap = Step(
+        kind="swap_alias",
+        index=new.served,
+        strategy="shadow",
+        before=old,
+        after=new,
+        description=f"point {' and '.join(new.all_aliases)} to {new.physical} in one command"
+        + (f", in place of the index {old.physical}" if old.physical in new.all_aliases else ""),
+        rollback="move the names back; build the old index beside the new one before that where it is gone",
+    )
+    steps = [prove_step(new, "shadow"), create, *complete_steps(old, new, "shadow", estimate), swap]
+    if old.physical not in new.all_aliases:
+        drop = Step(
+            kind="drop_index",
+            index=old.served,
+            strategy="shadow",
+            before=old,
+            after_record=True,
+            description=f"drop {old.physical}, which nothing queries any more",
+            rollback="create it again and index its documents, with search up",
+        )
+        steps.append(drop)
+    return steps
+
+
+def in_phases(steps: Sequence[Step]) -> list[Step]:
+    """The steps with the swaps right before the record, and what removes the old after it.
+
+    All swaps of a revision are one transaction with its record so. A data migration that follows a change
+    wants to meet it, and so does a further change of the same index: there the swap stays where it is.
+    """
+    staying: list[Step] = []
+    swaps: list[Step] = []
+    removals: list[Step] = []
+    for at, step in enumerate(steps):
+        later = steps[at + 1 :]
+        if step.after_record and step.strategy == "shadow" and _frees_a_name(step, later):
+            staying.append(step.model_copy(update={"after_record": False}))
+        elif step.after_record:
+            removals.append(step)
+        elif step.kind == "swap_alias" and not _is_needed_later(step, later):
+            swaps.append(step)
+        else:
+            staying.append(step)
+    return [*staying[:-1], *swaps, *staying[-1:], *removals]
+
+
+def _is_needed_later(swap: Step, later: Sequence[Step]) -> bool:
+    return _frees_a_name(swap, later) or any(
+        step.kind == "run_function" or (step.index == swap.index and not step.after_record) for step in later
+    )
+
+
+def _frees_a_name(step: Step, later: Sequence[Step]) -> bool:
+    """Whether a later step makes an index or alias of a name that the index before this one has."""
+    if step.before is None:
+        return False
+    names = {step.before.physical, *step.before.all_aliases}
+    return any(
+        other.alias in names or (other.kind == "create_index" and str(other.index) in names)
+        for other in later
+        if not other.after_record and other.index != step.index
+    )
+
+
 def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
     """Synonym terms that FT.SYNUPDATE adds; it indexes all documents again."""
     update = Step(
@@ -192,7 +268,7 @@ def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate
         description=changes,
         rollback="rebuild the index with the old synonyms",
     )
-    return [update, *_complete(old, new, None, estimate)]
+    return [update, *complete_steps(old, new, None, estimate)]
 
 
 def drop_steps(
@@ -212,7 +288,8 @@ def drop_steps(
     ]
 
 
-def _prove(definition: IndexDefinition, strategy: Strategy | None) -> Step:
+def prove_step(definition: IndexDefinition, strategy: Strategy | None) -> Step:
+    """Trying a definition out, before anything is changed."""
     return Step(
         kind="prove_index",
         index=definition.served,
@@ -222,9 +299,10 @@ def _prove(definition: IndexDefinition, strategy: Strategy | None) -> Step:
     )
 
 
-def _complete(
+def complete_steps(
     old: IndexDefinition | None, new: IndexDefinition, strategy: Strategy | None, estimate: Estimate
 ) -> list[Step]:
+    """Waiting for an index, and looking whether it is what was asked for."""
     wait = Step(
         kind="wait_for_index",
         index=new.served,

@@ -55,7 +55,7 @@ def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...])
     return tuple(found) if is_held else ()
 
 
-REWRITES = {"rewrite_documents"}
+REWRITES = {"rewrite_documents", "copy_documents"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Inventory:
         backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
         planned_backup_bytes: What they will back up.
+        fence: The fencing token of the run, or that of the next one: physical names end with it.
     """
 
     project: str
@@ -93,6 +94,7 @@ class Inventory:
     backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
     planned_backup_bytes: int = 0
+    fence: str = "0"
 
     def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:
         """The server with the sample of an index as its documents are after a rewrite."""

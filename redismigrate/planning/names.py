@@ -31,8 +31,11 @@ def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str 
     for step in reversed(steps):
         if step.kind == "set_alias" and step.alias == name:
             return None if step.after is None else step.after.physical
+        if step.kind == "swap_alias" and step.after is not None and name in step.after.all_aliases:
+            return step.after.physical
         if (
             step.kind in {"replace_index", "drop_index"}
+            and not step.after_record
             and step.before is not None
             and name in step.before.all_aliases
         ):

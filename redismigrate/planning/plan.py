@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,7 +17,8 @@ from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.redisvl import schema_to_redisvl
 
-Strategy = Literal["alter", "rebuild"]
+Strategy = Literal["alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 StepKind = Literal[
     "claim_index",
     "prove_index",
@@ -27,11 +28,15 @@ StepKind = Literal[
     "restore_documents",
     "index_documents",
     "catch_up_documents",
+    "copy_documents",
+    "promote_documents",
+    "remove_documents",
     "create_index",
     "alter_index",
     "replace_index",
     "drop_index",
     "set_alias",
+    "swap_alias",
     "set_synonyms",
     "wait_for_index",
     "validate_index",
@@ -41,7 +46,9 @@ StepKind = Literal[
     "unrecord_revision",
 ]
 
-CHANGES_AN_INDEX = {"create_index", "alter_index", "replace_index", "drop_index"}
+# Those that build an index beside the one that serves.
+BESIDE: frozenset[Strategy | None] = frozenset({"shadow", "shadow_field", "shadow_copy"})
+CHANGES_AN_INDEX = {"create_index", "alter_index", "replace_index", "swap_alias", "drop_index"}
 
 
 class Estimate(BaseModel):
@@ -78,11 +85,14 @@ class Step(BaseModel):
         description: One line for people.
         before: The index as it is before, None when it does not exist; of an alias, what it points to.
         after: The index as it is after, None when it is gone; of an alias, what it will point to.
-        alias: The alias it is about, if any.
+        alias: The alias it is about, if any; of a dropped index, its name, which becomes an alias.
         rewrite: What it does to the documents, if anything.
         backup: Where the backup is that the step restores documents from, `host:path`.
         restores_from: The backups from which originals come back that a conversion can't give.
         quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
+        second_fields: Hash field -> the temporary one with the new form of its vectors.
+        takes_back: Of a removal: it takes back what was copied, rather than what it was copied from.
+        after_record: Whether it comes once the revision is recorded and serves: it removes what was replaced.
         is_all_indexed: Whether no document failed to be indexed before the run: what doesn't fit the index
             then has been written since.
         delete_documents: Whether dropping takes the documents along.
@@ -106,6 +116,9 @@ class Step(BaseModel):
     backup: str | None = None
     restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = {}
+    second_fields: dict[str, str] = {}
+    takes_back: bool = False
+    after_record: bool = False
     is_all_indexed: bool = False
     delete_documents: bool = False
     function: int | None = None
@@ -113,6 +126,39 @@ class Step(BaseModel):
     function_direction: Literal["up", "down"] | None = None
     estimate: Estimate = Estimate()
     rollback: str = ""
+
+    @property
+    def backups_read(self) -> tuple[str, ...]:
+        """Where all backups are that it takes originals from."""
+        return (() if self.backup is None else (self.backup,)) + self.restores_from
+
+
+class Alternative(BaseModel):
+    """What one strategy would make of one changed index.
+
+    Attributes:
+        index: The served name.
+        strategy: How.
+        is_chosen: Whether the plan does it so.
+        impossible: Why it can't be done so; empty when it can.
+        search_downtime_seconds: Seconds in which searches fail or miss documents.
+        writes: What becomes of writes meanwhile.
+        seconds: Wall seconds.
+        memory_bytes: Peak extra memory of the server.
+        changes: What changes in the documents: datatypes, names of fields, keys.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    strategy: Strategy
+    is_chosen: bool
+    impossible: tuple[str, ...]
+    search_downtime_seconds: float
+    writes: str
+    seconds: float
+    memory_bytes: int
+    changes: tuple[str, ...]
 
 
 class RevisionPlan(BaseModel):
@@ -123,6 +169,7 @@ class RevisionPlan(BaseModel):
         steps: In order; the last records the revision.
         warnings: What the user should know before.
         blocked: Why it can't run, empty when it can.
+        alternatives: How else its indexes could be changed, where that was asked for.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -131,11 +178,27 @@ class RevisionPlan(BaseModel):
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def revision(self) -> str:
         """The id of the revision."""
         return self.recorded.revision
+
+    @property
+    def built_beside(self) -> dict[str, IndexDefinition]:
+        """Served name -> the index that is built beside it, to be swapped in."""
+        swaps = [
+            step.after
+            for step in self.steps
+            if step.kind == "swap_alias" and not step.after_record and step.after is not None
+        ]
+        return {definition.served: definition for definition in swaps}
+
+    @property
+    def cutover(self) -> int | None:
+        """The position of the first swap, before which the expand phase ends; None where there is none."""
+        return next((at for at, step in enumerate(self.steps) if step.kind == "swap_alias"), None)
 
 
 class Plan(BaseModel):
@@ -205,6 +268,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "warnings": list(item.warnings),
                 "blocked": list(item.blocked),
                 "steps": [_step_to_json(step) for step in item.steps],
+                "alternatives": [_plain(alternative) for alternative in item.alternatives],
             }
             for item in plan.revisions
         ],

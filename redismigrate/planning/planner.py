@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from redismigrate.operations.model import (
@@ -19,46 +19,27 @@ from redismigrate.operations.model import (
 )
 from redismigrate.operations.moves import moves_of
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.index_changes import build_beside, change_index, warn_of_rebuild, warn_of_scan
 from redismigrate.planning.index_steps import (
-    alter_steps,
     backups_first,
     create_steps,
     drop_steps,
+    in_phases,
     replace_steps,
-    rewrite_steps,
     synonym_steps,
 )
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.names import alias_target, is_index, owner_of, why_taken
-from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
-from redismigrate.planning.rewriting import DoneRewrite, Rewrite, recodings_of
-from redismigrate.planning.room import why_backup_does_not_fit, why_memory_is_short
+from redismigrate.planning.names import alias_target, is_index
+from redismigrate.planning.plan import RevisionPlan
+from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
+from redismigrate.planning.rewriting import Rewrite, recodings_of
 from redismigrate.planning.strategies import (
-    StrategyChoice,
-    changes_of,
-    choose,
     what_documents_forbid,
     what_server_lacks,
     why_dropping_deletes,
 )
 from redismigrate.schema.definition import Catalog, IndexDefinition
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What the user may say about how a plan is made.
-
-    Attributes:
-        strategy: "auto", or one strategy for every changed index.
-        allow_lossy: Go back although something can't be brought back.
-        exclusive: Nobody else writes to the documents meanwhile.
-    """
-
-    strategy: StrategyChoice = "auto"
-    allow_lossy: bool = False
-    exclusive: bool = False
 
 
 def plan_revision(
@@ -76,18 +57,8 @@ def plan_revision(
 
 
 @dataclass
-class _RevisionPlanner:
-    """Collects the steps of one revision while it walks over its operations."""
-
-    recorded: RecordedRevision
-    catalog: Catalog
-    inventory: Inventory
-    options: PlanOptions
-    start: Catalog = field(default_factory=Catalog)
-    steps: list[Step] = field(default_factory=list)
-    rewritten: list[DoneRewrite] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    blocked: list[str] = field(default_factory=list)
+class _RevisionPlanner(PlanInProgress):
+    """Walks over the operations of one revision."""
 
     def plan(self) -> RevisionPlan:
         """Walk over the operations and put the record last."""
@@ -103,23 +74,20 @@ class _RevisionPlanner:
         if self.recorded.direction == "downgrade":
             for name in self.recorded.adopted:
                 if name in self.catalog:
-                    self._release(name)
+                    self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
-        self._add("record_revision", description=f"{verb} {self.recorded.revision}")
+        self.add("record_revision", description=f"{verb} {self.recorded.revision}")
         return RevisionPlan(
             recorded=self.recorded,
-            steps=tuple(backups_first(self.steps)),
+            steps=tuple(in_phases(backups_first(self.steps))),
             warnings=tuple(dict.fromkeys(self.warnings)),
             blocked=tuple(dict.fromkeys(self.blocked)),
         )
 
-    def _add(self, kind: StepKind, index: str | None = None, **values: Any) -> None:
-        self.steps.append(Step(kind=kind, index=index, **values))
-
     def _adopt(self) -> None:
         for name, definition in self.recorded.adopted.items():
-            self._claim(name)
-            owner = self._owner(definition.physical)
+            self.claim(name)
+            owner = self.owner(definition.physical)
             if definition.physical != name and owner not in (None, self.inventory.project):
                 self.blocked.append(
                     f"{name} is an alias of index {definition.physical}, which belongs to project {owner}"
@@ -146,7 +114,7 @@ class _RevisionPlanner:
         has_own = any(isinstance(operation, RunFunction) for operation in self.recorded.operations)
         for function in self.recorded.undone_functions:
             if function.has_down:
-                self._add(
+                self.add(
                     "run_function",
                     function=function.position,
                     function_in="upgrade",
@@ -159,37 +127,14 @@ class _RevisionPlanner:
                     "--allow-lossy goes back without one"
                 )
 
-    def _claim(self, name: str) -> None:
-        owner = self._owner(name)
-        if owner is None:
-            self._add(
-                "claim_index",
-                name,
-                description=f"claim index {name} for this project",
-                rollback="give it up",
-            )
-        elif owner != self.inventory.project:
-            self.blocked.append(f"index {name} belongs to project {owner}")
-
-    def _release(self, name: str) -> None:
-        self._add("release_index", name, description=f"give up index {name}", rollback="claim it again")
-
-    def _owner(self, name: str) -> str | None:
-        return owner_of(name, self.inventory, self.steps)
-
-    def _refuse_taken_name(self, name: str) -> None:
-        reason = why_taken(name, self.inventory, self.steps)
-        if reason is not None:
-            self.blocked.append(reason)
-
     def _create_index(self, operation: CreateIndex, before: Catalog) -> None:  # noqa: ARG002 - one signature
         definition = self.catalog[operation.schema.name]
         name = definition.served
         self.blocked += what_server_lacks(definition.schema, self.inventory)
-        self._refuse_taken_name(name)
-        self._claim(name)
+        self.refuse_taken_name(name)
+        self.claim(name)
         estimate = build_estimate(None, definition, self.inventory)
-        self._check_memory(name, estimate)
+        self.check_memory(name, estimate)
         self.steps += create_steps(definition, estimate)
 
     def _drop_index(self, operation: DropIndex, before: Catalog) -> None:
@@ -207,7 +152,7 @@ class _RevisionPlanner:
             self.warnings.append(
                 f"the {documents:,} documents of index {name} are deleted and can't come back"
             )
-        self._release(name)
+        self.release(name)
 
     def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
         old = before[operation.name]
@@ -223,85 +168,7 @@ class _RevisionPlanner:
             prefixes,
         )
         self.blocked += what_documents_forbid(old.schema, new.schema, renames)
-        self._change(old, new, rewrite, "; ".join(str(change) for change in operation.changes))
-
-    def _change(self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str) -> None:
-        is_renamed = old.served != new.served
-        if not changes_of(old, new) and not is_renamed:
-            return
-        if is_renamed:
-            self._refuse_taken_name(new.served)
-            self._claim(new.served)
-        strategy, reason = choose(old, new, self.options.strategy)
-        if strategy == "rebuild":
-            reason = why_dropping_deletes(old) or reason
-        if reason is not None:
-            self.blocked.append(reason)
-        self.blocked += what_server_lacks(new.schema, self.inventory)
-        estimate = build_estimate(old, new, self.inventory.with_sample_after(old, rewrite), strategy)
-        self._check_memory(new.served, estimate)
-        self._warn_of_scan(old)
-        rewrite = self._without_done(old, new, rewrite)
-        if rewrite:
-            self._rewrite(old, new, rewrite, estimate, changes)
-        elif strategy == "alter":
-            self.steps += alter_steps(old, new, estimate, changes)
-        else:
-            self._warn_of_rebuild(old, new, estimate)
-            self.steps += replace_steps(old, new, estimate, changes)
-        if is_renamed:
-            self._release(old.served)
-            self.inventory = self.inventory.renamed(self.steps)
-
-    def _without_done(self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite) -> Rewrite:
-        """What is left to do where another change of this revision has rewritten some of the documents."""
-        prefixes = old.schema.prefixes
-        for done in self.rewritten:
-            try:
-                rewrite = done.remainder(old.served, prefixes, rewrite)
-            except ValueError as error:
-                self.blocked.append(f"index {old.served} {error}, or in two revisions")
-        if rewrite:
-            self.rewritten.append(DoneRewrite(new.served, prefixes, rewrite))
-        return rewrite
-
-    def _rewrite(
-        self, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, build: Estimate, changes: str
-    ) -> None:
-        change = DocumentChange(
-            self.recorded,
-            self.start,
-            old,
-            new,
-            rewrite,
-            self.inventory,
-            self.options.exclusive,
-            self.options.allow_lossy,
-        )
-        costs = change.costs(build)
-        self.blocked += change.problems(build.documents)
-        self._block(why_backup_does_not_fit(costs.backup.backup_bytes, self.inventory, self.steps))
-        self._check_memory(new.served, costs.rewrite)
-        self.warnings += change.warnings(costs)
-        down = costs.build.seconds + costs.rewrite.seconds
-        self._warn_of_rebuild(old, new, costs.build.model_copy(update={"seconds": down}))
-        self.steps += rewrite_steps(old, new, rewrite, costs, changes)
-
-    def _warn_of_scan(self, old: IndexDefinition) -> None:
-        if old.schema.skip_initial_scan:
-            self.warnings.append(
-                f"index {old.served} was made with SKIPINITIALSCAN; this scans all documents of its "
-                "prefixes, those from before the index as well"
-            )
-
-    def _warn_of_rebuild(self, old: IndexDefinition, new: IndexDefinition, estimate: Estimate) -> None:
-        if estimate.documents:
-            self.warnings.append(
-                f"searches on {old.served} miss documents for about {_duration(estimate.seconds)} "
-                "while it is rebuilt"
-            )
-        if old.served != new.served:
-            self.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")
+        change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:
         old, new = before[operation.index], self.catalog[operation.index]
@@ -330,7 +197,7 @@ class _RevisionPlanner:
         self, operation: Operation, alias: str, old: IndexDefinition | None, new: IndexDefinition | None
     ) -> None:
         holder = new or old
-        self._add(
+        self.add(
             "set_alias",
             holder.served if holder is not None else None,
             alias=alias,
@@ -350,16 +217,24 @@ class _RevisionPlanner:
             self.steps += synonym_steps(old, new, estimate, str(operation))
             return
         # FT.SYNUPDATE only adds terms: taking one out needs a new index.
-        reason = why_dropping_deletes(old)
-        if reason is not None:
-            self.blocked.append(f"{reason}, and terms leave synonyms no other way")
-        estimate = build_estimate(old, new, self.inventory, "rebuild")
-        self._warn_of_scan(old)
-        self._warn_of_rebuild(old, new, estimate)
-        self.steps += replace_steps(old, new, estimate, str(operation))
+        if why_dropping_deletes(old) is not None:
+            self.blocked.append(f"{why_dropping_deletes(old)}, and terms leave synonyms no other way")
+        warn_of_scan(self, old)
+        in_place = self.options.strategy == "rebuild" or (
+            self.options.adoption == "never" and old.physical == old.served
+        )
+        if in_place:
+            estimate = build_estimate(old, new, self.inventory, "rebuild")
+            warn_of_rebuild(self, old, new, estimate)
+            self.steps += replace_steps(old, new, estimate, str(operation))
+            return
+        new = self.beside(new)
+        estimate = build_estimate(old, new, self.inventory, "shadow")
+        self.check_memory(new.served, estimate)
+        build_beside(self, old, new, estimate, str(operation))
 
     def _run_function(self, operation: RunFunction, before: Catalog) -> None:  # noqa: ARG002 - one signature
-        self._add(
+        self.add(
             "run_function",
             function=operation.position,
             function_in=self.recorded.direction,
@@ -372,13 +247,6 @@ class _RevisionPlanner:
 
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
-
-    def _check_memory(self, name: str, estimate: Estimate) -> None:
-        self._block(why_memory_is_short(name, estimate.memory_bytes, self.inventory, self.steps))
-
-    def _block(self, reason: str | None) -> None:
-        if reason is not None:
-            self.blocked.append(reason)
 
 
 _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
@@ -402,9 +270,3 @@ def _lost_in_reading(definition: IndexDefinition) -> str:
     if any(field.type == "vector" for field in schema.fields):
         lost.append("INITIAL_CAP")
     return ", ".join(lost)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
-        return "0.1 s"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

@@ -122,6 +122,11 @@ class Rewrite:
         return bool(self.renames or self.prefixes)
 
     @property
+    def reads_whole_documents(self) -> bool:
+        """Whether values move by way of the client: within hashes they never leave the server."""
+        return self.storage_type == "json" and bool(self.renames)
+
+    @property
     def recoded_paths(self) -> tuple[str, ...]:
         """The hash fields whose bytes change."""
         return tuple(recoding.path for recoding in self.recodings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from redismigrate.planning.inventory import Inventory
@@ -13,7 +14,8 @@ from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 
-StrategyChoice = Literal["auto", "alter", "rebuild"]
+StrategyChoice = Literal["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
+Adoption = Literal["alias", "never"]
 # key_separator is for clients; SKIPINITIALSCAN matters to FT.CREATE alone, and a rebuild always scans.
 ONLY_RECORDED = {"key_separator", "skip_initial_scan"}
 
@@ -27,25 +29,159 @@ def changes_of(before: IndexDefinition, after: IndexDefinition) -> tuple[Differe
     )
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What decides, beside the change itself, how it can be carried out.
+
+    Attributes:
+        adoption: Whether an index may become what an alias points to.
+        exclusive: Nobody else writes to the documents.
+        ignores_partial_updates: The server may not index what is written to a field with another attribute.
+        readers: Other indexes that read the vectors that are to be re-encoded.
+        at_target: Other indexes that cover the keys to which documents are to move.
+    """
+
+    adoption: Adoption = "alias"
+    exclusive: bool = False
+    ignores_partial_updates: bool = False
+    readers: tuple[str, ...] = ()
+    at_target: tuple[str, ...] = ()
+
+
 def choose(
-    before: IndexDefinition, after: IndexDefinition, choice: StrategyChoice
+    before: IndexDefinition,
+    after: IndexDefinition,
+    rewrite: Rewrite,
+    choice: StrategyChoice,
+    situation: Situation,
 ) -> tuple[Strategy, str | None]:
     """The strategy for a change, and why it is impossible, if it is.
 
     Args:
         before: The index as it is.
-        after: The index as it is wanted; its schema differs.
+        after: The index as it is wanted; its schema or its name differs.
+        rewrite: What has to become of its documents.
         choice: What the user asked for.
+        situation: What decides beside that.
     """
-    reason = why_not_alter(before.schema, after.schema)
-    if choice == "alter" or (choice == "auto" and reason is None):
-        return "alter", reason and f"strategy alter can't change index {before.served}: {reason}"
+    strategy = choice if choice != "auto" else _cheapest(before, after, rewrite, situation)
+    return strategy, why_impossible(strategy, before, after, rewrite, situation)
+
+
+def _cheapest(
+    before: IndexDefinition, after: IndexDefinition, rewrite: Rewrite, situation: Situation
+) -> Strategy:
+    """The first one that is possible, of those that keep search up first.
+
+    Who says that writers are paused has paused the application: documents are rewritten in place then, which
+    takes the least time and memory.
+    """
+    order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
+    if rewrite and situation.exclusive:
+        order = ("alter",)
+    possible = (
+        strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
+    )
+    return next(possible, "rebuild")
+
+
+def why_impossible(
+    strategy: Strategy,
+    before: IndexDefinition,
+    after: IndexDefinition,
+    rewrite: Rewrite,
+    situation: Situation,
+) -> str | None:
+    """Why a strategy can't carry out a change; None when it can.
+
+    Args:
+        strategy: How.
+        before: The index as it is.
+        after: The index as it is wanted.
+        rewrite: What has to become of its documents.
+        situation: What decides beside that.
+    """
+    if strategy == "alter":
+        reason = why_not_alter(before.schema, after.schema)
+        return reason and f"strategy alter can't change index {before.served}: {reason}"
+    deletes = why_dropping_deletes(before)
+    if deletes is not None:
+        return deletes
     if after.schema.temporary_seconds is not None:
-        return "rebuild", (
+        return (
             f"index {before.served} can't be made TEMPORARY: that could not be undone without deleting its "
             "documents; create a new index instead"
         )
-    return "rebuild", None
+    if strategy == "rebuild":
+        return None
+    if situation.adoption == "never" and before.physical == before.served:
+        return (
+            f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
+            "strategy rebuild changes it in place, with search down meanwhile"
+        )
+    reason = _WHY_NOT[strategy](before, after, rewrite, situation)
+    return reason and f"strategy {strategy} can't change index {before.served}: {reason}"
+
+
+def _why_not_shadow(
+    before: IndexDefinition,  # noqa: ARG001 - one signature
+    after: IndexDefinition,  # noqa: ARG001
+    rewrite: Rewrite,
+    situation: Situation,  # noqa: ARG001
+) -> str | None:
+    return f"its documents change: {rewrite}" if rewrite else None
+
+
+def _why_not_shadow_field(
+    before: IndexDefinition,
+    after: IndexDefinition,  # noqa: ARG001 - one signature
+    rewrite: Rewrite,
+    situation: Situation,
+) -> str | None:
+    if not rewrite.recodings or rewrite.moves:
+        return "it re-encodes vectors of hashes, and nothing else of the documents"
+    if before.schema.filter is not None:
+        return "it has a FILTER, and documents that this keeps out would be re-encoded, too"
+    if situation.ignores_partial_updates:
+        return "this server has PARTIAL_INDEXED_DOCS and would not index what is written to a second field"
+    for recoding in rewrite.recodings:
+        if recoding.has_one_width:
+            return (
+                f"{recoding.before} and {recoding.after} are equally long, so it can't be told in which of "
+                "them the application writes"
+            )
+    if situation.readers:
+        return f"index {', '.join(situation.readers)} reads the same vectors"
+    return None
+
+
+def _why_not_shadow_copy(
+    before: IndexDefinition,
+    after: IndexDefinition,  # noqa: ARG001 - one signature
+    rewrite: Rewrite,
+    situation: Situation,
+) -> str | None:
+    if not rewrite.prefixes:
+        return "it copies documents to another prefix, and these keep theirs"
+    if rewrite.recodings:
+        return "it can't re-encode vectors on the way; do that in a revision of its own"
+    old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
+    if not before.schema.prefixes or not set(before.schema.prefixes) <= old:
+        return "some of its documents would keep their keys"
+    if any(one.startswith(other) or other.startswith(one) for one in old for other in new):
+        return "a new prefix begins with an old one, or an old with a new one"
+    if before.schema.filter is not None:
+        return "it has a FILTER, and documents that this keeps out would be copied, too"
+    if situation.at_target:
+        return f"index {', '.join(situation.at_target)} covers the new keys"
+    return None
+
+
+_WHY_NOT = {
+    "shadow": _why_not_shadow,
+    "shadow_field": _why_not_shadow_field,
+    "shadow_copy": _why_not_shadow_copy,
+}
 
 
 def why_dropping_deletes(definition: IndexDefinition) -> str | None:

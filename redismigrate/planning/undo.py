@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from redismigrate.planning.index_steps import scanning
-from redismigrate.planning.plan import Step, StepKind
+from redismigrate.planning.physical_names import index_brought_back
+from redismigrate.planning.plan import BESIDE, Step, StepKind
 from redismigrate.schema.definition import IndexDefinition
 
 
 def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps that undo these, last first, as far as they changed something."""
     undo: list[Step] = []
+    moved = {
+        step.index for step in steps if step.kind == "remove_documents" and step.strategy == "shadow_copy"
+    }
     for step in reversed(steps):
-        undo += _undo_of_one(step)
+        if step.kind == "copy_documents" and step.index in moved:
+            undo += _remove_what_was_copied_back(step)
+        else:
+            undo += _undo_of_one(step)
     # Before anything is dropped: a damaged backup can't bring the documents back.
     checks = [
         step.model_copy(update={"kind": "verify_backup", "description": f"verify the backup of {step.index}"})
@@ -31,48 +40,129 @@ def is_kept(step: Step) -> bool:
 
 
 def _undo_of_one(step: Step) -> list[Step]:
-    old, new = step.after, step.before
-    if is_kept(step):
-        return []
-    if step.kind == "claim_index":
-        return [Step(kind="release_index", index=step.index, description=f"give up index {step.index}")]
-    if step.kind == "release_index":
-        return [Step(kind="claim_index", index=step.index, description=f"claim index {step.index}")]
-    if step.kind == "set_alias":
-        description = f"set alias {step.alias} back"
-        return [
-            Step(
-                kind="set_alias",
-                index=step.index,
-                alias=step.alias,
-                before=old,
-                after=new,
-                description=description,
-            )
-        ]
-    if step.kind == "run_function":
-        direction = "down" if step.function_direction == "up" else "up"
-        return [
-            step.model_copy(
-                update={"function_direction": direction, "description": f"undo: {step.description}"}
-            )
-        ]
-    if step.kind == "rewrite_documents":
-        description = f"restore the documents of {step.index}"
-        return [step.model_copy(update={"kind": "restore_documents", "description": description})]
-    if step.kind == "create_index":
-        return [_undo_step("drop_index", step, "drop index {}")]
-    if step.kind == "drop_index" and new is not None:
-        again = Step(
-            kind="create_index",
-            index=new.served,
-            after=scanning(new),
-            description=f"create index {new.served} again",
-        )
-        return [again, _wait(new)]
-    if step.kind in {"alter_index", "replace_index", "set_synonyms"} and old is not None and new is not None:
-        return [_undo_step("replace_index", step, "bring index {} back as it was"), _wait(new)]
+    return [] if is_kept(step) else _UNDO.get(step.kind, _nothing)(step)
+
+
+def _nothing(step: Step) -> list[Step]:  # noqa: ARG001 - one signature
     return []
+
+
+def _give_up(step: Step) -> list[Step]:
+    return [Step(kind="release_index", index=step.index, description=f"give up index {step.index}")]
+
+
+def _claim(step: Step) -> list[Step]:
+    return [Step(kind="claim_index", index=step.index, description=f"claim index {step.index}")]
+
+
+def _set_alias_back(step: Step) -> list[Step]:
+    description = f"set alias {step.alias} back"
+    return [
+        Step(
+            kind="set_alias",
+            index=step.index,
+            alias=step.alias,
+            before=step.after,
+            after=step.before,
+            description=description,
+        )
+    ]
+
+
+def _run_other_function(step: Step) -> list[Step]:
+    direction = "down" if step.function_direction == "up" else "up"
+    changes = {"function_direction": direction, "description": f"undo: {step.description}"}
+    return [step.model_copy(update=changes)]
+
+
+def _restore(step: Step) -> list[Step]:
+    description = f"restore the documents of {step.index}"
+    return [step.model_copy(update={"kind": "restore_documents", "description": description})]
+
+
+def _remove_second_form(step: Step) -> list[Step]:
+    description = f"take back: {step.description}"
+    changes = {"kind": "remove_documents", "takes_back": True, "description": description}
+    return [step.model_copy(update=changes)]
+
+
+def _copy_back(removal: Step) -> list[Step]:
+    """Documents go back under their old keys. Where some have not left them yet, all leave them first."""
+    if removal.strategy != "shadow_copy":
+        return []
+    finish = removal.model_copy(
+        update={"after_record": False, "description": f"finish: {removal.description}"}
+    )
+    changes = {"kind": "copy_documents", "description": f"copy the documents of {removal.index} back"}
+    return [finish, _the_other_way(removal).model_copy(update=changes)]
+
+
+def _remove_what_was_copied_back(copy: Step) -> list[Step]:
+    description = f"remove the documents of {copy.index} that were copied back"
+    changes = {"kind": "remove_documents", "description": description}
+    return [_the_other_way(copy).model_copy(update=changes)]
+
+
+def _the_other_way(step: Step) -> Step:
+    """A step that copies, from where it copied to."""
+    rewrite = None if step.rewrite is None else step.rewrite.moves_reversed()
+    changes = {"before": step.after, "after": step.before, "rewrite": rewrite, "after_record": False}
+    return step.model_copy(update=changes)
+
+
+def _drop_again(step: Step) -> list[Step]:
+    if step.strategy in BESIDE and step.after is not None:
+        description = f"drop {step.after.physical} again"
+        return [Step(kind="drop_index", index=step.index, before=step.after, description=description)]
+    return [_undo_step("drop_index", step, "drop index {}")]
+
+
+def _create_again(step: Step) -> list[Step]:
+    if step.before is None or step.second_fields:  # those are gone with what the index read
+        return []
+    if step.strategy in BESIDE:
+        return _bring_back_beside(step.before)
+    again = Step(
+        kind="create_index",
+        index=step.before.served,
+        after=scanning(step.before),
+        description=f"create index {step.before.served} again",
+    )
+    return [again, _wait(step.before)]
+
+
+def _change_back(step: Step) -> list[Step]:
+    if step.before is None or step.after is None:
+        return []
+    return [_undo_step("replace_index", step, "bring index {} back as it was"), _wait(step.before)]
+
+
+def _swap_back(swap: Step) -> list[Step]:
+    """The names move back to the index from before, which is built again where the swap dropped it."""
+    old, new = swap.before, swap.after
+    if old is None or new is None or swap.after_record:
+        return []
+    built = index_brought_back(swap)
+    back = swap.model_copy(
+        update={
+            "before": new,
+            "after": built or old,
+            "description": f"move the names of {new.physical} back to {(built or old).physical}",
+        }
+    )
+    return [*(_bring_back_beside(built) if built is not None else ()), back]
+
+
+def _bring_back_beside(definition: IndexDefinition) -> list[Step]:
+    again = Step(
+        kind="create_index",
+        index=definition.served,
+        strategy="shadow",
+        before=definition,
+        after=scanning(definition),
+        description=f"create {definition.physical} beside the index that replaced it",
+    )
+    return [again, _wait(definition)]
 
 
 def _undo_step(kind: StepKind, step: Step, description: str) -> Step:
@@ -93,3 +183,21 @@ def _wait(definition: IndexDefinition) -> Step:
         after=definition,
         description=f"wait until {definition.served} is indexed again",
     )
+
+
+_UNDO: dict[StepKind, Callable[[Step], list[Step]]] = {
+    "claim_index": _give_up,
+    "release_index": _claim,
+    "set_alias": _set_alias_back,
+    "swap_alias": _swap_back,
+    "run_function": _run_other_function,
+    "rewrite_documents": _restore,
+    "promote_documents": _restore,
+    "copy_documents": _remove_second_form,
+    "remove_documents": _copy_back,
+    "create_index": _drop_again,
+    "drop_index": _create_again,
+    "alter_index": _change_back,
+    "replace_index": _change_back,
+    "set_synonyms": _change_back,
+}

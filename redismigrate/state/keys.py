@@ -40,6 +40,16 @@ class StateKeys:
         return self._key("progress")
 
     @property
+    def control(self) -> str:
+        """String, JSON: what was changed of the limits of that run; written without the lock."""
+        return self._key("control")
+
+    @property
+    def follower(self) -> str:
+        """String, JSON: the last sign of life of whoever follows an expanded revision; expires soon."""
+        return self._key("follower")
+
+    @property
     def last_run(self) -> str:
         """String, JSON: the run that finished last, if it can be rolled back."""
         return self._key("last_run")
@@ -47,6 +57,10 @@ class StateKeys:
     def undo(self, revision: str) -> str:
         """String, JSON: what undoes a revision that the run in progress, or else the last one, recorded."""
         return self._key(f"undo:{revision}")
+
+    def mark(self, copies: str) -> str:
+        """The beginning of the keys, strings, that stand beside copies of documents as they are followed."""
+        return self._key(f"mark:{copies}:")
 
     @property
     def lock(self) -> str:

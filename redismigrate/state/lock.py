@@ -227,3 +227,14 @@ def break_lock(server: Server, keys: StateKeys) -> Holder | None:
     with server.translated_errors():
         text = server.client.eval(BREAK, 2, keys.lock, keys.fence)
     return None if text is None else Holder.from_text(text)
+
+
+def last_token(server: Server, keys: StateKeys) -> int:
+    """The last fencing token that was given out; 0 when none was."""
+    return int(server.execute("GET", keys.fence) or 0)
+
+
+def token_without_holder(server: Server, keys: StateKeys) -> bytes | None:
+    """The last fencing token, if nobody holds the lock: whoever takes it gets another one."""
+    token, holder = server.execute("MGET", keys.fence, keys.lock)
+    return token if holder is None else None

@@ -10,11 +10,14 @@ from __future__ import annotations
 FENCED = "REDISMIGRATE_FENCED"
 CONFLICT = "REDISMIGRATE_CONFLICT"
 REFUSED = "REDISMIGRATE_REFUSED"
+MOVED = "REDISMIGRATE_MOVED"
 # Stands for the expected version of a document that is written once.
 ANY_VERSION = "any"
 
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
-# value; "" deletes), event (name, value), commands, commands that put things back. A document's JSON begins
+# value; "" deletes), event (name, value), commands, commands that put things back, and guards: an index, and
+# what its max_doc_id and num_docs have to be still; in a script FT.INFO gives names as status replies. A
+# document's JSON begins
 # with its version, so that it can be read without decoding the rest.
 # Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first: a server
 # over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
@@ -46,6 +49,16 @@ for i = 1, tonumber(take()) do
 end
 redis.call('SETRANGE', KEYS[1], 0, '')
 local event, commands, put_back = take_list(), take_commands(), take_commands()
+for _, guard in ipairs(take_commands()) do
+  local reply, found = redis.call('FT.INFO', guard[1]), {}
+  for i = 1, #reply - 1, 2 do
+    local name = type(reply[i]) == 'table' and reply[i].ok or reply[i]
+    found[name] = type(reply[i + 1]) == 'table' and reply[i + 1].ok or reply[i + 1]
+  end
+  if tonumber(found.max_doc_id) ~= tonumber(guard[2]) or tonumber(found.num_docs) ~= tonumber(guard[3]) then
+    return redis.error_reply('REDISMIGRATE_MOVED ' .. guard[1])
+  end
+end
 local function is_forbidden(command)
   if not redis.acl_check_cmd then return false end
   local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(command))
@@ -115,5 +128,16 @@ REPLACE_OWNERS = """
 if KEYS[2] and redis.call('GET', KEYS[2]) ~= ARGV[3] then return redis.error_reply('REDISMIGRATE_FENCED') end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
+return 1
+""".strip()
+
+# KEYS: run, control, journal. ARGV: id of the run, expected value ("" for none), new value, then the event. A
+# run's document begins with version, layout and id.
+CONTROL = """
+local run = redis.call('GETRANGE', KEYS[1], 0, 99)
+if not string.find(run, '"id": "' .. ARGV[1] .. '"', 1, true) then return -1 end
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[2], ARGV[3])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', '10000', '*', unpack(ARGV, 4))
 return 1
 """.strip()

@@ -11,6 +11,7 @@ import redis
 
 from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, StateError
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema.strict import encode
 from redismigrate.state.documents import (
     Document,
     Head,
@@ -21,7 +22,7 @@ from redismigrate.state.documents import (
     render_document,
 )
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, REFUSED, TRANSACTION
+from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
@@ -103,6 +104,10 @@ def read_undo(server: Server, keys: StateKeys, revision: str) -> Mapping[str, An
     return document.content
 
 
+class DocumentsMoved(RunInterrupted):
+    """An index has not the documents any more that a guard has seen."""
+
+
 class StateWriter:
     """Writes the state on behalf of the holder of a lock.
 
@@ -139,6 +144,7 @@ class StateWriter:
         event: Mapping[str, str] | None = None,
         commands: Iterable[Command] = (),
         put_back: Iterable[Command] = (),
+        guards: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         """Run commands and write documents: all of it or nothing.
 
@@ -150,7 +156,7 @@ class StateWriter:
             catalog: The new indexes document, None to leave it.
             run: The new run document, None to leave it. It tells everything, so that of its progress goes.
             progress: The new document of the run's progress, None to leave it.
-            end_run: Delete the run document and that of its progress.
+            end_run: Delete the run document, that of its progress, and what was changed of its limits.
             last_run: The new document of the run that finished last, None to leave it.
             end_last_run: Delete that document.
             undo: Revision -> the document that tells what undoes it, None to delete it. It is written once,
@@ -158,11 +164,14 @@ class StateWriter:
             event: What the journal gets.
             commands: Redis Search commands, run in order before anything is written.
             put_back: Commands that undo the first ones when a later one is refused; their errors are ignored.
+            guards: Physical index -> its max_doc_id and num_docs, without which nothing is done. They are
+                looked at where commands can be one script with the documents.
 
         Raises:
             FenceLost: Another process has taken the lock since.
             RunInterrupted: The state was changed by another process.
             CommandRefused: A command was refused; nothing was written, `put_back` was run.
+            DocumentsMoved: An index is not what its guard says; nothing was done.
         """
         contents: dict[str, Mapping[str, Any] | None] = {}
         if head is not None:
@@ -178,8 +187,9 @@ class StateWriter:
         commands, put_back = list(commands), list(put_back)
         if commands and not is_one_script(self._server, (*commands, *put_back)):
             self._run_unscripted(commands, put_back)
-            commands, put_back = [], []
-        self._evaluate(contents, undo or {}, event or {}, commands, put_back)
+            commands, put_back, guards = [], [], None
+        removed = (self._keys.control,) if end_run else ()
+        self._evaluate(contents, undo or {}, removed, event or {}, commands, put_back, guards or {})
 
     def read_undo(self, revision: str) -> Mapping[str, Any]:
         """The document that tells what undoes a revision, see `read_undo`."""
@@ -189,12 +199,14 @@ class StateWriter:
         self,
         contents: Mapping[str, Mapping[str, Any] | None],
         undo: Mapping[str, Mapping[str, Any] | None],
+        removed: Sequence[str],
         event: Mapping[str, str],
         commands: list[Command],
         put_back: list[Command],
+        guards: Mapping[str, tuple[int, int]],
     ) -> None:
         keys: list[str] = [self._keys.fence, self._keys.journal]
-        arguments: list[Any] = [self._token, len(contents) + len(undo)]
+        arguments: list[Any] = [self._token, len(contents) + len(undo) + len(removed)]
         written = dict(self.state.documents)
         for name, content in contents.items():
             version = self.state.documents[name].version
@@ -204,10 +216,14 @@ class StateWriter:
         for revision, content in undo.items():
             keys.append(self._keys.undo(revision))
             arguments += [ANY_VERSION, _text(1, content)]
+        for key in removed:
+            keys.append(key)
+            arguments += [ANY_VERSION, _text(1, None)]
         # Names of indexes may hold bytes that are not UTF-8.
         words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
         arguments += [len(words), *words]
-        for group in (commands, put_back):
+        guarded = [(encode(name), *numbers) for name, numbers in guards.items()]
+        for group in (commands, put_back, guarded):
             arguments.append(len(group))
             for command in group:
                 arguments += [len(command), *command]
@@ -228,6 +244,11 @@ class StateWriter:
         if CONFLICT in text:
             return RunInterrupted(
                 f"The state was changed by another process ({text.rpartition(' ')[2]}).",
+                "Run the same command again.",
+            )
+        if MOVED in text:
+            return DocumentsMoved(
+                f"Index {text.rpartition(' ')[2]} has got other documents meanwhile.",
                 "Run the same command again.",
             )
         if REFUSED in text:

@@ -1,0 +1,43 @@
+"""`status --set`, `--pause` and `--resume`: changes how hard a run may press the server, from any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redismigrate.commands.project import Project
+from redismigrate.errors import UsageError
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.control import Control, parse_setting, read_control, write_control
+from redismigrate.state.store import read_state
+
+
+def control(project: Project, settings: tuple[str, ...] | list[str]) -> Control:
+    """Change what the run that is under way, or interrupted, has to keep to. It follows within a second.
+
+    Args:
+        project: The project.
+        settings: Each `NAME=VALUE`, as `status --set` takes them.
+
+    Returns:
+        What holds now.
+
+    Raises:
+        UsageError: There is no such setting, its value is out of range, or no run is unfinished.
+    """
+    changes = dict(map(parse_setting, settings))
+    with project.connect() as server:
+        run = read_state(server, project.keys).run
+        if run is None:
+            raise UsageError(
+                "No run is under way or interrupted, so there is nothing to set.",
+                "Limits of the next run are options of `redismigrate upgrade`.",
+            )
+        if changes:
+            write_control(server, project.keys, str(run["id"]), changes)
+        return control_of(server, project, run)
+
+
+def control_of(server: Server, project: Project, run: Mapping[str, Any]) -> Control:
+    """What a run has to keep to now."""
+    return read_control(server, project.keys, str(run.get("id")), dict(run.get("arguments") or {}))

@@ -1,0 +1,177 @@
+"""Whether an index that was built beside another one answers as that does, by a few queries asked of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import redis
+
+from redismigrate.errors import RedisMigrateError
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import TagField, VectorField
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.strict import encode
+
+SAMPLED_DOCUMENTS = 5
+NEIGHBOURS = 10
+# A graph finds nearly all neighbours with the usual parameters, and with the meanest ones half of them.
+SMALLEST_SHARE = 0.5
+# Writers go on meanwhile: what differs is asked again.
+ATTEMPTS = 5
+# Of a distance, relative: a graph adds up in another order than a flat index.
+ROUNDING = 1e-3
+DISTANCE = "__distance"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query that both indexes have to answer alike.
+
+    Attributes:
+        about: For messages.
+        arguments: After the name of the index.
+        compares_distances: It is looked at how many are as near as the farthest of the old answer.
+    """
+
+    about: str
+    arguments: tuple[bytes | str, ...]
+    compares_distances: bool = False
+
+
+def different_answer(
+    server: Server, old: IndexDefinition, new: IndexDefinition, remark: Callable[[str], None]
+) -> str | None:
+    """What the new index lacks in its answers; None when nothing.
+
+    Args:
+        server: The connection.
+        old: The index that serves.
+        new: The one that was built beside it, complete.
+        remark: Told when it finds farther neighbours: a graph does where many vectors are equal, or where its
+            parameters are mean, and that may be what is wanted.
+    """
+    if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
+        return None  # other documents are wanted
+    for field in _common_vectors(old, new):
+        difference = _fewer_vectors(server, field.name, old.physical, new.physical)
+        if difference is not None:
+            return difference
+    share = 1.0
+    for question in _questions(server, old, new):
+        difference = None
+        for _ in range(ATTEMPTS):
+            difference, nearness = _difference(server, question, old.physical, new.physical)
+            if difference is None:
+                share = min(share, nearness)
+                break
+        if difference is not None:
+            return f"{question.about}: {difference}"
+    if share < SMALLEST_SHARE:
+        remark(
+            f"{new.physical} finds farther neighbours than {old.physical}: in one of the queries that were "
+            f"tried {share:.0%} of them are as near; compare it with your own queries, and raise M or "
+            "EF_RUNTIME if that matters"
+        )
+    return None
+
+
+def _common_vectors(old: IndexDefinition, new: IndexDefinition) -> list[VectorField]:
+    """The vector fields of the new index whose vectors the old one holds, too."""
+    storage = old.schema.storage_type
+    paths = {
+        field.name: field.path_in(storage) for field in old.schema.fields if isinstance(field, VectorField)
+    }
+    return [
+        field
+        for field in new.schema.fields
+        if isinstance(field, VectorField) and paths.get(field.name) == field.path_in(storage)
+    ]
+
+
+def _fewer_vectors(server: Server, name: str, old: str, new: str) -> str | None:
+    """How many vectors the new index lacks: num_docs counts documents, with a vector or without one."""
+    difference = None
+    for _ in range(ATTEMPTS):
+        before, after = (_label_count(server, physical, name) for physical in (old, new))
+        if before is None or after is None or after >= before:
+            return None
+        difference = f"field {name}: {after:,} vectors instead of {before:,}"
+    return difference
+
+
+def _label_count(server: Server, physical: str, name: str) -> int | None:
+    """How many vectors a field has; None where this user may not ask."""
+    try:
+        reply = server.execute("FT.DEBUG", "VECSIM_INFO", encode(physical), encode(name))
+    except (redis.ResponseError, RedisMigrateError):
+        return None
+    details = dict(zip(reply[::2], reply[1::2], strict=False))
+    return int(details.get(b"INDEX_LABEL_COUNT", 0))
+
+
+def _difference(server: Server, question: Question, old: str, new: str) -> tuple[str | None, float]:
+    """What is missing, and which share of the neighbours is as near as in the old answer."""
+    ask = _distances if question.compares_distances else _found
+    try:
+        before = ask(server, old, question.arguments)
+    except redis.ResponseError:
+        return None, 1.0  # the old index can't answer it, so there is nothing to compare with
+    try:
+        after = ask(server, new, question.arguments)
+    except redis.ResponseError as error:
+        return f"the new index answers {error}", 1.0
+    if not question.compares_distances:
+        is_short = len(after) < len(before)
+        return (f"{len(after)} documents instead of {len(before)}" if is_short else None), 1.0
+    if not before:
+        return None, 1.0
+    # Not by their keys: of many documents with one vector any is right.
+    farthest = max(map(float, before))
+    near = sum(float(distance) <= farthest + ROUNDING * abs(farthest) for distance in after)
+    return None, near / len(before)
+
+
+def _found(server: Server, physical: str, arguments: Sequence[bytes | str]) -> list[bytes]:
+    """The keys that an index finds."""
+    reply = server.execute("FT.SEARCH", encode(physical), *arguments, "NOCONTENT", "DIALECT", "2")
+    return list(reply[1:])
+
+
+def _distances(server: Server, physical: str, arguments: Sequence[bytes | str]) -> list[bytes]:
+    """How far the neighbours are that an index finds."""
+    words = (*arguments, "RETURN", "1", DISTANCE, "DIALECT", "2")
+    reply = server.execute("FT.SEARCH", encode(physical), *words)
+    return [fields[1] for fields in reply[2::2] if len(fields) > 1]
+
+
+def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> Iterator[Question]:
+    """Queries about what both have: the documents, the neighbours of some vectors, some tags."""
+    sample = _found(server, old.physical, ("*", "LIMIT", "0", str(SAMPLED_DOCUMENTS)))
+    yield Question("all documents", ("*", "LIMIT", "0", str(SAMPLED_DOCUMENTS)))
+    if old.schema.storage_type != "hash":
+        return
+    storage = old.schema.storage_type
+    old_fields = {field.name: field for field in old.schema.fields}
+    for field in new.schema.fields:
+        before = old_fields.get(field.name)
+        if before is None or field.path_in(storage) != before.path_in(storage):
+            continue
+        for key in sample:
+            value = server.execute("HGET", key, encode(field.path_in(storage)))
+            if not value:
+                continue
+            if isinstance(field, VectorField) and isinstance(before, VectorField):
+                yield from _neighbours(before, field, value)
+            elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
+                query = b"@%s:{%s}" % (encode(field.name), value)
+                yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)))
+
+
+def _neighbours(before: VectorField, after: VectorField, value: bytes) -> Iterator[Question]:
+    compared = ("datatype", "dims", "distance_metric")
+    if any(getattr(before, attribute) != getattr(after, attribute) for attribute in compared):
+        return
+    query = b"*=>[KNN %d @%s $vector AS %s]" % (NEIGHBOURS, encode(after.name), DISTANCE.encode())
+    parameters = ("PARAMS", "2", "vector", value, "LIMIT", "0", str(NEIGHBOURS))
+    yield Question(f"the neighbours in field {after.name}", (query, *parameters), compares_distances=True)

@@ -1,0 +1,113 @@
+"""Keeps old and new in step while a revision is expanded: writes of either form reach the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from redismigrate.errors import FenceLost
+from redismigrate.execution.document_work import DocumentWork
+from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.following import Follower
+from redismigrate.execution.documents.mirroring import Synchronised
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run, now
+from redismigrate.execution.second_form_steps import SecondFormSteps, followed_at
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.follower import FollowerReport, forget_follower, write_follower
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import signature
+
+# Writes of the application reach the other form about so soon.
+LOOK_SECONDS = 0.05
+HEARTBEAT_SECONDS = 1.0
+
+
+class ExpandedRun:
+    """Follows the application's writes on behalf of a run that waits to be contracted.
+
+    It holds no lock, so that contraction can begin at any time: every batch of writes checks the fencing
+    token, which changes as soon as another command takes the lock.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        run: The expanded run.
+        token: The fencing token while nobody held the lock.
+        watcher: Is told of documents that can't be converted.
+    """
+
+    def __init__(self, server: Server, keys: StateKeys, run: Run, token: bytes, watcher: Watcher) -> None:
+        self._server, self._keys, self._run = server, keys, run
+        self._fence = Fence(keys.fence.encode(), token)
+        work = DocumentWork(server, keys.project, self._fence, watcher, _no_beat, None)
+        self._steps = SecondFormSteps(work)
+        self._total = Synchronised()
+        moment = now()
+        self._report = FollowerReport(
+            run.id, run.plan.revision, signature(), socket.gethostname(), os.getpid(), moment, moment
+        )
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The served names whose documents have a second form; an index over the same ones needs none."""
+        names = dict.fromkeys(str(step.index) for step in self._run.plan.steps if step.index is not None)
+        return tuple(name for name in names if followed_at(self._run, name) is not None)
+
+    def follow(self, goes_on: Callable[[FollowerReport], bool]) -> None:
+        """Follow until told to stop, or until another command takes the lock.
+
+        Args:
+            goes_on: Told about once a second how it goes; False ends it.
+
+        Raises:
+            FenceLost: Another command holds the lock, or held it.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        with ExitStack() as stack:
+            followers = [
+                follower
+                for index in self.indexes
+                if (follower := stack.enter_context(self._steps.following(self._run, index))) is not None
+            ]
+            for follower in followers:
+                follower.synchronise_all(self._total)
+            self._report = replace(self._report, documents=self._total.documents)
+            while goes_on(self._beat()):
+                self._follow_for(HEARTBEAT_SECONDS, followers)
+
+    def _follow_for(self, seconds: float, followers: list[Follower]) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for follower in followers:
+                if follower.is_behind or follower.waiting:
+                    follower.follow(self._total)
+            time.sleep(LOOK_SECONDS)
+
+    def _beat(self) -> FollowerReport:
+        """Give a sign of life."""
+        if self._server.execute("GET", self._keys.fence) != self._fence.token:
+            raise FenceLost("Another command has taken the lock of this project.", "Follow again after it.")
+        done = self._total
+        self._report = replace(
+            self._report,
+            heartbeat=now(),
+            written=done.written,
+            turned_back=done.turned_back,
+            only_new=done.only_new,
+            failed=done.failures.count,
+        )
+        write_follower(self._server, self._keys, self._report)
+        return self._report
+
+    def leave(self) -> None:
+        """Say that nobody follows any more."""
+        forget_follower(self._server, self._keys)
+
+
+def _no_beat(documents: int, of: int) -> None:
+    """The run's own signs of life are its owner's."""

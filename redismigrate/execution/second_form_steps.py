@@ -1,0 +1,225 @@
+"""The steps that give documents a second form beside the first, and keep it in step until the names move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from typing import Any
+
+from redismigrate.errors import AuthenticationFailed
+from redismigrate.execution.document_steps import DocumentsRefused
+from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.documents.copies import Copies
+from redismigrate.execution.documents.following import Follower, Guard
+from redismigrate.execution.documents.mirroring import Mirror
+from redismigrate.execution.documents.older_originals import bring_precision_back
+from redismigrate.execution.documents.rights import require_rights
+from redismigrate.execution.documents.second_fields import SecondFields
+from redismigrate.execution.documents.second_forms import Aim, SecondField
+from redismigrate.execution.documents.synchronising import Synchroniser
+from redismigrate.execution.documents.whole_documents import RewriteDocuments
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.planning.plan import Step
+from redismigrate.schema.strict import readable
+from redismigrate.state.keys import StateKeys
+
+FOLLOWED = {"copy_documents", "promote_documents"}
+MARK_DIGITS = 12
+SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """A mirror that is kept in step."""
+
+    mirror: Mirror
+    synchroniser: Synchroniser
+    follower: Follower
+
+
+class SecondFormSteps:
+    """Does the steps of a run that make second forms, and follows writers meanwhile.
+
+    Args:
+        work: Where.
+    """
+
+    def __init__(self, work: DocumentWork) -> None:
+        self._work = work
+        self._keys = StateKeys(work.project)
+        self._followed: dict[str, _Followed] = {}
+
+    def close(self) -> None:
+        """Stop following."""
+        for index in tuple(self._followed):
+            self._stop(index)
+
+    def copy(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Give all documents their second form, and follow from now on; the changes of the run.
+
+        Raises:
+            DocumentsRefused: Of more documents than allowed there can't be a second form, or the user lacks a
+                right for it.
+        """
+        try:
+            require_rights(self._work.job(step, run), is_beside=True)
+        except AuthenticationFailed as error:
+            raise DocumentsRefused(error.message, error.hint) from error
+        done = self._start(step, run).follower.synchronise_all()
+        self._work.report(done.failures)
+        # Vectors that can't be converted were counted when they were backed up.
+        known = run.documents.failed_count if step.strategy == "shadow_field" else 0
+        allowed = max(int(run.arguments.get("max_failures", 0)), known)
+        if done.failures.count > allowed:
+            first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
+            refused = DocumentsRefused(
+                f"{done.failures.count:,} documents of {step.index} can't have a second form: {first}.",
+                f"Correct them, or leave them as they are with --max-failures {done.failures.count}.",
+            )
+            refused.documents = failed(done.failures)
+            raise refused
+        counts = DocumentCounts(read=done.documents, rewritten=done.written)
+        if step.strategy != "shadow_field":
+            counts = counts.plus(failed(done.failures))
+        return {"documents": run.documents.plus(counts)}
+
+    def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Move the second form of vectors to their declared fields; the changes of the run."""
+        self._stop(str(step.index))
+        followed = self._start(step, run)
+        done = followed.follower.synchronise_all()
+        for location in step.restores_from:
+            quantizations = run.quantizations[str(step.index)]
+            bring_precision_back(self._work.open(location), self._work.job(step, run), quantizations)
+            followed.follower.follow()
+        return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
+
+    def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
+        index = str(step.index)
+        if index in self._followed:
+            self._followed[index].follower.follow()
+        self._stop(index)
+        mirror = self._removal(step, run)
+        with self._synchroniser(step, run) as synchroniser:
+            done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
+            while done.busy:
+                again, done.busy = done.busy, []
+                synchroniser.synchronise(mirror, [again], done)
+        self._work.report(done.failures)
+        return {"documents": run.documents.plus(failed(done.failures))}
+
+    def follow(self) -> None:
+        """Synchronise what was written since the last time; called often while something else goes on."""
+        for followed in self._followed.values():
+            followed.follower.follow()
+
+    def settle(self, step: Step, run: Run) -> Guard | None:
+        """Come in step before a swap; what the old index looks like then.
+
+        Returns:
+            None where nothing is followed, or writers are too busy for it ever to stay so.
+
+        Raises:
+            TrackingLost: The server does not report writes for as long as a pass over all documents takes.
+        """
+        followed = self._resumed(step, run)
+        if followed is None or step.before is None:
+            return None
+        if step.after_record:
+            followed.follower.follow()
+            return None
+        settled = followed.follower.settle(step.before.physical)
+        return None if settled.remaining else settled.guard
+
+    def _resumed(self, step: Step, run: Run) -> _Followed | None:
+        """What is followed for an index; where another process did so until now, after a look at all."""
+        index = str(step.index)
+        if index not in self._followed:
+            source = followed_at(run, index)
+            if source is None:
+                return None
+            self._start(source, run).follower.synchronise_all()
+        return self._followed[index]
+
+    def _start(self, step: Step, run: Run) -> _Followed:
+        index = str(step.index)
+        self._stop(index)
+        mirror, synchroniser = self.mirror(step, run), self._synchroniser(step, run)
+        synchroniser.__enter__()
+        followed = _Followed(mirror, synchroniser, Follower(self._work.server, mirror, synchroniser))
+        self._followed[index] = followed
+        return followed
+
+    def _stop(self, index: str) -> None:
+        followed = self._followed.pop(index, None)
+        if followed is not None:
+            followed.follower.__exit__(None, None, None)
+            followed.synchroniser.__exit__(None, None, None)
+
+    def mirror(self, step: Step, run: Run) -> Mirror:
+        """Where the second forms are that a step makes, and what they should be."""
+        if step.strategy == "shadow_field":
+            aim: Aim = "promoted" if step.kind == "promote_documents" else "beside"
+            return self._second_fields(step, run, aim)
+        return self._copies(step, run)
+
+    def _removal(self, step: Step, run: Run) -> Mirror:
+        if step.strategy == "shadow_field":
+            return self._second_fields(step, run, "reverted" if step.takes_back else "removed")
+        copies = self._copies(step, run)
+        return replace(copies, aim="copies_removed" if step.takes_back else "originals_removed")
+
+    def _second_fields(self, step: Step, run: Run, aim: Aim) -> SecondFields:
+        if step.rewrite is None or step.before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        quantizations = run.quantizations.get(str(step.index), {})
+        fields = tuple(
+            SecondField.of(recoding, step.second_fields[recoding.path], quantizations)
+            for recoding in step.rewrite.recodings
+        )
+        return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes)
+
+    def _copies(self, step: Step, run: Run) -> Copies:
+        rewrite, before = step.rewrite, step.before
+        if rewrite is None or before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        # There and back are two sets of copies, whose marks must not be taken for each other's.
+        way = f"{run.plan.revision}:{step.index}:{rewrite}".encode("utf-8", "surrogateescape")
+        mark = self._keys.mark(sha1(way, usedforsecurity=False).hexdigest()[:MARK_DIGITS])
+        transform = RewriteDocuments.of(rewrite, {})
+        return Copies(before.schema, before.schema.storage_type, rewrite.prefixes, transform, mark.encode())
+
+    @contextmanager
+    def following(self, run: Run, index: str) -> Iterator[Follower | None]:
+        """Follow what a run that waits to be contracted has built, as long as the block lasts.
+
+        Yields:
+            Follows; None where nothing has to be followed.
+        """
+        step = followed_at(run, index)
+        if step is None:
+            yield None
+            return
+        try:
+            yield self._start(step, run).follower
+        finally:
+            self._stop(index)
+
+    def _synchroniser(self, step: Step, run: Run) -> Synchroniser:
+        work, job = self._work, self._work.job(step, run)
+        return Synchroniser(
+            work.server, work.fence, job.connections, job.batch_size, job.on_progress, work.pace
+        )
+
+
+def followed_at(run: Run, index: str) -> Step | None:
+    """The step that made what has to be followed for an index where a run is now; None where nothing has."""
+    for step in reversed(run.steps[: run.position]):
+        if step.index == index and step.kind == "remove_documents":
+            return None
+        if step.index == index and step.kind in FOLLOWED:
+            return step
+    return None

@@ -1,0 +1,245 @@
+"""How one index is changed: the strategy is chosen, and its steps, warnings and obstacles go to the plan."""
+
+from __future__ import annotations
+
+from redismigrate.planning.document_changes import DocumentChange
+from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.index_steps import (
+    alter_steps,
+    replace_steps,
+    rewrite_steps,
+    shadow_steps,
+)
+from redismigrate.planning.plan import BESIDE, Estimate, Strategy
+from redismigrate.planning.plan_in_progress import PlanInProgress, duration
+from redismigrate.planning.rewriting import DoneRewrite, Rewrite
+from redismigrate.planning.room import why_backup_does_not_fit
+from redismigrate.planning.second_form_steps import (
+    reading_second_fields,
+    second_field_names,
+    shadow_copy_steps,
+    shadow_field_steps,
+)
+from redismigrate.planning.strategies import (
+    Situation,
+    changes_of,
+    choose,
+    what_server_lacks,
+)
+from redismigrate.schema import VectorField
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.prefixes import KeyPrefixes
+
+
+def change_index(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str
+) -> None:
+    """Add what changes an index.
+
+    Args:
+        plan: Gets the steps, warnings and obstacles.
+        old: The index as it is.
+        new: The index as it is wanted.
+        rewrite: What has to become of its documents.
+        changes: The same in words.
+    """
+    is_renamed = old.served != new.served
+    if not changes_of(old, new) and not is_renamed:
+        return
+    if is_renamed:
+        plan.refuse_taken_name(new.served)
+        plan.claim(new.served)
+    strategy, reason = choose(old, new, rewrite, plan.options.strategy, _situation(plan, old, rewrite))
+    plan.block(reason)
+    if strategy in BESIDE:
+        new = plan.beside(new)
+    plan.blocked += what_server_lacks(new.schema, plan.inventory)
+    sampled = plan.inventory.with_sample_after(old, rewrite)
+    estimate = build_estimate(old, new, sampled, strategy)
+    in_place = build_estimate(old, new, sampled, "rebuild") if strategy in BESIDE else None
+    plan.check_memory(new.served, estimate, in_place)
+    _warn_of_query_bytes(plan, old, new)
+    warn_of_scan(plan, old)
+    rewrite = _without_done(plan, old, new, rewrite)
+    if not rewrite and strategy in {"shadow_field", "shadow_copy"}:
+        plan.block(
+            f"index {old.served} shares its documents with another one that this revision changes, and "
+            f"strategy {strategy} can't change both: --strategy rebuild --exclusive does, with search down"
+        )
+    if rewrite and strategy in BESIDE:
+        _second_form(plan, old, new, rewrite, estimate, strategy)
+    elif rewrite:
+        _rewrite(plan, old, new, rewrite, estimate, changes)
+    elif strategy == "alter":
+        plan.steps += alter_steps(old, new, estimate, changes)
+    elif strategy == "shadow":
+        build_beside(plan, old, new, estimate, changes)
+    else:
+        warn_of_rebuild(plan, old, new, estimate)
+        plan.steps += replace_steps(old, new, estimate, changes)
+    if is_renamed:
+        plan.release(old.served)
+        plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> Situation:
+    """What decides, beside a change itself, how it can be carried out."""
+    keys = KeyPrefixes.of(old.schema.prefixes)
+    targets = KeyPrefixes.of(change.new for change in rewrite.prefixes)
+    others = {name: schema for name, schema in plan.inventory.schemas.items() if name != old.physical}
+    return Situation(
+        plan.options.adoption,
+        plan.options.exclusive,
+        plan.inventory.capabilities.ignores_partial_updates,
+        readers=tuple(
+            name
+            for name, schema in others.items()
+            if keys.overlap(KeyPrefixes.of(schema.prefixes))
+            and any(field.path_in("hash") in rewrite.recoded_paths for field in schema.fields)
+        ),
+        at_target=tuple(
+            name
+            for name, schema in others.items()
+            if rewrite.prefixes and targets.overlap(KeyPrefixes.of(schema.prefixes))
+        ),
+    )
+
+
+def _second_form(
+    plan: PlanInProgress,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    build: Estimate,
+    strategy: Strategy,
+) -> None:
+    change = _document_change(plan, old, new, rewrite, is_beside=True)
+    costs = change.second_form_costs(build, strategy)
+    plan.blocked += change.problems(build.documents)
+    if costs.backup is not None:
+        plan.block(why_backup_does_not_fit(costs.backup.backup_bytes, plan.inventory, plan.steps))
+    both = build.memory_bytes + costs.copy.memory_bytes
+    plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}))
+    plan.warnings += change.warnings_beside()
+    _warn_of_alias(plan, old, new)
+    if strategy == "shadow_copy":
+        plan.steps += shadow_copy_steps(old, new, rewrite, costs)
+    else:
+        names = second_field_names(rewrite, plan.recorded.revision)
+        serving = reading_second_fields(new, names)
+        final = plan.beside(new)
+        plan.steps += shadow_field_steps(
+            old, serving, final, rewrite, names, costs, change.restores_from, change.is_all_indexed
+        )
+    plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _document_change(
+    plan: PlanInProgress,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    *,
+    is_beside: bool = False,
+) -> DocumentChange:
+    return DocumentChange(
+        plan.recorded,
+        plan.start,
+        old,
+        new,
+        rewrite,
+        plan.inventory,
+        plan.options.exclusive,
+        plan.options.allow_lossy,
+        is_beside,
+    )
+
+
+def _without_done(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite
+) -> Rewrite:
+    """What is left to do where another change of this revision has rewritten some of the documents."""
+    prefixes = old.schema.prefixes
+    for done in plan.rewritten:
+        try:
+            rewrite = done.remainder(old.served, prefixes, rewrite)
+        except ValueError as error:
+            plan.blocked.append(f"index {old.served} {error}, or in two revisions")
+    if rewrite:
+        plan.rewritten.append(DoneRewrite(new.served, prefixes, rewrite))
+    return rewrite
+
+
+def _rewrite(
+    plan: PlanInProgress,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    build: Estimate,
+    changes: str,
+) -> None:
+    change = _document_change(plan, old, new, rewrite)
+    costs = change.costs(build)
+    plan.blocked += change.problems(build.documents)
+    plan.block(why_backup_does_not_fit(costs.backup.backup_bytes, plan.inventory, plan.steps))
+    plan.check_memory(new.served, costs.rewrite)
+    plan.warnings += change.warnings(costs)
+    down = costs.build.seconds + costs.rewrite.seconds
+    warn_of_rebuild(plan, old, new, costs.build.model_copy(update={"seconds": down}))
+    plan.steps += rewrite_steps(old, new, rewrite, costs, changes)
+
+
+def warn_of_scan(plan: PlanInProgress, old: IndexDefinition) -> None:
+    """An index that never looked at the documents from before it does now."""
+    if old.schema.skip_initial_scan:
+        plan.warnings.append(
+            f"index {old.served} was made with SKIPINITIALSCAN; this scans all documents of its "
+            "prefixes, those from before the index as well"
+        )
+
+
+def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition) -> None:
+    before = {field.name: field for field in old.schema.fields if isinstance(field, VectorField)}
+    for field in new.schema.fields:
+        known = before.get(field.name)
+        if not isinstance(field, VectorField) or known is None:
+            continue
+        if (field.datatype, field.dims) != (known.datatype, known.dims):
+            plan.warnings.append(
+                f"queries on {new.served} must send {field.datatype} vectors afterwards (query_bytes_change)"
+            )
+
+
+def warn_of_rebuild(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, estimate: Estimate
+) -> None:
+    """Search is down meanwhile."""
+    if estimate.documents:
+        plan.warnings.append(
+            f"searches on {old.served} miss documents for about {duration(estimate.seconds)} "
+            "while it is rebuilt"
+        )
+    if old.served != new.served:
+        plan.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")
+
+
+def build_beside(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str
+) -> None:
+    """Add what builds an index beside another one over the same documents, and lets it take the names."""
+    _warn_of_alias(plan, old, new)
+    plan.steps += shadow_steps(old, new, estimate, changes)
+    plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _warn_of_alias(plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition) -> None:
+    """What an alias in the place of an index means for clients."""
+    if old.physical in new.all_aliases:
+        plan.warnings.append(f"{old.served} becomes an alias, which FT._LIST and RedisVL's exists() lack")
+        if not plan.inventory.capabilities.runs_search_in_scripts:
+            plan.warnings.append(
+                f"this cluster can't drop the index {old.served} and set the alias in one transaction: "
+                "searches fail for some milliseconds in between"
+            )
+    if old.served != new.served:
+        plan.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")

@@ -1,0 +1,76 @@
+"""What the indexes are called that exist under a served name, before and after they are swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
+from itertools import chain, count
+
+from redismigrate.planning.plan import Step
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+
+def physical_name(served: str, revision: str, fence: str, taken: Container[str]) -> str:
+    """The name of an index that is built beside another one.
+
+    Args:
+        served: The name clients query.
+        revision: The revision that asks for it.
+        fence: The fencing token of the run, so that going up, down and up again never meets a name twice.
+        taken: The names there are; a revision that changes an index twice needs a second one.
+    """
+    name = f"{served}__{revision}_{fence}"
+    return next(free for free in chain((name,), (f"{name}_{n}" for n in count(2))) if free not in taken)
+
+
+def index_brought_back(step: Step) -> IndexDefinition | None:
+    """The index that undoing a swap builds, where the swap has put an alias in the place of an index.
+
+    The alias has the name by then, so the old index comes back under another one.
+
+    Returns:
+        None where the index that was swapped out has a name of its own.
+    """
+    before, after = step.before, step.after
+    if step.kind != "swap_alias" or before is None or after is None:
+        return None
+    if before.physical not in after.all_aliases:
+        return None
+    return replace(before, physical=f"{after.physical}_back")
+
+
+def names_changed_by(plan: Iterable[Step], undo: Iterable[Step], known: Mapping[str, str]) -> dict[str, str]:
+    """How the indexes that earlier revisions knew are called once a revision is undone.
+
+    Args:
+        plan: Its steps.
+        undo: The steps that undid it.
+        known: What revisions after it have changed when they were undone: name as recorded -> name by now.
+    """
+    names = dict(known)
+    built = {step.after.physical for step in undo if step.kind == "swap_alias" and step.after is not None}
+    for step in plan:
+        back = index_brought_back(step)
+        if back is not None and step.before is not None and back.physical in built:
+            names[step.before.physical] = back.physical
+    for step in plan:
+        if step.kind == "create_index" and step.strategy is None and step.after is not None:
+            # Before this revision there was no such index.
+            names = {name: now for name, now in names.items() if now != step.after.physical}
+    return names
+
+
+def with_names(definition: IndexDefinition | None, names: Mapping[str, str]) -> IndexDefinition | None:
+    """An index as it is called by now."""
+    if definition is None:
+        return None
+    return replace(definition, physical=names.get(definition.physical, definition.physical))
+
+
+def with_physical_names(catalog: Catalog, steps: Iterable[Step]) -> Catalog:
+    """The catalog with the physical names to which the swaps of a plan lead."""
+    for step in steps:
+        if step.kind == "swap_alias" and step.after is not None and step.after.served in catalog:
+            definition = catalog[step.after.served]
+            catalog = catalog.with_definition(replace(definition, physical=step.after.physical))
+    return catalog

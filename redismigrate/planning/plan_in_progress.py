@@ -1,0 +1,131 @@
+"""What a plan of one revision has come to while its operations are walked over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.names import owner_of, why_taken
+from redismigrate.planning.physical_names import physical_name
+from redismigrate.planning.plan import Estimate, Step, StepKind
+from redismigrate.planning.rewriting import DoneRewrite
+from redismigrate.planning.room import why_memory_is_short
+from redismigrate.planning.strategies import (
+    Adoption,
+    StrategyChoice,
+)
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the user may say about how a plan is made.
+
+    Attributes:
+        strategy: "auto", or one strategy for every changed index.
+        allow_lossy: Go back although something can't be brought back.
+        exclusive: Nobody else writes to the documents meanwhile.
+        adoption: Whether an index may become what an alias points to.
+    """
+
+    strategy: StrategyChoice = "auto"
+    allow_lossy: bool = False
+    exclusive: bool = False
+    adoption: Adoption = "alias"
+
+
+@dataclass
+class PlanInProgress:
+    """The steps of one revision so far, with what they leave behind.
+
+    Attributes:
+        recorded: What the revision does.
+        catalog: The indexes once the steps so far are done.
+        inventory: The server once they are.
+        options: The user's wishes.
+        start: The indexes before the revision, those among them that it brings under management.
+        steps: In the order of the operations.
+        rewritten: What was done to documents so far.
+        warnings: What the user should know before.
+        blocked: Why it can't run.
+    """
+
+    recorded: RecordedRevision
+    catalog: Catalog
+    inventory: Inventory
+    options: PlanOptions
+    start: Catalog = field(default_factory=Catalog)
+    steps: list[Step] = field(default_factory=list)
+    rewritten: list[DoneRewrite] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+
+    def add(self, kind: StepKind, index: str | None = None, **values: Any) -> None:
+        """Another step."""
+        self.steps.append(Step(kind=kind, index=index, **values))
+
+    def claim(self, name: str) -> None:
+        """Make an index one of this project, unless it is another one's."""
+        owner = self.owner(name)
+        if owner is None:
+            self.add(
+                "claim_index",
+                name,
+                description=f"claim index {name} for this project",
+                rollback="give it up",
+            )
+        elif owner != self.inventory.project:
+            self.blocked.append(f"index {name} belongs to project {owner}")
+
+    def release(self, name: str) -> None:
+        """Give an index up."""
+        self.add("release_index", name, description=f"give up index {name}", rollback="claim it again")
+
+    def owner(self, name: str) -> str | None:
+        """The project that an index belongs to by now; None when it is nobody's."""
+        return owner_of(name, self.inventory, self.steps)
+
+    def refuse_taken_name(self, name: str) -> None:
+        """Block the plan where a new index can't have that name."""
+        reason = why_taken(name, self.inventory, self.steps)
+        if reason is not None:
+            self.blocked.append(reason)
+
+    def check_memory(self, name: str, estimate: Estimate, in_place: Estimate | None = None) -> None:
+        """Block the plan where the server lacks the memory.
+
+        Args:
+            name: Of the index.
+            estimate: Of what is planned.
+            in_place: Of the same by a rebuild, to be told as a way out.
+        """
+        reason = why_memory_is_short(name, estimate.memory_bytes, self.inventory, self.steps)
+        if reason is not None and in_place is not None:
+            reason += (
+                f"; --strategy rebuild would need about {in_place.memory_bytes / 1e6:,.1f} MB more, and "
+                f"searches would miss documents for about {duration(in_place.seconds)}"
+            )
+        self.block(reason)
+
+    def block(self, reason: str | None) -> None:
+        """Block the plan for a reason, if there is one."""
+        if reason is not None:
+            self.blocked.append(reason)
+
+    def beside(self, definition: IndexDefinition) -> IndexDefinition:
+        """The index under a physical name of its own; from now on it is called so."""
+        built = {step.after.physical for step in self.steps if step.after is not None}
+        taken = self.inventory.names | built | {definition.physical}
+        name = physical_name(definition.served, self.recorded.revision, self.inventory.fence, taken)
+        definition = replace(definition, physical=name)
+        self.catalog = self.catalog.with_definition(definition)
+        return definition
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
+        return "0.1 s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

@@ -1,0 +1,198 @@
+"""How hard a run may press the server, changeable while it is under way: the key `:control`.
+
+Whoever wants a run to slow down has no time to wait for its lock. So this key alone is written without the
+lock, by one script that looks whether the run is still there. It says what was changed since the run began;
+what it was begun with stands in the run's arguments. It is deleted together with the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from redismigrate.errors import RunInterrupted, UsageError
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import signature
+from redismigrate.state.scripts import CONTROL
+
+OFF = "off"
+ON = "on"
+# Another one would have to change it in between as often.
+MOST_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a run has to keep to. None is no limit.
+
+    Attributes:
+        max_latency_ms: Milliseconds that a round trip to the server may take, as the 99th percentile.
+        max_docs_per_second: Documents that are read or written in a second.
+        critical_latency_ms: Milliseconds of a round trip that end the run when waiting doesn't help.
+        max_replica_lag_seconds: Seconds by which a replica may be behind.
+        max_memory_percent: Used memory, in percent of the server's maxmemory.
+        paused: No batch of documents is begun.
+        postpone_cutover: The served name does not move to its new index.
+    """
+
+    max_latency_ms: float | None = None
+    max_docs_per_second: float | None = None
+    critical_latency_ms: float | None = None
+    max_replica_lag_seconds: float | None = None
+    max_memory_percent: float | None = None
+    paused: bool = False
+    postpone_cutover: bool = False
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Control:
+        """This with other values; what a later version may have added is ignored."""
+        known = {name: value for name, value in changes.items() if name in self.__dataclass_fields__}
+        return replace(self, **known)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a value of `Control` is called and given on the command line.
+
+    Attributes:
+        attribute: Of `Control`.
+        least: The smallest number; None where it is on or off.
+        most: The largest number.
+        unit: What the number counts.
+    """
+
+    attribute: str
+    least: float | None = None
+    most: float = 1e9
+    unit: str = ""
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "max-latency": Setting("max_latency_ms", 0.1, unit=" ms"),
+    "max-docs-per-second": Setting("max_docs_per_second", 1),
+    "critical-latency": Setting("critical_latency_ms", 1, unit=" ms"),
+    # Replicas tell once a second how far they are.
+    "max-replica-lag": Setting("max_replica_lag_seconds", 2, unit=" s"),
+    "max-memory": Setting("max_memory_percent", 1, 100, unit="% of maxmemory"),
+    "paused": Setting("paused"),
+    "postpone-cutover": Setting("postpone_cutover"),
+}
+
+
+def parse_setting(text: str) -> tuple[str, float | bool | None]:
+    """An attribute of `Control` and its value from `K=V`.
+
+    Raises:
+        UsageError: There is no such setting, or the value is out of its range.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    setting = SETTINGS.get(name.replace("_", "-"))
+    if setting is None or not equals:
+        raise UsageError(
+            f"{text} is nothing that can be set.",
+            f"Write NAME=VALUE with one of {', '.join(SETTINGS)}, for example max-latency=5.",
+        )
+    if setting.least is None:
+        if value not in {ON, OFF}:
+            raise UsageError(f"{name} is {value}.", f"It has to be {ON} or {OFF}.")
+        return setting.attribute, value == ON
+    if value == OFF:
+        return setting.attribute, None
+    return setting.attribute, require_in_range(name, value, setting)
+
+
+def require_in_range(name: str, value: str | float, setting: Setting) -> float:
+    """The number, if it is one that can be set.
+
+    Raises:
+        UsageError: It is none.
+    """
+    least = setting.least or 0
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not least <= number <= setting.most:  # false for NaN, too
+        upper = f" and at most {setting.most:g}" if setting.most <= 100 else ""  # noqa: PLR2004 - percent
+        raise UsageError(
+            f"{name} is {value}.", f"It has to be a number of at least {least:g}{upper}, or off."
+        )
+    return number
+
+
+def settings_text(control: Control) -> str:
+    """What is set, as it would be given; empty when nothing is."""
+    words = []
+    for name, setting in SETTINGS.items():
+        value = getattr(control, setting.attribute)
+        if value is True:
+            words.append(name)
+        elif value is not None and value is not False:
+            words.append(f"{name} {value:g}{setting.unit}")
+    return ", ".join(words)
+
+
+def begun_with(arguments: Mapping[str, Any]) -> Control:
+    """What a run was begun with, by its arguments."""
+    return Control().with_changes(arguments)
+
+
+def read_control(server: Server, keys: StateKeys, run: str, arguments: Mapping[str, Any]) -> Control:
+    """What holds for a run now.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        run: Its id.
+        arguments: What it was begun with.
+    """
+    return begun_with(arguments).with_changes(_changes(server.execute("GET", keys.control), run))
+
+
+def write_control(server: Server, keys: StateKeys, run: str, changes: Mapping[str, Any]) -> None:
+    """Change what holds for a run that is under way or interrupted. Takes no lock.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        run: Its id.
+        changes: Attributes of `Control` with their values.
+
+    Raises:
+        UsageError: The run has ended.
+        RunInterrupted: Others changed it all the time.
+    """
+    control = Control().with_changes(changes)
+    told = ", ".join(f"{name}={value}" for name, value in asdict(control).items() if name in changes)
+    event = ("event", "control", "run", run, "by", signature(), "reason", told)
+    for _ in range(MOST_ATTEMPTS):
+        text = server.execute("GET", keys.control)
+        content = {"run": run, "changes": {**_changes(text, run), **changes}}
+        with server.translated_errors():
+            done = server.client.eval(
+                CONTROL,
+                3,
+                keys.run,
+                keys.control,
+                keys.journal,
+                run,
+                text or b"",
+                json.dumps(content),
+                *event,
+            )
+        if done == 1:
+            return
+        if done < 0:
+            raise UsageError(f"Run {run} has ended.", "Look with `redismigrate status`.")
+    raise RunInterrupted("Other processes change the limits of the run all the time.", "Try again.")
+
+
+def _changes(text: bytes | None, run: str) -> dict[str, Any]:
+    """What was changed since a run began; what concerns another run, or can't be read, counts for nothing."""
+    try:
+        content = json.loads(text or b"{}")
+        return dict(content["changes"]) if content["run"] == run else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
