@@ -24,7 +24,10 @@ TOLD_EVERY_SECONDS = 10.0
 @global_options
 @click.pass_obj
 def follow(invocation: Invocation, /) -> None:
-    """Keep old and new in step while a revision is expanded, until it is contracted or Ctrl-C."""
+    """Keep old and new in step while a revision is expanded.
+
+    It ends when the revision is contracted or rolled back, or with Ctrl-C.
+    """
     from redismigrate import commands
     from redismigrate.cli.watching import TerminalWatcher
 

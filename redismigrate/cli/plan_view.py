@@ -24,6 +24,8 @@ SMALLEST_MEGABYTES = 0.1
 
 def render_plan(plan: Plan, console: Console) -> None:
     """Print a plan."""
+    for warning in plan.warnings:
+        console.print(f"[yellow]note:[/] {escape(warning)}")
     if not plan.revisions:
         console.print("Nothing to do.")
         return

@@ -41,7 +41,10 @@ def current(invocation: Invocation) -> None:
 def status(
     invocation: Invocation, /, watch: bool, resume: bool, pause: bool, settings: tuple[str, ...]
 ) -> None:
-    """Show the run, the lock and what differs from the record; change the limits of the run."""
+    """Show the run, the lock and what differs from the record.
+
+    With --set, --pause and --resume change the limits of the run.
+    """
     from redismigrate import commands
     from redismigrate.cli.state_view import status_text
 

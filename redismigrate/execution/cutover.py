@@ -86,7 +86,7 @@ def _cut_over(work: RunInHand, swaps: tuple[Step, ...], write: Callable[..., Any
     ones that never comes: then what they have written last is in the new form some milliseconds later.
     """
     if swaps:
-        work.pace.wait_for_cutover()
+        work.pace.wait_for_cutover(work.follow)
     for attempt in range(MOST_CUTOVERS):
         guards = work.guards(swaps)
         commands = work.swaps(swaps)

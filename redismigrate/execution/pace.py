@@ -27,6 +27,10 @@ PAUSED = "the run is paused; `redismigrate status --resume` lets it go on"
 POSTPONED = "the cutover is postponed; `redismigrate status --set postpone-cutover=off` lets it go on"
 
 
+def _nothing() -> None:
+    """What there is to do while a cutover is postponed, if nobody says otherwise."""
+
+
 class Pace:
     """Owns what a run measures of the server, and makes it wait where that is over a limit.
 
@@ -132,10 +136,13 @@ class Pace:
             while self._control.paused:
                 self._idle()
 
-    def wait_for_cutover(self) -> None:
+    def wait_for_cutover(self, meanwhile: Callable[[], object] = _nothing) -> None:
         """Block while the cutover is postponed or the run is paused, giving signs of life.
 
         To be called when all else is done, right before the served name moves to its new index.
+
+        Args:
+            meanwhile: Called all the time.
 
         Raises:
             ConnectionFailed: The server can't be reached.
@@ -149,6 +156,7 @@ class Pace:
         try:
             while self._control.postpone_cutover or self._control.paused:
                 self._idle()
+                meanwhile()
         finally:
             self._is_at_cutover = False
 

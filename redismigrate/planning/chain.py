@@ -38,6 +38,12 @@ def plan_chain(
         compares: Tell how else every index could be changed.
     """
     recorded = tuple(recorded)
+    hidden = tuple(
+        f"an index hides {alias}, an alias of {definition.physical}; `redismigrate repair` drops that index"
+        for definition in catalog.values()
+        for alias in definition.all_aliases
+        if alias in inventory.names
+    )
     met: dict[str, IndexDefinition | None] = {}
     plans: list[RevisionPlan] = []
     for item in recorded:
@@ -62,6 +68,7 @@ def plan_chain(
         target=target,
         revisions=tuple(plans),
         digest=digest_of(plans, met),
+        warnings=hidden,
     )
 
 

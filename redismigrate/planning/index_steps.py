@@ -252,9 +252,10 @@ def _frees_a_name(step: Step, later: Sequence[Step]) -> bool:
         return False
     names = {step.before.physical, *step.before.all_aliases}
     return any(
-        other.alias in names or (other.kind == "create_index" and str(other.index) in names)
+        other.alias in names
+        or (other.kind == "create_index" and other.strategy is None and str(other.index) in names)
         for other in later
-        if not other.after_record and other.index != step.index
+        if not other.after_record
     )
 
 

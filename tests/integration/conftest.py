@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     import redis
 
+    from redismigrate.planning.strategies import StrategyChoice
+
+MIGRATING = frozenset({"plan", "upgrade", "downgrade"})
 ENTRY_POINT = Path(sys.executable).with_name("redismigrate")
 MONITORED_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 LATEST = "the revision that was written last"
@@ -80,12 +83,16 @@ class Shop:
         folder: Where `redismigrate.toml` and the folder `migrations` are.
         url: The test server.
         client: A client of the test server (RESP2, replies as bytes).
+        strategy: What its commands are run with unless they name one; "auto" leaves it to the planner.
     """
 
-    def __init__(self, folder: Path, url: str, client: redis.Redis) -> None:
+    def __init__(
+        self, folder: Path, url: str, client: redis.Redis, strategy: StrategyChoice = "auto"
+    ) -> None:
         self.folder = folder
         self.url = url
         self.client = client
+        self.strategy = strategy
         self._latest: str | None = None
         self._written = 0
 
@@ -146,7 +153,7 @@ class Shop:
             contextlib.redirect_stderr(err),
         ):
             try:
-                main(list(arguments))
+                main(self._with_strategy(arguments))
             except SystemExit as leaving:
                 code = leaving.code
         assert isinstance(code, int)
@@ -186,7 +193,7 @@ class Shop:
             environment: Variables besides those of this process.
         """
         return subprocess.Popen(
-            [ENTRY_POINT, *arguments],
+            [ENTRY_POINT, *self._with_strategy(arguments)],
             cwd=self.folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
@@ -200,6 +207,12 @@ class Shop:
         with self.process(*arguments, **environment) as process:
             out, err = process.communicate(timeout=120)
         return Result(process.returncode, out, err)
+
+    def _with_strategy(self, arguments: tuple[str, ...]) -> list[str]:
+        """The arguments, and the strategy where the command takes one and it is not left to the planner."""
+        if self.strategy == "auto" or "--strategy" in arguments or not MIGRATING.intersection(arguments):
+            return list(arguments)
+        return [*arguments, "--strategy", self.strategy]
 
     def add_documents(self, count: int, prefix: str = "p:", **fields: str | bytes | float) -> None:
         """Write hashes `<prefix>0` to `<prefix><count - 1>`; `{n}` in a text stands for the number."""
@@ -256,6 +269,20 @@ class Shop:
             "aliases": {alias: resolve_alias(execute, alias) for alias in aliases},
         }
 
+    def served_names(self) -> dict[str, str]:
+        """Physical name -> served name of every recorded index whose served name leads to it.
+
+        A physical name has the fencing token of its run in it, so it differs from run to run.
+        """
+        recorded = (self.state("indexes") or {}).get("indexes", {})
+        execute = self.client.execute_command
+        names = list_indexes(execute)
+        return {
+            definition["physical"]: served
+            for served, definition in recorded.items()
+            if definition["physical"] == (served if served in names else resolve_alias(execute, served))
+        }
+
     @contextlib.contextmanager
     def monitored(self) -> Iterator[list[list[str]]]:
         """The commands that the server carries out meanwhile, those inside of scripts too, as words.
@@ -303,6 +330,13 @@ def shop(tmp_path: Path, redis_url: str, client: redis.Redis, monkeypatch: pytes
     shop = Shop(folder, redis_url, client)
     result = shop.run("init", "migrations", "--url", redis_url)
     assert result.code == 0, result.err
+    return shop
+
+
+@pytest.fixture
+def rebuilding(shop: Shop) -> Shop:
+    """The shop, whose indexes are changed in place, with search down meanwhile."""
+    shop.strategy = "rebuild"
     return shop
 
 

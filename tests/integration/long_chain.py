@@ -208,30 +208,48 @@ def outcome(shop: Shop) -> Outcome:
     """What users and later runs see of the server: all but dates, durations and ids of runs.
 
     Compared are indexes (schema, synonyms, documents found), targets of aliases, every key that is not the
-    state's, the revisions recorded, the definitions recorded, the owners, and what is left of a run.
+    state's, the revisions recorded, the definitions recorded, the owners, and what is left of a run. An index
+    that its served name leads to goes by that name; any other one, such as a left-over, by its own.
     """
     shop.wait_until_indexed()
     execute: Any = shop.client.execute_command
+    served = shop.served_names()
     names = list_indexes(execute)
-    indexes = {name: index for name in names if (index := read_index(execute, name)) is not None}
+    indexes = {served.get(name, name): read_index(execute, name) for name in names}
+    assert len(indexes) == len(names), f"{names} are more than what is served by {served}"
+    targets = {alias: resolve_alias(execute, alias) for alias in ALIASES}
     keys = sorted(key for key in shop.client.scan_iter(count=10_000) if not key.startswith(b"{redismigrate"))
     pipeline = shop.client.pipeline(transaction=False)
     for key in keys:
         pipeline.dump(key)
     head = shop.state("head") or {"heads": [], "revisions": {}}
     return {
-        "indexes": {name: (index.schema, index.synonyms) for name, index in indexes.items()},
+        "indexes": {
+            name: (index.schema.model_copy(update={"name": name}), index.synonyms)
+            for name, index in indexes.items()
+            if index is not None
+        },
         "found": {name: shop.hits(name) for name in indexes},
-        "aliases": {alias: resolve_alias(execute, alias) for alias in ALIASES},
+        "aliases": {alias: served.get(target, target) for alias, target in targets.items()},
         "documents": dict(zip(keys, pipeline.execute(), strict=True)),
         "heads": head["heads"],
         "applied": {
             revision: (record["parents"], record["sha256"], record["adopted"])
             for revision, record in head["revisions"].items()
         },
-        "recorded indexes": (shop.state("indexes") or {}).get("indexes", {}),
+        "recorded indexes": recorded_indexes(shop),
         "owners": json.loads(shop.client.get("{redismigrate}:owners") or b"{}"),
         "run": shop.state("run"),
+    }
+
+
+def recorded_indexes(shop: Shop) -> dict[str, dict[str, Any]]:
+    """Served name -> definition as recorded, but with that name for the physical index to which it leads."""
+    served = shop.served_names()
+    recorded = (shop.state("indexes") or {}).get("indexes", {})
+    return {
+        name: {**definition, "physical": served.get(definition["physical"], definition["physical"])}
+        for name, definition in recorded.items()
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from redismigrate import commands
+from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.progress import Watcher
 from redismigrate.state import lock
@@ -71,7 +72,7 @@ def start(
     at: int,
     moment: Moment = "step",
     lease_seconds: float | None = None,
-    options: commands.MigrationOptions | None = None,
+    options: MigrationOptions | None = None,
 ) -> ForkServerProcess:
     """Start a migration that signals itself.
 
@@ -85,6 +86,7 @@ def start(
         lease_seconds: How long its lock lasts without being renewed; by default as long as always.
         options: Of the command.
     """
+    options = options or MigrationOptions(strategy=shop.strategy)
     arguments = (shop.folder, verb, target, SelfSignaller(signalled, moment, at), lease_seconds, options)
     process = _PROCESSES.Process(target=_migrate, args=arguments, daemon=True)
     process.start()
@@ -106,7 +108,7 @@ def kill_at(
     target: str,
     at: int,
     moment: Moment = "step",
-    options: commands.MigrationOptions | None = None,
+    options: MigrationOptions | None = None,
 ) -> int:
     """Run a migration that is killed at a moment: `KILLED`, or its exit code when it did not come to that."""
     return exit_code(start(shop, verb, target, at=at, moment=moment, options=options))
@@ -143,7 +145,7 @@ def _migrate(
     target: str,
     watcher: Watcher,
     lease_seconds: float | None,
-    options: commands.MigrationOptions | None,
+    options: MigrationOptions,
 ) -> None:
     logging.disable()
     if lease_seconds is not None:

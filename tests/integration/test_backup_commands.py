@@ -12,7 +12,7 @@ import pytest
 from backup_samples import forge_manifest, write_backup
 from long_chain import REVISIONS, run, write_long_chain
 from signalled_process import KILLED, kill_at
-from vector_documents import TO_FLOAT16, TO_FLOAT32, add_products, applied, creation
+from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, stock
 
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.redis_server.connection import connect
@@ -21,6 +21,8 @@ from redismigrate.state.lock import Lock
 
 if TYPE_CHECKING:
     from conftest import Shop
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 RUN, OTHER_RUN = "a1b2c3d4e5f6", "a1ffffffffff"
 OLDER, NEWER = "2026-11-19T10:00:00+00:00", "2026-11-20T10:00:00+00:00"
@@ -500,9 +502,7 @@ def test_prune_warns_of_the_revisions_that_only_that_backup_brings_back(shop: Sh
 @pytest.fixture
 def reencoded(shop: Shop) -> str:
     """Products are re-encoded, and another run needed no backup; the id of the run with the backup."""
-    add_products(shop, 5)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, 5)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     id_ = str(shop.run("upgrade", "--json").json["run"])
     shop.write("pass")

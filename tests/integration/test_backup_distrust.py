@@ -13,10 +13,8 @@ from vector_documents import (
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
-    add_products,
-    applied,
-    creation,
     documents,
+    stock,
     vector,
 )
 
@@ -29,6 +27,8 @@ from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.redisvl import schema_from_redisvl
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 RUN, REVISION = "f00d00000000", "000000000002"
 VECTORS = {"embedding": [vector(1)]}
 KEPT = {"kept": [0]}
@@ -39,9 +39,7 @@ HALVES = Recoding("embedding", 8, "L2", "FLOAT32", "FLOAT16")
 @pytest.fixture
 def products(shop: Shop) -> Shop:
     """The shop with products of float32 vectors that no index reads any more: none forbids anything."""
-    add_products(shop, 3)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, 3)
     shop.client.execute_command("FT.DROPINDEX", "products")
     return shop
 
@@ -200,9 +198,7 @@ def test_a_manifest_that_does_not_fit_its_rewrite_is_damaged(
 
 @pytest.mark.parametrize("ids", [("00000000000a", "00000000000b"), ("00000000000b", "00000000000a")])
 def test_the_revisions_of_one_second_are_restored_the_last_first(shop: Shop, ids: tuple[str, str]):
-    add_products(shop, 3)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, 3)
     before = documents(shop)
     shop.write(TO_FLOAT16, TO_FLOAT32, revision=ids[0])
     shop.write(TO_BFLOAT16, TO_FLOAT16, revision=ids[1])
@@ -217,9 +213,7 @@ def test_the_revisions_of_one_second_are_restored_the_last_first(shop: Shop, ids
 
 
 def test_a_rollback_does_not_take_from_a_manifest_that_does_not_fit(shop: Shop):
-    add_products(shop, 3)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, 3)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     run_id = str(shop.run("upgrade", "--json").json["run"])
     (manifest,) = (shop.folder / "redismigrate-backups").rglob("manifest.json")

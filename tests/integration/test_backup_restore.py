@@ -27,6 +27,8 @@ from vector_documents import (
     vector,
 )
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 PRODUCTS = 60
 CREATE, REVISION = "000000000001", "000000000002"
 EXPIRY = 4_102_444_800_000

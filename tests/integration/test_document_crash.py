@@ -160,7 +160,7 @@ def test_rollback_after_a_kill_at_any_step_leaves_the_documents_as_before(shop: 
         stage.run("rollback")
         stage.require(start, at)
         at += 1
-    assert at > 7
+    assert at > 6
 
 
 def test_a_rollback_killed_at_every_step_can_be_repeated(shop: Shop):

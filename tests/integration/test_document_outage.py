@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from command_proxy import Loss, Place
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 DOCUMENTS = 1000
 BATCHES = ("--batch-size", "50")
 EXEC, HMGET, HSTRLEN = (b"$4\r\nEXEC\r\n",), (b"$5\r\nHMGET\r\n",), (b"$7\r\nHSTRLEN\r\n",)
@@ -147,7 +149,7 @@ def test_a_server_that_is_killed_or_stopped_and_started_again(
 ):
     server = durable()
     with redis.Redis.from_url(server.url, protocol=2) as client:
-        first = Shop(shop.folder, server.url, client)
+        first = Shop(shop.folder, server.url, client, "rebuild")
         writer = begin(first, before, after, DOCUMENTS, 8)
         with StrikingProxy(server.url, (12, EXEC), lambda: os.kill(server.pid, number), "request") as proxy:
             result = first.run_process("--url", proxy.url, "upgrade", *BATCHES, *options)
@@ -155,4 +157,4 @@ def test_a_server_that_is_killed_or_stopped_and_started_again(
     assert result.code == 7, result.err
     started_again = durable()
     with redis.Redis.from_url(started_again.url, protocol=2) as client:
-        require_resumed(Shop(shop.folder, started_again.url, client), writer, after, *options)
+        require_resumed(Shop(shop.folder, started_again.url, client, "rebuild"), writer, after, *options)

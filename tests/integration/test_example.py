@@ -72,14 +72,23 @@ def nearest(package: str, count: int) -> list[str]:
 
 
 def seen(client: redis.Redis) -> dict[str, object]:
-    """What the indexes are, what they hold, and where the alias points."""
+    """What the index is, what it holds, and which names lead to it; its physical name is that of a run."""
     execute = client.execute_command
-    indexes = {name: read_index(execute, name) for name in list_indexes(execute)}
+    names = list_indexes(execute)
+    indexes = [index for name in names if (index := read_index(execute, name)) is not None]
     return {
-        name: (index.schema, index.statistics.num_docs, index.statistics.indexing_failures)
-        for name, index in indexes.items()
-        if index is not None
-    } | {"catalog": resolve_alias(execute, "catalog")}
+        "indexes": [
+            (
+                index.schema.model_copy(update={"name": "packages"}),
+                index.statistics.num_docs,
+                index.statistics.indexing_failures,
+            )
+            for index in indexes
+        ],
+        "served": [
+            name for name in ("packages", "catalog") if name in names or resolve_alias(execute, name) in names
+        ],
+    }
 
 
 def test_the_data_is_a_thousand_packages_with_an_embedding_of_unit_length_each():
@@ -121,7 +130,7 @@ def test_every_revision_can_be_undone_and_applied_again(project, client):
         upgrade(project, revision)
         assert seen(client) == after
     downgrade(project, "base")
-    assert seen(client) == {"catalog": None}
+    assert seen(client) == {"indexes": [], "served": []}
     assert sum(1 for _ in client.scan_iter(match="package:*")) == 1000
 
 

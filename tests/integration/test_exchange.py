@@ -37,7 +37,7 @@ def between(action: Callable[[], object]) -> Mode:
         # Answers with a list as long as the keys, whatever they hold.
         return render(b"MGET", *keys)
 
-    return Mode(fields_may_expire=True, after=after)
+    return Mode(after=after)
 
 
 def once(action: Callable[[], object]) -> Callable[[], None]:
@@ -243,7 +243,7 @@ def test_times_to_live_of_keys_and_fields_stay(client: redis.Redis, exchange: Ex
     client.execute_command("HPEXPIREAT", keys[2], FAR_AWAY, "FIELDS", 1, "v")
     client.execute_command("HPEXPIREAT", keys[3], FAR_AWAY, "FIELDS", 1, "w")
 
-    (outcome,) = exchange(old_to_new(keys), mode=Mode(fields_may_expire=True))
+    (outcome,) = exchange(old_to_new(keys), mode=Mode())
 
     assert outcome.done == 5
     moments = [client.execute_command("HPEXPIRETIME", key, "FIELDS", 2, "v", "w") for key in keys]

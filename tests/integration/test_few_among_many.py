@@ -21,10 +21,13 @@ from vector_documents import (
     documents,
     kill_before,
     migrate,
+    stock,
     vector,
 )
 
 from redismigrate.redis_server.embedded import EmbeddedServer
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 100
 OTHER_KEYS = 20_000
@@ -40,9 +43,7 @@ def few(shop: Shop) -> Shop:
 
 def _filled(shop: Shop) -> Shop:
     shop.client.mset({f"session:{number}": number for number in range(OTHER_KEYS)})
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     return shop
 
 
@@ -293,7 +294,7 @@ def test_the_index_is_complete_after_a_restart_of_the_server(shop: Shop, saving:
         f'project = "shop"\nscript_location = "migrations"\nurl = "{saving.url}"\n', encoding="utf-8"
     )
     with redis.Redis.from_url(saving.url, protocol=2) as client:
-        restarting = _filled(Shop(shop.folder, saving.url, client))
+        restarting = _filled(Shop(shop.folder, saving.url, client, "rebuild"))
         restarting.write(TO_FLOAT16)
         assert "index_documents" in steps(restarting)
         applied(restarting)

@@ -15,6 +15,8 @@ from redismigrate.redis_server.connection import connect
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 DOCUMENTS, OTHERS, DIMS = 6_000, 50, 128
 PRODUCTS = f"""
 op.create_index({{

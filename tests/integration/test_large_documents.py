@@ -22,6 +22,8 @@ from redismigrate.schema import IndexSchema
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 MEGABYTE = 1_000_000
 DOCUMENTS = 100

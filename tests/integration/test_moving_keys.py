@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT = 30
 FAR_AWAY = 4_102_444_800_000
 CHANGE = "with op.index('products') as index:\n    "

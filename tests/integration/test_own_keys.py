@@ -22,6 +22,8 @@ READING = {
     "GET", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TYPE", "XREVRANGE",
     # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
     "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
+    # What two indexes over the same documents are compared by.
+    "FT.SEARCH", "HGET",
 }  # fmt: skip
 SCRIPTS = {"EVAL", "EVALSHA"}
 OF_KEYS = {"DEL", "INCR", "SET", "SETRANGE", "XADD"}

@@ -14,12 +14,13 @@ from vector_documents import (
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
-    add_products,
     applied,
-    creation,
     documents,
     kill_before,
+    stock,
 )
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 60
 POSITIONS = 25
@@ -28,9 +29,7 @@ POSITIONS = 25
 @pytest.fixture
 def products(shop):
     """The shop with 60 products in an index of float32 vectors, and a revision to make them float16."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop
 

@@ -24,8 +24,11 @@ from vector_documents import (
     documents,
     kill_half_way,
     migrate,
+    stock,
     vector,
 )
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 300
 
@@ -33,9 +36,7 @@ PRODUCTS = 300
 @pytest.fixture
 def products(shop):
     """The shop with 300 products in an index of float32 vectors."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     return shop
 
 

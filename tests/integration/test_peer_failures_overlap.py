@@ -23,8 +23,11 @@ from vector_documents import (
     creation,
     documents,
     kill_before,
+    stock,
     vector,
 )
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 100
 RENAME_TITLE = CHANGE + "index.rename_field('title', 'name')"
@@ -33,9 +36,7 @@ RENAME_TITLE = CHANGE + "index.rename_field('title', 'name')"
 @pytest.fixture
 def products(shop):
     """The shop with 100 products in an index of float32 vectors."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     return shop
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from vector_documents import CHANGE, DTYPES, add_products, applied, creation
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 VECTORS = 600
 QUERIES = 40
 NEIGHBOURS = 10

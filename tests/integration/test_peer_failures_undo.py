@@ -11,17 +11,18 @@ from vector_documents import (
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
-    add_products,
     applied,
     converted,
-    creation,
     documents,
     kill_before,
     migrate,
+    stock,
     vector,
 )
 
 from redismigrate.errors import RunInterrupted
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 100
 
@@ -29,9 +30,7 @@ PRODUCTS = 100
 @pytest.fixture
 def products(shop):
     """The shop with 100 products in an index of float32 vectors, one found by a synonym and an alias."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     shop.write(
         "op.create_alias('catalog', 'products')\nop.set_synonyms('products', 'shoes', ['shoe', 'boot'])"
     )
@@ -150,9 +149,7 @@ def test_rollback_of_a_killed_downgrade_brings_the_re_encoded_bytes_back(product
 
 @pytest.mark.parametrize("step", ["drop_index", "rewrite_documents", "create_index", "validate_index"])
 def test_a_killed_downgrade_of_a_renamed_and_re_encoded_field_resumes_and_rolls_back(shop, step):
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     base = seen(shop)
     shop.write(ONE_PASS, ONE_PASS_BACK)
     applied(shop, "--exclusive")
@@ -170,9 +167,7 @@ def test_a_killed_downgrade_of_a_renamed_and_re_encoded_field_resumes_and_rolls_
 @pytest.mark.parametrize("step", ["rewrite_documents", "create_index", "validate_index", None])
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_a_downgrade_between_types_of_one_width_brings_the_bytes_back(shop, step, exclusive):
-    add_products(shop, PRODUCTS, datatype="float16")
-    shop.write(creation(datatype="float16"), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS, datatype="float16")
     before = seen(shop)
     shop.write(TO_BFLOAT16, TO_FLOAT16)
     applied(shop)

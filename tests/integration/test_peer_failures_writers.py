@@ -12,15 +12,16 @@ from vector_documents import (
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
-    add_products,
     applied,
     converted,
-    creation,
     documents,
     kill_before,
     migrate,
+    stock,
     vector,
 )
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 200
 WHILE_THE_INDEX_IS_DOWN = "rewrite_documents"
@@ -31,9 +32,7 @@ MOMENTS = [WHILE_THE_INDEX_IS_DOWN, "create_index", WHILE_THE_INDEX_IS_BUILT, "c
 @pytest.fixture
 def products(shop):
     """The shop with 200 products in an index of float32 vectors."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop
 
@@ -114,9 +113,7 @@ def test_what_is_written_in_the_old_form_between_a_kill_and_the_same_command_is_
 
 
 def test_vectors_that_are_equally_long_in_both_forms_are_told_apart_by_what_they_were(shop):
-    add_products(shop, PRODUCTS, datatype="float16")
-    shop.write(creation(datatype="float16"), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS, datatype="float16")
     shop.write(TO_BFLOAT16)
     newer = vector(70, "float16")
 

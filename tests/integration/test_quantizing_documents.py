@@ -34,6 +34,8 @@ from redismigrate.schema.redisvl import schema_from_redisvl
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT, DIMS = 60, 16
 METRICS = ("l2", "ip", "cosine")
 Numbers = NDArray[np.float32]

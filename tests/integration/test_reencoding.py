@@ -25,6 +25,8 @@ from vector_documents import (
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT = 40
 LOSSLESS = {("float16", "float32"), ("float16", "float64"), ("bfloat16", "float32")}
 LOSSLESS |= {("bfloat16", "float64"), ("float32", "float64")}

@@ -15,6 +15,8 @@ from redismigrate.schema.strict import encode
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT = 30
 CHANGE = "with op.index('products') as index:\n    "
 FAR_AWAY = 4_102_444_800_000

@@ -11,12 +11,13 @@ from vector_documents import (
     CHANGE,
     TO_FLOAT16,
     TO_NEW_PREFIX,
-    add_products,
     applied,
-    creation,
     documents,
+    stock,
     vector,
 )
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 50
 EVERYTHING = ("~*", "+@all")
@@ -31,9 +32,7 @@ Upgrade = Callable[..., Result]
 @pytest.fixture
 def products(shop: Shop) -> Shop:
     """The shop with 50 products in an index of float32 vectors."""
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     return shop
 
 

@@ -13,6 +13,8 @@ from signalled_process import KILLED, kill_at
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 PRODUCTS = """op.create_index({
     "index": {"name": "products", "prefix": "p:"},
     "fields": [

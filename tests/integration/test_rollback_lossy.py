@@ -13,17 +13,17 @@ from vector_documents import (
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
-    add_products,
-    applied,
     converted,
-    creation,
     documents,
     kill_before,
+    stock,
     vector,
 )
 
 from redismigrate.execution.documents import backing_up
 from redismigrate.execution.documents.backup import Backup
+
+pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 60
 WAY_OUT = "`redismigrate rollback --allow-lossy` undoes the run with what is left of the backup."
@@ -36,9 +36,7 @@ def products(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     A backup of them has several chunks.
     """
     monkeypatch.setattr(backing_up, "CHUNK_BYTES", 200)
-    add_products(shop, PRODUCTS)
-    shop.write(creation(), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop
 
@@ -163,9 +161,7 @@ def test_without_any_of_the_backup_all_is_converted_back(products: Shop, file: s
 
 
 def test_vectors_whose_length_does_not_tell_their_type_are_left_and_told(shop: Shop):
-    add_products(shop, PRODUCTS, datatype="float16")
-    shop.write(creation(datatype="float16"), "op.drop_index('products')")
-    applied(shop)
+    stock(shop, PRODUCTS, datatype="float16")
     shop.write(TO_BFLOAT16, TO_FLOAT16)
     run_id = finished(shop)
     before = embeddings(shop)

@@ -13,6 +13,8 @@ from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT = 40
 FAR_AWAY = 4_102_444_800_000
 FAIL = "def fail(client):\n    raise ValueError('no more paper')"

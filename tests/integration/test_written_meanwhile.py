@@ -24,6 +24,8 @@ from vector_documents import (
 if TYPE_CHECKING:
     from conftest import Shop
 
+pytestmark = pytest.mark.usefixtures("rebuilding")
+
 COUNT = 6
 
 

@@ -74,6 +74,13 @@ def add_products(shop: Shop, count: int, prefix: str = "p:", datatype: str = "fl
     pipeline.execute()
 
 
+def stock(shop: Shop, count: int, datatype: str = "float32") -> None:
+    """Products, in an index that a first revision makes."""
+    add_products(shop, count, datatype=datatype)
+    shop.write(creation(datatype=datatype), "op.drop_index('products')")
+    applied(shop)
+
+
 def documents(shop: Shop) -> dict[bytes, dict[bytes, bytes]]:
     """Every hash, by its key."""
     keys = sorted(shop.client.scan_iter(count=10_000, _type="hash"))
@@ -121,7 +128,8 @@ def migrate(shop: Shop, actions: Mapping[StepKind, Callable[[], object]], **opti
         options: Of the upgrade.
     """
     project = commands.Project.load(shop.folder / "redismigrate.toml")
-    result = commands.upgrade(project, "head", MigrationOptions(**options), Meanwhile(actions))
+    chosen = MigrationOptions(**{"strategy": shop.strategy, **options})
+    result = commands.upgrade(project, "head", chosen, Meanwhile(actions))
     shop.wait_until_indexed()
     return result
 
@@ -153,7 +161,7 @@ def kill_before(shop: Shop, kind: StepKind, direction: Direction, target: str, *
         target: To where.
         options: Of the migration.
     """
-    chosen = MigrationOptions(**options)
+    chosen = MigrationOptions(**{"strategy": shop.strategy, **options})
     plan = commands.plan(commands.Project.load(shop.folder / "redismigrate.toml"), target, direction, chosen)
     at = 1 + [step.kind for step in plan.revisions[0].steps].index(kind)
     assert kill_at(shop, direction, target, at=at, options=chosen) == KILLED

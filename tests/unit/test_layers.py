@@ -30,6 +30,7 @@ RANK = {name: -position for position, layer in enumerate(LAYERS) for name in lay
 # What execution may know of planning: data, and what undoes or compares it; not how a plan is made.
 PLANS_AS_DATA = {
     "redismigrate.planning.plan",
+    "redismigrate.planning.physical_names",
     "redismigrate.planning.rewriting",
     "redismigrate.planning.undo",
     "redismigrate.planning.drift",

@@ -22,6 +22,8 @@ from redismigrate.errors import UsageError
         ("max_failures", -1, "It has to be at least 0."),
         ("lock_timeout", -0.5, "It has to be at least 0."),
         ("lock_timeout", math.nan, "It has to be at least 0."),
+        ("max_latency_ms", 0, "It has to be a number of at least 0.1, or off."),
+        ("max_docs_per_second", math.nan, "It has to be a number of at least 1, or off."),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(option: str, value: Any, hint: str):

@@ -37,7 +37,7 @@ from redismigrate.operations.recorder import Operations, record
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, plan_to_json, read_digest, write_plan
-from redismigrate.planning.planner import PlanOptions
+from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.schema import (
     GeoField,

@@ -15,9 +15,11 @@ from redismigrate import commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
+from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run
 from redismigrate.operations.recorder import IndexChanges, Operations
 from redismigrate.schema import create, fields, model, vector_field
+from redismigrate.state.control import Control
 from redismigrate.state.documents import AppliedRevision
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.lock import Holder
@@ -189,6 +191,8 @@ def test_every_key_of_the_state_is_documented():
     [
         ("Head", list(AppliedRevision.__dataclass_fields__)),
         ("Run", list(Run.model_fields)),
+        ("Pace", list(PaceReport.model_fields)),
+        ("Control", list(Control.__dataclass_fields__)),
         ("Lock", list(Holder.__dataclass_fields__)),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redismigrate.execution.executor import with_quantizations
+from redismigrate.execution.cutover import with_quantizations
 from redismigrate.execution.run import begin
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step

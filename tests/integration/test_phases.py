@@ -1,0 +1,149 @@
+"""Expand and contract: old and new are both servable until the served name moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search_hammer import hammered
+from signalled_process import KILLED, kill_at
+from vector_documents import CHANGE, applied, stock, vector
+
+from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.redis_server.inspection import list_indexes, resolve_alias
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+TO_HNSW = CHANGE + "index.alter_field('embedding', algorithm='hnsw', m=8)"
+TO_FLAT = CHANGE + "index.alter_field('embedding', algorithm='flat')"
+PRODUCTS = 500
+CONTRACT = MigrationOptions(phase="contract")
+
+
+def expanded(shop: Shop) -> str:
+    """Expand a change of the products; the physical name of what was built beside them."""
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    result = shop.run("upgrade", "--phase", "expand", "--json")
+    assert result.code == 0, result.err
+    assert (result.json["result"], result.json["expanded"]) == ("done", "000000000002")
+    current = shop.run("current", "--json").json
+    assert (current["heads"], current["expanded"]) == (["000000000001"], "000000000002")
+    beside = current["indexes"]["products"]["expanded"]
+    assert beside["schema"]["fields"][1]["attrs"]["algorithm"] == "hnsw"
+    return str(beside["physical"])
+
+
+def names(shop: Shop) -> set[str]:
+    return set(list_indexes(shop.client.execute_command))
+
+
+def test_expand_leaves_old_and_new_both_servable_under_names_of_their_own(shop: Shop) -> None:
+    physical = expanded(shop)
+    assert names(shop) == {"products", physical}
+    assert shop.hits("products") == shop.hits(physical) == PRODUCTS
+
+
+def test_expand_again_has_nothing_to_do(shop: Shop) -> None:
+    physical = expanded(shop)
+    result = shop.run("upgrade", "--phase", "expand", "--json")
+    assert (result.code, result.json["result"], result.json["expanded"]) == (0, "nothing", "000000000002")
+    assert names(shop) == {"products", physical}
+
+
+def test_contract_moves_the_served_name_and_removes_the_old(shop: Shop) -> None:
+    physical = expanded(shop)
+    with hammered(shop.url, "products", PRODUCTS, vector(7)) as counts:
+        result = shop.run("upgrade", "--phase", "contract", "--json")
+    assert (result.code, result.json["revisions"]) == (0, ["000000000002"]), result.err
+    assert names(shop) == {physical}
+    assert resolve_alias(shop.client.execute_command, "products") == physical
+    assert shop.run("current", "--json").json["expanded"] is None
+    assert all((count["failed"], count["short"]) == (0, 0) for count in counts), counts
+
+
+def test_upgrade_without_a_phase_contracts_what_is_expanded(shop: Shop) -> None:
+    physical = expanded(shop)
+    applied(shop)
+    assert names(shop) == {physical}
+    assert shop.run("current", "--json").json["heads"] == ["000000000002"]
+
+
+def test_contract_without_anything_expanded_has_nothing_to_do(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    result = shop.run("upgrade", "--phase", "contract", "--json")
+    assert (result.code, result.json["result"]) == (0, "nothing")
+    assert names(shop) == {"products"}
+
+
+def test_rollback_between_expand_and_contract_takes_the_new_index_away(shop: Shop) -> None:
+    expanded(shop)
+    with hammered(shop.url, "products", PRODUCTS, vector(7)) as counts:
+        result = shop.run("rollback", "--json")
+    assert (result.code, result.json["result"]) == (0, "done"), result.err
+    assert names(shop) == {"products"}
+    assert shop.run("current", "--json").json["expanded"] is None
+    assert all((count["failed"], count["short"]) == (0, 0) for count in counts), counts
+    applied(shop)
+
+
+def test_rollback_of_a_finished_run_brings_the_old_index_back_with_search_up(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    run = shop.run("upgrade", "--json").json["run"]
+    with hammered(shop.url, "products", PRODUCTS, vector(7)) as counts:
+        result = shop.run("rollback", "--run", run, "--json")
+    assert result.code == 0, result.err
+    assert all((count["failed"], count["short"]) == (0, 0) for count in counts), counts
+    schema = shop.run("current", "--json").json["indexes"]["products"]["schema"]
+    assert schema["fields"][1]["attrs"]["algorithm"] == "flat"
+    assert shop.run("status", "--json").json["problems"] == []
+    applied(shop)
+
+
+def test_an_expanded_revision_is_not_interrupted_and_blocks_later_ones(shop: Shop) -> None:
+    expanded(shop)
+    status = shop.run("status")
+    assert "is expanded" in status.out
+    assert "--phase contract" in status.out
+    assert shop.run("status", "--json").json["interrupted"] is False
+    shop.write(TO_FLAT, TO_HNSW)
+    planned = shop.run("plan")
+    assert planned.code == 7
+    assert "Revision 000000000002 is expanded" in planned.err
+    assert "--phase contract" in planned.err
+
+
+def test_expand_stops_at_the_first_revision_that_needs_it_and_contract_ends_with_it(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(
+        CHANGE + "index.add_field({'name': 'brand', 'type': 'tag'})", CHANGE + "index.drop_field('brand')"
+    )
+    shop.write(TO_HNSW, TO_FLAT)
+    shop.write(TO_FLAT, TO_HNSW)
+    result = shop.run("upgrade", "--phase", "expand", "--json")
+    assert (result.json["revisions"], result.json["expanded"]) == (["000000000002"], "000000000003")
+    result = shop.run("upgrade", "--phase", "contract", "--json")
+    assert (result.json["revisions"], result.json["expanded"]) == (["000000000002", "000000000003"], None)
+    assert shop.run("current", "--json").json["heads"] == ["000000000003"]
+
+
+def test_a_contraction_killed_at_every_step_is_ended_or_rolled_back(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    shop.write(TO_FLAT, TO_HNSW)
+    applied(shop, "000000000002")  # from now on the old index has a name of its own, dropped at the end
+    before = names(shop)
+    kills = 0
+    while True:
+        assert shop.run("upgrade", "--phase", "expand").code == 0
+        if kill_at(shop, "upgrade", "head", at=kills + 1, options=CONTRACT) != KILLED:
+            break
+        kills += 1
+        assert shop.run("rollback").code == 0
+        assert names(shop) == before
+        assert shop.hits("products") == PRODUCTS
+    assert kills >= 2
+    assert len(names(shop)) == 1
+    assert shop.run("current", "--json").json["heads"] == ["000000000003"]

@@ -1,0 +1,67 @@
+"""`plan --compare` shows how else an index could be changed, and why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vector_documents import CHANGE, TO_FLOAT16, stock
+
+if TYPE_CHECKING:
+    from conftest import Shop
+
+TO_HNSW = CHANGE + "index.alter_field('embedding', algorithm='hnsw')"
+PRODUCTS = 300
+
+
+def alternatives(shop: Shop, *options: str) -> dict[str, dict[str, object]]:
+    """By strategy, of the one revision that is to be applied."""
+    planned = shop.run("plan", "--compare", "--json", *options).json
+    (revision,) = planned["revisions"]
+    return {way["strategy"]: way for way in revision["alternatives"]}
+
+
+def test_the_ways_to_change_an_index_are_told_with_what_they_cost(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    ways = alternatives(shop)
+    assert [name for name, way in ways.items() if way["is_chosen"]] == ["shadow"]
+    assert ways["shadow"]["search_downtime_seconds"] == 0
+    assert ways["rebuild"]["search_downtime_seconds"] > 0
+    assert ways["shadow"]["memory_bytes"] > ways["rebuild"]["memory_bytes"] >= 0
+    assert {ways[name]["writes"] for name in ("shadow", "rebuild")} == {"kept"}
+    (reason,) = ways["alter"]["impossible"]
+    assert reason == (
+        "strategy alter can't change index products: FT.ALTER only adds fields (field 'embedding': algorithm "
+        "changes from 'FLAT' to 'HNSW')"
+    )
+
+
+def test_a_strategy_that_is_asked_for_is_the_one_that_is_marked(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    ways = alternatives(shop, "--strategy", "rebuild")
+    assert [name for name, way in ways.items() if way["is_chosen"]] == ["rebuild"]
+
+
+def test_what_changes_in_the_documents_is_told(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_FLOAT16)
+    ways = alternatives(shop)
+    assert "embedding from FLOAT32 to FLOAT16" in ways["rebuild"]["changes"][0]
+    assert ways["rebuild"]["writes"] == "kept by compare-and-set"
+    assert "its documents change: re-encode embedding" in ways["shadow"]["impossible"][0]
+
+
+def test_without_compare_no_alternatives_are_planned(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    (revision,) = shop.run("plan", "--json").json["revisions"]
+    assert revision["alternatives"] == []
+
+
+def test_people_see_the_chosen_way_marked(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    shown = shop.run("plan", "--compare").out
+    assert "*  shadow" in shown
+    assert "impossible: strategy alter can't change index products" in " ".join(shown.split())
