@@ -1,27 +1,42 @@
 """The settings of a project: read from its configuration file, the environment and the command line.
 
-Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.toml`, then the environment's
-`REDISMIGRATE_<SETTING>`, then what the command line says.
+Later sources win: `redismigrate.toml` or `[tool.redismigrate]` of `pyproject.toml`, then the section of the
+named environment in it, then the environment variables `REDISMIGRATE_<SETTING>`, then the command line.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from redismigrate.configuration_file import (
+    ENVIRONMENTS,
+    environment_of,
+    find_configuration,
+    project_of,
+    read_toml,
+    section_of,
+)
 from redismigrate.errors import ConfigurationError
 
-CONFIGURATION_FILE = "redismigrate.toml"
 ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_BACKUP_DIR = Path("redismigrate-backups")
-_QUERY_PASSWORD = re.compile(r"(?<=[?&]password=)[^&]*")
+# Of lists in the environment. `module:attribute` has what separates paths within it.
+_SEPARATORS = {"version_locations": os.pathsep, "schemas": ","}
+ENVIRONMENT_VARIABLE = "REDISMIGRATE_ENV"
+DEFAULT_FILE_TEMPLATE = "%(rev)s_%(slug)s"
+DEFAULT_SLUG_LENGTH = 40
+_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
+_QUERY_OPTION = re.compile(r"(?<=[?&])([^=&]*)=([^&]*)")
 
 
 class Settings(BaseModel):
@@ -32,13 +47,25 @@ class Settings(BaseModel):
         script_location: The folder that `redismigrate init` made.
         version_locations: Folders with migration scripts, by default `versions` in `script_location`; new
             ones go into the first.
-        url: Where Redis is: redis://, rediss://, unix:// or embedded://.
+        url: Where Redis is: redis://, rediss://, unix://, sentinel:// or embedded://.
+        ssl_ca_certs: The authorities that may have signed the server's certificate, by default the system's.
+            This and all that begins with ssl_ is used where the URL asks for TLS and does not say it itself.
+        ssl_certfile: The client's certificate.
+        ssl_keyfile: The key of the client's certificate.
+        ssl_cert_reqs: Whether the server's certificate is checked.
+        ssl_check_hostname: Whether it must be one of the host that is connected to.
         lock_timeout: Seconds to wait for another process that migrates.
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
         backup_dir: The folder above all backups, by default `redismigrate-backups` beside the configuration
             file; made when the first backup is.
         adopt: Whether an index may become what an alias points to: "alias" changes indexes with search up,
             "never" keeps every index under its own name and rebuilds it in place.
+        file_template: The names of new scripts, without `.py`: a %-format of rev, slug, epoch, year, month,
+            day, hour, minute and second.
+        truncate_slug_length: How many characters the slug of a name has at most.
+        timezone: Where the clock of "Create Date" and of file names stands: "UTC" or a name of the IANA.
+        schemas: Where the application declares the indexes it wants: globs of YAML files, relative to the
+            configuration file, and `module:attribute`.
         file: The configuration file these settings come from, if any.
     """
 
@@ -48,19 +75,62 @@ class Settings(BaseModel):
     project: str = Field(min_length=1, pattern=r"^[^{}\s]+$")
     script_location: Path
     version_locations: tuple[Path, ...] = ()
-    url: str = DEFAULT_URL
+    url: str = Field(default=DEFAULT_URL, repr=False)
+    ssl_ca_certs: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_cert_reqs: Literal["required", "optional", "none"] = "required"
+    ssl_check_hostname: bool = True
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
     backup_dir: Path = DEFAULT_BACKUP_DIR
     adopt: Literal["alias", "never"] = "alias"
+    file_template: str = DEFAULT_FILE_TEMPLATE
+    truncate_slug_length: int = Field(default=DEFAULT_SLUG_LENGTH, ge=1)
+    timezone: str = "UTC"
+    schemas: tuple[str, ...] = ()
     file: Path | None = None
+
+    @property
+    def tls(self) -> dict[str, Any]:
+        """The settings for TLS, as redis-py's options."""
+        # None is the system's authorities, or no certificate of the client.
+        files = {name: getattr(self, name) for name in _TLS_FILES}
+        return {
+            **{name: str(file) for name, file in files.items() if file is not None},
+            "ssl_cert_reqs": self.ssl_cert_reqs,
+            "ssl_check_hostname": self.ssl_check_hostname,
+        }
 
     @field_validator("url")
     @classmethod
     def _url_is_known(cls, url: str) -> str:
-        if url.partition("://")[0] not in {"redis", "rediss", "unix", "embedded"}:
-            raise ValueError("must start with redis://, rediss://, unix:// or embedded://")
+        scheme, separator, _ = url.partition("://")
+        if not separator or scheme not in _SCHEMES:
+            raise ValueError("must start with redis://, rediss://, unix://, sentinel:// or embedded://")
         return url
+
+    @field_validator("file_template")
+    @classmethod
+    def _file_template_names_a_script(cls, file_template: str) -> str:
+        parts = dict.fromkeys(("epoch", "year", "month", "day", "hour", "minute", "second"), 1)
+        try:
+            name = file_template % {"rev": "a", "slug": "b", **parts}
+        except KeyError as error:
+            raise ValueError(f"has no part {error}; there are rev, slug, {', '.join(parts)}") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"is no %-format ({error})") from error
+        if "/" in name or "\\" in name or name.startswith(("__", ".", "#", "~")):
+            raise ValueError(
+                'must make a file name without folder that does not start with "__", ".", "#" or "~"'
+            )
+        return file_template
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_is_known(cls, timezone: str) -> str:
+        zone_of(timezone)
+        return timezone
 
     @field_validator("backup_dir", mode="before")
     @classmethod
@@ -78,44 +148,34 @@ def redacted(url: str) -> str:
     between the first colon and the last @ counts as password.
     """
     scheme, separator, rest = url.partition("://")
-    rest = _QUERY_PASSWORD.sub("***", rest)
+    rest = _QUERY_OPTION.sub(_without_password, rest)
     credentials, _, location = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
     return f"{scheme}{separator}{user}:***@{location}" if colon else f"{scheme}{separator}{rest}"
 
 
-def find_configuration(start: Path) -> Path | None:
-    """The nearest configuration file in `start` or a folder above it, `redismigrate.toml` first."""
-    for folder in (start, *start.parents):
-        own = folder / CONFIGURATION_FILE
-        if own.is_file():
-            return own
-        project = folder / "pyproject.toml"
-        if is_configuration(project):
-            return project
-    return None
+def _without_password(option: re.Match[str]) -> str:
+    # The names of options are percent-decoded, too: `passwor%64`.
+    is_password = unquote_plus(option[1]).endswith("password")
+    return f"{option[1]}=***" if is_password else option[0]
 
 
-def is_configuration(pyproject: Path) -> bool:
-    """Whether a `pyproject.toml` exists and has a section for redismigrate."""
-    return pyproject.is_file() and "redismigrate" in _table(read_toml(pyproject), "tool", pyproject)
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """The parsed file.
+def zone_of(timezone: str) -> tzinfo:
+    """The time zone of a name.
 
     Raises:
-        ConfigurationError: The file can't be read or is no TOML.
+        ValueError: There is none of that name.
     """
+    if timezone.upper() == "UTC":
+        return UTC
+    # Imported on use: only the commands that write scripts in another zone need it.
+    from zoneinfo import ZoneInfo
+
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigurationError(f"Can't read the configuration {file}: {reason}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"The configuration {file} is not valid TOML: {error}.", "Correct the file."
-        ) from error
+        return ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError) as error:
+        # OSError: the name of a folder of zones, as Europe.
+        raise ValueError("is no time zone; write UTC or a name like Europe/Berlin") from error
 
 
 def load_settings(
@@ -123,6 +183,7 @@ def load_settings(
     overrides: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     start: Path | None = None,
+    env: str | None = None,
 ) -> Settings:
     """The settings that hold here.
 
@@ -131,9 +192,12 @@ def load_settings(
         overrides: Settings that win over all others, None values are ignored.
         environment: The environment variables, by default those of the process.
         start: Where the search begins, by default the working directory.
+        env: The named environment of the file whose settings win over the file's others; by default the one
+            that the environment variable REDISMIGRATE_ENV names, if any.
 
     Raises:
-        ConfigurationError: No configuration is found, it can't be read or it is not valid.
+        ConfigurationError: No configuration is found, it can't be read, it is not valid, or it has no
+            environment of that name.
     """
     file = file or find_configuration((start or Path.cwd()).resolve())
     if file is None:
@@ -142,9 +206,13 @@ def load_settings(
             "Run `redismigrate init migrations` first, or name the file with --config.",
         )
     content = read_toml(file)
-    variables = _from_environment(os.environ if environment is None else environment)
+    environment = os.environ if environment is None else environment
+    section = section_of(file, content)
+    env = environment.get(ENVIRONMENT_VARIABLE) if env is None else env
+    named = environment_of(file, section.pop(ENVIRONMENTS, {}), env)
+    variables = _from_environment(environment)
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    values = {**_section(file, content), **variables, **given}
+    values = {**section, **named, **variables, **given}
     if "script_location" not in values:
         raise ConfigurationError(
             f"{file} does not say where the migration scripts are.",
@@ -152,7 +220,7 @@ def load_settings(
         )
     folder = file.resolve().parent
     location = folder / str(values["script_location"])
-    values.setdefault("project", _project_of(content) or default_project_name(location))
+    values.setdefault("project", project_of(content) or default_project_name(location))
     try:
         settings = Settings(**values, file=file)
     except ValidationError as error:
@@ -162,6 +230,8 @@ def load_settings(
             origin = f"The given {name}"
         elif name in variables:
             origin = f"The environment variable {ENVIRONMENT_PREFIX}{name.upper()}"
+        elif name in named:
+            origin = f"The environment {env} of the configuration {file}"
         raise ConfigurationError(
             f"{origin} is not valid: {_first_problem(error)}.",
             "Settings are: " + ", ".join(sorted(set(Settings.model_fields) - {"file"})) + ".",
@@ -172,6 +242,7 @@ def load_settings(
             "script_location": location,
             "version_locations": tuple(folder / version for version in versions),
             "backup_dir": folder / settings.backup_dir,
+            **{name: folder / path for name in _TLS_FILES if (path := getattr(settings, name)) is not None},
         }
     )
 
@@ -181,33 +252,13 @@ def default_project_name(script_location: Path) -> str:
     return re.sub(r"[{}\s]+", "-", script_location.resolve().parent.name) or "default"
 
 
-def _section(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    if file.name == "pyproject.toml":
-        content = _table(_table(content, "tool", file), "redismigrate", file)
-    if "file" in content:
-        raise ConfigurationError(f"The configuration {file} has an unknown setting: file.")
-    return dict(content)
-
-
-def _table(content: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
-    table = content.get(name, {})
-    if not isinstance(table, Mapping):
-        raise ConfigurationError(f"The configuration {file} is not valid: {name} is no table.")
-    return table
-
-
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for variable, value in environment.items():
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if variable.startswith(ENVIRONMENT_PREFIX) and name in Settings.model_fields and name != "file":
-            settings[name] = value.split(os.pathsep) if name == "version_locations" else value
+            settings[name] = value.split(_SEPARATORS[name]) if name in _SEPARATORS else value
     return settings
-
-
-def _project_of(content: Mapping[str, Any]) -> str | None:
-    project = content.get("project")
-    return project.get("name") if isinstance(project, dict) else None
 
 
 def _first_problem(error: ValidationError) -> str:

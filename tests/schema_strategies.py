@@ -110,11 +110,14 @@ def vector_attributes(draw, algorithms, datatypes):
     return attributes
 
 
+FIELD_CLASSES = (TextField, TagField, NumericField, GeoField, GeoShapeField, VectorField)
+
+
 @st.composite
-def fields(draw, storage_type, algorithms, datatypes):
+def fields(draw, storage_type, algorithms, datatypes, classes=FIELD_CLASSES):
     name = draw(field_names(storage_type))
     named = {"name": name, "path": draw(paths(storage_type, name))}
-    cls = draw(st.sampled_from([TextField, TagField, NumericField, GeoField, GeoShapeField, VectorField]))
+    cls = draw(st.sampled_from(classes))
     if cls is VectorField:
         return VectorField(**named, **draw(vector_attributes(algorithms, datatypes)))
     attributes = draw(sortable_attributes())
@@ -140,9 +143,10 @@ def schemas(
     datatypes=("BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8"),
     *,
     can_index_all=True,
+    storage_types=("hash", "json"),
 ):
     """Schemas that the server takes; without SVS-VAMANA, INT8, UINT8 and INDEXALL also one of 7.4."""
-    storage_type = draw(st.sampled_from(["hash", "json"]))
+    storage_type = draw(st.sampled_from(storage_types))
     some_fields = st.lists(
         fields(storage_type, algorithms, datatypes),
         min_size=1,
@@ -171,3 +175,57 @@ def schemas(
         skip_initial_scan=draw(st.booleans()),
         fields=tuple(draw(some_fields)),
     )
+
+
+@st.composite
+def _changed_field(draw, field, storage_type, algorithms, datatypes):
+    """A field of the same name and type, or of the same dimensions, with other attributes."""
+    other = draw(fields(storage_type, algorithms, datatypes, classes=[type(field)]))
+    kept = {"name": field.name, "path": field.path if draw(st.booleans()) else other.path}
+    if (
+        kept["path"] is None
+        and storage_type == "json"
+        and not (field.name.isidentifier() and field.name.isascii())
+    ):
+        kept["path"] = field.path
+    if isinstance(field, VectorField):
+        kept["dims"], kept["path"] = field.dims, field.path
+        if other.reduce is not None and other.reduce >= field.dims:
+            return field
+    return other.model_copy(update=kept)
+
+
+@st.composite
+def changed_schemas(
+    draw,
+    algorithms=("FLAT", "HNSW", "SVS-VAMANA"),
+    datatypes=("BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8"),
+    *,
+    can_index_all=True,
+):
+    """A schema and what becomes of it: other options, fields dropped, altered, renamed and added.
+
+    The storage type and the dimensions of vectors stay.
+    """
+    of_versions = {"can_index_all": can_index_all}
+    before = draw(schemas(algorithms, datatypes, **of_versions))
+    other = draw(schemas(algorithms, datatypes, **of_versions, storage_types=[before.storage_type]))
+    after = {}
+    for field in before.fields:
+        fate = draw(st.sampled_from(["keep", "keep", "alter", "drop", "rename"]))
+        if fate == "alter":
+            field = draw(_changed_field(field, before.storage_type, algorithms, datatypes))  # noqa: PLW2901
+        if fate == "rename":
+            field = field.model_copy(update={"name": f"renamed_{draw(identifiers)}"})  # noqa: PLW2901
+        if fate != "drop":
+            after[field.name] = field
+    for field in other.fields:
+        if draw(st.booleans()) or not after:
+            after.setdefault(field.name, field)
+    options = {
+        name: getattr(other, name)
+        for name in IndexSchema.model_fields
+        if name not in {"name", "fields", "storage_type"} and draw(st.booleans())
+    }
+    order = draw(st.permutations(list(after.values())))
+    return before, before.model_copy(update={**options, "fields": tuple(order)})

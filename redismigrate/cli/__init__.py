@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from redismigrate import __version__
-from redismigrate.cli import backups, following, migrating, recording, scripting, serving
+from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
 from redismigrate.cli.context import Invocation, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
 
@@ -34,7 +34,7 @@ def redismigrate() -> None:
     """
 
 
-for _module in (scripting, migrating, following, backups, recording, serving):
+for _module in (scripting, lineage, migrating, following, backups, recording, serving):
     for _command in _module.COMMANDS:
         redismigrate.add_command(_command)
 

@@ -84,6 +84,14 @@ def echo(text: str, stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def relative_path(path: Path) -> Path:
+    """A path as it is typed from the working directory, where it lies below that."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
 def report_error(
     invocation: Invocation, code: str, message: str, hint: str, run: Mapping[str, Any] | None = None
 ) -> None:

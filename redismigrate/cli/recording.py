@@ -12,11 +12,17 @@ from redismigrate.cli.migrating import lock_options
 
 
 @click.command()
+@click.option("--check-heads", is_flag=True, help="Only look whether all is applied; ends with 4 where not.")
 @global_options
 @click.pass_obj
-def current(invocation: Invocation) -> None:
+def current(invocation: Invocation, /, check_heads: bool) -> None:
     """Show what is applied."""
     from redismigrate import commands
+
+    if check_heads:
+        at_head = commands.check_heads(invocation.project())
+        invocation.result(at_head.to_json(), f"All is applied: {', '.join(at_head.heads) or 'base'}.")
+        return
     from redismigrate.cli.state_view import current_text
 
     found = commands.current(invocation.project())
@@ -69,6 +75,7 @@ def status(
 
 @click.command(cls=RevisionCommand)
 @click.argument("rev", type=REVISION)
+@click.option("--purge", is_flag=True, help="Forget first what the record says, damaged or not.")
 @lock_options
 @global_options
 @click.pass_obj

@@ -1,16 +1,13 @@
-"""Commands about scripts, which need no server: init, revision, edit, heads, history, show, templates."""
+"""Commands that make and change scripts, which needs no server: init, list-templates, revision, merge, edit."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
-
-if TYPE_CHECKING:
-    from redismigrate.history.script import Script
+from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, relative_path
 
 
 @click.command()
@@ -48,16 +45,57 @@ def list_templates(invocation: Invocation) -> None:
 @click.command(cls=RevisionCommand)
 @click.option("-m", "--message", required=True, help="What the revision is for.")
 @click.option("--head", type=REVISION, help="The head it revises; needed when there are several.")
+@click.option("--splice", is_flag=True, help="Let --head be no head: begin a branch there.")
+@click.option("--branch-label", "branch_labels", multiple=True, help="Name the branch. Can be repeated.")
+@click.option(
+    "--depends-on",
+    type=REVISION,
+    multiple=True,
+    help="A revision or label that must be applied before. Can be repeated.",
+)
+@click.option(
+    "--version-path",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Which of the folders with scripts it goes into.",
+)
 @click.option("--rev-id", help="Its id instead of a random one.")
 @global_options
 @click.pass_obj
-def revision(invocation: Invocation, /, message: str, head: str | None, rev_id: str | None) -> None:
+def revision(invocation: Invocation, /, message: str, rev_id: str | None, **values: Any) -> None:
     """Write an empty migration script."""
     from redismigrate import commands
 
-    path = commands.revision(invocation.project(), message, head=head, revision_id=rev_id)
+    path = commands.revision(invocation.project(), message, revision_id=rev_id, **values)
+    _show_written(invocation, path)
+
+
+@click.command(cls=RevisionCommand)
+@click.argument("revs", type=REVISION, nargs=-1)
+@click.option("-m", "--message", help="What the revision is for. [which it joins]")
+@click.option("--branch-label", "branch_labels", multiple=True, help="Name the branch. Can be repeated.")
+@click.option("--rev-id", help="Its id instead of a random one.")
+@global_options
+@click.pass_obj
+def merge(
+    invocation: Invocation,
+    /,
+    revs: tuple[str, ...],
+    message: str | None,
+    branch_labels: tuple[str, ...],
+    rev_id: str | None,
+) -> None:
+    """Write a script that joins heads, by default all."""
+    from redismigrate import commands
+
+    path = commands.merge(
+        invocation.project(), revs or ("heads",), message, branch_labels=branch_labels, revision_id=rev_id
+    )
+    _show_written(invocation, path)
+
+
+def _show_written(invocation: Invocation, path: Path) -> None:
     invocation.result(
-        {"path": str(path), "revision": path.name.partition("_")[0]}, f"Wrote {_relative(path)}"
+        {"path": str(path), "revision": path.name.partition("_")[0]}, f"Wrote {relative_path(path)}"
     )
     invocation.say("Fill in upgrade() and downgrade(), then: redismigrate plan")
 
@@ -74,85 +112,4 @@ def edit(invocation: Invocation, /, rev: str) -> None:
     invocation.result({"path": str(path)})
 
 
-@click.command()
-@global_options
-@click.pass_obj
-def heads(invocation: Invocation) -> None:
-    """List the revisions that no other revises."""
-    from redismigrate import commands
-    from redismigrate.commands.scripts import script_to_json
-
-    found = commands.heads(invocation.project())
-    invocation.result(
-        [script_to_json(script) for script in found],
-        "\n".join(_line(script) for script in found) or "There are no revisions yet.",
-    )
-
-
-@click.command()
-@global_options
-@click.pass_obj
-def history(invocation: Invocation) -> None:
-    """List all revisions, newest first."""
-    from redismigrate import commands
-    from redismigrate.commands.scripts import script_to_json
-
-    scripts = commands.history(invocation.project())
-    at_head = {script.revision for script in commands.heads(invocation.project())}
-    lines = []
-    for script in scripts:
-        parents = ", ".join(script.down_revisions) or "base"
-        mark = " (head)" if script.revision in at_head else ""
-        labels = f" [{', '.join(script.branch_labels)}]" if script.branch_labels else ""
-        needs = f" (needs {', '.join(script.depends_on)})" if script.depends_on else ""
-        lines.append(f"{parents} -> {script.revision}{mark}{labels}{needs}, {script.message}")
-    invocation.result(
-        [script_to_json(script) for script in scripts],
-        "\n".join(lines) or "There are no revisions yet.",
-    )
-
-
-@click.command(cls=RevisionCommand)
-@click.argument("rev", type=REVISION)
-@global_options
-@click.pass_obj
-def show(invocation: Invocation, /, rev: str) -> None:
-    """Show a revision and what it does."""
-    from redismigrate import commands
-
-    shown = commands.show(invocation.project(), rev)
-    script = shown.script
-    lines = [
-        f"Revision:  {script.revision}",
-        f"Message:   {script.message}",
-        f"Revises:   {', '.join(script.down_revisions) or 'base'}",
-        f"Script:    {_relative(script.path)}",
-        f"Created:   {script.create_date or 'unknown'}",
-    ]
-    if script.branch_labels:
-        lines.append(f"Labels:    {', '.join(script.branch_labels)}")
-    if script.depends_on:
-        lines.append(f"Needs:     {', '.join(script.depends_on)}")
-    if shown.children:
-        lines.append(f"Children:  {', '.join(shown.children)}")
-    lines.append("Upgrade:")
-    if shown.upgrade is None:
-        lines.append(f"  can't be told from the scripts alone: {shown.unknown}")
-    else:
-        lines += [f"  {operation}" for operation in shown.upgrade] or ["  nothing"]
-    invocation.result(shown.to_json(), "\n".join(lines))
-
-
-def _line(script: Script) -> str:
-    labels = f" [{', '.join(script.branch_labels)}]" if script.branch_labels else ""
-    return f"{script.revision}{labels} {script.message}"
-
-
-def _relative(path: Path) -> Path:
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
-
-
-COMMANDS = (init, list_templates, revision, edit, heads, history, show)
+COMMANDS = (init, list_templates, revision, merge, edit)

@@ -21,22 +21,27 @@ if TYPE_CHECKING:
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.project import Project
     from redismigrate.commands.prune import prune_backups
+    from redismigrate.commands.readiness import check_heads
     from redismigrate.commands.recover import repair, stamp, unlock
     from redismigrate.commands.restore import restore_backups
-    from redismigrate.commands.scripts import edit, heads, history, init, revision, show, templates
+    from redismigrate.commands.revisions import branches, heads, history, show
+    from redismigrate.commands.scripts import edit, init, merge, revision, templates
     from redismigrate.commands.watching import watch
 
 _MODULES = {
     "Project": "project",
+    "branches": "revisions",
+    "check_heads": "readiness",
     "control": "controlling",
     "current": "inspect",
     "downgrade": "migrate",
     "edit": "scripts",
     "follow": "following",
-    "heads": "scripts",
-    "history": "scripts",
+    "heads": "revisions",
+    "history": "revisions",
     "init": "scripts",
     "list_backups": "backups",
+    "merge": "scripts",
     "plan": "migrate",
     "prune_backups": "prune",
     "restore_backups": "restore",
@@ -44,7 +49,7 @@ _MODULES = {
     "revision": "scripts",
     "rollback": "migrate",
     "run_demo": "demo",
-    "show": "scripts",
+    "show": "revisions",
     "stamp": "recover",
     "status": "inspect",
     "templates": "scripts",
@@ -55,6 +60,8 @@ _MODULES = {
 }
 __all__ = [
     "Project",
+    "branches",
+    "check_heads",
     "control",
     "current",
     "downgrade",
@@ -64,6 +71,7 @@ __all__ = [
     "history",
     "init",
     "list_backups",
+    "merge",
     "plan",
     "prune_backups",
     "repair",

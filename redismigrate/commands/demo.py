@@ -16,7 +16,8 @@ from redismigrate.commands.demo_questions import Answer, Asker, functions_of
 from redismigrate.commands.demo_scenes import SCENES, Scene
 from redismigrate.commands.migrate import MigrationResult, downgrade, plan, upgrade
 from redismigrate.commands.project import Project
-from redismigrate.config import CONFIGURATION_FILE, load_settings
+from redismigrate.config import load_settings
+from redismigrate.configuration_file import CONFIGURATION_FILE
 from redismigrate.errors import RunFailed, RunInterrupted
 from redismigrate.execution.progress import Watcher
 from redismigrate.packaged import packaged_folder

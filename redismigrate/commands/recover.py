@@ -20,8 +20,9 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.strict import encode
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
-from redismigrate.state.owners import OwnersWriter, owned_by_another
-from redismigrate.state.store import StateWriter
+from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owners
+from redismigrate.state.purging import read_readable_state
+from redismigrate.state.store import StateWriter, read_state
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,27 @@ def stamp(
     project: Project,
     target: str,
     *,
+    purge: bool = False,
     lock_timeout: float | None = None,
     allow_evictable_state: bool | None = None,
 ) -> Stamped:
     """Record a revision and all before it as applied without running anything.
 
+    Args:
+        project: The project.
+        target: A revision identifier.
+        purge: Forget what is recorded so far, be it damaged: who applied what and when, indexes, owners.
+        lock_timeout: Seconds to wait for another process; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+
     Raises:
-        DriftError: The live indexes are not what the history up to there makes.
+        DriftError: The live indexes are not what the history up to there makes. Nothing is forgotten then.
     """
     history = project.history
+    read = read_readable_state if purge else read_state
     with (
         project.connect() as server,
-        locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
+        locked_state(project, server, lock_timeout, allow_evictable_state, read=read) as writer,
     ):
         refuse_unfinished_run(writer.state)
         targets = resolve_many(history, target, writer.state.head.applied)
@@ -85,7 +95,9 @@ def stamp(
         for item in recorded:
             catalog = item.apply(catalog)
         catalog = _as_found(project, server, catalog)
-        kept, given_up = writer.state.head.revisions, writer.state.catalog.keys() - catalog.keys()
+        kept = {} if purge else writer.state.head.revisions
+        recorded_names = _owned(server, project) if purge else writer.state.catalog.keys()
+        given_up = recorded_names - catalog.keys()
         head = Head(
             {
                 item.revision: kept.get(item.revision)
@@ -110,11 +122,17 @@ def stamp(
             # What the last run met is no longer what is recorded of the time before it.
             end_last_run=True,
             undo=dict.fromkeys(writer.state.last_revisions),
+            replaces_damaged=purge,
             event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
         )
         for name in given_up:
             owners.release(name)
         return Stamped(head.heads, tuple(catalog))
+
+
+def _owned(server: Server, project: Project) -> frozenset[str]:
+    owner = project.settings.project
+    return frozenset(name for name, other in read_owners(server).items() if other == owner)
 
 
 def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:

@@ -1,28 +1,23 @@
-"""`init`, `templates`, `revision`, `edit`, `heads`, `history`, `show`: what needs scripts, but no server."""
+"""`init`, `templates`, `revision`, `merge`, `edit`: what makes and changes scripts, without a server."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
-from redismigrate.config import (
-    CONFIGURATION_FILE,
-    DEFAULT_URL,
-    default_project_name,
-    is_configuration,
-    redacted,
-)
-from redismigrate.errors import ConfigurationError, RevisionNotFound, SchemaError, UsageError
-from redismigrate.history.folder import heads_of
-from redismigrate.history.script import Script
+from redismigrate.config import DEFAULT_URL, default_project_name, redacted
+from redismigrate.configuration_file import CONFIGURATION_FILE, is_configuration
+from redismigrate.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
+    from redismigrate.commands.placing import Placement
     from redismigrate.history.templates import Template
 
 
@@ -37,46 +32,6 @@ class Initialised:
 
     written: tuple[Path, ...]
     configuration: Path
-
-
-@dataclass(frozen=True)
-class ShownRevision:
-    """A revision, told in words.
-
-    Attributes:
-        script: Its script.
-        children: The revisions that revise it.
-        upgrade: What applying it does; None when that can't be told without a server, see `unknown`.
-        unknown: Why not.
-    """
-
-    script: Script
-    children: tuple[str, ...]
-    upgrade: tuple[str, ...] | None
-    unknown: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        return {
-            **script_to_json(self.script),
-            "children": list(self.children),
-            "upgrade": None if self.upgrade is None else list(self.upgrade),
-            "unknown": self.unknown,
-        }
-
-
-def script_to_json(script: Script) -> dict[str, Any]:
-    """A script's metadata as JSON data."""
-    return {
-        "revision": script.revision,
-        "down_revisions": list(script.down_revisions),
-        "branch_labels": list(script.branch_labels),
-        "depends_on": list(script.depends_on),
-        "message": script.message,
-        "create_date": script.create_date,
-        "path": str(script.path),
-        "sha256": script.sha256,
-    }
 
 
 def init(directory: Path, template: str = "generic", url: str | None = None) -> Initialised:
@@ -128,6 +83,10 @@ def revision(
     message: str,
     *,
     head: str | None = None,
+    splice: bool = False,
+    branch_labels: Sequence[str] = (),
+    depends_on: Sequence[str] = (),
+    version_path: Path | None = None,
     revision_id: str | None = None,
 ) -> Path:
     """Write an empty migration script on top of the history.
@@ -136,38 +95,73 @@ def revision(
         project: The project.
         message: What the revision is for.
         head: The revision it revises, by default the only head; "base" begins a new branch.
+        splice: It may revise what is no head, and so begin a branch there.
+        branch_labels: Names of the branch that begins with it.
+        depends_on: Revisions or labels that have to be applied before it, without being revised.
+        version_path: One of the folders with scripts; by default that of the revision it revises.
         revision_id: Its id, by default random.
 
     Raises:
         SeveralHeads: There is more than one head and none was named.
+        UsageError: It can't have this id, label or folder, or revise what is no head.
     """
-    from redismigrate.history.identifiers import resolve_many, resolve_one
-    from redismigrate.history.script import problem_with_name
-    from redismigrate.history.writer import new_revision_id, write_script
+    from redismigrate.commands.placing import place
 
-    if revision_id is not None:
-        problem = problem_with_name(revision_id)
-        if problem:
-            raise UsageError(f"{revision_id!r} can't be a revision id: {problem}.", "Leave --rev-id out.")
-        if revision_id in project.history:
-            raise UsageError(f"Revision {revision_id} exists already.", "Choose another --rev-id.")
-    parents: tuple[str, ...]
-    if head is None:
-        parents = (resolve_one(project.history, "head", frozenset()),) if project.scripts else ()
-    else:
-        parents = resolve_many(project.history, head, frozenset())
-        not_heads = [parent for parent in parents if parent not in project.history.heads()]
-        if not_heads:
-            raise UsageError(
-                f"Revision {not_heads[0]} is not a head.",
-                "Name one of: " + ", ".join(project.history.heads()),
-            )
+    placement = place(
+        project,
+        heads=() if head is None else (head,),
+        splice=splice,
+        branch_labels=branch_labels,
+        depends_on=depends_on,
+        version_path=version_path,
+        revision_id=revision_id,
+    )
+    return _write(project, placement, message)
+
+
+def merge(
+    project: Project,
+    revisions: Sequence[str] = ("heads",),
+    message: str | None = None,
+    *,
+    branch_labels: Sequence[str] = (),
+    revision_id: str | None = None,
+) -> Path:
+    """Write a script that revises several heads, and so joins their branches; it may stay empty.
+
+    Args:
+        project: The project.
+        revisions: The heads to join, by default all.
+        message: What the revision is for, by default which it joins.
+        branch_labels: Names of the branch that begins with it.
+        revision_id: Its id, by default random.
+
+    Raises:
+        UsageError: There are not several, or one is no head.
+    """
+    from redismigrate.commands.placing import place
+
+    placement = place(project, heads=revisions, branch_labels=branch_labels, revision_id=revision_id)
+    if len(placement.parents) < 2:  # noqa: PLR2004 - as many as it takes to merge
+        found = f"only {placement.parents[0]} is" if placement.parents else "no revision is"
+        raise UsageError(
+            f"There is nothing to merge: {found} named by {' '.join(revisions)}.",
+            "`redismigrate heads` lists the heads; name two or more.",
+        )
+    return _write(project, placement, message or f"merge {' and '.join(placement.parents)}")
+
+
+def _write(project: Project, placement: Placement, message: str) -> Path:
+    from redismigrate.history.writer import write_script
+
     return write_script(
         project.settings.script_location,
-        project.settings.version_locations[0],
-        revision=revision_id or new_revision_id(),
+        placement.folder,
+        revision=placement.revision,
         message=message,
-        down_revisions=parents,
+        down_revisions=placement.parents,
+        branch_labels=placement.branch_labels,
+        depends_on=placement.depends_on,
         create_date=datetime.now(UTC),
     )
 
@@ -178,7 +172,9 @@ def edit(project: Project, identifier: str) -> Path:
     Raises:
         ConfigurationError: No editor is set, or it failed.
     """
-    path = _find(project, identifier).path
+    from redismigrate.commands.revisions import find_script
+
+    path = find_script(project, identifier).path
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise ConfigurationError("No editor is set.", "Set the environment variable EDITOR.")
@@ -187,50 +183,6 @@ def edit(project: Project, identifier: str) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         raise ConfigurationError(f"The editor failed: {error}.", "Check the variable EDITOR.") from error
     return path
-
-
-def heads(project: Project) -> tuple[Script, ...]:
-    """The scripts that no other revises."""
-    ids = set(heads_of(project.scripts))
-    return tuple(script for script in project.scripts if script.revision in ids)
-
-
-def history(project: Project) -> tuple[Script, ...]:
-    """All scripts, newest first."""
-    return tuple(project.history[id_] for id_ in reversed(project.history.ordered(project.history)))
-
-
-def show(project: Project, identifier: str) -> ShownRevision:
-    """A revision and what it does, as far as that can be told from the scripts alone."""
-    from redismigrate.commands.recording import record_upgrades
-    from redismigrate.errors import ScriptError
-    from redismigrate.schema.definition import Catalog
-
-    script = _find(project, identifier)
-    graph = project.history
-    try:
-        chain = graph.ordered(graph.ancestors([script.revision]))
-        recorded = record_upgrades(graph, chain, Catalog(), None)
-    except (ScriptError, SchemaError) as error:
-        return ShownRevision(script, graph.children(script.revision), None, error.message)
-    words = tuple(str(operation) for operation in recorded[-1].operations)
-    return ShownRevision(script, graph.children(script.revision), words)
-
-
-def _find(project: Project, identifier: str) -> Script:
-    from redismigrate.history.identifiers import resolve_one
-
-    if identifier.startswith(("current", "+", "-")):
-        from redismigrate.state.store import read_state
-
-        with project.connect() as server:
-            applied = read_state(server, project.keys).head.applied
-    else:
-        applied = frozenset()
-    revision_id = resolve_one(project.history, identifier, applied)
-    if revision_id not in project.history:
-        raise RevisionNotFound(f"There is no script for {identifier}.", "See `redismigrate history`.")
-    return project.history[revision_id]
 
 
 def _toml_string(text: str) -> str:

@@ -10,6 +10,7 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import RunInProgress
 from redismigrate.execution.live import existing_indexes
 from redismigrate.redis_server.connection import Server
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import Holder, Lock
 from redismigrate.state.owners import read_owners
 from redismigrate.state.store import State, StateWriter, read_state
@@ -25,6 +26,8 @@ def locked_state(
     lock_timeout: float | None = None,
     allow_evictable_state: bool | None = None,
     on_wait: Callable[[Holder], None] | None = None,
+    *,
+    read: Callable[[Server, StateKeys], State] = read_state,
 ) -> Iterator[StateWriter]:
     """Take the lock and read the state.
 
@@ -34,6 +37,7 @@ def locked_state(
         lock_timeout: Seconds to wait for another holder; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
         on_wait: Told once who holds the lock, when waiting begins.
+        read: Reads the state.
 
     Raises:
         LockError: Another process held the lock for longer than the timeout.
@@ -45,7 +49,7 @@ def locked_state(
     server.capabilities.require_writable(allow_evictable_state)
     timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
     with Lock(server, keys, timeout, on_wait) as lock:
-        yield StateWriter(server, keys, lock.token, read_state(server, keys))
+        yield StateWriter(server, keys, lock.token, read(server, keys))
 
 
 def refuse_unfinished_run(state: State) -> None:

@@ -183,7 +183,7 @@ def _start(
                     f"'{identifier.text}' is ambiguous: {where} has {len(heads)} heads: "
                     f"{listing(history, heads)}.",
                     "Use `heads` for all of them, `label@head` (or `id@head`) for one, "
-                    "or join them with `redismigrate revision -m merge --head heads`.",
+                    'or join them with `redismigrate merge -m "..."`.',
                 )
             return heads
         case name:

@@ -137,7 +137,10 @@ def shadow_field_steps(
         final,
         *(
             each.model_copy(update={"after_record": True, "rewrite": rewrite})
-            for each in complete_steps(serving, new, "shadow_field", costs.build)
+            # The first index is gone by then: it takes what that has left.
+            for each in complete_steps(
+                serving, new, "shadow_field", costs.build.model_copy(update={"memory_bytes": 0})
+            )
         ),
         _swap(serving, new, "shadow_field", after_record=True),
         drop,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from redismigrate.config import redacted
 from redismigrate.errors import (
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 5.0
 # A blocking script or a busy index build may hold the server for seconds; longer than this it is gone.
 REPLY_TIMEOUT_SECONDS = 60.0
+# What a pool of redis-py adds to the options of its connections for itself.
+_OF_ANOTHER_POOL = ("connection_pool", "himport_registry", "maint_notifications_", "orig_")
 
 
 class Server:
@@ -83,6 +87,10 @@ class Server:
     def close(self) -> None:
         """Close the connection and stop the embedded server, if there is one."""
         self.client.close()
+        pool = self.client.connection_pool
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                sentinel.close()
         if self._embedded is not None:
             self._embedded.stop()
 
@@ -95,14 +103,16 @@ class Server:
         self.close()
 
 
-def connect(url: str) -> Server:
+def connect(url: str, tls: Mapping[str, Any] | None = None) -> Server:
     """Open a connection; the server is not asked anything yet.
 
     Args:
-        url: redis://, rediss:// or unix://, with redis-py's query options, or embedded://.
+        url: redis://, rediss:// or unix://, with redis-py's query options, sentinel://, see
+            `sentinel_pool`, or embedded://.
+        tls: redis-py's options that begin with ssl_, for what a URL that asks for TLS does not say itself.
 
     Raises:
-        ConfigurationError: The URL can't be understood.
+        ConfigurationError: The URL can't be understood, or a file for TLS is missing.
         EmbeddedServerUnavailable: No server could be started for an embedded:// URL.
     """
     embedded = None
@@ -114,23 +124,83 @@ def connect(url: str) -> Server:
         embedded.start()
         address = embedded.url
     try:
-        pool = redis.ConnectionPool.from_url(
-            address,
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=REPLY_TIMEOUT_SECONDS,
-            # A repeated EVAL whose reply was lost would meet its own effect: the run is resumed instead.
-            retry=Retry(NoBackoff(), 0),
-        )
+        pool = _pool_of(address, tls or {})
         # Its options are looked at when the first connection is made: make one, unconnected.
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, redis.RedisError):
         # The ValueError may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
             f"The URL {redacted(url)} can't be understood.",
-            "Write redis://user:password@host:port/0, with special characters percent-encoded.",
+            f"Write {_form_of(url)}, with special characters percent-encoded.",
         ) from None
+    return _server(pool, url, embedded)
+
+
+def _form_of(url: str) -> str:
+    if url.startswith("sentinel:"):
+        return "sentinel://user:password@host:port,host:port/service/0"
+    return "redis://user:password@host:port/0"
+
+
+def connect_like(client: object) -> Server:
+    """Open a connection of our own with the options of a client that others made and keep.
+
+    Args:
+        client: A synchronous client of redis-py, for a single server or the master of a service that
+            sentinels watch. Its replies may be decoded, its retries any: ours are not.
+
+    Raises:
+        ConfigurationError: It is no such client, or a file for TLS is missing.
+    """
+    if not isinstance(client, redis.Redis):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise ConfigurationError(
+            f"A client must be a redis.Redis, not a {kind}.",
+            "Return a synchronous client of a single server.",
+        )
+    pool = client.connection_pool
+    options = {
+        name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_ANOTHER_POOL)
+    }
+    options |= {"retry": _no_retry(), "connection_class": pool.connection_class}
+    if isinstance(pool, SentinelConnectionPool):
+        own: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            pool.service_name, pool.sentinel_manager, **options
+        )
+    else:
+        own = redis.ConnectionPool(**options)
+    return _server(own, _address_of(own), None)
+
+
+def _pool_of(url: str, tls: Mapping[str, Any]) -> redis.ConnectionPool:
+    timeouts = {
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "socket_timeout": REPLY_TIMEOUT_SECONDS,
+    }
+    if url.startswith("sentinel:"):
+        from redismigrate.redis_server.sentinel import sentinel_pool
+
+        return sentinel_pool(url, tls, _no_retry(), **timeouts)
+    options = tls if url.startswith("rediss:") else {}
+    return redis.ConnectionPool.from_url(url, retry=_no_retry(), **timeouts, **options)
+
+
+def _no_retry() -> Retry:
+    # A repeated EVAL whose reply was lost would meet its own effect: the run is resumed instead.
+    return Retry(NoBackoff(), 0)
+
+
+def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | None) -> Server:
     # Set here because redis-py lets the options of the URL win over arguments.
     pool.connection_kwargs |= {"decode_responses": False, "protocol": 2}
+    if pool.connection_kwargs.get("ssl_cert_reqs") == "none":
+        # What is not looked at can't be of a host; ssl refuses to be asked for it.
+        pool.connection_kwargs["ssl_check_hostname"] = False
+    for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        file = pool.connection_kwargs.get(option)
+        # redis-py would say that it can't reach the server: no such file or directory.
+        if file is not None and not Path(file).is_file():
+            raise ConfigurationError(f"The file {file} of {option} does not exist.", "Correct the path.")
     database = pool.connection_kwargs.get("db", 0)
     if database != 0:
         raise ConfigurationError(
@@ -138,6 +208,19 @@ def connect(url: str) -> Server:
             "Use a URL that ends in /0.",
         )
     return Server(redis.Redis.from_pool(pool), url, embedded)
+
+
+def _address_of(pool: redis.ConnectionPool) -> str:
+    """Where a pool connects to, as a URL without credentials."""
+    options = pool.connection_kwargs
+    if isinstance(pool, SentinelConnectionPool):
+        known = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+        hosts = ",".join(f"{sentinel['host']}:{sentinel['port']}" for sentinel in known)
+        return f"sentinel://{hosts}/{pool.service_name}"
+    if "path" in options:
+        return f"unix://{options['path']}"
+    scheme = "rediss" if issubclass(pool.connection_class, redis.SSLConnection) else "redis"
+    return f"{scheme}://{options.get('host', 'localhost')}:{options.get('port', 6379)}/0"
 
 
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table

@@ -145,6 +145,7 @@ class StateWriter:
         commands: Iterable[Command] = (),
         put_back: Iterable[Command] = (),
         guards: Mapping[str, tuple[int, int]] | None = None,
+        replaces_damaged: bool = False,
     ) -> None:
         """Run commands and write documents: all of it or nothing.
 
@@ -166,6 +167,7 @@ class StateWriter:
             put_back: Commands that undo the first ones when a later one is refused; their errors are ignored.
             guards: Physical index -> its max_doc_id and num_docs, without which nothing is done. They are
                 looked at where commands can be one script with the documents.
+            replaces_damaged: Write documents whatever stands in their place: the lock alone guards them.
 
         Raises:
             FenceLost: Another process has taken the lock since.
@@ -189,7 +191,9 @@ class StateWriter:
             self._run_unscripted(commands, put_back)
             commands, put_back, guards = [], [], None
         removed = (self._keys.control,) if end_run else ()
-        self._evaluate(contents, undo or {}, removed, event or {}, commands, put_back, guards or {})
+        self._evaluate(
+            contents, undo or {}, removed, event or {}, commands, put_back, guards or {}, replaces_damaged
+        )
 
     def read_undo(self, revision: str) -> Mapping[str, Any]:
         """The document that tells what undoes a revision, see `read_undo`."""
@@ -204,6 +208,7 @@ class StateWriter:
         commands: list[Command],
         put_back: list[Command],
         guards: Mapping[str, tuple[int, int]],
+        replaces_damaged: bool,
     ) -> None:
         keys: list[str] = [self._keys.fence, self._keys.journal]
         arguments: list[Any] = [self._token, len(contents) + len(undo) + len(removed)]
@@ -211,7 +216,7 @@ class StateWriter:
         for name, content in contents.items():
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
-            arguments += [version, _text(version + 1, content)]
+            arguments += [ANY_VERSION if replaces_damaged else version, _text(version + 1, content)]
             written[name] = ABSENT if content is None else Document(version + 1, content)
         for revision, content in undo.items():
             keys.append(self._keys.undo(revision))

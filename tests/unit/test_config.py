@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.config import DEFAULT_URL, default_project_name, find_configuration, load_settings, redacted
+from redismigrate.config import DEFAULT_URL, default_project_name, load_settings, redacted
+from redismigrate.configuration_file import find_configuration
 from redismigrate.errors import ConfigurationError
 
 

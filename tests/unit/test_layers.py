@@ -24,6 +24,7 @@ LAYERS = (
     ("history", "operations", "redis_server"),
     ("schema",),
     ("config", "packaged"),
+    ("configuration_file",),
     ("errors",),
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}

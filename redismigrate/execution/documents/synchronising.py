@@ -32,6 +32,8 @@ from redismigrate.redis_server.connection import Server
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
 BATCH_BYTES = 1 << 20
 FIRST_BATCH = 10
+# From when a batch is sent to its reply, with the batches of the other connections in between.
+BATCH_SECONDS = 0.05
 _UNWATCH = render(b"UNWATCH")
 _MULTI = render(b"MULTI")
 _EXEC = render(b"EXEC")
@@ -140,14 +142,18 @@ class Synchroniser:
             sent[-1].write()
         turn = sent.popleft()
         is_done = turn.is_done()
+        seconds = time.monotonic() - turn.sent_at
         if self._pace is not None and turn.has_written:
-            self._pace.took(time.monotonic() - turn.sent_at)
+            self._pace.took(seconds)
         if not is_done:
             turn.repeat()
         idle.append(turn.wire)
         count = len(turn.keys)
         # Quickly fewer, slowly more: documents may be of very different sizes.
         wanted = BATCH_BYTES * count // max(1, turn.size_bytes)
+        if turn.has_written and seconds > BATCH_SECONDS:
+            # Every write indexes its document once more, which takes a graph long; search waits meanwhile.
+            wanted = min(wanted, int(count * BATCH_SECONDS / seconds))
         self._size = max(1, min(wanted, 4 * self._size, self._batch_size))
         total.add(turn.result)
         for failed in turn.failures:

@@ -150,7 +150,8 @@ class Wire:
     def _receive_bytes(self) -> bytes:
         try:
             received: bytes = self._socket.recv(RECEIVE_BYTES)
-        except OSError as error:
+        # A ValueError is how the socket of TLS tells that another thread has closed it.
+        except (OSError, ValueError) as error:
             raise redis.ConnectionError(f"the connection was lost: {error}") from error
         if not received:
             raise redis.ConnectionError("the server closed the connection")
@@ -158,8 +159,9 @@ class Wire:
 
     def _receive_into(self, buffer: NDArray[np.uint8]) -> int:
         try:
-            received: int = self._socket.recv_into(buffer)
-        except OSError as error:
+            # A memoryview, since before Python 3.12 the socket of TLS asks the buffer for its truth.
+            received: int = self._socket.recv_into(buffer.data)
+        except (OSError, ValueError) as error:
             raise redis.ConnectionError(f"the connection was lost: {error}") from error
         if not received:
             raise redis.ConnectionError("the server closed the connection")

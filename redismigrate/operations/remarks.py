@@ -1,0 +1,64 @@
+"""What a generated script says about its changes: what nothing carries out, what may be meant otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.differing import Rename
+from redismigrate.operations.source import Remarks, literal
+from redismigrate.schema import IndexSchema, VectorField
+
+
+def remarks_on_upgrade(candidates: Collection[Rename] = ()) -> Remarks:
+    """The comments of an `upgrade`.
+
+    Args:
+        candidates: Pairs of fields of which nobody has said whether they are renames.
+    """
+
+    def remarks(change: IndexChange, schema: IndexSchema) -> Iterator[str]:
+        yield from remarks_on_change(change, schema)
+        if change.kind == "add_field" and isinstance(change.field, VectorField):
+            yield (
+                "A new vector field: no strategy makes its embeddings. The application, or op.run, has to "
+                f"write {change.field.dims} x {change.field.datatype} to "
+                f"{change.field.path_in(schema.storage_type)} of the documents; it finds no others."
+            )
+        if change.kind == "change_prefix":
+            yield (
+                "This renames the keys of the documents. To cover other keys and leave the documents, write "
+                f"index.set_options(prefixes=[...]) with {literal(change.new)} instead."
+            )
+        if change.kind == "drop_field":
+            for rename in candidates:
+                if (rename.index, rename.old) == (schema.name, change.name):
+                    yield (
+                        f"Field {literal(rename.new)}, which is added, has the same definition. If it is "
+                        "this one under a new name, generate the script again with "
+                        f"--rename {rename.old}:{rename.new}: as it stands, the documents keep the field "
+                        "under its old name."
+                    )
+
+    return remarks
+
+
+def remarks_on_change(change: IndexChange, schema: IndexSchema) -> Iterator[str]:
+    """The comments on a change in either direction: those that no strategy carries out."""
+    if change.kind == "alter_field":
+        field = schema.field(change.name)
+        if "dims" in change.attributes:
+            yield (
+                "New dimensions: no strategy carries this out yet, since the documents need new embeddings. "
+                "The plan is blocked by it."
+            )
+        elif isinstance(field, VectorField) and "path" in change.attributes:
+            yield (
+                "The vectors are read from another place: nothing moves or makes them there, the application "
+                "or op.run has to."
+            )
+    if change.kind == "set_options" and "storage_type" in change.options:
+        yield (
+            "A new storage type: no strategy carries this out yet, since all documents would have to be "
+            "rewritten. The plan is blocked by it."
+        )
