@@ -146,7 +146,7 @@ def plan(
     invocation: Invocation, /, rev: str, down: bool, output: Path | None, compare: bool, **values: Any
 ) -> int:
     """Show what an upgrade would do and cost; changes nothing. Exits with 6 when the plan is blocked."""
-    from redismigrate.planning.plan import write_plan
+    from redismigrate.planning.plan_file import write_plan
 
     made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values, compares=compare)
     if output is not None:
@@ -230,7 +230,7 @@ def _make_plan(
 def _show_plan(invocation: Invocation, made: Plan) -> int:
     """Show a plan; the exit code."""
     from redismigrate.cli.plan_view import render_plan
-    from redismigrate.planning.plan import plan_to_json
+    from redismigrate.planning.plan_file import plan_to_json
 
     if invocation.json:
         invocation.result(plan_to_json(made))

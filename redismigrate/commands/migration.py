@@ -43,7 +43,8 @@ from redismigrate.operations.recorded import Direction, RecordedRevision, touche
 from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Plan, RevisionPlan, read_digest
+from redismigrate.planning.plan import Plan, RevisionPlan
+from redismigrate.planning.plan_file import read_digest
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
@@ -250,6 +251,8 @@ class Migration:
                 "Go on with `redismigrate rollback`.",
             )
         if run.direction != direction:
+            if run.is_expanded:
+                refuse_unfinished_run(writer.state)
             raise RunInProgress(
                 f"Run {run.id} ({run.direction} to {run.target}) was interrupted at revision "
                 f"{run.plan.revision}.",

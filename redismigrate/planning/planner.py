@@ -22,10 +22,8 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_changes import build_beside, change_index, warn_of_rebuild, warn_of_scan
 from redismigrate.planning.index_steps import (
-    backups_first,
     create_steps,
     drop_steps,
-    in_phases,
     replace_steps,
     synonym_steps,
 )
@@ -34,6 +32,7 @@ from redismigrate.planning.names import alias_target, is_index
 from redismigrate.planning.plan import RevisionPlan
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewriting import Rewrite, recodings_of
+from redismigrate.planning.step_order import backups_first, in_phases
 from redismigrate.planning.strategies import (
     what_documents_forbid,
     what_server_lacks,

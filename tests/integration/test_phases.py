@@ -147,3 +147,11 @@ def test_a_contraction_killed_at_every_step_is_ended_or_rolled_back(shop: Shop) 
     assert kills >= 2
     assert len(names(shop)) == 1
     assert shop.run("current", "--json").json["heads"] == ["000000000003"]
+
+
+def test_the_other_direction_is_refused_while_a_revision_is_expanded(shop: Shop) -> None:
+    expanded(shop)
+    result = shop.run("downgrade", "-1")
+    assert result.code == 7
+    assert "Revision 000000000002 is expanded: its old and its new index are both there." in result.err
+    assert "`redismigrate upgrade head --phase contract`" in result.err

@@ -36,7 +36,8 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import Operations, record
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Plan, plan_to_json, read_digest, write_plan
+from redismigrate.planning.plan import Plan
+from redismigrate.planning.plan_file import plan_to_json, read_digest, write_plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.schema import (

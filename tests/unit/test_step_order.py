@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.planning.index_steps import in_phases, shadow_steps
+from redismigrate.planning.index_steps import shadow_steps
 from redismigrate.planning.physical_names import (
     index_brought_back,
     names_changed_by,
@@ -15,6 +15,7 @@ from redismigrate.planning.physical_names import (
     with_physical_names,
 )
 from redismigrate.planning.plan import Estimate, Step
+from redismigrate.planning.step_order import in_phases
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
