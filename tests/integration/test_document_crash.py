@@ -521,8 +521,8 @@ def test_a_rewrite_whose_server_is_killed_at_random_commands_goes_on_when_that_i
         told = f"seed {seed}: {way}, server killed at {at}, {loss} lost"
         with StrikingProxy(durable.server.url, at, durable.kill, loss) as proxy:
             code = exit_code(Attempt(way.verb, way.target, proxy.url).start(stage))
-            assert proxy.has_struck.is_set(), told
-        assert code in {0, 1, 7}, told
+        # It may have taken a command less than the one that was counted.
+        assert code in ({0, 1, 7} if proxy.has_struck.is_set() else {0}), told
         durable.start_again()
         stage.shop = durable.shop
         if stage.shop.state("run") is not None and chance.random() < 1 / 3:
