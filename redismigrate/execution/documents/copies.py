@@ -143,6 +143,9 @@ class Copies:
         decision.size_bytes = sum(map(_size, rest[: len(keys)]))
         decision.result.documents = sum(original.document is not None for original in originals)
         wanted = self._wanted(keys, originals, decision)
+        if self.aim == "beside" and not existing and marks.count(None) == len(keys):
+            self._make_all(decision, keys, targets, wanted)
+            return decision
         new_marks: list[bytes] = []
         old_marks: list[bytes] = []
         for row, key in enumerate(keys):
@@ -164,6 +167,26 @@ class Copies:
         if old_marks:
             decision.write(b"DEL", *old_marks)
         return decision
+
+    def _make_all(
+        self, decision: Decision, keys: Sequence[bytes], targets: list[bytes], wanted: list[Found]
+    ) -> None:
+        """The first pass meets nothing at all where copies go, so there is nothing to compare."""
+        marks: list[bytes] = []
+        for key, target, want in zip(keys, targets, wanted, strict=True):
+            document = want.document
+            if document is None:
+                continue
+            if isinstance(document, dict) and not want.expiries:
+                marks += (self.mark_prefix + key, write_hash(decision, target, document))
+            else:
+                write(decision, target, None, document)
+                marks += (self.mark_prefix + key, fingerprint(document, want.expiries))
+            if want.expires_ms != NEVER or want.expiries:
+                _keep_expiries(decision, target, want, _ABSENT)
+        if marks:
+            decision.result.written += len(marks) // 2
+            decision.write(b"MSET", *marks)
 
     def _wanted(self, keys: Sequence[bytes], originals: list[Found], decision: Decision) -> list[Found]:
         """The copies as the originals ask for them."""
