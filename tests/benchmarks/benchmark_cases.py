@@ -10,7 +10,12 @@ import numpy as np
 from benchmark_documents import PREFIX
 
 Contestant = Literal[
-    "redismigrate", "redismigrate --exclusive", "RedisVL, batches of 1000", "RedisVL, defaults", "raw loop"
+    "redismigrate",
+    "redismigrate --exclusive",
+    "redismigrate, search up",
+    "RedisVL, batches of 1000",
+    "RedisVL, defaults",
+    "raw loop",
 ]
 Hash = dict[str, bytes]
 
@@ -20,12 +25,14 @@ OLD_FIELD, NEW_FIELD = "title", "headline"
 _EVERYONE: tuple[Contestant, ...] = (
     "redismigrate",
     "redismigrate --exclusive",
+    "redismigrate, search up",
     "RedisVL, batches of 1000",
     "RedisVL, defaults",
     "raw loop",
 )
-# A rename is done in place only while writers pause.
-_RENAMING: tuple[Contestant, ...] = tuple(name for name in _EVERYONE if name != "redismigrate")
+# Keys move in place only while writers pause, and so do values, which can't be done with search up at all.
+_MOVING: tuple[Contestant, ...] = tuple(name for name in _EVERYONE if name != "redismigrate")
+_RENAMING: tuple[Contestant, ...] = tuple(name for name in _MOVING if name != "redismigrate, search up")
 
 
 @dataclass(frozen=True)
@@ -100,12 +107,22 @@ CASES: dict[str, Case] = {
         downgrade=_changed(f'index.change_prefix("{NEW_PREFIX}", "{PREFIX}")'),
         redisvl_changes={"index": {"prefix": NEW_PREFIX}},
         migrated=_moved,
-        contestants=_RENAMING,
+        contestants=_MOVING,
+    ),
+    "hnsw": Case(
+        title="FLAT to HNSW",
+        upgrade=_changed('index.alter_field("embedding", algorithm="hnsw")'),
+        downgrade=_changed('index.alter_field("embedding", algorithm="flat")'),
+        redisvl_changes={"update_fields": [{"name": "embedding", "attrs": {"algorithm": "hnsw"}}]},
+        migrated=lambda key, document: (key, document),
+        contestants=("redismigrate, search up", "RedisVL, batches of 1000"),
+        count=20_000,
+        dims=384,
     ),
     # The raw loop knows the keys; here finding them is all there is to do.
     "sparse": Case(
         title="Vectors from float32 to float16, few documents among many other keys",
-        contestants=tuple(name for name in _EVERYONE if name != "raw loop"),
+        contestants=tuple(name for name in _EVERYONE if name not in {"raw loop", "redismigrate, search up"}),
         count=100,
         other_keys=1_000_000,
         **_FLOAT16,

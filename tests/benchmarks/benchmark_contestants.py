@@ -90,7 +90,8 @@ def run_contestant(
             _write_project(folder, case, documents.dims)
             redismigrate = [_ENTRY_POINT, "--url", server.url]
             run_measured([*redismigrate, "upgrade", _BASELINE], folder)
-            arguments = ["--strategy", "rebuild", "--backup-dir", str(folder / "backups")]
+            strategy = "auto" if contestant.endswith("search up") else "rebuild"
+            arguments = ["--strategy", strategy, "--backup-dir", str(folder / "backups")]
             arguments += ["--exclusive"] if contestant.endswith("--exclusive") else []
             command = [*redismigrate, "upgrade", "head", "--json", *arguments]
         time.sleep(_SETTLING_SECONDS)
