@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -43,11 +44,7 @@ def alternatives_of(
             index=name,
             strategy=strategy,
             is_chosen=strategy == _strategy_of(plan, name),
-            impossible=tuple(
-                reason
-                for reason in other.blocked
-                if name in reason or not any(another in reason for another in changed)
-            ),
+            impossible=_why_impossible(other, name, strategy, changed),
             **_told(strategy, _steps_of(other, name), options),
         )
         for name in changed
@@ -62,6 +59,19 @@ def _name_after(operation: ChangeIndex) -> str:
     for change in operation.changes:
         name = change.name if change.kind == "rename_to" else name
     return name
+
+
+def _why_impossible(
+    plan: RevisionPlan, name: str, strategy: Strategy, changed: Iterable[str]
+) -> tuple[str, ...]:
+    """What blocks a plan because of one index; where the strategy itself can't do it, that alone."""
+    concerning = tuple(
+        reason
+        for reason in plan.blocked
+        if name in reason or not any(another in reason for another in changed)
+    )
+    own = tuple(reason for reason in concerning if reason.startswith(f"strategy {strategy} "))
+    return own or concerning
 
 
 def _writes(strategy: Strategy, options: PlanOptions, *, rewrites: bool) -> str:

@@ -61,7 +61,7 @@ def change_index(
     _warn_of_query_bytes(plan, old, new)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
-    if not rewrite and strategy in {"shadow_field", "shadow_copy"}:
+    if reason is None and not rewrite and strategy in {"shadow_field", "shadow_copy"}:
         plan.block(
             f"index {old.served} shares its documents with another one that this revision changes, and "
             f"strategy {strategy} can't change both: --strategy rebuild --exclusive does, with search down"
