@@ -92,6 +92,13 @@ class Migration:
             waiting = expanded_run(writer.state)
             if waiting is not None and self._options.phase == "expand":
                 return MigrationResult("nothing", waiting.id, expanded=waiting.plan.revision)
+            if waiting is not None and self._options.phase == "all":
+                wanted = self._wanted(writer.state, direction, target)
+                if not wanted:
+                    # An old release that starts again during the roll-out of the next one.
+                    return MigrationResult("nothing", waiting.id, expanded=waiting.plan.revision)
+                if waiting.plan.revision not in wanted:
+                    refuse_unfinished_run(writer.state)
             resumed = self._resume(writer, direction)
             executors = [] if resumed is None else [resumed]
             plan_started = time.monotonic()
@@ -104,7 +111,7 @@ class Migration:
             if revisions:
                 if self._options.plan_file is not None:
                     _require_same_plan(plan, self._options.plan_file)
-                _require_not_blocked(plan)
+                require_not_blocked(plan)
                 executor = self._executor(writer, self._new_run(plan))
                 executors.append(executor)
                 executor.finish(self._replanner(writer, self._options), self._options.phase)
@@ -120,6 +127,13 @@ class Migration:
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
+
+    def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:
+        """The revisions that a target still needs, in order."""
+        history, head = self._project.history, state.head
+        if direction == "upgrade":
+            return revisions_to_apply(history, target, head.applied)
+        return revisions_to_undo(history, target, head.applied, head.parents)
 
     def roll_back(self, run: str | None = None) -> MigrationResult:
         """Undo all of the interrupted run, or of the last finished one where its id is given."""
@@ -198,16 +212,15 @@ class Migration:
 
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
         adoption = self._project.settings.adopt
-        return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, adoption)
+        expands = options.phase == "expand"
+        return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, adoption, expands)
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
-        history, head = self._project.history, state.head
+        history, ids = self._project.history, self._wanted(state, direction, target)
         read_live = live_index_reader(self._server)
         if direction == "upgrade":
-            ids = revisions_to_apply(history, target, head.applied)
             return record_upgrades(history, ids, state.catalog, read_live)
-        ids = revisions_to_undo(history, target, head.applied, head.parents)
-        return record_downgrades(history, ids, head, state.catalog, read_live)
+        return record_downgrades(history, ids, state.head, state.catalog, read_live)
 
     def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions
@@ -335,7 +348,12 @@ def _require_same_plan(plan: Plan, file: Path) -> None:
         )
 
 
-def _require_not_blocked(plan: Plan) -> None:
+def require_not_blocked(plan: Plan) -> None:
+    """Refuse to carry out a plan that can't run.
+
+    Raises:
+        PlanBlocked: It is blocked; tells every reason.
+    """
     if plan.blocked:
         words = ["redismigrate", "plan"]
         if plan.direction == "downgrade":

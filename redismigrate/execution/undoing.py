@@ -17,7 +17,13 @@ from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 
 # They are not one transaction with their note, so the step in hand may have been done when a run turns round.
-TAKES_EFFECT_BEFORE_ITS_NOTE = {"run_function", "claim_index", "release_index", "rewrite_documents"}
+TAKES_EFFECT_BEFORE_ITS_NOTE = {
+    "run_function",
+    "claim_index",
+    "release_index",
+    "rewrite_documents",
+    "copy_documents",
+}
 
 
 def turn_round(

@@ -53,6 +53,17 @@ def alternatives_of(
     )
 
 
+def _obstacles(
+    strategy: Strategy, name: str, blocked: Iterable[str], changed: Iterable[str]
+) -> tuple[str, ...]:
+    """Why an index can't be changed that way: what else is in the way matters only where the way is one."""
+    reasons = tuple(
+        reason for reason in blocked if name in reason or not any(another in reason for another in changed)
+    )
+    decisive = tuple(reason for reason in reasons if reason.startswith(f"strategy {strategy} can't change"))
+    return decisive or reasons
+
+
 def _name_after(operation: ChangeIndex) -> str:
     """The served name of an index once it is changed."""
     name = operation.name

@@ -30,6 +30,8 @@ from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 
+SECOND_FORMS = {"shadow_field", "shadow_copy"}
+
 
 def change_index(
     plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str
@@ -57,17 +59,14 @@ def change_index(
     sampled = plan.inventory.with_sample_after(old, rewrite)
     estimate = build_estimate(old, new, sampled, strategy)
     in_place = build_estimate(old, new, sampled, "rebuild") if strategy in BESIDE else None
-    plan.check_memory(new.served, estimate, in_place)
+    if strategy not in SECOND_FORMS:  # of those the documents take memory, too
+        plan.check_memory(new.served, estimate, in_place)
     _warn_of_query_bytes(plan, old, new)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
-    if reason is None and not rewrite and strategy in {"shadow_field", "shadow_copy"}:
-        plan.block(
-            f"index {old.served} shares its documents with another one that this revision changes, and "
-            f"strategy {strategy} can't change both: --strategy rebuild --exclusive does, with search down"
-        )
+    plan.block(None if reason else _why_not_shared(old, rewrite, strategy))
     if rewrite and strategy in BESIDE:
-        _second_form(plan, old, new, rewrite, estimate, strategy)
+        _second_form(plan, old, new, rewrite, estimate, strategy, in_place)
     elif rewrite:
         _rewrite(plan, old, new, rewrite, estimate, changes)
     elif strategy == "alter":
@@ -112,6 +111,7 @@ def _second_form(
     rewrite: Rewrite,
     build: Estimate,
     strategy: Strategy,
+    in_place: Estimate | None,
 ) -> None:
     change = _document_change(plan, old, new, rewrite, is_beside=True)
     costs = change.second_form_costs(build, strategy)
@@ -119,7 +119,7 @@ def _second_form(
     if costs.backup is not None:
         plan.block(why_backup_does_not_fit(costs.backup.backup_bytes, plan.inventory, plan.steps))
     both = build.memory_bytes + costs.copy.memory_bytes
-    plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}))
+    plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}), in_place)
     plan.warnings += change.warnings_beside()
     _warn_of_alias(plan, old, new)
     if strategy == "shadow_copy":
@@ -132,6 +132,16 @@ def _second_form(
             old, serving, final, rewrite, names, costs, change.restores_from, change.is_all_indexed
         )
     plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _why_not_shared(old: IndexDefinition, rewrite: Rewrite, strategy: Strategy) -> str | None:
+    """Why an index can't be changed whose documents were rewritten for another one; None when it can."""
+    if rewrite or strategy not in SECOND_FORMS:
+        return None
+    return (
+        f"index {old.served} shares its documents with another one that this revision changes, and "
+        f"strategy {strategy} can't change both: --strategy rebuild --exclusive does, with search down"
+    )
 
 
 def _document_change(
@@ -213,7 +223,13 @@ def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexD
 def warn_of_rebuild(
     plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, estimate: Estimate
 ) -> None:
-    """Search is down meanwhile."""
+    """Search is down meanwhile, which the expand phase must not let happen."""
+    if plan.options.expands:
+        plan.block(
+            f"index {old.served} would be rebuilt in its place, with search down, and --phase expand has to "
+            "leave it as it is: `redismigrate plan --compare` tells why, and the same command without "
+            "--phase does it"
+        )
     if estimate.documents:
         plan.warnings.append(
             f"searches on {old.served} miss documents for about {duration(estimate.seconds)} "

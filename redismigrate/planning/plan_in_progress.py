@@ -28,12 +28,14 @@ class PlanOptions:
         allow_lossy: Go back although something can't be brought back.
         exclusive: Nobody else writes to the documents meanwhile.
         adoption: Whether an index may become what an alias points to.
+        expands: What clients query now has to stay: nothing may be changed in its place.
     """
 
     strategy: StrategyChoice = "auto"
     allow_lossy: bool = False
     exclusive: bool = False
     adoption: Adoption = "alias"
+    expands: bool = False
 
 
 @dataclass

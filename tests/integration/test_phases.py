@@ -155,3 +155,35 @@ def test_the_other_direction_is_refused_while_a_revision_is_expanded(shop: Shop)
     assert result.code == 7
     assert "Revision 000000000002 is expanded: its old and its new index are both there." in result.err
     assert "`redismigrate upgrade head --phase contract`" in result.err
+
+
+def test_what_does_not_include_the_expanded_revision_does_not_contract_it(shop: Shop) -> None:
+    """As a pod of the old release, which lacks the script, when it starts again during the roll-out."""
+    physical = expanded(shop)
+    assert shop.run("upgrade", "000000000001", "--json").json["result"] == "nothing"
+    script = shop.script("000000000002")
+    text = script.read_text()
+    script.unlink()
+    result = shop.run("upgrade", "--json")
+    assert (result.code, result.json["result"]) == (0, "nothing")
+    other = shop.write(TO_FLAT, TO_HNSW, down_revision="000000000001")
+    result = shop.run("upgrade")
+    assert result.code == 7
+    assert "Revision 000000000002 is expanded" in result.err
+    assert names(shop) == {"products", physical}
+    shop.script(other).unlink()
+    script.write_text(text)
+    applied(shop)
+    assert names(shop) == {physical}
+
+
+def test_the_expand_phase_does_not_take_search_away(shop: Shop) -> None:
+    configuration = shop.folder / "redismigrate.toml"
+    configuration.write_text(f'{configuration.read_text()}\nadopt = "never"\n')
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    result = shop.run("upgrade", "--phase", "expand")
+    assert result.code == 6
+    assert "index products would be rebuilt in its place, with search down" in result.err
+    assert shop.run("current", "--json").json["heads"] == ["000000000001"]
+    applied(shop)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+from conftest import ENTRY_POINT
 from search_hammer import hammered
 from vector_documents import (
     TO_FLOAT16,
@@ -20,9 +24,18 @@ from vector_documents import (
 from redismigrate.redis_server.inspection import list_indexes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Shop
 
 PRODUCTS = 1000
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def steps(shop: Shop) -> list[str]:
@@ -93,6 +106,37 @@ def test_rollback_between_the_phases_leaves_nothing_behind(shop: Shop) -> None:
         assert list_indexes(shop.client.execute_command) == ("products",)
         assert all(b":mark:" not in key for key in shop.client.scan_iter(count=10_000))
         shop.script(name).unlink()
+
+
+def test_what_could_be_copied_is_removed_when_a_document_could_not(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.client.hset("q:999", "title", "somebody else's")
+    before = documents(shop)
+    shop.write(TO_NEW_PREFIX, TO_OLD_PREFIX)
+    result = shop.run("upgrade")
+    assert result.code == 1
+    assert "p:999: a key q:999 exists already, and was not made by this migration" in result.err
+    assert documents(shop) == before
+    assert all(b":mark:" not in key for key in shop.client.scan_iter(count=10_000))
+
+
+@pytest.mark.parametrize("change", [TO_FLOAT16, TO_NEW_PREFIX])
+def test_rollback_of_a_run_that_died_half_way_through_the_documents_leaves_nothing_behind(
+    shop: Shop, change: str
+) -> None:
+    stock(shop, PRODUCTS)
+    before = documents(shop)
+    shop.write(change)
+    command = [ENTRY_POINT, "--url", shop.url, "upgrade", "--max-docs-per-second", "500"]
+    with subprocess.Popen(command, cwd=shop.folder, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: documents(shop) != before)
+        finally:
+            process.kill()
+    assert shop.run("rollback").code == 0
+    assert documents(shop) == before
+    assert list_indexes(shop.client.execute_command) == ("products",)
+    assert all(b":mark:" not in key for key in shop.client.scan_iter(count=10_000))
 
 
 def test_rollback_of_a_finished_run_brings_documents_back(shop: Shop) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.copy_verdicts import Found, Verdict, verdict_on
+from redismigrate.execution.documents.copy_verdicts import Found, Verdict, lifetime_of, verdict_on
 from redismigrate.execution.documents.whole_documents import fingerprint
 
 A: dict[bytes, bytes] = {b"title": b"a"}
@@ -66,6 +66,28 @@ def test_a_new_value_of_a_field_that_expires_is_written():
     before = fingerprint(A | {b"fading": b"1"}, FADING)
     wanted = Found(A | {b"fading": b"2"}, expiries=FADING)
     assert verdict_on(wanted, Found(A | {b"fading": b"1"}, expiries=FADING), before) is Verdict.WRITE
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (Found(A, 1000), Found(A, 2000)),
+        (Found(A, 1000), Found(A)),
+        (Found(A, expiries={b"title": 1000}), Found(A, expiries={b"title": 2000})),
+    ],
+)
+def test_a_copy_that_expired_before_its_original_was_seen_to_be_prolonged_is_made_again(
+    before: Found, now: Found
+):
+    marked = fingerprint(before.document or {}, before.expiries) + lifetime_of(before)
+    assert verdict_on(now, ABSENT, marked) is Verdict.WRITE
+    assert verdict_on(now, now, marked) is Verdict.MARK
+    assert verdict_on(before, ABSENT, marked) is Verdict.ONLY_NEW_DELETED
+    assert verdict_on(ABSENT, before, marked) is Verdict.REMOVE
+
+
+def test_a_copy_that_the_application_has_written_is_kept_when_its_original_is_prolonged():
+    assert verdict_on(Found(A, 2000), Found(B), mark(A) + lifetime_of(Found(A, 1000))) is Verdict.ONLY_NEW
 
 
 def test_json_that_the_server_prints_otherwise_is_known_again():

@@ -1,13 +1,14 @@
 """A second form of documents as documents of their own, under another prefix.
 
 Beside every copy that is made stands a mark: a string among the state's keys that holds the fingerprint of
-what was written. It makes of every synchronisation a three-way comparison that survives any crash, since a
-copy and its mark are written in one transaction:
+what was written, and when that was to expire. It makes of every synchronisation a three-way comparison that
+survives any crash, since a copy and its mark are written in one transaction:
 
 - A key at the target without a mark was not made here. It is never written, whatever it holds.
 - A copy that differs from its mark was written by the application since, one that is gone was deleted by it.
   While the original is as it was, the application's word holds. When the original was written since as well,
   a changed copy is a failure, and a deleted one is made again.
+- A copy that is gone while its original has got another time to live may just have expired: it is made again.
 - An original that is gone takes its copy with it, unless the application has written that.
 
 Giving a mark up hands a copy over to the application: that is how originals are removed in the end.
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redismigrate.execution.documents.copy_verdicts import NEVER, Found, Verdict, verdict_on
+from redismigrate.execution.documents.copy_verdicts import NEVER, Found, Verdict, lifetime_of, verdict_on
 from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
 from redismigrate.execution.documents.job import FailedDocument
 from redismigrate.execution.documents.mirroring import Decision, Reader, is_of_another_type
@@ -161,7 +162,7 @@ class Copies:
             if verdict in _UNMARKED or (is_over and marks[row] is not None):
                 old_marks.append(self._mark(key))
             elif verdict in _MARKED and not is_over:
-                new_marks += (self._mark(key), printed)
+                new_marks += (self._mark(key), printed + lifetime_of(want))
         if new_marks:
             decision.write(b"MSET", *new_marks)
         if old_marks:
@@ -178,12 +179,14 @@ class Copies:
             if document is None:
                 continue
             if isinstance(document, dict) and not want.expiries:
-                marks += (self.mark_prefix + key, write_hash(decision, target, document))
+                printed = write_hash(decision, target, document)
             else:
                 write(decision, target, None, document)
-                marks += (self.mark_prefix + key, fingerprint(document, want.expiries))
+                printed = fingerprint(document, want.expiries)
             if want.expires_ms != NEVER or want.expiries:
                 _keep_expiries(decision, target, want, _ABSENT)
+                printed += lifetime_of(want)
+            marks += (self.mark_prefix + key, printed)
         if marks:
             decision.result.written += len(marks) // 2
             decision.write(b"MSET", *marks)

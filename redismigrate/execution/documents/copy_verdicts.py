@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from redismigrate.execution.documents.whole_documents import (
+    FINGERPRINT_BYTES,
     Document,
     are_equal,
     fingerprint,
@@ -23,7 +24,7 @@ class Verdict(Enum):
     """It is absent, or was made here and is not up to date."""
     IN_STEP = auto()
     MARK = auto()
-    """It is up to date, but its mark tells of something else."""
+    """It is up to date, but its mark tells of something else, or of another time to live."""
     REMOVE = auto()
     """It was made here, and its original is gone."""
     HAND_OVER = auto()
@@ -62,6 +63,18 @@ class Found:
         return self.document is not None or self.is_of_another_type
 
 
+def lifetime_of(wanted: Found) -> bytes:
+    """The part of a mark that follows the fingerprint: when the copy is to be gone; empty for never.
+
+    A copy that is gone at that moment was deleted by nobody. While it was there the application may have
+    prolonged the original, with no change of its contents.
+    """
+    moments = [wanted.expires_ms] if wanted.expires_ms > 0 else []
+    if wanted.document is not None and len(wanted.expiries) == len(wanted.document):
+        moments.append(max(wanted.expiries.values()))
+    return b"%d" % min(moments) if moments else b""
+
+
 def verdict_on(wanted: Found, copy: Found, mark: bytes | None) -> Verdict:
     """What has to happen to a copy.
 
@@ -69,7 +82,8 @@ def verdict_on(wanted: Found, copy: Found, mark: bytes | None) -> Verdict:
         wanted: The copy as the original asks for it; no document when there is no original, or when no copy
             can be made of it.
         copy: What is at the target.
-        mark: The fingerprint of what was written there; None when nothing was.
+        mark: The fingerprint of what was written there, and when it was to be gone; None when nothing was
+            written.
     """
     if wanted.document is None:
         if mark is None:
@@ -79,14 +93,15 @@ def verdict_on(wanted: Found, copy: Found, mark: bytes | None) -> Verdict:
         if not copy.exists:
             return Verdict.WRITE
         return Verdict.IN_STEP if _are_equal(copy, wanted) else Verdict.OCCUPIED
-    is_original_unchanged = fingerprint(wanted.document, wanted.expiries) == mark
+    printed = fingerprint(wanted.document, wanted.expiries)
+    is_original_unchanged = mark == printed + lifetime_of(wanted)
     if not copy.exists:
         return Verdict.ONLY_NEW_DELETED if is_original_unchanged else Verdict.WRITE
     if _are_equal(copy, wanted):
         return Verdict.IN_STEP if is_original_unchanged else Verdict.MARK
     if _is_ours(copy, mark):
         return Verdict.WRITE
-    return Verdict.ONLY_NEW if is_original_unchanged else Verdict.BOTH_WRITTEN
+    return Verdict.ONLY_NEW if mark.startswith(printed) else Verdict.BOTH_WRITTEN
 
 
 def _are_equal(copy: Found, wanted: Found) -> bool:
@@ -96,4 +111,6 @@ def _are_equal(copy: Found, wanted: Found) -> bool:
 
 
 def _is_ours(copy: Found, mark: bytes) -> bool:
-    return copy.document is not None and has_fingerprint(copy.document, copy.expiries, mark)
+    return copy.document is not None and has_fingerprint(
+        copy.document, copy.expiries, mark[:FINGERPRINT_BYTES]
+    )

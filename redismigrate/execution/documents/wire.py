@@ -159,7 +159,7 @@ class Wire:
 
     def _receive_into(self, buffer: NDArray[np.uint8]) -> int:
         try:
-            # A memoryview, since before Python 3.12 the socket of TLS asks the buffer for its truth.
+            # A memoryview: older sockets of TLS ask their buffer for its truth, which an array has not.
             received: int = self._socket.recv_into(buffer.data)
         except (OSError, ValueError) as error:
             raise redis.ConnectionError(f"the connection was lost: {error}") from error
