@@ -12,7 +12,7 @@ from redismigrate.redis_server.inspection import list_indexes, resolve_alias
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import encode, readable
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.store import read_state
 
@@ -74,12 +74,17 @@ def differences(
 
 def keys_outside_state(server: Server, keys: StateKeys, prefixes: Iterable[str]) -> set[bytes]:
     """The keys with one of some prefixes, or all keys without any, but for those of the state."""
-    covering, state = KeyPrefixes.of(prefixes), keys.prefix.encode()
+    covering, state = KeyPrefixes.of(prefixes), encode(state_prefix(keys))
     return {
         key
         for key in server.client.scan_iter(count=1000)
         if covering.cover(key) and not key.startswith(state) and key != OWNERS_KEY.encode()
     }
+
+
+def state_prefix(keys: StateKeys) -> str:
+    """What all keys of the state begin with."""
+    return keys.head.removesuffix("head")
 
 
 def _targets(server: Server, catalog: Catalog) -> dict[str, str | None]:
@@ -114,11 +119,14 @@ def _index_differences(
             for difference in diff(before.schema, after.schema):
                 yield f"index {name}: {difference}"
             for what in ("aliases", "synonyms", "quantization"):
-                if getattr(before, what) != getattr(after, what):
-                    yield f"index {name}: {what} change from {getattr(before, what)} to {getattr(after, what)}"
+                old, new = getattr(before, what), getattr(after, what)
+                if old != new:
+                    yield f"index {name}: {what} change from {old} to {new}"
 
 
-def _target_differences(expected: Mapping[str, str | None], actual: Mapping[str, str | None]) -> Iterator[str]:
+def _target_differences(
+    expected: Mapping[str, str | None], actual: Mapping[str, str | None]
+) -> Iterator[str]:
     for name in sorted(expected.keys() & actual.keys()):
         if expected[name] != actual[name]:
             yield f"queries of {name} go to {actual[name] or 'no index'}, not to {expected[name] or 'none'}"
@@ -152,4 +160,4 @@ def _short(value: Any) -> str:
     if value is _MISSING:
         return "nothing"
     text = readable(value) if isinstance(value, bytes) else readable(str(value))
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(value)} long)"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

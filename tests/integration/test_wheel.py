@@ -102,6 +102,15 @@ def test_the_wheel_ships_the_templates_and_the_example_and_no_byte_code(installe
 
 
 @pytest.mark.slow
+def test_the_wheel_tells_pytest_where_the_plugin_is(installed, tmp_path):
+    program = (
+        "from importlib.metadata import entry_points\n"
+        "print(*(point.value for point in entry_points(group='pytest11', name='redismigrate')))"
+    )
+    assert installed.run("python", "-c", program, cwd=tmp_path).split() == ["redismigrate.testing.plugin"]
+
+
+@pytest.mark.slow
 def test_a_new_user_gets_from_init_to_an_index_and_back(installed, tmp_path, redis_url):
     def redismigrate(*arguments: str) -> str:
         return installed.run("redismigrate", *arguments, cwd=tmp_path)
