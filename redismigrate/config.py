@@ -17,6 +17,8 @@ from urllib.parse import unquote_plus
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from redismigrate.configuration_file import (
+    DEFAULT_FILE_TEMPLATE,
+    DEFAULT_SLUG_LENGTH,
     ENVIRONMENTS,
     environment_of,
     find_configuration,
@@ -32,8 +34,6 @@ DEFAULT_BACKUP_DIR = Path("redismigrate-backups")
 # Of lists in the environment. `module:attribute` has what separates paths within it.
 _SEPARATORS = {"version_locations": os.pathsep, "schemas": ","}
 ENVIRONMENT_VARIABLE = "REDISMIGRATE_ENV"
-DEFAULT_FILE_TEMPLATE = "%(rev)s_%(slug)s"
-DEFAULT_SLUG_LENGTH = 40
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
 _QUERY_OPTION = re.compile(r"(?<=[?&])([^=&]*)=([^&]*)")

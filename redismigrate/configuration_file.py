@@ -11,6 +11,9 @@ from redismigrate.errors import ConfigurationError
 
 CONFIGURATION_FILE = "redismigrate.toml"
 ENVIRONMENTS = "environments"
+# Asked for where the model of all settings, and pydantic with it, would be slow to import.
+DEFAULT_FILE_TEMPLATE = "%(rev)s_%(slug)s"
+DEFAULT_SLUG_LENGTH = 40
 _PYPROJECT = "pyproject.toml"
 
 

@@ -8,6 +8,7 @@ import unicodedata
 import uuid
 from typing import TYPE_CHECKING
 
+from redismigrate.configuration_file import DEFAULT_FILE_TEMPLATE, DEFAULT_SLUG_LENGTH
 from redismigrate.errors import ScriptError, UsageError
 from redismigrate.history.script import problem_with_name, script_from_source
 from redismigrate.history.script_module import describe, line_of, place
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 TEMPLATE_NAME = "script.py.j2"
 
-_SLUG_LENGTH = 40
 _REVISION_LENGTH = 12
 
 
@@ -38,6 +38,8 @@ def write_script(
     branch_labels: Sequence[str] = (),
     depends_on: Sequence[str] = (),
     create_date: datetime,
+    file_template: str = DEFAULT_FILE_TEMPLATE,
+    slug_length: int = DEFAULT_SLUG_LENGTH,
     upgrade_lines: Sequence[str] = (),
     downgrade_lines: Sequence[str] = (),
     imports: Sequence[str] = (),
@@ -53,12 +55,14 @@ def write_script(
         branch_labels: Labels of a branch that starts here.
         depends_on: Ids or labels that it depends on.
         create_date: When it is made, with its time zone.
+        file_template: The name of the file without `.py`, see `Settings.file_template`.
+        slug_length: How many characters of the name come from the message at most.
         upgrade_lines: The body of `upgrade`, not indented; without any the body is `pass`.
         downgrade_lines: The body of `downgrade`, likewise.
         imports: Import statements that the two bodies need.
 
     Returns:
-        The path of the file, `<revision>_<slug of the message>.py`.
+        The path of the file.
 
     Raises:
         UsageError: The message is empty, or the id or a label can't be one.
@@ -72,7 +76,7 @@ def write_script(
         problem = problem_with_name(name)
         if problem:
             raise UsageError(f"It can't be a revision id or branch label: {problem}.", "Choose another name.")
-    path = version_location / f"{'_'.join(filter(None, (revision, slug(message))))}.py"
+    path = version_location / _file_name(file_template, revision, slug(message, slug_length), create_date)
     source = _render(
         template_folder,
         {
@@ -101,14 +105,22 @@ def write_script(
     return path
 
 
-def slug(message: str) -> str:
-    """Return a message as a part of a file name: lower-case ASCII words, 40 characters at most."""
+def slug(message: str, length: int = DEFAULT_SLUG_LENGTH) -> str:
+    """Return a message as a part of a file name: lower-case ASCII words, `length` characters at most."""
     ascii_only = unicodedata.normalize("NFKD", message.casefold()).encode("ascii", "ignore").decode()
     words = "_".join(re.findall(r"[a-z0-9]+", ascii_only))
-    if len(words) > _SLUG_LENGTH:
-        whole_words = words[: _SLUG_LENGTH + 1].rpartition("_")[0]
-        words = whole_words or words[:_SLUG_LENGTH]
+    if len(words) > length:
+        whole_words = words[: length + 1].rpartition("_")[0]
+        words = whole_words or words[:length]
     return words
+
+
+def _file_name(template: str, revision: str, words: str, created: datetime) -> str:
+    moments = ("year", "month", "day", "hour", "minute", "second")
+    parts = {"rev": revision, "slug": words, "epoch": int(created.timestamp())}
+    name = template % {**parts, **{moment: getattr(created, moment) for moment in moments}}
+    # A message without a letter has no slug: what stood between it and the rest goes, too.
+    return f"{name if words else name.strip('_-')}.py"
 
 
 def _render(folder: Path, variables: Mapping[str, object]) -> str:

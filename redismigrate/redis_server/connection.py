@@ -142,12 +142,13 @@ def _form_of(url: str) -> str:
     return "redis://user:password@host:port/0"
 
 
-def connect_like(client: object) -> Server:
+def connect_like(client: object, origin: str = "") -> Server:
     """Open a connection of our own with the options of a client that others made and keep.
 
     Args:
         client: A synchronous client of redis-py, for a single server or the master of a service that
-            sentinels watch. Its replies may be decoded, its retries any: ours are not.
+            sentinels watch. Its replies may be decoded, its timeouts and retries any: ours are not.
+        origin: Where it is from, for messages.
 
     Raises:
         ConfigurationError: It is no such client, or a file for TLS is missing.
@@ -155,14 +156,18 @@ def connect_like(client: object) -> Server:
     if not isinstance(client, redis.Redis):
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         raise ConfigurationError(
-            f"A client must be a redis.Redis, not a {kind}.",
-            "Return a synchronous client of a single server.",
+            f"{origin or 'A client'} is a {kind}, not a redis.Redis.",
+            "Give a synchronous client of a single server, or of the master that sentinels watch.",
         )
     pool = client.connection_pool
     options = {
         name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_ANOTHER_POOL)
     }
-    options |= {"retry": _no_retry(), "connection_class": pool.connection_class}
+    options |= {
+        "socket_timeout": REPLY_TIMEOUT_SECONDS,
+        "retry": _no_retry(),
+        "connection_class": pool.connection_class,
+    }
     if isinstance(pool, SentinelConnectionPool):
         own: redis.ConnectionPool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
             pool.service_name, pool.sentinel_manager, **options
@@ -193,6 +198,7 @@ def _no_retry() -> Retry:
 def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | None) -> Server:
     # Set here because redis-py lets the options of the URL win over arguments.
     pool.connection_kwargs |= {"decode_responses": False, "protocol": 2}
+    pool.connection_kwargs.pop("legacy_responses", None)
     if pool.connection_kwargs.get("ssl_cert_reqs") == "none":
         # What is not looked at can't be of a host; ssl refuses to be asked for it.
         pool.connection_kwargs["ssl_check_hostname"] = False
@@ -247,9 +253,10 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
         return ConnectionFailed(f"What answers at {url} is no Redis.", "Check host and port of the URL.")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         reason = text.rstrip(".") or type(error).__name__
-        return ConnectionFailed(
-            f"Can't reach Redis at {url}: {reason}.", "Check the URL and that the server runs."
-        )
+        hint = "Check the URL and that the server runs."
+        if "_ssl.c" in reason:
+            hint = "Check ssl_ca_certs, ssl_certfile and ssl_keyfile, in the settings or the URL."
+        return ConnectionFailed(f"Can't reach Redis at {url}: {reason}.", hint)
     if "unknown command" in text and "FT." in text.upper():
         return SearchMissing(
             "This Redis has no Search module.", "Use Redis 8, Redis Stack, or load redisearch.so."

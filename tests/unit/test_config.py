@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.config import DEFAULT_URL, default_project_name, load_settings, redacted
+from redismigrate.config import DEFAULT_URL, default_project_name, load_settings, redacted, zone_of
 from redismigrate.configuration_file import find_configuration
 from redismigrate.errors import ConfigurationError
 
@@ -99,6 +100,175 @@ def test_a_wrong_value_is_told_with_where_it_comes_from(folder):
         ConfigurationError, match=r"^The given url is not valid: url: must start with redis://"
     ):
         load(folder, {"REDISMIGRATE_URL": "ftp://b"}, url="ftp://c")
+
+
+# --- named environments -------------------------------------------------------------------------------------
+
+ENVIRONMENTS = """
+script_location = "migrations"
+project = "file"
+url = "redis://file"
+lock_timeout = 1
+
+[environments.production]
+project = "production"
+url = "redis://production"
+ssl_ca_certs = "ca.crt"
+
+[environments.staging]
+url = "redis://staging"
+"""
+
+
+def load_env(folder, env=None, environment=None, **overrides):
+    return load_settings(overrides=overrides, environment=environment or {}, start=folder, env=env)
+
+
+def test_an_environment_wins_over_the_file_and_loses_to_variables_and_the_command_line(folder):
+    write(folder, ENVIRONMENTS)
+
+    settings = load_env(folder, "production")
+    assert (settings.url, settings.project, settings.lock_timeout) == ("redis://production", "production", 1)
+    assert settings.ssl_ca_certs == folder / "ca.crt"
+
+    assert load_env(folder, "production", {"REDISMIGRATE_URL": "redis://variable"}).url == "redis://variable"
+    assert load_env(folder, "production", url="redis://option").url == "redis://option"
+    assert load_env(folder).url == "redis://file"
+
+
+def test_the_environment_may_be_named_by_a_variable_which_the_command_line_overrides(folder):
+    write(folder, ENVIRONMENTS)
+    variable = {"REDISMIGRATE_ENV": "staging"}
+    assert load_env(folder, environment=variable).url == "redis://staging"
+    assert load_env(folder, "production", variable).url == "redis://production"
+
+
+def test_pyproject_toml_has_environments_too(folder):
+    text = """
+[tool.redismigrate]
+script_location = "migrations"
+[tool.redismigrate.environments.production]
+url = "redis://production"
+"""
+    write(folder, text, "pyproject.toml")
+    assert load_env(folder, "production").url == "redis://production"
+
+
+@pytest.mark.parametrize("env", ["prod", ""])
+def test_an_environment_that_is_not_there_is_refused_with_those_that_are(folder, env):
+    file = write(folder, ENVIRONMENTS)
+    for way in ({"env": env}, {"environment": {"REDISMIGRATE_ENV": env}}):
+        with pytest.raises(ConfigurationError) as caught:
+            load_env(folder, **way)
+        assert caught.value.exit_code == 8
+        assert caught.value.message == f"The configuration {file} has no environment '{env}'."
+        assert caught.value.hint == "It has: production, staging."
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "hint"),
+    [
+        ("redismigrate.toml", "", "It has none; add [environments.production]."),
+        (
+            "pyproject.toml",
+            "[tool.redismigrate]\n",
+            "It has none; add [tool.redismigrate.environments.production].",
+        ),
+    ],
+)
+def test_without_environments_it_is_said_where_to_add_one(folder, name, section, hint):
+    write(folder, f'{section}script_location = "migrations"\n', name)
+    with pytest.raises(ConfigurationError) as caught:
+        load_env(folder, "production")
+    assert caught.value.hint == hint
+
+
+def test_a_wrong_setting_of_an_environment_is_told_with_its_name(folder):
+    file = write(folder, f'{ENVIRONMENTS}lock_timeout = "soon"\nurll = "x"\n')
+    origin = f"^The environment staging of the configuration {file} is not valid: "
+    with pytest.raises(ConfigurationError, match=f"{origin}lock_timeout: "):
+        load_env(folder, "staging")
+    with pytest.raises(ConfigurationError, match=f"{origin}unknown setting urll"):
+        load_env(folder, "staging", {"REDISMIGRATE_LOCK_TIMEOUT": "1"})
+    assert load_env(folder, "production").project == "production"
+
+
+@pytest.mark.parametrize("value", ['"production"', '{production = "redis://x"}', "[]"])
+def test_environments_that_are_no_tables_are_refused(folder, value):
+    write(folder, f'script_location = "migrations"\nenvironments = {value}\n')
+    with pytest.raises(ConfigurationError, match="is not valid: environments is no table of tables"):
+        load(folder)
+
+
+def test_an_environment_can_not_say_where_its_file_is(folder):
+    write(folder, f'{ENVIRONMENTS}file = "x"\n')
+    with pytest.raises(ConfigurationError, match="has an unknown setting: file"):
+        load_env(folder, "staging")
+
+
+# --- TLS ----------------------------------------------------------------------------------------------------
+
+
+def test_settings_for_tls_are_options_of_the_connection(folder):
+    write(
+        folder,
+        'script_location = "migrations"\nssl_ca_certs = "tls/ca.crt"\nssl_certfile = "/c.crt"\n'
+        'ssl_check_hostname = false\nssl_cert_reqs = "optional"\n',
+    )
+    assert load(folder, {"REDISMIGRATE_SSL_KEYFILE": "c.key"}).tls == {
+        "ssl_ca_certs": str(folder / "tls" / "ca.crt"),
+        "ssl_certfile": "/c.crt",
+        "ssl_keyfile": str(folder / "c.key"),
+        "ssl_cert_reqs": "optional",
+        "ssl_check_hostname": False,
+    }
+
+
+def test_without_settings_certificates_are_checked(folder):
+    write(folder, 'script_location = "migrations"\n')
+    assert load(folder).tls == {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+
+
+# --- how scripts are named ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("%(rev)s_%(author)s", "has no part 'author'; there are rev, slug, epoch, year, month, day, hour"),
+        ("%(rev)d", "is no %-format"),
+        ("%(rev", "is no %-format"),
+        ("%(year)d/%(rev)s", "must make a file name without folder"),
+        (".%(rev)s", "must make a file name without folder"),
+        ("__%(rev)s", 'does not start with "__"'),
+    ],
+)
+def test_a_template_of_file_names_that_makes_none_is_refused(folder, template, says):
+    write(folder, f'script_location = "migrations"\nfile_template = "{template}"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder)
+    assert "is not valid: file_template: " in caught.value.message
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("timezone", ["Mars/Olympus", "Europe", "/etc/passwd", "", "../x"])
+def test_a_time_zone_that_is_none_is_refused(folder, timezone):
+    write(folder, f'script_location = "migrations"\ntimezone = "{timezone}"\n')
+    with pytest.raises(
+        ConfigurationError, match="timezone: is no time zone; write UTC or a name like Europe/Berlin"
+    ):
+        load(folder)
+
+
+@pytest.mark.parametrize("timezone", ["utc", "UTC"])
+def test_utc_is_known_in_any_spelling(timezone):
+    assert zone_of(timezone) is UTC
+
+
+def test_a_slug_has_a_character_at_least(folder):
+    write(folder, 'script_location = "migrations"\ntruncate_slug_length = 0\n')
+    with pytest.raises(ConfigurationError, match="truncate_slug_length: input should be greater than"):
+        load(folder)
 
 
 # --- where the file is --------------------------------------------------------------------------------------
@@ -203,6 +373,13 @@ def test_the_name_of_a_folder_is_made_fit_for_a_key():
         ("unix:///run/redis.sock?password=secret&db=0", "unix:///run/redis.sock?password=***&db=0"),
         ("redis://localhost/0?db=0&password=sec#ret", "redis://localhost/0?db=0&password=***"),
         ("redis://localhost/0?password=sec@ret", "redis://localhost/0?password=***"),
+        ("redis://localhost/0?p%61ssword=secret&db=0", "redis://localhost/0?p%61ssword=***&db=0"),
+        ("rediss://localhost/0?ssl_password=secret", "rediss://localhost/0?ssl_password=***"),
+        (
+            "sentinel://user:secret@a:1,b:2/shop?sentinel_password=secret&ssl=true",
+            "sentinel://user:***@a:1,b:2/shop?sentinel_password=***&ssl=true",
+        ),
+        ("sentinel://a:1,b:2/shop/0", "sentinel://a:1,b:2/shop/0"),
         ("redis://user:sec/ret@localhost/0", "redis://user:***@localhost/0"),
         ("redis://user:sec@ret@localhost/0", "redis://user:***@localhost/0"),
         ("redis://user:sec?ret#@localhost/0", "redis://user:***@localhost/0"),

@@ -1,0 +1,111 @@
+"""The user that the documentation proposes may do what migrations do, and has no right that none needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Shop
+from doc_pages import ROOT, blocks_of
+from vector_documents import TO_FLOAT16, TO_FLOAT32, TO_NEW_PREFIX, TO_OLD_PREFIX, add_products, creation
+
+import redismigrate
+
+PAGE = ROOT / "docs" / "how-to" / "connect-to-redis.md"
+ARTICLES = """
+op.create_index({
+    "index": {"name": "articles", "prefix": "a:", "storage_type": "json"},
+    "fields": [{"name": "title", "type": "text", "path": "$.title"}],
+})
+op.create_alias("papers", "articles")
+op.set_synonyms("articles", "shoes", ["shoe", "sneaker"])
+"""
+PRODUCTS = "with op.index('products') as index:\n    index."
+CHAIN = (
+    (creation(), "op.drop_index('products')"),
+    (ARTICLES, "op.drop_index('articles')"),
+    (f"{PRODUCTS}add_field({{'name': 'brand', 'type': 'tag'}})", f"{PRODUCTS}drop_field('brand')"),
+    (f"{PRODUCTS}alter_field('title', weight=2)", f"{PRODUCTS}alter_field('title', weight=1)"),
+    (TO_FLOAT16, TO_FLOAT32),
+    (f"{PRODUCTS}rename_field('title', 'name')", f"{PRODUCTS}rename_field('name', 'title')"),
+    (
+        "with op.index('articles') as index:\n    index.rename_field('title', 'name')",
+        "with op.index('articles') as index:\n    index.rename_field('name', 'title')",
+    ),
+    (TO_NEW_PREFIX, TO_OLD_PREFIX),
+    ("op.create_alias('shop', 'products')", "op.drop_alias('shop')"),
+)
+READING = (("plan",), ("current",), ("status",), ("history", "-i"), ("backup", "list"))
+
+
+# What else the scenario has than the page: a second prefix, a second index and aliases.
+MORE_KEYS = ("~p:*", "~q:*", "~a:*", "~articles*", "~papers*", "~shop*")
+
+
+def documented_rules() -> list[str]:
+    """What the page gives to ACL SETUSER, behind the name."""
+    text = next(block.text for block in blocks_of(PAGE) if block.text.startswith("ACL SETUSER"))
+    return text.replace("\\\n", " ").split()[3:]
+
+
+def succeeds(shop: Shop, *arguments: str) -> str:
+    """Run a command; what it prints."""
+    result = shop.run(*arguments)
+    assert result.code == 0, f"{arguments}: {result.out}{result.err}"
+    return result.out
+
+
+@pytest.fixture
+def limited(shop: Shop) -> Iterator[Shop]:
+    """The shop with documents, as the user of the page reaches it."""
+    add_products(shop, 50)
+    for number in range(50):
+        shop.client.execute_command("JSON.SET", f"a:{number}", "$", json.dumps({"title": "news"}))
+    shop.client.hpexpire("p:1", 3_600_000, "title")
+    shop.client.pexpire("p:2", 3_600_000)
+    rules = [">pw" if rule.startswith(">") else rule for rule in documented_rules()]
+    shop.client.execute_command("ACL", "SETUSER", "limited", "reset", *rules, *MORE_KEYS)
+    configuration = shop.folder / "redismigrate.toml"
+    configuration.write_text(configuration.read_text().replace("unix://", "unix://limited:pw@"))
+    yield shop
+    shop.client.execute_command("ACL", "DELUSER", "limited")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--exclusive",), ("--exclusive", "--strategy", "rebuild")],
+    ids=["live", "exclusive", "rebuild"],
+)
+def test_the_user_may_do_what_migrations_do(limited: Shop, options: tuple[str, ...]):
+    for upgrade, downgrade in CHAIN:
+        # Of a field's name only somebody who excludes writers can change documents.
+        if options or "rename_field" not in upgrade:
+            limited.write(upgrade, downgrade)
+
+    succeeds(limited, "upgrade", *options)
+    for command in READING:
+        succeeds(limited, *command)
+    succeeds(limited, "downgrade", "base", *options)
+    run = json.loads(succeeds(limited, "upgrade", "+5", *options, "--json"))["run"]
+    succeeds(limited, "rollback", "--run", run)
+    for command in (
+        ("upgrade", "+1", *options),
+        ("stamp", "base"),
+        ("stamp", "+1"),
+        ("repair",),
+        ("unlock",),
+    ):
+        succeeds(limited, *command)
+
+
+def test_the_user_has_no_right_that_nothing_asks_for():
+    source = "".join(file.read_text() for file in Path(redismigrate.__file__).parent.rglob("*.py"))
+    of_redis_py = {"auth", "hello", "client|setinfo", "scan"}
+    commands = {rule.removeprefix("+") for rule in documented_rules() if rule.startswith("+")} - of_redis_py
+    assert {
+        command for command in commands
+        if not re.search(rf"""["']{re.escape(command.partition("|")[0])}["']""", source, re.IGNORECASE)
+    } == set()  # fmt: skip
