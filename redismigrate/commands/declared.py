@@ -1,16 +1,16 @@
-"""The schemas that an application declares: read from YAML files and Python modules that a setting names."""
+"""The schemas that an application declares: in YAML files and modules that a setting names, or in env.py."""
 
 from __future__ import annotations
 
 import glob
 import importlib
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from redismigrate.config import Settings
+from redismigrate.commands.environment_module import ENV_FILE
+from redismigrate.commands.import_path import on_import_path
+from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, SchemaError
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.redisvl import HasToDict, read_schema_yaml, schema_from_redisvl
@@ -19,33 +19,35 @@ _YAML = (".yaml", ".yml")
 _FORMS = "an IndexSchema of ours or RedisVL's, a dict in RedisVL's form, or a list or dict of these"
 
 
-def declared_schemas(settings: Settings) -> dict[str, IndexSchema]:
-    """The wanted schemas by index, in the order of the setting `schemas`; empty where nothing is set.
+def declares_schemas(project: Project) -> bool:
+    """Whether the project says where its schemas are; they may be none."""
+    return bool(project.settings.schemas) or project.env_module.supplies("schemas")
 
-    Modules are imported with the folder of the configuration file on `sys.path`.
+
+def declared_schemas(project: Project) -> dict[str, IndexSchema]:
+    """The wanted schemas by index: those of the setting `schemas` in its order, then those of `env.py`.
+
+    Modules are imported with the folder of the configuration file on `sys.path`. What `include` of
+    `env.py` leaves out is left out.
 
     Args:
-        settings: Of the project.
+        project: The project.
 
     Raises:
         ConfigurationError: An entry names no file, module or attribute, what it names is no schema, or an
             index is declared twice; says which entry.
         SchemaError: A schema is wrong; says in which file or attribute.
     """
-    folder = Path.cwd() if settings.file is None else settings.file.resolve().parent
     origins: dict[str, str] = {}
     found: dict[str, IndexSchema] = {}
-    for entry in settings.schemas:
-        for origin, schema in (
-            _from_files(entry, folder) if _names_files(entry) else _from_module(entry, folder)
-        ):
-            if schema.name in found:
-                raise ConfigurationError(
-                    f"Index {schema.name} is declared twice: by {origins[schema.name]} and by {origin}.",
-                    "Take one of them out, or correct the setting schemas.",
-                )
-            origins[schema.name], found[schema.name] = origin, schema
-    return found
+    for origin, schema in _all_schemas(project):
+        if schema.name in found:
+            raise ConfigurationError(
+                f"Index {schema.name} is declared twice: by {origins[schema.name]} and by {origin}.",
+                "Take one of them out, or correct the setting schemas.",
+            )
+        origins[schema.name], found[schema.name] = origin, schema
+    return {name: schema for name, schema in found.items() if project.env_module.includes("index", name)}
 
 
 def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
@@ -76,6 +78,15 @@ def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
         raise ConfigurationError(f"{origin} is no schema but {type(value).__name__}.", f"Give {_FORMS}.")
 
 
+def _all_schemas(project: Project) -> Iterator[tuple[str, IndexSchema]]:
+    file = project.settings.file
+    folder = Path.cwd() if file is None else file.resolve().parent
+    for entry in project.settings.schemas:
+        yield from _from_files(entry, folder) if _names_files(entry) else _from_module(entry, folder)
+    if project.env_module.supplies("schemas"):
+        yield from schemas_in(project.env_module.declared_schemas(project.x), f"{ENV_FILE}: schemas()")
+
+
 def _names_files(entry: str) -> bool:
     return entry.lower().endswith(_YAML) or "/" in entry
 
@@ -99,7 +110,7 @@ def _from_module(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
             f"schemas: {entry!r} is neither a YAML file nor module:attribute.",
             'Write "schemas/*.yaml" or "myapp.search:SCHEMAS".',
         )
-    with _on_path(folder):
+    with on_import_path(folder):
         try:
             value: Any = importlib.import_module(name)
         except (Exception, SystemExit) as error:
@@ -115,13 +126,3 @@ def _from_module(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
             )
         value = getattr(value, attribute)
     yield from schemas_in(value, entry)
-
-
-@contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

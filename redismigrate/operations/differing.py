@@ -217,6 +217,9 @@ def _prefix_change(
     if len(old - new) != 1 or len(new - old) != 1:
         return None
     change = ChangePrefix(min(old - new), min(new - old))
+    if change.old.startswith(change.new):
+        # The wider prefix covers the documents where they are.
+        return None
     try:
         changed = change.apply(schema)
         options = _option_changes(changed, after)

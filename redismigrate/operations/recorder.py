@@ -135,7 +135,8 @@ class Operations:
         if self._live_index is None:
             raise SchemaError(
                 f"No revision creates index {name}, so this history can't be replayed without a server.",
-                f"Create index {name} in an earlier revision.",
+                "Create it in an earlier revision; `redismigrate revision -m baseline --from-live "
+                f"{name}` writes one.",
             )
         definition = self._live_index(name)
         if definition is not None:

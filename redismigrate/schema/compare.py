@@ -112,6 +112,27 @@ def observable(schema: IndexSchema, *, has_vector_details: bool = True) -> Index
     )
 
 
+def completed(live: IndexSchema, known: IndexSchema, *, has_vector_details: bool = True) -> IndexSchema:
+    """A schema that was read from a server, with what servers don't tell taken from another one.
+
+    Args:
+        live: What `redismigrate.schema.read` has read.
+        known: A schema that tells all; it may differ.
+        has_vector_details: Whether FT.DEBUG answered for the live index.
+    """
+    options: dict[str, Any] = {
+        "key_separator": known.key_separator,
+        "skip_initial_scan": known.skip_initial_scan,
+        "temporary_seconds": live.temporary_seconds if has_vector_details else known.temporary_seconds,
+    }
+    told = {field.name: field for field in known.fields}
+    fields = tuple(
+        _completed_field(field, told.get(field.name, field), live, has_vector_details=has_vector_details)
+        for field in live.fields
+    )
+    return live.model_copy(update={**options, "fields": fields})
+
+
 def diff(before: IndexSchema, after: IndexSchema) -> tuple[Difference, ...]:
     """How two schemas differ, compared in canonical form: options first, then fields by name.
 
@@ -153,6 +174,18 @@ def _canonical_field(field: Field, storage_type: StorageType) -> Field:
             # The server takes 0 for "not given".
             values["epsilon"] = _DEFAULT_EPSILON
     return field.model_copy(update=values)
+
+
+def _completed_field(field: Field, known: Field, live: IndexSchema, *, has_vector_details: bool) -> Field:
+    seen, expected = (
+        observable(live.model_copy(update={"fields": (each,)}), has_vector_details=has_vector_details)
+        for each in (field, known)
+    )
+    if seen == expected:
+        return known
+    if isinstance(field, TextField) and isinstance(known, TextField):
+        return field.model_copy(update={"phonetic_matcher": known.phonetic_matcher})
+    return field
 
 
 def _observable_field(field: Field, *, has_vector_details: bool) -> Field:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from redismigrate.errors import SchemaError
@@ -27,9 +26,11 @@ from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, Ta
 from redismigrate.schema.model import IndexSchema
 from redismigrate.schema.strict import did_you_mean
 from redismigrate.schema.vector_field import VectorField
+from redismigrate.schema.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from redismigrate.schema.fields import StorageType
     from redismigrate.schema.model import Field
@@ -75,15 +76,15 @@ def schema_from_redisvl(schema: Mapping[str, Any] | HasToDict) -> IndexSchema:
         SchemaError: Keys are missing or unknown, or values are wrong; says where.
     """
     what = "the schema"
-    layout = _mapping(schema.to_dict() if isinstance(schema, HasToDict) else schema, what)
-    _refuse_unknown(layout, ("version", "index", "fields"), what)
+    layout = as_mapping(schema.to_dict() if isinstance(schema, HasToDict) else schema, what)
+    refuse_unknown(layout, ("version", "index", "fields"), what)
     _require(layout, ("index", "fields"), what)
     version = layout.get("version", LAYOUT_VERSION)
     if version != LAYOUT_VERSION:
         raise SchemaError(
             f"version is {version!r}, known is {LAYOUT_VERSION!r}.", f"Write version: '{LAYOUT_VERSION}'."
         )
-    with _located("index"):
+    with located("index"):
         schema_without_fields = IndexSchema(**_options(layout["index"]))
     return schema_without_fields.with_fields(_fields(layout["fields"], schema_without_fields.storage_type))
 
@@ -96,7 +97,7 @@ def field_from_redisvl(mapping: Mapping[str, Any]) -> Field:
     Raises:
         SchemaError: Keys are missing or unknown, or values are wrong.
     """
-    given = _mapping(mapping, "a field")
+    given = as_mapping(mapping, "a field")
     _require(given, ("name", "type"), "a field")
     type_, name = given["type"], given["name"]
     if not isinstance(type_, str) or type_ not in _FIELD_TYPES:
@@ -112,9 +113,9 @@ def field_from_redisvl(mapping: Mapping[str, Any]) -> Field:
         raise SchemaError(
             f"{what}: {misplaced[0]!r} is not under attrs.", f"Write attrs: {{{misplaced[0]}: ...}}."
         )
-    _refuse_unknown(given, _FIELD_KEYS, what)
-    attrs = _mapping(given.get("attrs") or {}, f"attrs of {what}")
-    _refuse_unknown(attrs, known_attrs, f"attrs of {what}")
+    refuse_unknown(given, _FIELD_KEYS, what)
+    attrs = as_mapping(given.get("attrs") or {}, f"attrs of {what}")
+    refuse_unknown(attrs, known_attrs, f"attrs of {what}")
     # RedisVL writes None where it has no value.
     values = {key: value for key, value in attrs.items() if value is not None}
     if cls is TagField:
@@ -152,26 +153,14 @@ def read_schema_yaml(path: str | Path) -> IndexSchema:
     Raises:
         SchemaError: The file can't be read, is no YAML, or holds no schema; says where in which file.
     """
-    import yaml  # only those who have YAML files need it
-
-    with _located(str(path)):
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SchemaError(f"can't be read: {error.strerror}.", "Correct the path.") from None
-        except UnicodeDecodeError as error:
-            raise SchemaError(f"is no UTF-8 at byte {error.start}.", "Save it as UTF-8.") from None
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-            mark = getattr(error, "problem_mark", None)
-            where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            what = getattr(error, "problem", None) or " ".join(str(error).split())
-            raise SchemaError(f"is no YAML{where}: {what}.", "Correct it there.") from None
-        return schema_from_redisvl(_mapping(content, "the file"))
+    content = read_yaml(path)
+    with located(str(path)):
+        return schema_from_redisvl(as_mapping(content, "the file"))
 
 
 def _options(index: Any) -> dict[str, Any]:
-    given = _mapping(index, "index")
-    _refuse_unknown(given, ("prefix", *(IndexSchema.model_fields.keys() - {"prefixes", "fields"})), "index")
+    given = as_mapping(index, "index")
+    refuse_unknown(given, ("prefix", *(IndexSchema.model_fields.keys() - {"prefixes", "fields"})), "index")
     _require(given, ("name",), "index")
     options = {key: value for key, value in given.items() if value is not None and key != "prefix"}
     prefix = given.get("prefix", DEFAULT_PREFIX)
@@ -183,14 +172,14 @@ def _options(index: Any) -> dict[str, Any]:
 
 def _fields(given: Any, storage_type: StorageType) -> tuple[Field, ...]:
     if isinstance(given, Mapping):
-        located = [(f"fields.{name}", field) for name, field in given.items()]
+        entries = [(f"fields.{name}", field) for name, field in given.items()]
     elif isinstance(given, list | tuple):
-        located = [(f"fields[{position}]", field) for position, field in enumerate(given)]
+        entries = [(f"fields[{position}]", field) for position, field in enumerate(given)]
     else:
         raise SchemaError("fields is no list.", "Write one entry per field: name, type, attrs.")
     fields = []
-    for where, mapping in located:
-        with _located(where):
+    for where, mapping in entries:
+        with located(where):
             field = field_from_redisvl(mapping)
         if storage_type == "hash" and _is_json_path(field.path):
             _log.warning("%s: path %s is ignored, a hash has no JSON paths", where, field.path)
@@ -236,7 +225,8 @@ def _is_json_path(path: str | None) -> bool:
     return path is not None and path.startswith(("$.", "$["))
 
 
-def _mapping(given: Any, what: str) -> Mapping[str, Any]:
+def as_mapping(given: Any, what: str) -> Mapping[str, Any]:
+    """What was given; SchemaError when it is no mapping."""
     if not isinstance(given, Mapping):
         raise SchemaError(f"{what} is no mapping: {given!r}.", "Write it as key: value.")
     return given
@@ -248,7 +238,8 @@ def _require(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
             raise SchemaError(f"{what} has no {key!r}.", f"Add {key}.")
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    """Raise SchemaError for a key that is not known."""
     for key in given:
         if key not in known:
             raise SchemaError(
@@ -258,7 +249,8 @@ def _refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -
 
 
 @contextmanager
-def _located(where: str) -> Iterator[None]:
+def located(where: str) -> Iterator[None]:
+    """Say of a SchemaError where it was."""
     try:
         yield
     except SchemaError as error:

@@ -1,0 +1,248 @@
+"""`check`: whether declared schemas, scripts, record and server agree. Only reads, on a replica as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from redismigrate.commands.declared import declared_schemas, declares_schemas
+from redismigrate.commands.project import Project
+from redismigrate.commands.replaying import replay
+from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.survey import survey
+from redismigrate.errors import BehindHead, DriftError, ScriptError
+from redismigrate.history.folder import heads_of
+from redismigrate.planning.drift import drifts_of
+from redismigrate.planning.inventory import Inventory
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.compare import diff
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.store import State, read_state
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in which two of the four differ.
+
+    Attributes:
+        between: `declared`: the declared schemas and what the scripts make; `history`: the scripts and what
+            is recorded as applied; `server`: what is applied and the live indexes.
+        kind: What differs, for programs.
+        index: The served name; None where it is not about one index.
+        message: The same in words.
+    """
+
+    between: Literal["declared", "history", "server"]
+    kind: str
+    index: str | None
+    message: str
+
+    def __str__(self) -> str:
+        return self.message if self.index is None else f"{self.index}: {self.message}"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found.
+
+    Attributes:
+        project: Whose state it is about.
+        findings: What differs.
+        missing: Revisions that wait to be applied.
+        unmanaged: Indexes of the server that no project manages; nothing is ever done to them.
+        notes: What could not be compared, and why.
+    """
+
+    project: str
+    findings: tuple[Finding, ...]
+    missing: tuple[str, ...]
+    unmanaged: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def result(self) -> Literal["same", "behind", "different"]:
+        """Whether all agree."""
+        if self.findings:
+            return "different"
+        return "behind" if self.missing else "same"
+
+    @property
+    def exit_code(self) -> int:
+        """0, or that of the error that says the same."""
+        return {"same": 0, "behind": BehindHead.exit_code, "different": DriftError.exit_code}[self.result]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "project": self.project,
+            "result": self.result,
+            "differences": [asdict(finding) for finding in self.findings],
+            "missing": list(self.missing),
+            "unmanaged": list(self.unmanaged),
+            "notes": list(self.notes),
+        }
+
+
+def check(project: Project) -> CheckReport:
+    """Compare the declared schemas, the replayed history, the record and the live indexes.
+
+    Without declared schemas, history and server are compared. What waits to be applied is no difference by
+    itself: the server is compared with what is applied.
+
+    Raises:
+        ScriptError: The history can't be replayed without a server, and not all of it is applied.
+        ConfigurationError, SchemaError: The declared schemas can't be read.
+    """
+    declared = declared_schemas(project) if declares_schemas(project) else None
+    known = {script.revision: script.sha256 for script in project.scripts}
+    with project.connect() as server:
+        state = read_state(server, project.keys)
+        applied = state.head.applied
+        missing = tuple(id_ for id_ in known if id_ not in applied)
+        notes: list[str] = []
+        at_head = _head_catalog(project, state, notes, is_all_applied=not missing)
+        findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
+        server.capabilities.require_search()
+        expected = _applied_catalog(project, state, at_head if not missing else None)
+        inventory = survey(server, project.settings.project, expected)
+        findings += _of_server(project, server, state, expected, inventory)
+        unmanaged = _unmanaged(project, state, expected, inventory)
+    return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
+
+
+def _head_catalog(project: Project, state: State, notes: list[str], *, is_all_applied: bool) -> Catalog:
+    try:
+        return replay(project)
+    except ScriptError as error:
+        if not is_all_applied:
+            raise
+        notes.append(f"The record stands for the scripts, which can't be replayed: {error.message}")
+        return state.catalog
+
+
+def _applied_catalog(project: Project, state: State, at_head: Catalog | None) -> Catalog:
+    """What the applied scripts make, under the physical names that are recorded.
+
+    The record stands for scripts that are missing or can't be replayed.
+    """
+    applied = state.head.applied
+    if not applied <= {script.revision for script in project.scripts}:
+        return state.catalog
+    if at_head is None:
+        try:
+            at_head = replay(project, applied)
+        except ScriptError:
+            return state.catalog
+    return Catalog(
+        {
+            name: replace(
+                definition,
+                physical=state.catalog[name].physical,
+                quantization=state.catalog[name].quantization,
+            )
+            if name in state.catalog
+            else definition
+            for name, definition in at_head.items()
+        }
+    )
+
+
+def _of_schemas(
+    project: Project, declared: Mapping[str, IndexSchema] | None, at_head: Catalog
+) -> Iterator[Finding]:
+    if declared is None:
+        return
+    included = {
+        name: definition.schema
+        for name, definition in at_head.items()
+        if project.env_module.includes("index", name)
+    }
+    for name in sorted(declared.keys() | included.keys()):
+        if name not in included:
+            yield Finding("declared", "index_added", name, "it is declared, and no revision creates it")
+        elif name not in declared:
+            yield Finding("declared", "index_dropped", name, "it is not declared, and no revision drops it")
+        else:
+            for difference in diff(included[name], declared[name]):
+                yield Finding("declared", difference.kind, name, str(difference))
+
+
+def _of_history(project: Project, state: State) -> Iterator[Finding]:
+    known = {script.revision: script for script in project.scripts}
+    heads = heads_of(project.scripts)
+    if len(heads) > 1:
+        yield Finding("history", "several_heads", None, f"the history has several heads: {', '.join(heads)}")
+    for revision, record in state.head.revisions.items():
+        if revision not in known:
+            yield Finding(
+                "history",
+                "ahead",
+                None,
+                f"Redis is ahead by revision {revision} ({record.message or 'no message'}): no script has it",
+            )
+        elif record.sha256 not in {"", known[revision].sha256}:
+            yield Finding(
+                "history",
+                "script_changed",
+                None,
+                f"{known[revision].path.name} was changed since revision {revision} was applied",
+            )
+
+
+def _of_server(
+    project: Project, server: Server, state: State, expected: Catalog, inventory: Inventory
+) -> Iterator[Finding]:
+    if state.run is not None and expanded_run(state) is None:
+        # Half way, neither what was nor what is to be can be expected.
+        run = state.run.get("id")
+        yield Finding("server", "unfinished_run", None, f"run {run} is unfinished; see `redismigrate status`")
+        return
+    for name in unrecorded_indexes(server, project, state):
+        yield Finding(
+            "server", "record_lost", name, "its record is lost; restore it, or `redismigrate stamp`"
+        )
+    for name in sorted(expected.keys() ^ state.catalog.keys()):
+        message = (
+            "the applied scripts make it, and it is not recorded"
+            if name in expected
+            else "it is recorded, and the applied scripts don't make it"
+        )
+        yield Finding("history", "record_differs", name, message)
+    for name, definition in expected.items():
+        if name in state.catalog:
+            yield from _of_index(name, definition, state.catalog[name], inventory)
+
+
+def _of_index(
+    name: str, definition: IndexDefinition, recorded: IndexDefinition, inventory: Inventory
+) -> Iterator[Finding]:
+    differences = [*diff(recorded.schema, definition.schema)]
+    for difference in differences:
+        # A script that was changed after it was applied; the server is what the record says.
+        yield Finding("history", difference.kind, name, f"since it was applied, {difference}")
+    for drift in drifts_of(recorded if differences else definition, inventory):
+        yield Finding("server", drift.kind, name, drift.text)
+
+
+def _unmanaged(project: Project, state: State, expected: Catalog, inventory: Inventory) -> tuple[str, ...]:
+    """The indexes that belong to nobody, those left out that are being built or hide an alias."""
+    ours = {name for catalog in (state.catalog, expected) for d in catalog.values() for name in _names(d)}
+    run = expanded_run(state)
+    if run is not None:
+        ours |= {definition.physical for definition in run.plan.built_beside.values()}
+    elif state.run is not None:
+        return ()
+    served = tuple(inventory.owners)
+    return tuple(
+        name
+        for name in sorted(inventory.names - ours)
+        if name not in served
+        and not any(name.startswith(f"{owned}__") for owned in served)
+        and project.env_module.includes("index", name)
+    )
+
+
+def _names(definition: IndexDefinition) -> set[str]:
+    return {definition.physical, *definition.all_aliases}

@@ -1,0 +1,298 @@
+"""What generated scripts hold: found by comparing schemas, read from a live index, asked for by a patch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redismigrate.commands.declared import declared_schemas, declares_schemas
+from redismigrate.commands.project import Project
+from redismigrate.commands.replaying import replay
+from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
+from redismigrate.operations.differing import Rename, operations_between, rename_candidates
+from redismigrate.operations.model import ChangeIndex, CreateIndex, Operation, SetSynonyms
+from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
+from redismigrate.operations.reversing import reversed_operations
+from redismigrate.operations.source import comment_lines, literal, source_lines
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.compare import completed
+from redismigrate.schema.definition import Catalog, IndexDefinition
+
+if TYPE_CHECKING:
+    from redismigrate.redis_server.connection import Server
+    from redismigrate.redis_server.inspection import LiveIndex
+
+IsRename = Callable[[Rename], bool | None]
+"""Says whether a field that goes and one that comes are one; None when nobody can tell."""
+
+
+@dataclass(frozen=True)
+class ScriptContent:
+    """What a generated script does.
+
+    Attributes:
+        upgrade_lines: The body of `upgrade`, not indented; empty when there is nothing to do.
+        downgrade_lines: The body of `downgrade`, likewise.
+        operations: Of the upgrade, each in words.
+        notes: What the reader should look at, each one sentence.
+    """
+
+    upgrade_lines: tuple[str, ...] = ()
+    downgrade_lines: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def autogenerate(
+    project: Project,
+    *,
+    from_live: bool = False,
+    renames: Iterable[str] = (),
+    is_rename: IsRename | None = None,
+) -> ScriptContent:
+    """What turns the indexes of the history into the declared ones.
+
+    The history is replayed without a server.
+
+    Args:
+        project: The project.
+        from_live: Compare with the server's indexes: those that the history makes have to be there just so,
+            and declared ones that no revision has created are taken as they are found.
+        renames: "old:new" of fields that are one under a new name.
+        is_rename: Asked about every other pair that may be one; without it, and where it says None, a comment
+            in the script tells.
+
+    Raises:
+        ConfigurationError: No schemas are declared, or they can't be read.
+        SchemaError: A declared schema is wrong, or a rename can't be done.
+        ScriptError: The history can't be replayed.
+        UsageError: A rename fits no index.
+        DriftError: The server's indexes are not what the history makes.
+    """
+    if not declares_schemas(project):
+        raise ConfigurationError(
+            "No schemas are declared, so there is nothing to compare the history with.",
+            f'Add schemas = ["schemas/*.yaml"] or ["myapp.search:SCHEMAS"] to {project.settings.file}.',
+        )
+    declared = declared_schemas(project)
+    catalog = replay(project)
+    if from_live:
+        with project.connect() as server:
+            catalog = _as_live(project, server, catalog, declared)
+    before = {
+        name: definition.schema
+        for name, definition in catalog.items()
+        if project.env_module.includes("index", name)
+    }
+    common = sorted(before.keys() & declared.keys())
+    candidates = [pair for name in common for pair in rename_candidates(before[name], declared[name])]
+    said = [pair for text in renames for pair in _said(text, before, declared)]
+    said, open_candidates = _ask(said, candidates, is_rename)
+    operations = operations_between(before, declared, said)
+    return _content(operations, catalog, open_candidates)
+
+
+def baseline(project: Project, index: str) -> ScriptContent:
+    """What creates an index that exists already, as it is, with its synonyms.
+
+    Args:
+        project: The project.
+        index: Its name, or an alias of it that clients query.
+
+    Raises:
+        UsageError: There is no such index, or it is managed already.
+        SchemaError: A revision has made the alias.
+        ConfigurationError: The declared schemas can't be read.
+        PlanBlocked: It belongs to another project.
+    """
+    from redismigrate.execution.live import alias_target, existing_indexes, look_at
+    from redismigrate.state.owners import owned_by_another, read_owners
+    from redismigrate.state.store import read_state
+
+    catalog = replay(project)
+    _refuse_further_name(catalog, index)
+    if index in catalog:
+        raise UsageError(
+            f"A revision creates index {index} already.", "See `redismigrate history`; `check` compares them."
+        )
+    with project.connect() as server:
+        names = existing_indexes(server)
+        owner = read_owners(server).get(index, project.settings.project)
+        physical = index if index in names else alias_target(server, index)
+        live = None if physical is None else look_at(server, physical)
+        recorded = read_state(server, project.keys).catalog
+    managed = next((served for served, known in recorded.items() if known.physical == physical), None)
+    if managed is not None:
+        raise UsageError(
+            f"Index {index} is managed already, as {managed}.", "See `redismigrate current` and `check`."
+        )
+    if owner != project.settings.project:
+        raise PlanBlocked(*owned_by_another(index, owner))
+    if live is None:
+        raise UsageError(
+            f"There is no index {index} on the server.", f"It has: {', '.join(sorted(names)) or 'none'}."
+        )
+    schema = live.schema.renamed(index)
+    declared = declared_schemas(project).get(index)
+    if declared is not None:
+        # It is for clients, no part of the index; so nobody but the declaration can tell it.
+        schema = schema.with_options(key_separator=declared.key_separator)
+    operations: tuple[Operation, ...] = (
+        CreateIndex(schema),
+        *(SetSynonyms(index, group, terms) for group, terms in live.synonyms.items()),
+    )
+    return _content(operations, catalog, notes=tuple(_not_told(live, index)))
+
+
+def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent:
+    """What a schema patch of RedisVL asks for.
+
+    Args:
+        project: The project.
+        file: The patch.
+        index: The index to change; one that no revision creates is read from the server.
+
+    Raises:
+        SchemaError: The file is no patch, or it does not fit the index.
+        UsageError: There is no such index.
+    """
+    from redismigrate.operations.redisvl_patch import changes_of_patch, read_schema_patch
+
+    patch = read_schema_patch(file)
+    catalog = replay(project)
+    _refuse_further_name(catalog, index)
+    if index not in catalog:
+        from redismigrate.commands.survey import live_index_reader
+
+        with project.connect() as server:
+            definition = live_index_reader(server)(index)
+        if definition is None:
+            raise UsageError(
+                f"There is no index {index}, neither in the history nor on the server.",
+                f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
+            )
+        catalog = catalog.with_definition(definition)
+    changes = changes_of_patch(patch, catalog[index].schema)
+    return _content((ChangeIndex(index, changes),) if changes else (), catalog)
+
+
+def _refuse_further_name(catalog: Catalog, index: str) -> None:
+    """Raise SchemaError, with the name that is meant, for an alias that a revision has made."""
+    if catalog.alias_target(index) is not None:
+        catalog.index(index)
+
+
+def _content(
+    operations: tuple[Operation, ...],
+    catalog: Catalog,
+    candidates: Iterable[Rename] = (),
+    notes: tuple[str, ...] = (),
+) -> ScriptContent:
+    if not operations:
+        return ScriptContent()
+    candidates = tuple(candidates)
+    remarks = remarks_on_upgrade(candidates)
+    after = catalog
+    told = list(notes)
+    for operation in operations:
+        if isinstance(operation, ChangeIndex):
+            schema = after.index(operation.name).schema
+            for change in operation.changes:
+                told += [f"{operation.name}: {change}. {remark}" for remark in remarks(change, schema)]
+                schema = change.apply(schema)
+        after = operation.apply(after)
+    head = [line for note in notes for line in comment_lines(note)]
+    back = reversed_operations(operations, catalog)
+    return ScriptContent(
+        upgrade_lines=(*head, *source_lines(operations, catalog, remarks)),
+        downgrade_lines=source_lines(back, after, remarks_on_change),
+        operations=tuple(map(str, operations)),
+        notes=tuple(told),
+    )
+
+
+def _said(text: str, before: Mapping[str, IndexSchema], after: Mapping[str, IndexSchema]) -> Iterator[Rename]:
+    """The renames that "old:new" stands for, in every index that loses the one field and gets the other."""
+    found = [
+        Rename(name, text[:position], text[position + 1 :])
+        for name in sorted(before.keys() & after.keys())
+        for position, character in enumerate(text)  # names may hold colons themselves
+        if character == ":"
+        and text[:position] in _names(before[name]) - _names(after[name])
+        and text[position + 1 :] in _names(after[name]) - _names(before[name])
+    ]
+    if not found:
+        raise UsageError(
+            f"--rename {text}: no index loses the one field and gets the other.",
+            "Write --rename old:new, with the name that the history has and the one that is declared.",
+        )
+    yield from found
+
+
+def _ask(
+    said: list[Rename], candidates: list[Rename], is_rename: IsRename | None
+) -> tuple[list[Rename], list[Rename]]:
+    """The renames after everybody was asked, and the pairs of which nobody could tell."""
+    said, unknown = list(said), []
+    for pair in candidates:
+        if any(pair.index == one.index and (pair.old == one.old or pair.new == one.new) for one in said):
+            continue
+        answer = None if is_rename is None else is_rename(pair)
+        if answer is None:
+            unknown.append(pair)
+        elif answer:
+            said.append(pair)
+    return said, unknown
+
+
+def _as_live(
+    project: Project, server: Server, catalog: Catalog, declared: Mapping[str, IndexSchema]
+) -> Catalog:
+    """The indexes of the history, which the server has to have just so, and declared ones it has besides."""
+    from redismigrate.commands.survey import survey, with_live_names
+    from redismigrate.execution.live import alias_target, look_at
+    from redismigrate.planning.drift import drift_of
+
+    catalog = with_live_names(server, catalog)
+    inventory = survey(server, project.settings.project, catalog)
+    problems = [f"{name}: {problem}" for name in catalog for problem in drift_of(catalog[name], inventory)]
+    if problems:
+        raise DriftError(
+            f"The server is not what the history makes: {'; '.join(problems)}.",
+            "Bring it to head with `redismigrate upgrade` first, or leave --from-live out.",
+        )
+    for name, wanted in declared.items():
+        physical = name if name in inventory.names else alias_target(server, name)
+        live = None if name in catalog or physical is None else look_at(server, physical)
+        if live is not None:
+            schema = completed(live.schema, wanted, has_vector_details=live.has_vector_details)
+            catalog = catalog.with_definition(
+                IndexDefinition(schema.renamed(name), live.physical, synonyms=dict(live.synonyms))
+            )
+    return catalog
+
+
+def _not_told(live: LiveIndex, index: str) -> Iterator[str]:
+    """What a baseline may lack, since the server does not tell it."""
+    if live.physical != index:
+        yield f"{index} is an alias of index {live.physical}, of which this was read."
+    yield f'Redis does not list aliases: add those you use with op.create_alias("...", {literal(index)}).'
+    fields = live.schema.fields
+    texts = ", ".join(field.name for field in fields if field.type == "text")
+    vectors = ", ".join(field.name for field in fields if field.type == "vector")
+    if texts:
+        yield f'Nor does it tell PHONETIC ("phonetic_matcher") of text fields: {texts}.'
+    if vectors:
+        yield f'Nor does it tell INITIAL_CAP ("initial_cap") of vector fields: {vectors}.'
+    yield 'Nor does it tell SKIPINITIALSCAN ("skip_initial_scan").'
+    if not live.has_vector_details:
+        yield (
+            "FT.DEBUG did not answer, so these are missing, too: EF_RUNTIME, EPSILON, BLOCK_SIZE and "
+            "SEARCH_WINDOW_SIZE of vector fields, and whether the index is TEMPORARY."
+        )
+
+
+def _names(schema: IndexSchema) -> set[str]:
+    return {field.name for field in schema.fields}
