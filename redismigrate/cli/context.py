@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redismigrate.commands import Project
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-_RELATIVE = re.compile(r"-\d+")
+_RELATIVE = re.compile(r"-\d+(?::.*)?")
 _PROTECTED = "\0"
 
 
@@ -31,6 +31,8 @@ class Invocation:
 
     Attributes:
         config: The configuration file, None to search for it.
+        env: The named environment, None for what REDISMIGRATE_ENV says.
+        x: Values for the functions of the project's `env.py`.
         url: The URL that wins over all settings.
         backup_dir: The folder above all backups that wins over all settings; absolute, or empty as given.
         json: Stdout is one JSON document, everything else goes to stderr.
@@ -40,6 +42,8 @@ class Invocation:
     """
 
     config: Path | None = None
+    env: str | None = None
+    x: dict[str, str] = field(default_factory=dict)
     url: str | None = None
     backup_dir: str | None = None
     json: bool = False
@@ -51,7 +55,8 @@ class Invocation:
         """The project these options lead to."""
         from redismigrate.commands import Project
 
-        return Project.load(self.config, {"url": self.url, "backup_dir": self.backup_dir})
+        overrides = {"url": self.url, "backup_dir": self.backup_dir}
+        return Project.load(self.config, overrides, env=self.env, x=self.x)
 
     def console(self) -> Console:
         """Where text for people goes."""
@@ -150,14 +155,29 @@ def global_options(function: Function) -> Function:
         elif parameter.name == "is_quiet" and value:
             logging.getLogger("redismigrate").setLevel(logging.ERROR)
 
+    def remember_value(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+        for value in values:
+            name, separator, text = value.partition("=")
+            if not (name and separator):
+                raise click.BadParameter(f"{value!r} is not name=value.", context, parameter)
+            context.ensure_object(Invocation).x[name] = text
+
     def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
-        return click.option(*names, expose_value=False, callback=remember, **attributes)
+        return click.option(*names, expose_value=False, **{"callback": remember, **attributes})
 
     for decorate in (
         option("-v", "--verbose", "is_verbose", is_flag=True, help="Tracebacks and debug messages."),
         option("-q", "--quiet", "is_quiet", is_flag=True, help="No progress and no chatter."),
         option("--json", is_flag=True, help="Stdout is one JSON document; all else goes to stderr."),
-        option("--url", help="The Redis: redis://, rediss://, unix:// or embedded://[/folder]."),
+        option(
+            "-x",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=remember_value,
+            help="A value for the functions of env.py; may be repeated.",
+        ),
+        option("--url", help="The Redis: redis://, rediss://, unix://, sentinel:// or embedded://[/folder]."),
+        option("--env", metavar="NAME", help="The named environment of the configuration."),
         option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file."),
     ):
         function = decorate(function)

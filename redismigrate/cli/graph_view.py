@@ -27,6 +27,7 @@ def draw(
     """
     drawn = {script.revision for script in scripts}
     columns: list[str | None] = []  # which revision each column leads down to
+    ended = -1  # where the revision above stands, if no line goes on from it
     lines: list[str] = []
     for script in scripts:
         waiting = [at for at, below in enumerate(columns) if below == script.revision]
@@ -34,7 +35,7 @@ def draw(
             lines.append(_link(columns, waiting[0], waiting[1:], "┴", "╯"))
             for at in waiting[1:]:
                 columns[at] = None
-        here = waiting[0] if waiting else _free_column(columns)
+        here = waiting[0] if waiting else _free_column(columns, not_at=ended)
         columns[here] = script.revision
         node = APPLIED if script.revision in applied else NODE
         cells = [
@@ -43,6 +44,7 @@ def draw(
         lines.append(f"{' '.join(cells)}".rstrip() + f"  {texts[script.revision]}")
         parents = [parent for parent in script.down_revisions if parent in drawn]
         columns[here] = parents[0] if parents else None
+        ended = -1 if parents else here
         added = []
         for parent in parents[1:]:
             added.append(_free_column(columns, here + 1))
@@ -76,12 +78,12 @@ def mermaid(scripts: Sequence[Script], dependencies: Mapping[str, tuple[str, ...
     return "\n".join(lines)
 
 
-def _free_column(columns: list[str | None], start: int = 0) -> int:
-    for at in range(start, len(columns)):
-        if columns[at] is None:
-            return at
-    columns.append(None)
-    return len(columns) - 1
+def _free_column(columns: list[str | None], start: int = 0, not_at: int = -1) -> int:
+    at = start
+    while at == not_at or (at < len(columns) and columns[at] is not None):
+        at += 1
+    columns += [None] * (at + 1 - len(columns))
+    return at
 
 
 def _link(columns: Sequence[str | None], start: int, ends: Sequence[int], joint: str, corner: str) -> str:

@@ -93,6 +93,12 @@ def migration_options(function: Function) -> Function:
             type=click.Path(path_type=Path, dir_okay=False, exists=True),
             help="Refuse when the plan is no longer the one in this file.",
         ),
+        click.option(
+            "--script",
+            "as_script",
+            is_flag=True,
+            help="Print it for redis-cli and change nothing; REV may be a range A:B.",
+        ),
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
         click.option(
             "--postpone-cutover",
@@ -162,10 +168,12 @@ def plan(
 @migration_options
 @global_options
 @click.pass_obj
-def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -> int:
+def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: bool, **values: Any) -> int:
     """Apply all revisions up to REV, by default up to the head. An interrupted upgrade is resumed."""
     from redismigrate import commands
 
+    if as_script:
+        return _show_script(invocation, "upgrade", rev, dry_run, values)
     if dry_run:
         return _show_plan(invocation, _make_plan(invocation, "upgrade", rev, values))
     project = invocation.project()
@@ -185,10 +193,12 @@ def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -
 @migration_options
 @global_options
 @click.pass_obj
-def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, **values: Any) -> int:
+def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: bool, **values: Any) -> int:
     """Undo all revisions applied after REV. `-1` undoes the last one, `base` all of them."""
     from redismigrate import commands
 
+    if as_script:
+        return _show_script(invocation, "downgrade", rev, dry_run, values)
     if dry_run:
         return _show_plan(invocation, _make_plan(invocation, "downgrade", rev, values))
     project = invocation.project()
@@ -225,6 +235,19 @@ def _make_plan(
 
     options = _options(invocation, values)
     return commands.plan(invocation.project(), rev, direction, options, compares=compares)
+
+
+def _show_script(
+    invocation: Invocation, direction: Direction, rev: str, dry_run: bool, values: dict[str, Any]
+) -> int:
+    from redismigrate import commands
+
+    options = _options(invocation, values)
+    if dry_run or options.phase != "all" or options.plan_file is not None:
+        raise click.UsageError("--script goes with none of --dry-run, --phase and --plan.")
+    text = commands.script(invocation.project(), rev, direction, options)
+    invocation.result({"script": text}, text.rstrip("\n"))
+    return 0
 
 
 def _show_plan(invocation: Invocation, made: Plan) -> int:

@@ -114,4 +114,17 @@ def repair(invocation: Invocation, /, **values: Any) -> None:
     invocation.result(done.to_json(), "\n".join(lines) or "Nothing to repair.")
 
 
-COMMANDS = (current, status, stamp, unlock, repair)
+@click.command()
+@global_options
+@click.pass_obj
+def check(invocation: Invocation) -> int:
+    """Compare schemas, scripts, record and server."""
+    from redismigrate import commands
+    from redismigrate.cli.state_view import check_text
+
+    report = commands.check(invocation.project())
+    invocation.result(report.to_json(), check_text(report))
+    return report.exit_code
+
+
+COMMANDS = (current, check, status, stamp, unlock, repair)

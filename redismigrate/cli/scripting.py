@@ -1,4 +1,4 @@
-"""Commands that make and change scripts, which needs no server: init, list-templates, revision, merge, edit."""
+"""Commands that make and change scripts, without a server: init, list-templates, revision, merge, edit."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 import click
 
 from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, relative_path
+from redismigrate.cli.generating import (
+    Sources,
+    generated,
+    generating_options,
+    show_generated,
+    show_nothing_to_do,
+)
 
 
 @click.command()
@@ -59,14 +66,25 @@ def list_templates(invocation: Invocation) -> None:
     help="Which of the folders with scripts it goes into.",
 )
 @click.option("--rev-id", help="Its id instead of a random one.")
+@generating_options
 @global_options
 @click.pass_obj
-def revision(invocation: Invocation, /, message: str, rev_id: str | None, **values: Any) -> None:
-    """Write an empty migration script."""
+def revision(
+    invocation: Invocation, /, message: str, rev_id: str | None, sources: Sources, **values: Any
+) -> None:
+    """Write a migration script: empty, or generated."""
     from redismigrate import commands
 
-    path = commands.revision(invocation.project(), message, revision_id=rev_id, **values)
-    _show_written(invocation, path)
+    project = invocation.project()
+    content = generated(invocation, project, sources)
+    if content is not None and not content.operations:
+        show_nothing_to_do(invocation, sources)
+        return
+    path = commands.revision(project, message, revision_id=rev_id, content=content, **values)
+    if content is None:
+        _show_written(invocation, path)
+    else:
+        show_generated(invocation, path, content)
 
 
 @click.command(cls=RevisionCommand)
@@ -94,8 +112,10 @@ def merge(
 
 
 def _show_written(invocation: Invocation, path: Path) -> None:
+    from redismigrate.history.script import read_script
+
     invocation.result(
-        {"path": str(path), "revision": path.name.partition("_")[0]}, f"Wrote {relative_path(path)}"
+        {"path": str(path), "revision": read_script(path).revision}, f"Wrote {relative_path(path)}"
     )
     invocation.say("Fill in upgrade() and downgrade(), then: redismigrate plan")
 

@@ -46,9 +46,9 @@ def demo(invocation: Invocation, /, keep: bool) -> None:
     from redismigrate import commands
     from redismigrate.cli.demo_view import DemoView
 
-    if invocation.url is not None or invocation.config is not None:
+    if any(given is not None for given in (invocation.url, invocation.config, invocation.env)):
         raise UsageError(
-            "The demo brings its own server and its own project.", "Leave --url and --config out."
+            "The demo brings its own server and its own project.", "Leave --url, --config and --env out."
         )
     with DemoView(invocation) as view:
         result = commands.run_demo(view, keep=keep)

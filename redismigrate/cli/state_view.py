@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from redismigrate.cli.progress_view import pace_lines
+from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
+from redismigrate.schema.strict import readable
+
+_BETWEEN = {
+    "declared": "The declared schemas are not what the scripts make:",
+    "history": "The scripts are not what was applied:",
+    "server": "The server is not what is recorded:",
+}
 
 
 def current_text(current: Current) -> str:
@@ -71,6 +79,22 @@ def status_text(status: Status) -> str:
             )
             words = f"{event.get('event', '')} {event.get('revision', '')} {details}".rstrip()
             lines.append(f"  {_time_of(event['at'])} {words}")
+    return "\n".join(lines)
+
+
+def check_text(report: CheckReport) -> str:
+    """What differs, or that nothing does."""
+    lines = []
+    for between, heading in _BETWEEN.items():
+        found = [str(finding) for finding in report.findings if finding.between == between]
+        lines += [heading, *(f"  {text}" for text in found)] if found else []
+    if report.missing:
+        lines.append(f"Not applied yet: {', '.join(report.missing)}")
+    lines += report.notes
+    if report.unmanaged:
+        lines.append(f"Indexes that nobody manages: {', '.join(map(readable, report.unmanaged))}")
+    if report.result == "same":
+        lines.insert(0, "Schemas, scripts, record and server agree.")
     return "\n".join(lines)
 
 

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redismigrate.commands.backups import list_backups, verify_backups
+    from redismigrate.commands.checking import check
     from redismigrate.commands.controlling import control
     from redismigrate.commands.demo import run_demo
     from redismigrate.commands.following import follow
+    from redismigrate.commands.generating import autogenerate, baseline, from_schema_patch
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
+    from redismigrate.commands.offline import script
     from redismigrate.commands.project import Project
     from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.readiness import check_heads
@@ -30,13 +33,17 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Project": "project",
+    "autogenerate": "generating",
+    "baseline": "generating",
     "branches": "revisions",
+    "check": "checking",
     "check_heads": "readiness",
     "control": "controlling",
     "current": "inspect",
     "downgrade": "migrate",
     "edit": "scripts",
     "follow": "following",
+    "from_schema_patch": "generating",
     "heads": "revisions",
     "history": "revisions",
     "init": "scripts",
@@ -49,6 +56,7 @@ _MODULES = {
     "revision": "scripts",
     "rollback": "migrate",
     "run_demo": "demo",
+    "script": "offline",
     "show": "revisions",
     "stamp": "recover",
     "status": "inspect",
@@ -60,13 +68,17 @@ _MODULES = {
 }
 __all__ = [
     "Project",
+    "autogenerate",
+    "baseline",
     "branches",
+    "check",
     "check_heads",
     "control",
     "current",
     "downgrade",
     "edit",
     "follow",
+    "from_schema_patch",
     "heads",
     "history",
     "init",
@@ -79,6 +91,7 @@ __all__ = [
     "revision",
     "rollback",
     "run_demo",
+    "script",
     "show",
     "stamp",
     "status",

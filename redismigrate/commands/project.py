@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from redismigrate.commands.environment_module import ENV_FILE, EnvironmentModule, load_env
 from redismigrate.config import Settings, load_settings
+from redismigrate.errors import UsageError
 from redismigrate.history.folder import read_scripts
 from redismigrate.history.script import Script
 
@@ -24,14 +26,41 @@ class Project:
 
     Attributes:
         settings: All settings.
+        x: Values for the functions of the project's `env.py`, as `-x name=value` gives them.
+        is_url_given: The caller has named the Redis, so that no `client` of `env.py` may lead elsewhere.
     """
 
     settings: Settings
+    x: Mapping[str, str] = field(default_factory=dict)
+    is_url_given: bool = False
 
     @classmethod
-    def load(cls, file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Project:
-        """The project whose configuration is found here; see `redismigrate.config.load_settings`."""
-        return cls(load_settings(file, overrides))
+    def load(
+        cls,
+        file: Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        env: str | None = None,
+        x: Mapping[str, str] | None = None,
+    ) -> Project:
+        """The project whose configuration is found here; see `redismigrate.config.load_settings`.
+
+        Args:
+            file: The configuration file, None to search for it.
+            overrides: Settings that win over all others.
+            env: The named environment.
+            x: Values for `env.py`.
+
+        Raises:
+            ConfigurationError: The configuration is missing or wrong.
+            UsageError: There are values for `env.py`, but no such file.
+        """
+        is_url_given = (overrides or {}).get("url") is not None
+        project = cls(load_settings(file, overrides, env=env), dict(x or {}), is_url_given)
+        path = project.settings.script_location / ENV_FILE
+        if project.x and not path.is_file():
+            raise UsageError(f"-x is for {path}, which does not exist.", "Write it, or leave -x out.")
+        return project
 
     @cached_property
     def scripts(self) -> tuple[Script, ...]:
@@ -45,6 +74,12 @@ class Project:
 
         return History(self.scripts)
 
+    @cached_property
+    def env_module(self) -> EnvironmentModule:
+        """The project's `env.py`, imported when it is first asked for."""
+        file = self.settings.file
+        return load_env(self.settings.script_location, None if file is None else file.resolve().parent)
+
     @property
     def keys(self) -> StateKeys:
         """The state's keys."""
@@ -54,6 +89,9 @@ class Project:
 
     def connect(self) -> Server:
         """A connection to the project's Redis, to be used in a `with` statement."""
-        from redismigrate.redis_server.connection import connect
+        from redismigrate.redis_server.connection import connect, connect_like
 
-        return connect(self.settings.url)
+        if not self.is_url_given and self.env_module.supplies("client"):
+            client = self.env_module.make_client(self.settings, self.x)
+            return connect_like(client, f"{self.env_module.path}: what client() returns")
+        return connect(self.settings.url, self.settings.tls)

@@ -7,7 +7,7 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import BehindHead
-from redismigrate.state.documents import Head, parse_document
+from redismigrate.state.store import read_head
 
 LISTED = 5
 
@@ -37,8 +37,7 @@ def check_heads(project: Project) -> AtHead:
         StateError: The record is damaged.
     """
     with project.connect() as server:
-        key = project.keys.head
-        head = Head.from_content(parse_document(key, server.execute("GET", key)).content)
+        head = read_head(server, project.keys)
     known = [script.revision for script in project.scripts]
     missing = [revision for revision in known if revision not in head.applied]
     if missing:

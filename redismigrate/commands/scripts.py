@@ -7,16 +7,17 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
-from redismigrate.config import DEFAULT_URL, default_project_name, redacted
+from redismigrate.config import DEFAULT_URL, default_project_name, redacted, zone_of
 from redismigrate.configuration_file import CONFIGURATION_FILE, is_configuration
 from redismigrate.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
+    from redismigrate.commands.generating import ScriptContent
     from redismigrate.commands.placing import Placement
     from redismigrate.history.templates import Template
 
@@ -88,8 +89,9 @@ def revision(
     depends_on: Sequence[str] = (),
     version_path: Path | None = None,
     revision_id: str | None = None,
+    content: ScriptContent | None = None,
 ) -> Path:
-    """Write an empty migration script on top of the history.
+    """Write a migration script on top of the history.
 
     Args:
         project: The project.
@@ -100,6 +102,8 @@ def revision(
         depends_on: Revisions or labels that have to be applied before it, without being revised.
         version_path: One of the folders with scripts; by default that of the revision it revises.
         revision_id: Its id, by default random.
+        content: What it does, as `autogenerate`, `baseline` or `from_schema_patch` found it; by default it is
+            empty, to be filled in.
 
     Raises:
         SeveralHeads: There is more than one head and none was named.
@@ -116,7 +120,7 @@ def revision(
         version_path=version_path,
         revision_id=revision_id,
     )
-    return _write(project, placement, message)
+    return _write(project, placement, message, content)
 
 
 def merge(
@@ -151,18 +155,25 @@ def merge(
     return _write(project, placement, message or f"merge {' and '.join(placement.parents)}")
 
 
-def _write(project: Project, placement: Placement, message: str) -> Path:
+def _write(
+    project: Project, placement: Placement, message: str, content: ScriptContent | None = None
+) -> Path:
     from redismigrate.history.writer import write_script
 
+    settings = project.settings
     return write_script(
-        project.settings.script_location,
+        settings.script_location,
         placement.folder,
         revision=placement.revision,
         message=message,
         down_revisions=placement.parents,
         branch_labels=placement.branch_labels,
         depends_on=placement.depends_on,
-        create_date=datetime.now(UTC),
+        upgrade_lines=() if content is None else content.upgrade_lines,
+        downgrade_lines=() if content is None else content.downgrade_lines,
+        create_date=datetime.now(zone_of(settings.timezone)),
+        file_template=settings.file_template,
+        slug_length=settings.truncate_slug_length,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -110,6 +111,21 @@ def backups_of(
             location = BackupLocation.parse(applied.backup) / folder_name(name)
             known[item.revision, name] = _known_backup(location, backup_dir)
     return known
+
+
+def with_live_names(server: Server, catalog: Catalog) -> Catalog:
+    """Replayed indexes with the physical names that they have: a served name may be an alias by now.
+
+    Args:
+        server: The connection.
+        catalog: As the scripts make it.
+    """
+    names = existing_indexes(server)
+    for definition in tuple(catalog.values()):
+        physical = None if definition.served in names else alias_target(server, definition.served)
+        if physical is not None:
+            catalog = catalog.with_definition(replace(definition, physical=physical))
+    return catalog
 
 
 def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBackup:

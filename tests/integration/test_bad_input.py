@@ -126,7 +126,7 @@ def test_a_url_of_another_kind_is_refused(shop, url):
         "--url",
         url,
         code=8,
-        says=("", "must start with redis://, rediss://, unix:// or embedded://"),
+        says=("", "must start with redis://, rediss://, unix://, sentinel:// or embedded://"),
     )
 
 

@@ -160,6 +160,20 @@ def test_an_index_that_does_not_fit_beside_is_blocked_with_what_a_rebuild_would_
         assert list_indexes(there.client.execute_command) == ("products",)
 
 
+@pytest.mark.parametrize("change", [TO_FLOAT16, TO_NEW_PREFIX])
+def test_a_second_form_that_does_not_fit_is_told_once_with_documents_and_index_together(
+    shop: Shop, change: str
+) -> None:
+    with shop_on(shop) as there:
+        stock(there, 5000)
+        used = int(there.client.info("memory")["used_memory"])
+        there.client.config_set("maxmemory", used + 300_000)
+        there.write(change)
+        (blocked,) = there.run("plan", "--json").json["revisions"][0]["blocked"]
+        assert "index products needs about" in blocked
+        assert "--strategy rebuild would need about" in blocked
+
+
 def test_numbers_of_json_documents_get_another_index_and_stay_as_they_are(shop: Shop) -> None:
     for number in range(20):
         shop.client.execute_command(

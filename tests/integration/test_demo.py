@@ -174,7 +174,7 @@ def test_a_server_or_a_project_of_ones_own_is_refused(demo, option):
     finished = demo(*option)
     assert (finished.returncode, finished.stdout) == (2, "")
     assert finished.stderr == (
-        "Error: The demo brings its own server and its own project.\nLeave --url and --config out.\n"
+        "Error: The demo brings its own server and its own project.\nLeave --url, --config and --env out.\n"
     )
 
 

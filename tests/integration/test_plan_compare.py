@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vector_documents import CHANGE, TO_FLOAT16, stock
+from vector_documents import CHANGE, TO_FLOAT16, TO_NEW_PREFIX, TO_OLD_PREFIX, stock
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -34,6 +34,22 @@ def test_the_ways_to_change_an_index_are_told_with_what_they_cost(shop: Shop) ->
         "strategy alter can't change index products: FT.ALTER only adds fields (field 'embedding': algorithm "
         "changes from 'FLAT' to 'HNSW')"
     )
+
+
+def test_of_a_way_that_can_not_do_the_change_only_that_is_told(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    name = shop.write(TO_HNSW)
+    (reason,) = alternatives(shop)["shadow_field"]["impossible"]
+    assert reason == (
+        "strategy shadow_field can't change index products: it re-encodes vectors of hashes, and nothing "
+        "else of the documents"
+    )
+    blocked = shop.run("plan", "--strategy", "shadow_field", "--json").json["revisions"][0]["blocked"]
+    assert blocked == [reason]
+    shop.script(name).unlink()
+    shop.write(TO_NEW_PREFIX, TO_OLD_PREFIX, down_revision="000000000001")
+    ways = alternatives(shop)
+    assert [len(ways[way]["impossible"]) for way in ("alter", "shadow", "shadow_copy")] == [1, 1, 0]
 
 
 def test_a_strategy_that_is_asked_for_is_the_one_that_is_marked(shop: Shop) -> None:

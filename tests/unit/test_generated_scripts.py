@@ -1,7 +1,8 @@
-"""Generated scripts: written from two schemas and imported again, they lead from the first to the second and back."""
+"""Generated scripts: written from two schemas and imported, they lead from the one to the other and back."""
 
 from __future__ import annotations
 
+import ast
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,3 +91,112 @@ def test_every_rename_that_is_offered_can_be_written_applied_and_taken_back(pair
             downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
         assert_same(schemas_of(upgraded), after)
         assert_same(schemas_of(downgraded), schemas_of(before))
+
+
+def schema(*fields, name="products", **options):
+    return IndexSchema(name=name, prefixes=("product:",), fields=fields, **options)
+
+
+def upgrade_lines(before, after, renames=(), candidates=()):
+    operations = operations_between({before.name: before}, {after.name: after}, renames)
+    return source_lines(operations, catalog_of(before), remarks_on_upgrade(candidates))
+
+
+TITLE, PRICE, BRAND = TextField(name="title"), NumericField(name="price"), TagField(name="brand")
+VECTOR = VectorField(name="embedding", algorithm="HNSW", dims=4, m=16)
+
+
+def test_only_what_has_an_effect_is_altered():
+    after = VECTOR.altered(algorithm="FLAT", datatype="float16")
+    assert upgrade_lines(schema(VECTOR), schema(after)) == (
+        'with op.index("products") as index:',
+        '    index.alter_field("embedding", algorithm="flat", datatype="float16")',
+    )
+    assert upgrade_lines(schema(VECTOR), schema(VECTOR.altered(m=None, ef_construction=200))) == ()
+
+
+def test_a_field_of_another_type_is_another_field():
+    assert upgrade_lines(schema(TITLE, BRAND), schema(TITLE, TextField(name="brand"))) == (
+        'with op.index("products") as index:',
+        '    index.drop_field("brand")',
+        '    index.add_field({"name": "brand", "type": "text"})',
+    )
+
+
+def test_a_new_vector_field_says_who_makes_its_embeddings():
+    lines = upgrade_lines(schema(TITLE), schema(TITLE, VECTOR))
+    assert " ".join(line.strip() for line in lines[1:3]) == (
+        "# A new vector field: no strategy makes its embeddings. The application, or op.run, has to write "
+        "# 4 x FLOAT32 to embedding of the documents; it finds no others."
+    )
+    assert lines[3] == "    index.add_field("
+
+
+def test_prefixes_of_which_several_differ_are_set():
+    after = schema(TITLE).with_options(prefixes=("a:", "b:"))
+    assert upgrade_lines(schema(TITLE), after)[1:] == ('    index.set_options(prefixes=["a:", "b:"])',)
+
+
+def test_a_prefix_that_covers_the_old_one_is_set_and_moves_no_key():
+    after = schema(TITLE).with_options(prefixes=("prod",))
+    assert upgrade_lines(schema(TITLE), after)[1:] == ('    index.set_options(prefixes=["prod"])',)
+
+
+def test_a_rename_that_is_said_may_alter_the_field_as_well():
+    after = schema(TextField(name="name", weight=2), PRICE)
+    assert upgrade_lines(schema(TITLE, PRICE), after, [Rename("products", "title", "name")])[1:] == (
+        '    index.rename_field("title", "name")',
+        '    index.alter_field("name", weight=2.0)',
+    )
+    assert rename_candidates(schema(TITLE, PRICE), after) == ()
+
+
+def test_a_rename_that_keeps_its_place_in_the_documents_says_so():
+    after = schema(TextField(name="name", path="title"))
+    assert rename_candidates(schema(TITLE), after) == (Rename("products", "title", "name"),)
+    assert upgrade_lines(schema(TITLE), after, [Rename("products", "title", "name")])[1:] == (
+        '    index.rename_field("title", "name", path="title")',
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("titel", "name", "Index 'products' has no change from field 'titel' to 'name'."),
+        ("title", "price", "Index 'products' has no change from field 'title' to 'price'."),
+        (
+            "title",
+            "brand",
+            "Index 'products': text field 'title' can't become 'brand', which is a tag field.",
+        ),
+    ],
+)
+def test_a_rename_that_is_none_is_refused(old, new, says):
+    after = schema(TextField(name="name"), PRICE, BRAND)
+    with pytest.raises(SchemaError) as caught:
+        changes_between(schema(TITLE, PRICE), after, [Rename("products", old, new)])
+    assert caught.value.message == says
+
+
+def test_new_indexes_come_first_and_dropped_ones_go_last():
+    operations = operations_between(
+        {"a": schema(TITLE, name="a"), "b": schema(TITLE, name="b")},
+        {"b": schema(BRAND, name="b"), "c": schema(TITLE, name="c")},
+    )
+    assert [operation.kind for operation in operations] == ["create_index", "change_index", "drop_index"]
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+        | st.text(st.characters(categories=["Cs"])),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ),
+    st.sampled_from([0, 4, 96]),
+)
+def test_every_literal_is_read_back(value, column):
+    assert ast.literal_eval(literal(value, column)) == value

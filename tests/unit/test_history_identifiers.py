@@ -159,7 +159,7 @@ def test_head_is_refused_where_there_are_several():
     assert error_of(resolve_many, BRANCHED, "head", NONE, error=SeveralHeads) == (
         "'head' is ambiguous: the history has 2 heads: d1 (message of d1), d2 (message of d2).\n"
         "Use `heads` for all of them, `label@head` (or `id@head`) for one, "
-        "or join them with `redismigrate revision -m merge --head heads`."
+        'or join them with `redismigrate merge -m "..."`.'
     )
     assert "'b@head' is ambiguous: the branch 'b' has 2 heads" in error_of(
         resolve_many, BRANCHED, "b@head", NONE, error=SeveralHeads

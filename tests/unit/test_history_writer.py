@@ -134,6 +134,31 @@ def test_what_is_written_is_read_back(write, tmp_path, name):
     assert script.create_date == "2026-11-20T10:07:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("template", "message", "name"),
+    [
+        ("%(rev)s_%(slug)s", "Add a field", "8f3a1c9b2d4e_add_a_field.py"),
+        ("%(rev)s_%(slug)s", "日本語", "8f3a1c9b2d4e.py"),
+        ("%(slug)s-%(rev)s", "日本語", "8f3a1c9b2d4e.py"),
+        ("%(year)d_%(month).2d_%(day).2d-%(rev)s", "x", "2026_11_20-8f3a1c9b2d4e.py"),
+        ("%(hour).2d%(minute).2d-%(rev)s", "x", "1007-8f3a1c9b2d4e.py"),
+        ("%(epoch)d_%(second)02d_100%%_%(slug)s", "x", "1795169220_00_100%_x.py"),
+    ],
+)
+def test_a_file_is_named_as_its_template_says(write, template, message, name):
+    assert write(message=message, file_template=template).name == name
+
+
+def test_a_slug_is_cut_where_it_is_said(write):
+    assert write(message="add a field of colours", slug_length=9).name == "8f3a1c9b2d4e_add_a.py"
+
+
+def test_two_scripts_of_one_name_are_refused(write):
+    write(file_template="%(slug)s")
+    with pytest.raises(ScriptError, match="can't be written: File exists"):
+        write(revision="9f3a1c9b2d4e", file_template="%(slug)s")
+
+
 MESSAGES = st.one_of(
     st.text(st.characters(), min_size=1),
     st.text(st.sampled_from("\"'\\nN{}%# \n\r\t\x0b\x0c\x1c\x85\u2028\ud800é"), min_size=1),

@@ -1,0 +1,145 @@
+"""`upgrade --script` and `downgrade --script`: the run as a file for `redis-cli`; nothing is changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from redismigrate import __version__
+from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration import Migration, require_not_blocked
+from redismigrate.commands.project import Project
+from redismigrate.commands.recording import record_downgrades, record_upgrades
+from redismigrate.errors import PlanBlocked, UsageError
+from redismigrate.execution.live import existing_indexes
+from redismigrate.execution.offline import Start, script_of
+from redismigrate.execution.redis_cli import remark_line
+from redismigrate.history.identifiers import revisions_to_undo
+from redismigrate.history.notation import parse_range
+from redismigrate.history.resolution import resolve
+from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.chain import plan_chain
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.plan import Plan
+from redismigrate.planning.plan_in_progress import PlanOptions
+from redismigrate.redis_server.capabilities import Capabilities
+from redismigrate.schema.definition import Catalog
+from redismigrate.state.documents import AppliedRevision, Head, catalog_content
+from redismigrate.state.lock import signature
+from redismigrate.state.offline_script import digest_of_indexes
+from redismigrate.state.store import read_state
+
+if TYPE_CHECKING:
+    from redismigrate.operations.recorded import Direction
+
+# What a range is planned for, as no server is asked: one without limits, on which everything is to be had.
+ANY_SERVER = Capabilities(
+    redis_version="",
+    search_version=None,
+    has_json=True,
+    role="master",
+    is_cluster=False,
+    has_search_coordinator=False,
+    maxmemory=0,
+    maxmemory_policy="noeviction",
+    used_memory=0,
+    ignores_partial_updates=False,
+)
+
+
+def script(
+    project: Project,
+    target: str = "head",
+    direction: Direction = "upgrade",
+    options: MigrationOptions | None = None,
+) -> str:
+    """An upgrade or downgrade as a file for `redis-cli`, which records it as well.
+
+    Args:
+        project: The project.
+        target: A revision identifier: the file leads there from what the server has now. Or a range `a:b`: it
+            leads from `a` to `b`, and no server is asked.
+        direction: Upgrade or downgrade.
+        options: Of these `strategy` and `allow_lossy` count.
+
+    Returns:
+        Lines for the standard input of `redis-cli`; one remark where nothing is to be done.
+
+    Raises:
+        PlanBlocked: It is blocked, or has a step that reads documents, runs code or needs a cluster.
+        UsageError: The range makes no sense.
+    """
+    options = options or MigrationOptions()
+    plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
+    require_not_blocked(plan)
+    by = f"{signature()} --script"
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    what = f"{direction} of project {project.settings.project} to {target}"
+    remarks = [f"redismigrate {__version__}: {what}; made {moment} by {signature()}"]
+    if not plan.revisions:
+        return f"{remark_line(remarks[0])}\n{remark_line('nothing to do')}\n"
+    heads = ", ".join(start.head.heads) or "base"
+    remarks.append(
+        f"for a Redis at {heads}; elsewhere it changes nothing. What is done already is left alone."
+    )
+    lines = (*map(remark_line, remarks), *script_of(plan, start, project.keys, by))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _from_server(
+    project: Project, target: str, direction: Direction, options: MigrationOptions
+) -> tuple[Plan, Start]:
+    with project.connect() as server:
+        server.capabilities.require_search()
+        if not server.capabilities.runs_search_in_scripts:
+            raise PlanBlocked(
+                "The plan can't be a script: a cluster runs no FT.* in scripts.", "Let redismigrate run it."
+            )
+        state = read_state(server, project.keys)
+        plan = Migration(project, server, options).plan(direction, target)
+        digest = digest_of_indexes(state.documents["indexes"].content)
+        return plan, Start(state.head, state.catalog, digest, existing_indexes(server))
+
+
+def _range(
+    project: Project, target: str, direction: Direction, options: MigrationOptions
+) -> tuple[Plan, Start]:
+    history = project.history
+    lower, upper = parse_range(target)
+    if "current" in {lower.symbol, upper.symbol} or lower.symbol is None:
+        raise UsageError(
+            f"'{target}' counts from what is applied, but for a range no server is asked.",
+            "Name a revision before the colon, or leave `a:` out.",
+        )
+    applied = history.ancestors(resolve(history, lower, frozenset()))
+    recorded = record_upgrades(history, history.ordered(applied), Catalog(), None)
+    catalog, head = Catalog(), Head()
+    for item in recorded:
+        catalog, head = item.apply(catalog), head.with_revision(item.revision, _record(item))
+    if direction == "upgrade":
+        ids = history.upgrade_path(resolve(history, upper, applied), applied)
+        recorded = record_upgrades(history, ids, catalog, None)
+    else:
+        ids = revisions_to_undo(history, upper.text, applied)
+        recorded = record_downgrades(history, ids, head, catalog, lambda _: None)
+    if not ids:
+        raise UsageError(
+            f"'{target}' leaves nothing to {'apply' if direction == 'upgrade' else 'undo'}.",
+            "`a:b` goes from a to b: up with `upgrade`, down with `downgrade`.",
+        )
+    names = {definition.physical for definition in catalog.values()}
+    inventory = Inventory(
+        project=project.settings.project,
+        capabilities=ANY_SERVER,
+        names=frozenset(names),
+        aliases={alias: d.physical for d in catalog.values() for alias in d.all_aliases},
+        owners=dict.fromkeys(catalog, project.settings.project),
+    )
+    wishes = PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
+    plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
+    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), frozenset(names))
+
+
+def _record(item: RecordedRevision) -> AppliedRevision:
+    """As much of a record as tells which revisions are heads."""
+    return AppliedRevision(item.parents, item.depends_on, item.message, item.sha256, "", 0.0, "")
