@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -88,3 +89,48 @@ def test_a_server_that_knows_no_expiry_of_fields_is_not_asked_for_it(client: red
     touch(job(server, Rewrite("hash")), [[b"p:1"]])
 
     assert "cmdstat_hpexpiretime" not in client.info("commandstats")
+
+
+KEYS = [b"p:%d" % number for number in range(200)]
+
+
+def let_expire(client: redis.Redis, field: str, value: str) -> float:
+    """Fields that expire one after the other within a fifth of a second; when the last of them has."""
+    now = time.time()
+    with client.pipeline(transaction=False) as pipeline:
+        for number, key in enumerate(KEYS):
+            pipeline.hset(key, mapping={field: value, "number": number})
+            pipeline.hpexpireat(key, int(now * 1000) + 20 + number, field)
+        pipeline.execute()
+    return now + 0.2 + len(KEYS) / 1000
+
+
+@pytest.mark.parametrize("value", ["shoe", "shoe" * 30], ids=["short", "long"])
+def test_what_expires_while_documents_are_shown_to_an_index_does_not_come_back(
+    client: redis.Redis, server: Server, value: str
+):
+    """In a script HPEXPIRETIME says that a field has expired while other commands still find it."""
+    end = let_expire(client, "title", value)
+    while time.time() < end:
+        touch(job(server, Rewrite("hash")), [KEYS])
+
+    assert [key for key in KEYS if client.hexists(key, "title")] == []
+
+
+@pytest.mark.parametrize("value", ["shoe", "shoe" * 30], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "rewrite",
+    [RENAME, Rewrite("hash", renames=(*RENAME.renames, PathRename("brand", "maker")))],
+    ids=["one field", "two fields"],
+)
+def test_what_expires_while_it_moves_does_not_come_back(
+    client: redis.Redis, server: Server, value: str, rewrite: Rewrite
+):
+    mover = job(server, rewrite).mover()
+    assert mover is not None
+    end = let_expire(client, "title", value)
+    while time.time() < end:
+        send(client, mover.move(KEYS))
+        send(client, mover.reversed().move(KEYS))
+
+    assert [key for key in KEYS if client.hexists(key, "title") or client.hexists(key, "name")] == []
