@@ -21,10 +21,10 @@ def chunk(number: int, documents: int = 3) -> Chunk:
     return Chunk(Batch(keys, {"embedding": vectors}), {"ttl_ms": [-1] * documents})
 
 
-def chunk_bytes(chunk: Chunk) -> bytes:
+def chunk_bytes(*parts: Chunk) -> bytes:
     """The content of a chunk's file."""
     buffer = io.BytesIO()
-    write_chunk(chunk, buffer)
+    write_chunk(buffer, *parts)
     return buffer.getvalue()
 
 

@@ -112,3 +112,36 @@ def test_values_that_would_need_a_huge_block_come_one_by_one():
 def test_a_peer_that_closes_in_the_middle_is_noticed():
     with sending([SAME[:-5]]) as wire, pytest.raises(redis.ConnectionError, match="closed the connection"):
         wire.receive_column(3)
+
+
+EXPECTED = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n:0\r\n"
+OTHERS = [
+    pytest.param(b"+OK\r\n+QUEUED\r\n-ERR no\r\n-EXECABORT x\r\n", 4, id="a refusal"),
+    pytest.param(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*-1\r\n", 4, id="nothing was written"),
+    pytest.param(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n:1\r\n", 4, id="another result"),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_replies_that_are_as_expected_are_used_up_whatever_pieces_they_come_in(size: int):
+    stream = EXPECTED + b":7\r\n"
+    with sending([stream[at : at + size] for at in range(0, len(stream), size)]) as wire:
+        assert wire.receive_exactly(EXPECTED)
+        assert wire.receive(1) == [7]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+@pytest.mark.parametrize(("stream", "replies"), OTHERS)
+def test_other_replies_are_left_to_be_received_and_are_not_waited_for_in_vain(
+    stream: bytes, replies: int, size: int
+):
+    with sending([stream[at : at + size] for at in range(0, len(stream), size)]) as wire:
+        assert not wire.receive_exactly(EXPECTED)
+        parser = hiredis.Reader()
+        parser.feed(stream)
+        assert list(map(repr, wire.receive(replies))) == [repr(parser.gets()) for _ in range(replies)]
+
+
+def test_a_connection_that_is_lost_before_the_expected_replies_are_there_is_an_error():
+    with sending([EXPECTED[:-3]]) as wire, pytest.raises(redis.ConnectionError):
+        wire.receive_exactly(EXPECTED)

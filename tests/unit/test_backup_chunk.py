@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
+from redismigrate.execution.documents.columns import FixedWidth
 
 SAMPLE = Chunk(
     Batch([b"a", b"\xff\x00"], {"vector": [b"\x00\x01", None], "$.né": [b"", b"text"]}),
@@ -38,6 +39,32 @@ def test_what_was_encoded_is_decoded(chunk):
     decoded = parse_chunk(chunk_bytes(chunk))
     assert decoded == chunk
     assert list(decoded.documents.columns) == list(chunk.documents.columns)
+
+
+@given(st.lists(chunks(), min_size=1, max_size=4))
+def test_a_chunk_in_parts_is_the_same_file_as_in_one(parts):
+    columns, numbers = list(parts[0].documents.columns), list(parts[0].numbers)
+    parts = [
+        Chunk(
+            Batch(part.documents.keys, {name: list(part.documents.keys) for name in columns}),
+            {name: list(range(len(part.documents.keys))) for name in numbers},
+        )
+        for part in parts
+    ]
+    keys = [key for part in parts for key in part.documents.keys]
+    rows = [row for part in parts for row in range(len(part.documents.keys))]
+    whole = Chunk(Batch(keys, dict.fromkeys(columns, keys)), dict.fromkeys(numbers, rows))
+    assert chunk_bytes(*parts) == chunk_bytes(whole)
+
+
+def test_arrays_that_are_views_of_larger_ones_are_joined():
+    rows = np.arange(60_000, dtype=np.uint8).reshape(100, 600)
+    parts = [
+        Chunk(Batch([b"%d" % row for row in range(100)], {"v": FixedWidth(rows[:, start : start + 64])}))
+        for start in (0, 5)
+    ]
+    decoded = parse_chunk(chunk_bytes(*parts)).documents
+    assert decoded.columns["v"] == [*parts[0].documents.columns["v"], *parts[1].documents.columns["v"]]
 
 
 def test_a_chunk_is_an_npz_that_numpy_reads_without_pickle():

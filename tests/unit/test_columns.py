@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk, parse_chunk
-from redismigrate.execution.documents.columns import FixedWidth, joined, size_bytes, take
+from redismigrate.execution.documents.columns import FixedWidth, size_bytes, take
 
 ROWS = np.frombuffer(b"abcdefghijkl", np.uint8).reshape(4, 3)
 VALUES = [b"abc", b"def", b"ghi", b"jkl"]
@@ -41,13 +41,6 @@ def test_it_equals_the_list_of_its_values_and_nothing_else(column):
 
 def test_some_of_the_values_are_taken(column):
     assert take(column, [0, 3]) == take(VALUES, [0, 3]) == [b"abc", b"jkl"]
-
-
-def test_columns_are_joined_to_an_array_where_the_lengths_allow_it(column):
-    both = joined([column, column[:1]])
-    assert isinstance(both, FixedWidth)
-    assert both == [*VALUES, b"abc"]
-    assert joined([column, FixedWidth(ROWS[:, :2]), [None]]) == [*VALUES, b"ab", b"de", b"gh", b"jk", None]
 
 
 def test_absent_values_have_no_size(column):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
-from redismigrate.execution.documents.columns import FixedWidth, joined, size_bytes
+from redismigrate.execution.documents.columns import FixedWidth, size_bytes
 from redismigrate.execution.documents.conversion import (
     Quantizations,
     calibrations_of,
@@ -108,12 +108,13 @@ def back_up(
             _add_problems(mover, batch, answers, problems)
         for row in sorted(problems):
             prepared.failures.add(batch.keys[row], problems[row])
-        rows = [row for row in _rows_to_rewrite(mover, job.rewrite, batch, answers) if row not in problems]
+        rows = _rows_to_rewrite(mover, job.rewrite, batch, answers)
+        if problems:
+            rows = [row for row in rows if row not in problems]
         prepared.documents += len(batch.keys)
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
-            kept = [mover.kept(answers[row]) for row in rows] if mover is not None else []
-            chunks.add(batch.take(rows), kept)
+            chunks.add(batch.take(rows), _kept(mover, answers, rows))
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -122,19 +123,17 @@ def back_up(
 
 
 class _Chunks:
-    """Joins batches to chunks: every chunk costs three waits for the disk."""
+    """Puts several batches into a chunk: every chunk costs three waits for the disk."""
 
     def __init__(self, writer: BackupWriter) -> None:
         self._writer = writer
-        self._batches: list[Batch] = []
-        self._kept: list[int] = []
+        self._parts: list[Chunk] = []
         self._bytes = 0
         self._last: Future[ChunkRecord] | None = None
 
     def add(self, batch: Batch, kept: list[int]) -> None:
         """Take a batch, with `KEPT` of its documents if some move; write what was taken once it is enough."""
-        self._batches.append(batch)
-        self._kept += kept
+        self._parts.append(Chunk(batch, {KEPT: kept} if kept else {}))
         self._bytes += sum(map(len, batch.keys))
         self._bytes += sum(map(size_bytes, batch.columns.values()))
         if self._bytes >= CHUNK_BYTES:
@@ -147,13 +146,9 @@ class _Chunks:
             self._last.result()
 
     def _submit(self) -> None:
-        batches, self._batches, self._bytes = self._batches, [], 0
-        kept, self._kept = self._kept, []
-        if not batches:
-            return
-        keys = [key for batch in batches for key in batch.keys]
-        columns = {name: joined([batch.columns[name] for batch in batches]) for name in batches[0].columns}
-        self._last = self._writer.submit(Chunk(Batch(keys, columns), {KEPT: kept} if kept else {}))
+        if self._parts:
+            self._last = self._writer.submit(*self._parts)
+        self._parts, self._bytes = [], 0
 
 
 def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> Batch:
@@ -217,16 +212,29 @@ def _answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
 
 
 def _add_problems(mover: Mover, batch: Batch, answers: Sequence[object], problems: dict[int, str]) -> None:
+    if mover.are_all_moving(answers):
+        return
     for row, answer in enumerate(answers):
         problem = mover.problem(batch.keys[row], answer)
         if problem is not None:
             problems[row] = f"{problems[row]}; {problem}" if row in problems else problem
 
 
+def _kept(mover: Mover | None, answers: Sequence[object], rows: Sequence[int]) -> list[int]:
+    """What `Mover.kept` tells of some documents; nothing where nothing moves."""
+    if mover is None:
+        return []
+    if mover.are_all_moving(answers):
+        return [0] * len(rows)
+    return [mover.kept(answers[row]) for row in rows]
+
+
 def _rows_to_rewrite(
     mover: Mover | None, rewrite: Rewrite, batch: Batch, answers: Sequence[object]
-) -> Iterable[int]:
+) -> Sequence[int]:
     """Documents without any of the values are left out."""
+    if mover is not None and mover.are_all_moving(answers):
+        return range(len(batch.keys))
     columns = [batch.columns[path] for path in rewrite.recoded_paths]
     if len(columns) == 1 and (isinstance(columns[0], FixedWidth) or None not in columns[0]):
         return range(len(batch.keys))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -42,6 +44,8 @@ from redismigrate.execution.documents.manifest import (
 
 # One is hashed while the other waits for the disk, and a third is read from Redis meanwhile.
 CHUNKS_IN_FLIGHT = 2
+# To ask for the lock is to wait behind all that the server was asked for before: once in this time is enough.
+LOCK_SECONDS = 0.05
 # Backups hold the users' documents, which don't belong into the repository that the folder may stand in.
 GITIGNORE = "# Backups hold documents of users.\n*\n"
 
@@ -57,7 +61,8 @@ class BackupWriter:
     known. Another writer can continue (`reopen`).
 
     A file system knows no fencing tokens. A process that has slept past the end of its lease would put its
-    manifest in the place of its successor's, so before each file that it writes the lock is asked for.
+    manifest in the place of its successor's, so before each file that it writes the lock is asked for, unless
+    that was done a moment ago.
 
     Attributes:
         folder: Of the backup.
@@ -74,10 +79,12 @@ class BackupWriter:
         self.folder = folder
         self.manifest = manifest
         self._require_lock = require_lock
+        self._asked_at = -math.inf
         self._records = list(records)
         self._list = FileIO(str(folder / CHUNK_LIST), "ab", opener=_open_list)
         sync_folder(folder)
-        self._threads = ThreadPoolExecutor(CHUNKS_IN_FLIGHT, "redismigrate-backup")
+        self._writing = ThreadPoolExecutor(CHUNKS_IN_FLIGHT, "redismigrate-backup")
+        self._recording = ThreadPoolExecutor(1, "redismigrate-backup-list")
         self._slots = threading.BoundedSemaphore(CHUNKS_IN_FLIGHT)
         self._next_number = len(self._records) + 1
         self._last: Future[ChunkRecord] | None = None
@@ -172,11 +179,11 @@ class BackupWriter:
         """
         return self.submit(chunk).result()
 
-    def submit(self, chunk: Chunk) -> Future[ChunkRecord]:
-        """Write a chunk while the caller does something else; blocks while two others are on their way.
+    def submit(self, *parts: Chunk) -> Future[ChunkRecord]:
+        """Write a chunk while the caller does something else; blocks while two others are being written.
 
         Args:
-            chunk: Its columns are the fields of the backup.
+            parts: Its documents; all have the same numbers, and the fields of the backup for columns.
 
         Returns:
             Has a result when the chunk is on disk; until then none of its documents may change. Raises
@@ -185,13 +192,15 @@ class BackupWriter:
         Raises:
             ValueError: It has other columns.
         """
-        if tuple(chunk.documents.columns) != self.manifest.fields:
-            raise ValueError(
-                f"columns {list(chunk.documents.columns)}, expected {list(self.manifest.fields)}"
-            )
+        for part in parts:
+            if tuple(part.documents.columns) != self.manifest.fields:
+                raise ValueError(
+                    f"columns {list(part.documents.columns)}, expected {list(self.manifest.fields)}"
+                )
         self._slots.acquire()
-        self._last = self._threads.submit(self._write, chunk, self._next_number, self._last)
-        self._last.add_done_callback(lambda _: self._slots.release())
+        written = self._writing.submit(self._write, parts, self._next_number)
+        written.add_done_callback(lambda _: self._slots.release())
+        self._last = self._recording.submit(self._record, written, self._last)
         self._next_number += 1
         return self._last
 
@@ -205,7 +214,7 @@ class BackupWriter:
         Raises:
             BackupFailed: A chunk or the manifest can't be written.
         """
-        self._threads.shutdown()
+        self._shut_down()
         if self._last is not None:
             self._last.result()
         complete = self.manifest.model_copy(
@@ -228,43 +237,61 @@ class BackupWriter:
 
     def close(self) -> None:
         """Wait for the chunks that are on their way; the backup can be continued (`reopen`)."""
-        self._threads.shutdown()
+        self._shut_down()
         self._list.close()
 
-    def _write(self, chunk: Chunk, number: int, before: Future[ChunkRecord] | None) -> ChunkRecord:
+    def _shut_down(self) -> None:
+        self._writing.shutdown()
+        self._recording.shutdown()
+
+    def _write(self, parts: Sequence[Chunk], number: int) -> ChunkRecord:
+        """Write a chunk under a temporary name; it is on disk when this returns."""
         path = self.folder / chunk_name(number)
         try:
-            self._require_lock()
+            self._require_recent_lock()
             with new_temporary(path) as file:
                 hashed = HashedFile(file)
-                write_chunk(chunk, hashed)
-            if before is not None:
-                before.result()  # the order of the list; and no chunk is recorded after one that failed
-            record = ChunkRecord(
-                file=path.name,
-                sha256=hashed.sha256.hexdigest(),
-                documents=len(chunk.documents.keys),
-                bytes=hashed.size_bytes,
-            )
-            self._record(record)
+                write_chunk(hashed, *parts)
         except OSError as error:
             raise _failed(self.folder, error) from error
+        return ChunkRecord(
+            file=path.name,
+            sha256=hashed.sha256.hexdigest(),
+            documents=sum(len(part.documents.keys) for part in parts),
+            bytes=hashed.size_bytes,
+        )
+
+    def _record(self, written: Future[ChunkRecord], before: Future[ChunkRecord] | None) -> ChunkRecord:
+        """Make a chunk durable whose file is: its record first, so that no file stands without one."""
+        if before is not None:
+            before.result()  # no chunk is recorded after one that failed
+        record = written.result()
+        path = self.folder / record.file
+        try:
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            self._require_recent_lock()
+            self._append(dump_record(record))
+            self._require_recent_lock()
+            temporary_of(path).rename(path)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise _failed(self.folder, error) from error
+        self._records.append(record)
         return record
 
-    def _record(self, record: ChunkRecord) -> None:
-        """Make a chunk durable whose file is: its record first, so that no file stands without one."""
-        path = self.folder / record.file
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        line = dump_record(record)
-        self._require_lock()
+    def _append(self, line: bytes) -> None:
+        """Write a line to the list of chunks; it is on disk when this returns."""
         if self._list.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._list.fileno())
-        self._require_lock()
-        temporary_of(path).rename(path)
-        sync_folder(self.folder)
-        self._records.append(record)
+
+    def _require_recent_lock(self) -> None:
+        """Ask for the lock if that is some time ago. The clock goes on while a process is stopped."""
+        asked_at = time.monotonic()
+        if asked_at - self._asked_at >= LOCK_SECONDS:
+            self._require_lock()
+            self._asked_at = asked_at
 
 
 def _make_backup_dir(backup_dir: Path) -> None:

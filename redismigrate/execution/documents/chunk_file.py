@@ -10,8 +10,9 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,8 +23,8 @@ from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.columns import Column, FixedWidth, size_bytes
 from redismigrate.execution.documents.npz import MalformedNpz, read_npz
 
-# Small enough for a processor's cache.
-BYTES_AT_ONCE = 1 << 16
+# Small enough for a processor's cache; every piece is hashed, summed and written by calls of its own.
+BYTES_AT_ONCE = 1 << 18
 
 
 class MalformedChunk(Exception):
@@ -51,23 +52,26 @@ class Chunk:
                 raise ValueError(f"{len(values)} numbers {name!r} for {len(self.documents.keys)} keys")
 
 
-def write_chunk(chunk: Chunk, file: BinaryIO | io.RawIOBase) -> None:
+def write_chunk(file: BinaryIO | io.RawIOBase, *parts: Chunk) -> None:
     """Write the content of a chunk's file.
 
     Args:
-        chunk: The documents.
         file: Open for writing; can do without seeking.
+        parts: The documents, at least one part; all have the columns and numbers of the first. They are
+            joined on their way to the file, never in memory.
 
     Raises:
         OverflowError: A number does not fit 64 bits.
     """
-    names = {"columns": list(chunk.documents.columns), "numbers": list(chunk.numbers)}
+    first = parts[0]
+    names = {"columns": list(first.documents.columns), "numbers": list(first.numbers)}
     with zipfile.ZipFile(file, "w") as archive:
         _write_array(archive, "names", np.frombuffer(json.dumps(names).encode(), np.uint8))
-        _write_strings(archive, "keys", chunk.documents.keys)
-        for position, values in enumerate(chunk.documents.columns.values()):
-            _write_strings(archive, f"column_{position}", values)
-        for position, numbers in enumerate(chunk.numbers.values()):
+        _write_strings(archive, "keys", [part.documents.keys for part in parts])
+        for position, name in enumerate(first.documents.columns):
+            _write_strings(archive, f"column_{position}", [part.documents.columns[name] for part in parts])
+        for position, name in enumerate(first.numbers):
+            numbers = [number for part in parts for number in part.numbers[name]]
             _write_array(archive, f"numbers_{position}", np.array(numbers, np.int64))
 
 
@@ -99,31 +103,34 @@ def parse_chunk(data: bytes) -> Chunk:
         raise MalformedChunk(f"is no chunk: {error}") from None
 
 
-def _write_strings(archive: zipfile.ZipFile, name: str, values: Column) -> None:
-    offsets = np.zeros(len(values) + 1, np.int64)
-    if isinstance(values, FixedWidth):
-        offsets[1:] = values.width
-        is_present = np.ones(len(values), np.bool_)
-    else:
-        offsets[1:] = [0 if value is None else len(value) for value in values]
-        is_present = np.array([value is not None for value in values], np.bool_)
-    np.cumsum(offsets, out=offsets)
-    _write_member(archive, f"{name}_bytes", np.dtype(np.uint8), int(offsets[-1]), _pieces(values))
+def _write_strings(archive: zipfile.ZipFile, name: str, columns: Sequence[Column]) -> None:
+    """The values of the columns, one column after the other, as one list of strings."""
+    lengths = np.concatenate([_lengths(column) for column in columns])
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(np.maximum(lengths, 0), out=offsets[1:])
+    pieces = chain.from_iterable(map(_pieces, columns))
+    _write_member(archive, f"{name}_bytes", np.dtype(np.uint8), int(offsets[-1]), pieces)
     _write_array(archive, f"{name}_offsets", offsets)
-    _write_array(archive, f"{name}_present", is_present)
+    _write_array(archive, f"{name}_present", lengths >= 0)
 
 
-def _pieces(values: Column) -> Iterator[bytes | memoryview]:
+def _lengths(column: Column) -> NDArray[np.int64]:
+    """Of the values; -1 for none."""
+    if isinstance(column, FixedWidth):
+        return np.full(len(column), column.width, np.int64)
+    return np.array([-1 if value is None else len(value) for value in column], np.int64)
+
+
+def _pieces(values: Column) -> Iterator[bytes]:
     """The values one after the other, in pieces of about `BYTES_AT_ONCE`."""
-    if isinstance(values, FixedWidth):
-        content = values.rows.reshape(-1).data
-        for start in range(0, len(content), BYTES_AT_ONCE):
-            yield content[start : start + BYTES_AT_ONCE]
-        return
-    present = [value for value in values if value is not None]
-    strings_at_once = max(1, len(present) * BYTES_AT_ONCE // max(size_bytes(present), 1))
-    for start in range(0, len(present), strings_at_once):
-        yield b"".join(present[start : start + strings_at_once])
+    present: Column = values
+    if not isinstance(values, FixedWidth):
+        present = [value for value in values if value is not None]
+    at_once = max(1, len(present) * BYTES_AT_ONCE // max(size_bytes(present), 1))
+    for start in range(0, len(present), at_once):
+        piece = present[start : start + at_once]
+        # mypy can't know that None was left out.
+        yield piece.rows.tobytes() if isinstance(piece, FixedWidth) else b"".join(piece)  # type: ignore[arg-type]
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
@@ -135,7 +142,7 @@ def _write_member(
     name: str,
     dtype: np.dtype[Any],
     length: int,
-    pieces: Iterable[bytes | memoryview],
+    pieces: Iterable[bytes],
 ) -> None:
     """Write a one-dimensional array as `numpy.savez` would, which needs all of it in memory, and twice."""
     header = {"descr": dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}

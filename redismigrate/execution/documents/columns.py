@@ -71,14 +71,6 @@ def take(column: Column, rows: Sequence[int]) -> Column:
     return [column[row] for row in rows]
 
 
-def joined(columns: Sequence[Column]) -> Column:
-    """The values of one column after those of the other."""
-    arrays = [column.rows for column in columns if isinstance(column, FixedWidth)]
-    if len(arrays) == len(columns) and len({array.shape[1] for array in arrays}) == 1:
-        return columns[0] if len(columns) == 1 else FixedWidth(np.concatenate(arrays))
-    return [value for column in columns for value in column]
-
-
 def size_bytes(column: Column) -> int:
     """Of all values."""
     if isinstance(column, FixedWidth):

@@ -14,11 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from redismigrate.execution.documents.columns import Column, FixedWidth
 from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 from redismigrate.execution.documents.wire import (
     Wire,
     raise_refusal,
@@ -33,6 +35,9 @@ from redismigrate.schema.strict import encode
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+# In a transaction that reads or writes values. WATCH compares a key with all that its client watches already,
+# and commands that were queued long ago have left the processor's caches when EXEC comes to them.
+MOST_KEYS = 200
 # A single key that is written faster than it can be read is given up after so many attempts.
 MOST_ATTEMPTS = 30
 # What HPEXPIRETIME answers for one.
@@ -109,9 +114,10 @@ class Mode:
     """How batches are written.
 
     Attributes:
-        compares: Read and compare first. Without it documents must be sure not to have changed or expired.
+        compares: Read and compare values first. Without it documents must be sure not to have changed or
+            expired.
         after: The command that follows the writes of a batch, in the same transaction; its reply is a list
-            with an item for each of the keys it is given.
+            with an item for each of the keys it is given. It has to look for itself what it meets.
     """
 
     compares: bool = True
@@ -150,7 +156,8 @@ class Exchanger:
         """Carry out exchanges, in order.
 
         Yields:
-            The outcome of every exchange, some exchanges later. One that is done in parts has several.
+            The outcome of every exchange, some exchanges later. One of many documents is done in parts, and
+            has as many outcomes.
 
         Raises:
             FenceLost: Another process has taken over the lock; the batch was not written.
@@ -164,9 +171,10 @@ class Exchanger:
                 rest: Exchange | None = exchange
                 while rest is not None:
                     # What waits must not keep others waiting: batches under way are finished first.
-                    while (asked or written) and self._is_held(rest):
+                    most = _most_keys(rest)
+                    while (asked or written) and self._is_held(most):
                         yield self._finish(asked, written, idle)
-                    part, rest = self._admitted(rest)
+                    part, rest = self._admitted(rest, most)
                     if not idle:
                         yield self._finish(asked, written, idle)
                     turn = _Turn(idle.popleft(), part, mode, self._fence)
@@ -179,13 +187,14 @@ class Exchanger:
             while asked or written:
                 yield self._finish(asked, written, idle)
 
-    def _is_held(self, exchange: Exchange) -> bool:
-        return self._pace is not None and self._pace.is_held(len(exchange.keys))
+    def _is_held(self, keys: int) -> bool:
+        return self._pace is not None and self._pace.is_held(keys)
 
-    def _admitted(self, exchange: Exchange) -> tuple[Exchange, Exchange | None]:
-        """What of an exchange may be begun now, and the rest."""
-        count = len(exchange.keys)
-        size = count if self._pace is None else self._pace.admit(count)
+    def _admitted(self, exchange: Exchange, most: int) -> tuple[Exchange, Exchange | None]:
+        """What of an exchange may be begun now, of at most so many documents, and the rest."""
+        size, count = most, len(exchange.keys)
+        if self._pace is not None:
+            size = self._pace.admit(size)
         if size >= count:
             return exchange, None
         return exchange.part(0, size), exchange.part(size, count)
@@ -229,7 +238,7 @@ class _Turn:
     def ask(self) -> None:
         """Watch, and ask for the values."""
         keys = self._exchange.keys
-        watched = keys if self._mode.compares else []
+        watched = keys if self._reads_values else []
         commands = render(b"WATCH", self._fence.key, *watched) + render(b"GET", self._fence.key)
         if self._reads_values:
             commands += _KEYSPACE + render_for_keys(b"HMGET", keys, self._fields)
@@ -258,8 +267,10 @@ class _Turn:
 
     def _take_all(self, pieces: list[ReadableBuffer]) -> None:
         """Write every new value without a look."""
+        if not self._fields:
+            return
         exchange = self._exchange
-        self._done = exchange.keys if self._fields else []
+        self._done = exchange.keys
         if len(self._fields) == 1 and isinstance(column := exchange.new[self._fields[0]], FixedWidth):
             pieces.extend(render_hsets(exchange.keys, self._fields[0], column))
             self._commands += len(exchange.keys)
@@ -357,7 +368,7 @@ class _Turn:
         """Receive what became of the writes; False when one of the keys was written meanwhile."""
         if not self._commands:
             raise_refusal(*self.wire.receive(1))
-        else:
+        elif self._mode.after is not None or not self.wire.receive_exactly(_all_replaced(self._commands)):
             # OK for MULTI, QUEUED for each command, and the results.
             *queued, results = self.wire.receive(self._commands + 2)
             raise_refusal(*queued, results)
@@ -389,6 +400,17 @@ class _Turn:
                 work.append(self._exchange)
             else:
                 self.outcome.changed += self._exchange.keys
+
+
+def _most_keys(exchange: Exchange) -> int:
+    """How many documents of an exchange one transaction has at most."""
+    return min(len(exchange.keys), MOST_KEYS if exchange.new else KEYS_PER_SCRIPT)
+
+
+@lru_cache(maxsize=16)
+def _all_replaced(commands: int) -> bytes:
+    """The replies to a transaction of so many HSETs which replace a value each: so it is as a rule."""
+    return b"+OK\r\n%s*%d\r\n%s" % (b"+QUEUED\r\n" * commands, commands, b":0\r\n" * commands)
 
 
 def _has_expiring(keyspace: object) -> bool:

@@ -22,7 +22,7 @@ from redismigrate.execution.documents.conversion import Quantizations, transform
 from redismigrate.execution.documents.digests import Digests, digests_of
 from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import Failures, RewriteJob
-from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, NOTHING_TO_MOVE, Mover
+from redismigrate.execution.documents.moving import NOTHING_TO_MOVE, Mover
 from redismigrate.execution.documents.reading import (
     batches_of_documents,
     keys_of_length,
@@ -222,8 +222,8 @@ def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored
                 back = mover.without(kept).reversed()
                 if not back.rewrite.moves:
                     continue
-                exchanges = Exchange([mover.target(key) for key in keys], {}, {}).parts(KEYS_PER_SCRIPT)
-                for outcome in exchanger.run(exchanges, Mode(after=back.move)):
+                exchange = Exchange([mover.target(key) for key in keys], {}, {})
+                for outcome in exchanger.run((exchange,), Mode(after=back.move)):
                     for key, answer in outcome.after.items():
                         problem = back.problem(key, answer)
                         if problem is not None:

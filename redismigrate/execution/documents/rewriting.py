@@ -21,7 +21,6 @@ from redismigrate.execution.documents.conversion import Quantizations, transform
 from redismigrate.execution.documents.digests import Digests, digests_of
 from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import Failures, RewriteJob
-from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
 from redismigrate.execution.documents.reading import keys_of_length, read_batches
 from redismigrate.execution.documents.vectors import check_vectors
 from redismigrate.planning.rewriting import Recoding
@@ -59,12 +58,13 @@ def rewrite(
     rewritten, mover = Rewritten(), job.mover()
     # SCAN may have given a key twice. What has moved already must not be written under its old name again.
     compares = not may_skip_comparing or (mover is not None and bool(job.rewrite.recodings))
-    size = job.documents_per_batch if mover is None else min(job.documents_per_batch, KEYS_PER_SCRIPT)
     with job.exchanger() as exchanger:
-        exchanges = computed_ahead(_exchanges(job, backup, quantizations, size))
+        exchanges = computed_ahead(_exchanges(job, backup, quantizations))
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
             if mover is None:
                 rewritten.documents += outcome.done
+            elif mover.are_all_moving(list(outcome.after.values())):
+                rewritten.documents += len(outcome.after)
             else:
                 for key, answer in outcome.after.items():
                     problem = mover.problem(key, answer)
@@ -76,9 +76,8 @@ def rewrite(
     return rewritten
 
 
-def _exchanges(
-    job: RewriteJob, backup: Backup, quantizations: Quantizations, size: int
-) -> Iterator[Exchange]:
+def _exchanges(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Iterator[Exchange]:
+    size = job.documents_per_batch
     transform = transform_of(job.rewrite.recodings, quantizations)
     # Read and checked in one thread, converted in another, and sent by the caller's.
     for chunk in computed_ahead(backup.chunks()):

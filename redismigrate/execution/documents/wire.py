@@ -140,6 +140,24 @@ class Wire:
             checked = whole
             filled += self._receive_into(block[filled:])
 
+    def receive_exactly(self, expected: bytes) -> bool:
+        """Whether the next replies are these bytes, which are used up then; else `receive` gives them.
+
+        Args:
+            expected: Replies from the first byte to the last. The parser must not have been fed any of them,
+                so nothing is asked for before all earlier replies are received.
+
+        Raises:
+            redis.ConnectionError: The server is gone.
+        """
+        received = self._received[self._at :]
+        # To wait for more is safe only while all is as expected: other replies may be shorter.
+        while expected.startswith(received) and len(received) < len(expected):
+            received += self._receive_bytes()
+        is_expected = received.startswith(expected)
+        self._received, self._at = received, len(expected) if is_expected else 0
+        return is_expected
+
     def _end_of_line(self) -> int:
         """Behind the line at the position, or the rest of one whose first part was received before."""
         if self._received.startswith(b"\n", self._at):

@@ -1,0 +1,54 @@
+"""The keys of an index in batches: all of them, each portion in the order of its numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from redismigrate.execution import live
+from redismigrate.execution.live import batches_of_keys
+from redismigrate.redis_server.connection import connect
+from redismigrate.schema import IndexSchema
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+SCHEMA = IndexSchema(name="products", prefixes=("p:",))
+COUNT = 2500
+
+
+@pytest.fixture
+def keys(client: Redis) -> list[bytes]:
+    """Hashes, in the order in which they were written, among others."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(COUNT):
+            pipeline.hset(f"p:{number}", "title", "shoe")
+            pipeline.set(f"p:string:{number}", 1)
+            pipeline.hset(f"q:{number}", "title", "shoe")
+        pipeline.execute()
+    return [b"p:%d" % number for number in range(COUNT)]
+
+
+def test_documents_come_in_the_order_of_their_numbers(redis_url: str, keys: list[bytes]):
+    with connect(redis_url) as server:
+        batches = list(batches_of_keys(server, SCHEMA, 400))
+    assert [len(batch) for batch in batches] == [400] * 6 + [100]
+    assert [key for batch in batches for key in batch] == keys
+
+
+def test_of_more_documents_than_are_sorted_together_none_is_left_out(
+    redis_url: str, keys: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "KEYS_PER_PORTION", 1000)
+    with connect(redis_url) as server:
+        batches = list(batches_of_keys(server, SCHEMA, 300))
+    assert [len(batch) for batch in batches] == [300, 300, 300, 100] * 2 + [300, 200]
+    assert sorted(key for batch in batches for key in batch) == sorted(keys)
+    assert all(batch == sorted(batch, key=lambda key: (len(key), key)) for batch in batches)
+
+
+def test_who_stops_early_leaves_nothing_behind(redis_url: str, keys: list[bytes]):
+    with connect(redis_url) as server:
+        assert next(batches_of_keys(server, SCHEMA, 1)) == [keys[0]]
+        assert server.execute("PING")
