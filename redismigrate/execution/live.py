@@ -99,9 +99,10 @@ def batches_of_keys(server: Server, schema: IndexSchema, size: int) -> Iterator[
     written at one time lies together in the server's memory. Commands that meet one document after the other,
     and not each in another part of the memory, take half of the time. So each portion is sorted like numbers.
     """
-    for portion in computed_ahead(_sorted_portions(scan_keys(server, schema))):
-        for start in range(0, len(portion), size):
-            yield portion[start : start + size]
+    for portion in computed_ahead(_sorted_portions(scan_keys(server, schema)), 1):
+        while batch := portion[:size]:
+            del portion[:size]
+            yield batch
 
 
 def _sorted_portions(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

@@ -16,13 +16,16 @@ Item = TypeVar("Item")
 ITEMS_AHEAD = 2
 
 
-def computed_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items in the same order; what the iterator raises is raised when its turn comes."""
+def computed_ahead(items: Iterator[Item], count: int = ITEMS_AHEAD) -> Iterator[Item]:
+    """The same items in the same order; what the iterator raises is raised when its turn comes.
+
+    Args:
+        items: Is advanced by a thread of its own.
+        count: How many items may be there at a time besides the one that the caller has.
+    """
     end = object()
     with ThreadPoolExecutor(1, "redismigrate-ahead") as thread:
-        asked: deque[Future[Item | object]] = deque(
-            thread.submit(next, items, end) for _ in range(ITEMS_AHEAD)
-        )
+        asked: deque[Future[Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
         while (item := asked.popleft().result()) is not end:
             asked.append(thread.submit(next, items, end))
             yield item  # type: ignore[misc]  # all but the end are items
