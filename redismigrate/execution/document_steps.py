@@ -36,6 +36,7 @@ from redismigrate.execution.documents.rewriting import (
 )
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.touching import touch
+from redismigrate.execution.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.schema import IndexSchema
@@ -207,6 +208,8 @@ class DocumentSteps:
         """
         index = str(step.index)
         job, backup = self._work.job(step, run), self._work.open(run.backups[index])
+        if not is_sparse(step, run) and self._index_tells_that_all_are_new(step, job):
+            return {}
         quantizations = run.quantizations[index]
         digests = self._digests(step, job, backup, quantizations)
         passes = MOST_PASSES if is_sparse(step, run) else 1
@@ -220,6 +223,20 @@ class DocumentSteps:
                 "be converted; their documents are not in the index until they are written in the new one"
             )
         return {"documents": run.documents.plus(counts.plus(DocumentCounts(left_in_old_type=left)))}
+
+    def _index_tells_that_all_are_new(self, step: Step, job: RewriteJob) -> bool:
+        """Whether no document has the old form because none has failed to be indexed.
+
+        An index takes no vector of another length, be it met by its scan or written later, and counts every
+        one that it has not taken.
+        """
+        if step.after is None or any(recoding.has_one_width for recoding in job.rewrite.recodings):
+            return False
+        before, after = job.schema, step.after.schema
+        if before.prefixes != after.prefixes or not (before.filter is after.filter is None):
+            return False
+        live = look_at(self._work.server, step.after.physical)
+        return live is not None and live.statistics.indexing_failures == 0
 
     def excuse(self, step: Step, run: Run) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
         """Tells which documents writers have brought back to the old form; None where nobody could."""
