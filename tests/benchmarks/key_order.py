@@ -3,7 +3,7 @@
 `python tests/benchmarks/key_order.py [COUNT]` writes hashes with ascending numbers and vectors of 768
 dimensions, then sends the engine's commands for all of them: in the order in which SCAN gives the keys, and
 with portions of them sorted as `execution.live.batches_of_keys` does. Prints the processor seconds of the
-server, and how many times as much SCAN's order takes; then what WATCH takes for several sizes of transactions.
+server, and how many times as much SCAN's order takes; then what WATCH takes for transactions of each size.
 """
 
 from __future__ import annotations
