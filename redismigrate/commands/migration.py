@@ -318,10 +318,11 @@ class Migration:
 
 def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | None]:
     """What became of the documents of some runs, and where the backups of the last one are."""
-    counts = DocumentCounts()
+    counts, folder = DocumentCounts(), None
     for executor in executors:
         counts = counts.plus(executor.run.documents)
-    return counts, executors[-1].backup_folder if executors else None
+        folder = executor.backup_folder or folder
+    return counts, folder
 
 
 def _covers(run: Run, target: str) -> bool:

@@ -37,6 +37,7 @@ class Executor:
 
     def __init__(self, work: RunInHand) -> None:
         self._work = work
+        self._last_backup: str | None = None
 
     @property
     def run(self) -> Run:
@@ -50,9 +51,9 @@ class Executor:
 
     @property
     def backup_folder(self) -> str | None:
-        """The folder of the run's backups on this machine; None when it made none."""
+        """The folder of the last of its revisions that made backups here; None when none did."""
         location = backup_of_revision(self.run)
-        return None if location is None else str(location.path.parent)
+        return self._last_backup if location is None else str(location.path.parent)
 
     @property
     def catalog_met(self) -> Catalog:
@@ -186,6 +187,7 @@ class Executor:
                 f"Applied before it and kept: {', '.join(self.run.done)}.",
                 plan.blocked,
             )
+        self._last_backup = self.backup_folder
         run = self.run.with_changes(
             plan=plan,
             position=0,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from vector_documents import (
+    CHANGE,
     DIMS,
     DTYPES,
     TO_BFLOAT16,
@@ -180,6 +181,18 @@ def test_a_backup_goes_where_the_command_says(products: Shop):
     backup = result.json["backup"]
     assert backup == str(products.folder / "saved" / "shop" / result.json["run"])
     assert (products.folder / "saved" / "shop" / result.json["run"] / "000000000002" / "products").is_dir()
+
+
+def test_a_backup_is_told_though_the_last_revision_made_none(products: Shop):
+    products.write(TO_FLOAT16, TO_FLOAT32)
+    products.write(f"{CHANGE}index.add_field({{'name': 'brand', 'type': 'tag'}})")
+
+    result = products.run("upgrade", "--json")
+
+    assert len(result.json["revisions"]) == 2
+    assert result.json["backup"] == str(
+        products.folder / "redismigrate-backups" / "shop" / result.json["run"]
+    )
 
 
 def test_documents_without_the_field_stay_as_they_are(products: Shop):
