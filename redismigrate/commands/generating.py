@@ -174,8 +174,17 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
                 f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
             )
         catalog = catalog.with_definition(definition)
-    changes = changes_of_patch(patch, catalog[index].schema)
-    return _content((ChangeIndex(index, changes),) if changes else (), catalog)
+    before = catalog[index].schema
+    changes = changes_of_patch(patch, before)
+    wanted = before
+    for change in changes:
+        wanted = change.apply(wanted)
+    return _content(
+        (ChangeIndex(index, changes),) if changes else (),
+        catalog,
+        rename_candidates(before, wanted.renamed(before.name)),
+        say_rename="with that under rename_fields of the patch",
+    )
 
 
 def _refuse_further_name(catalog: Catalog, index: str) -> None:
@@ -189,11 +198,11 @@ def _content(
     catalog: Catalog,
     candidates: Iterable[Rename] = (),
     notes: tuple[str, ...] = (),
+    **texts: str,
 ) -> ScriptContent:
     if not operations:
         return ScriptContent()
-    candidates = tuple(candidates)
-    remarks = remarks_on_upgrade(candidates)
+    remarks = remarks_on_upgrade(tuple(candidates), **texts)
     after = catalog
     told = list(notes)
     for operation in operations:

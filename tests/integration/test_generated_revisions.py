@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -417,6 +418,34 @@ def test_a_schema_patch_becomes_a_revision(shop, declare, client):
     assert client.hgetall("goods:1") == {b"name": b"a shoe", b"price": b"3"}
     assert shop.run("downgrade", "-1", "--exclusive").code == 0
     assert client.hgetall("product:1") == {b"title": b"a shoe", b"price": b"3"}
+
+
+def test_a_patch_that_may_mean_a_rename_gets_a_comment(shop, declare):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    cost = "{name: cost, type: numeric, attrs: {sortable: true}}"
+    (shop.folder / "patch.yaml").write_text(f"changes: {{remove_fields: [price], add_fields: [{cost}]}}")
+    written = generate(shop, "--schema-patch", "patch.yaml", "--index", "products")
+    comment = re.sub(r"\n +# ", " ", body(written))
+    assert (
+        'Field "cost", which is added, has the same definition. If it is this one under a new name, generate '
+        "the script again with that under rename_fields of the patch: as it stands, the documents keep the "
+        "field under its old name." in comment
+    )
+
+
+def test_a_patch_to_svs_vamana_asks_for_what_redisvl_itself_would_make(shop, declare):
+    declare(VECTORS.replace("DIMS", "4"))
+    generate(shop, "--autogenerate")
+    (shop.folder / "patch.yaml").write_text(
+        "changes: {update_fields: [{name: embedding, attrs: {algorithm: svs-vamana, epsilon: 0.2}}]}"
+    )
+    written = generate(shop, "--schema-patch", "patch.yaml", "--index", "products")
+    (operation,) = written["operations"]
+    assert operation == (
+        "change index products: alter field embedding: algorithm=SVS-VAMANA, epsilon=0.2, "
+        "graph_max_degree=40, construction_window_size=250, search_window_size=20"
+    )
 
 
 def test_a_patch_that_changes_nothing_writes_nothing(shop, declare):
