@@ -305,6 +305,35 @@ def test_a_baseline_takes_what_is_for_clients_alone_from_the_declared_schema(sho
     assert shop.run("check").code == 0
 
 
+def test_a_baseline_takes_what_the_server_does_not_tell_from_the_declared_schema(shop, declare, client):
+    client.execute_command(
+        *("FT.CREATE", "products", "PREFIX", 1, "product:", "SKIPINITIALSCAN", "SCHEMA"),
+        *("title", "TEXT", "PHONETIC", "dm:en", "other", "TEXT", "e", "VECTOR", "FLAT", 8, "TYPE", "FLOAT32"),
+        *("DIM", 4, "DISTANCE_METRIC", "COSINE", "INITIAL_CAP", 100),
+    )
+    declare(
+        """
+        index: {name: products, prefix: "product:", skip_initial_scan: true}
+        fields:
+          - {name: title, type: text, attrs: {phonetic_matcher: "dm:en", weight: 2}}
+          - {name: e, type: vector, attrs: {algorithm: flat, dims: 4, initial_cap: 100}}
+        """
+    )
+    written = generate(shop, "--from-live", "products")
+    text = source_of(written)
+    for told in ('"phonetic_matcher": "dm:en"', '"initial_cap": 100', '"skip_initial_scan": True'):
+        assert told in text
+    assert "weight" not in text  # that the server tells
+    assert written["notes"][1:] == [
+        "What else it does not tell is taken from the declared schema, as if that had made the index.",
+        'Nor does it tell PHONETIC ("phonetic_matcher") of text fields: other.',
+    ]
+    assert shop.run("stamp", "head").code == 0
+    differences = shop.run("check", "--json").json["differences"]
+    assert {difference["between"] for difference in differences} == {"declared"}
+    assert "phonetic" not in json.dumps(differences)
+
+
 def test_a_baseline_of_what_is_not_there_is_refused(shop, client):
     client.execute_command("FT.CREATE", "other", "SCHEMA", "title", "TEXT")
     shop.refuses(
