@@ -265,6 +265,115 @@ def test_what_redisvl_finds_is_the_same_before_and_after_and_back_again(
     assert shop.run("check").code == 4
 
 
+MEANWHILE = """
+import threading
+
+wrong, asked, is_over = [], 0, threading.Event()
+
+def ask_all_the_time():
+    global asked
+    while not is_over.is_set():
+        try:
+            found = nearest(index)
+        except Exception as error:
+            found = repr(error)
+        asked += 1
+        if found != expected:
+            wrong.append(found)
+
+expected = nearest(index)
+asking = threading.Thread(target=ask_all_the_time)
+asking.start()
+"""
+
+
+@pytest.mark.parametrize("storage", ["hash", "json"])
+def test_what_redisvl_asks_meanwhile_is_answered_as_ever(shop: Shop, application: Application, storage: str):
+    begin(shop, application, schema(storage))
+    application.run(MEANWHILE)
+    change(shop, application, schema(storage, "hnsw"))
+    change(shop, application, schema(storage, "hnsw", "goods"))
+    succeed(shop, "downgrade", "-2")
+    application.run("is_over.set()\nasking.join()")
+    assert application.run("answer = wrong[:3]") == []
+    assert application.run("answer = asked") > 20
+
+
+EVERY_OPTION = [
+    {
+        "name": "title",
+        "type": "text",
+        "attrs": {
+            "weight": 2.5,
+            "no_stem": True,
+            "withsuffixtrie": True,
+            "phonetic_matcher": "dm:en",
+            "sortable": True,
+            "unf": True,
+            "index_missing": True,
+            "index_empty": True,
+        },
+    },
+    {"name": "body", "type": "text", "attrs": {"no_index": True, "sortable": True}},
+    {
+        "name": "brand",
+        "type": "tag",
+        "attrs": {
+            "separator": ";",
+            "case_sensitive": True,
+            "withsuffixtrie": True,
+            "index_empty": True,
+            "index_missing": True,
+            "sortable": True,
+        },
+    },
+    {"name": "price", "type": "numeric", "attrs": {"sortable": True, "unf": True}},
+    {"name": "place", "type": "geo", "attrs": {"sortable": True, "index_missing": True}},
+    {
+        "name": "embedding",
+        "type": "vector",
+        "attrs": {
+            "algorithm": "hnsw",
+            "dims": 4,
+            "distance_metric": "ip",
+            "datatype": "float64",
+            "m": 24,
+            "ef_construction": 100,
+            "ef_runtime": 40,
+            "epsilon": 0.2,
+            "initial_cap": 100,
+        },
+    },
+    {
+        "name": "image",
+        "type": "vector",
+        "attrs": {
+            "algorithm": "flat",
+            "dims": 4,
+            "distance_metric": "l2",
+            "datatype": "bfloat16",
+            "block_size": 2048,
+        },
+    },
+]
+
+
+@pytest.mark.parametrize("storage", ["hash", "json"])
+def test_an_index_with_every_option_of_redisvl_is_baselined_without_a_difference(
+    shop: Shop, application: Application, storage: str
+):
+    layout = schema(storage, prefix=["é", "x{y}"], separator="/")
+    layout["index"]["stopwords"] = ["the", "a"]
+    nested = {"name": "nested", "type": "tag", "path": "$.more.tags[*]"}
+    layout["fields"] = [*EVERY_OPTION, *([nested] if storage == "json" else [])]
+    application.run("made(layout).create()", layout=layout)
+    declare(shop, application, layout)
+    succeed(shop, "revision", "-m", "as RedisVL made it", "--from-live", "products")
+    succeed(shop, "stamp", "head")
+    succeed(shop, "check")
+    assert "no script was written" in succeed(shop, "revision", "-m", "nothing", "--autogenerate")
+
+
 def with_graph(links: int | None = None) -> dict[str, Any]:
     layout = schema(algorithm="hnsw")
     if links is not None:
