@@ -57,7 +57,11 @@ class Application:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
+        try:
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
 
     def run(self, program: str, **values: Any) -> Any:
         """Carry out a program.
