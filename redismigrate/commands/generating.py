@@ -137,13 +137,13 @@ def baseline(project: Project, index: str) -> ScriptContent:
     schema = live.schema.renamed(index)
     declared = declared_schemas(project).get(index)
     if declared is not None:
-        # It is for clients, no part of the index; so nobody but the declaration can tell it.
-        schema = schema.with_options(key_separator=declared.key_separator)
+        # Whoever declares the index has most likely made it by that: nobody else can tell.
+        schema = completed(schema, declared, has_vector_details=live.has_vector_details)
     operations: tuple[Operation, ...] = (
         CreateIndex(schema),
         *(SetSynonyms(index, group, terms) for group, terms in live.synonyms.items()),
     )
-    return _content(operations, catalog, notes=tuple(_not_told(live, index)))
+    return _content(operations, catalog, notes=tuple(_not_told(live, index, declared)))
 
 
 def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent:
@@ -174,8 +174,17 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
                 f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
             )
         catalog = catalog.with_definition(definition)
-    changes = changes_of_patch(patch, catalog[index].schema)
-    return _content((ChangeIndex(index, changes),) if changes else (), catalog)
+    before = catalog[index].schema
+    changes = changes_of_patch(patch, before)
+    wanted = before
+    for change in changes:
+        wanted = change.apply(wanted)
+    return _content(
+        (ChangeIndex(index, changes),) if changes else (),
+        catalog,
+        rename_candidates(before, wanted.renamed(before.name)),
+        say_rename="with that under rename_fields of the patch",
+    )
 
 
 def _refuse_further_name(catalog: Catalog, index: str) -> None:
@@ -189,11 +198,11 @@ def _content(
     catalog: Catalog,
     candidates: Iterable[Rename] = (),
     notes: tuple[str, ...] = (),
+    **texts: str,
 ) -> ScriptContent:
     if not operations:
         return ScriptContent()
-    candidates = tuple(candidates)
-    remarks = remarks_on_upgrade(candidates)
+    remarks = remarks_on_upgrade(tuple(candidates), **texts)
     after = catalog
     told = list(notes)
     for operation in operations:
@@ -274,18 +283,23 @@ def _as_live(
     return catalog
 
 
-def _not_told(live: LiveIndex, index: str) -> Iterator[str]:
+def _not_told(live: LiveIndex, index: str, declared: IndexSchema | None) -> Iterator[str]:
     """What a baseline may lack, since the server does not tell it."""
     if live.physical != index:
         yield f"{index} is an alias of index {live.physical}, of which this was read."
     yield f'Redis does not list aliases: add those you use with op.create_alias("...", {literal(index)}).'
-    fields = live.schema.fields
+    if declared is not None:
+        yield "What else it does not tell is taken from the declared schema, as if that had made the index."
+    known = set() if declared is None else _names(declared)
+    fields = [field for field in live.schema.fields if field.name not in known]
     texts = ", ".join(field.name for field in fields if field.type == "text")
     vectors = ", ".join(field.name for field in fields if field.type == "vector")
     if texts:
         yield f'Nor does it tell PHONETIC ("phonetic_matcher") of text fields: {texts}.'
     if vectors:
         yield f'Nor does it tell INITIAL_CAP ("initial_cap") of vector fields: {vectors}.'
+    if declared is not None:
+        return
     yield 'Nor does it tell SKIPINITIALSCAN ("skip_initial_scan").'
     if not live.has_vector_details:
         yield (

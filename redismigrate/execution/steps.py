@@ -28,6 +28,7 @@ from redismigrate.execution.search_commands import (
 from redismigrate.execution.second_form_steps import SecondFormSteps
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
+from redismigrate.history.script_module import place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import BESIDE, Step
@@ -324,7 +325,8 @@ class StepRunner:
         except ConnectionFailed:
             raise  # an outage is no fault of the function: the run stays, to be taken up again
         except (Exception, SystemExit) as error:
-            raise FunctionFailed(f"{step.description} raised {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise FunctionFailed(f"{step.description} raised {reason}{place_in(function, error)}") from error
 
 
 def _named(step: Step) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from redismigrate.errors import ScriptError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def read_source(path: Path) -> bytes:
@@ -96,6 +94,24 @@ def describe(error: BaseException) -> str:
 def place(path: Path, line: int | None) -> str:
     """Return a file and, if known, a line of it in words."""
     return f"{path}, line {line}" if line is not None else str(path)
+
+
+def place_in(function: object, error: BaseException) -> str:
+    """Where in a function's file an error comes from, in brackets; the empty text if it is not from there.
+
+    Args:
+        function: What was called.
+        error: What came out of it, maybe translated on the way.
+    """
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    cause: BaseException | None = error
+    while code is not None and cause is not None:
+        file = Path(code.co_filename)
+        line = line_of(cause, file)
+        if line is not None:
+            return f" ({place(file, line)})"
+        cause = cause.__cause__
+    return ""
 
 
 def _script_error(problem: str, error: BaseException, path: Path) -> ScriptError:

@@ -10,11 +10,14 @@ from redismigrate.operations.source import Remarks, literal
 from redismigrate.schema import IndexSchema, VectorField
 
 
-def remarks_on_upgrade(candidates: Collection[Rename] = ()) -> Remarks:
+def remarks_on_upgrade(
+    candidates: Collection[Rename] = (), say_rename: str = "with --rename {old}:{new}"
+) -> Remarks:
     """The comments of an `upgrade`.
 
     Args:
         candidates: Pairs of fields of which nobody has said whether they are renames.
+        say_rename: How the user says so, with the names as {old} and {new}.
     """
 
     def remarks(change: IndexChange, schema: IndexSchema) -> Iterator[str]:
@@ -35,9 +38,9 @@ def remarks_on_upgrade(candidates: Collection[Rename] = ()) -> Remarks:
                 if (rename.index, rename.old) == (schema.name, change.name):
                     yield (
                         f"Field {literal(rename.new)}, which is added, has the same definition. If it is "
-                        "this one under a new name, generate the script again with "
-                        f"--rename {rename.old}:{rename.new}: as it stands, the documents keep the field "
-                        "under its old name."
+                        "this one under a new name, generate the script again "
+                        f"{say_rename.format(old=rename.old, new=rename.new)}: as it stands, the documents "
+                        "keep the field under its old name."
                     )
 
     return remarks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.fields import TagField
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.schema.strict import encode
+from redismigrate.schema.strict import encode, readable
 from redismigrate.schema.vector_field import VectorField
 
 # Fields of a hash, or members of a JSON document.
@@ -26,45 +26,54 @@ Documents = Sequence[Document] | Mapping[str, Document]
 SampleDocuments = Mapping[str, Documents | Callable[[IndexSchema], Documents]]
 
 
-def write_documents(server: Server, schema: IndexSchema, documents: Documents) -> tuple[str, ...]:
-    """Store documents under keys that an index covers.
+def document_commands(
+    server: Server, schema: IndexSchema, documents: Documents
+) -> dict[str, tuple[str | bytes, ...]]:
+    """What stores documents under keys that an index covers, by these keys; nothing is stored yet.
 
     Args:
-        server: The connection.
+        server: The connection, to find free keys.
         schema: Of the index.
         documents: A mapping's keys are those of the documents; the others get the first prefix and a number
             that is free.
 
-    Returns:
-        Their keys, in order.
-
     Raises:
-        SchemaError: A key has none of the index's prefixes, or a vector does not fit its field. Nothing was
-            stored.
+        SchemaError: A key has none of the index's prefixes, a vector does not fit its field, or a document
+            can't be stored as the index needs it.
     """
     if isinstance(documents, Mapping):
         keyed = list(documents.items())
     else:
         keyed = list(zip(_free_keys(server, schema), documents, strict=False))
     prefixes = KeyPrefixes.of(schema.prefixes)
-    commands: list[tuple[Any, ...]] = []
+    commands: dict[str, tuple[str | bytes, ...]] = {}
     for key, document in keyed:
-        if not prefixes.cover(encode(key)):
+        if not isinstance(key, str) or not prefixes.cover(encode(key)):
             raise SchemaError(
                 f"The key {key!r} is none of index {schema.name!r}.",
                 f"Its prefixes: {', '.join(map(repr, schema.prefixes))}.",
             )
-        if schema.storage_type == "json":
-            commands.append(("JSON.SET", encode(key), "$", json.dumps(document, default=_plain)))
-        else:
-            fields = hash_fields(schema, document)
-            commands.append(("HSET", encode(key), *(part for item in fields.items() for part in item)))
+        try:
+            if schema.storage_type == "json":
+                commands[key] = ("JSON.SET", key, "$", json.dumps(document, default=_plain))
+            else:
+                fields = hash_fields(schema, document)
+                commands[key] = ("HSET", key, *(part for item in fields.items() for part in item))
+        except TypeError as error:
+            raise SchemaError(f"{readable(key)} can't be stored as JSON: {error}.") from None
+        except SchemaError as error:
+            raise SchemaError(f"{readable(key)}: {error.message}", error.hint) from None
+    return commands
+
+
+def store(server: Server, commands: Iterable[tuple[str | bytes, ...]]) -> None:
+    """Send what `document_commands` has made."""
     with server.translated_errors():
         pipeline = server.client.pipeline(transaction=False)
         for command in commands:
-            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            parts = (part if isinstance(part, bytes) else encode(part) for part in command)
+            pipeline.execute_command(*parts)  # type: ignore[no-untyped-call]
         pipeline.execute()
-    return tuple(key for key, _ in keyed)
 
 
 def read_documents(server: Server, schema: IndexSchema) -> dict[str, dict[str, Any]]:
@@ -85,22 +94,31 @@ def read_documents(server: Server, schema: IndexSchema) -> dict[str, dict[str, A
     return documents
 
 
-def hash_fields(schema: IndexSchema, document: Document) -> dict[str, Any]:
+def hash_fields(schema: IndexSchema, document: Document) -> dict[str, str | bytes]:
     """The fields of a hash, as HSET takes them: lists become vectors, or tags where the field holds tags.
 
     Raises:
-        SchemaError: A vector does not fit its field.
+        SchemaError: A vector does not fit its field, or a value is none that a hash can hold.
     """
+    if not document:
+        raise SchemaError("There is no hash without fields.", "Give it one.")
     fields = {field.path_in("hash"): field for field in schema.fields}
-    stored: dict[str, Any] = {}
+    stored: dict[str, str | bytes] = {}
     for name, value in document.items():
         field = fields.get(name)
         if isinstance(field, VectorField) and not isinstance(value, bytes):
             stored[name] = vector_bytes(field, value)
         elif isinstance(field, TagField) and isinstance(value, list | tuple):
             stored[name] = (field.separator or ",").join(map(str, value))
-        else:
+        elif isinstance(value, str | bytes):
             stored[name] = value
+        elif isinstance(value, int | float | np.number) and not isinstance(value, bool):
+            stored[name] = str(value)
+        else:
+            raise SchemaError(
+                f"Field {name!r} of a hash can't hold {value!r}.",
+                "Give text, bytes or a number; leave out a field that has no value.",
+            )
     return stored
 
 
@@ -112,14 +130,17 @@ def vector_bytes(field: VectorField, numbers: Any) -> bytes:
         numbers: A sequence or an array of shape (dims,).
 
     Raises:
-        SchemaError: It has another shape, or numbers that an integer type does not have.
+        SchemaError: It has another shape, holds no numbers, or some that an integer type does not have.
     """
     given = np.asarray(numbers)
     if given.shape != (field.dims,):
         raise SchemaError(
             f"Field {field.name!r} takes vectors of {field.dims} numbers, not of shape {given.shape}."
         )
-    vector = given.astype(DTYPES[field.datatype])
+    try:
+        vector = given.astype(DTYPES[field.datatype])
+    except (TypeError, ValueError):
+        raise SchemaError(f"Field {field.name!r} takes numbers, not {numbers!r}.") from None
     if field.datatype in INTEGERS and not np.array_equal(vector, given):
         raise SchemaError(f"Field {field.name!r} takes {field.datatype}, which has not all of {numbers!r}.")
     return vector.tobytes()

@@ -16,9 +16,10 @@ from redismigrate.state.store import State, read_state
 from redismigrate.testing.documents import (
     Documents,
     SampleDocuments,
+    document_commands,
     read_documents,
+    store,
     vector_bytes,
-    write_documents,
 )
 from redismigrate.testing.scratch_server import ScratchProject, ScratchServer, clean_up, prefixes_of, prepare
 from redismigrate.testing.snapshot import MOST_DIFFERENCES, Snapshot, differences, take_snapshot
@@ -188,12 +189,14 @@ class MigrationRunner:
             Their keys.
 
         Raises:
-            SchemaError: There is no such index, a key has none of its prefixes, or a vector does not fit its
-                field. Nothing was stored.
+            SchemaError: There is no such index, a key has none of its prefixes, a vector does not fit its
+                field, or a document can't be stored as the index needs it. Nothing was stored.
         """
-        keys = write_documents(self._server, self.schema(index), documents)
-        self._inserted.update(map(encode, keys))
-        return keys
+        commands = document_commands(self._server, self.schema(index), documents)
+        # Before they are stored: what the server refuses half way is removed as well.
+        self._inserted.update(map(encode, commands))
+        store(self._server, commands.values())
+        return tuple(commands)
 
     def insert_sample_documents(self) -> None:
         """Store the documents of the fixture `redismigrate_documents` for indexes that are new since."""
@@ -203,6 +206,11 @@ class MigrationRunner:
                 self._sampled.add(index)
                 made = documents(catalog[index].schema) if callable(documents) else documents
                 self.insert_documents(index, made)
+
+    @property
+    def samples_left(self) -> tuple[str, ...]:
+        """The indexes of the fixture `redismigrate_documents` that have not existed since the beginning."""
+        return tuple(name for name in self._samples if name not in self._sampled)
 
     def documents(self, index: str) -> dict[str, dict[str, Any]]:
         """The documents that an index is about, by key: vectors of hashes as arrays, other fields as text.

@@ -135,7 +135,8 @@ def clean_up(
         server.client.set(OWNERS_KEY, json.dumps(owners, sort_keys=True))
     else:
         removed.add(OWNERS_KEY.encode())
-    server.client.delete(*removed)
+    if removed:
+        server.client.delete(*removed)
 
 
 def prefixes_of(project: Project) -> tuple[str, ...]:

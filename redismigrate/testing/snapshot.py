@@ -19,6 +19,25 @@ from redismigrate.state.store import read_state
 MOST_DIFFERENCES = 20
 _LONGEST_VALUE = 60
 _MISSING = object()
+# How a value is read that can be shown, by its type.
+_READING: Mapping[bytes, tuple[str, ...]] = {
+    b"hash": ("HGETALL",),
+    b"string": ("GET",),
+    b"list": ("LRANGE", "0", "-1"),
+    b"set": ("SMEMBERS",),
+    b"zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
+}
+
+
+@dataclass(frozen=True)
+class _Dump:
+    """A value that is only compared."""
+
+    kind: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return f"a {self.kind}, {len(self.content)} bytes when dumped"
 
 
 @dataclass(frozen=True)
@@ -98,12 +117,13 @@ def _targets(server: Server, catalog: Catalog) -> dict[str, str | None]:
 
 
 def _value(server: Server, key: bytes) -> Any:
-    kind = server.execute("TYPE", key)
-    if kind in {b"hash", "hash"}:
-        return server.client.hgetall(key)
-    if kind in {b"ReJSON-RL", "ReJSON-RL"}:
+    kind: bytes = server.execute("TYPE", key)
+    if kind == b"ReJSON-RL":
         return json.loads(server.execute("JSON.GET", key))
-    return server.execute("DUMP", key)
+    if kind in _READING:
+        command, *arguments = _READING[kind]
+        return server.execute(command, key, *arguments)
+    return _Dump(kind.decode(), server.execute("DUMP", key))
 
 
 def _index_differences(

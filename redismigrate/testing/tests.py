@@ -13,7 +13,7 @@ import pytest
 from redismigrate import commands
 from redismigrate.commands.declared import declares_schemas
 from redismigrate.commands.recording import record_upgrades
-from redismigrate.errors import PlanBlocked, RedisMigrateError
+from redismigrate.errors import PlanBlocked, RedisMigrateError, RunFailed
 from redismigrate.operations.model import Irreversible
 from redismigrate.operations.recorder import record
 from redismigrate.schema.definition import Catalog
@@ -39,14 +39,16 @@ def test_scripts_replay(redismigrate_runner: MigrationRunner) -> None:
     """Every script can be imported and recorded without a server, and asks for the same each time."""
     project = redismigrate_runner.project
     catalog = Catalog()
-    for revision in project.history:
+    with _plainly("The history can't be read"):
+        history = project.history
+    for revision in history:
         name = redismigrate_runner.name(revision)
         with _plainly(f"Revision {name} can't be replayed without a server"):
-            first, second = (record_upgrades(project.history, (revision,), catalog, None) for _ in range(2))
+            first, second = (record_upgrades(history, (revision,), catalog, None) for _ in range(2))
             if first[0].operations != second[0].operations:
                 raise AssertionError("its upgrade asks for something else each time it is called")
             catalog = first[0].apply(catalog)
-            script = project.history[revision]
+            script = history[revision]
             record(script.load().downgrade, catalog, str(script.path))
 
 
@@ -101,7 +103,10 @@ def test_declared_schemas_match_head(redismigrate_runner: MigrationRunner) -> No
     found = tuple(str(finding) for finding in report.findings if finding.between == "declared")
     if found:
         message = _lines("The declared schemas differ from what the history leads to", found)
-        pytest.fail(f"{message}\nWrite the revision: `redismigrate revision --autogenerate`.", pytrace=False)
+        pytest.fail(
+            f"{message}\nWrite the revision: `redismigrate revision --autogenerate -m MESSAGE`.",
+            pytrace=False,
+        )
 
 
 def test_rerun_is_no_op(redismigrate_runner: MigrationRunner) -> None:
@@ -146,6 +151,12 @@ def _up(runner: MigrationRunner) -> Iterator[str]:
             runner.migrate_up_to(revision)
             runner.insert_sample_documents()
         yield revision
+    if runner.samples_left:
+        pytest.fail(
+            f"redismigrate_documents has documents of {', '.join(runner.samples_left)}, but no revision "
+            "creates an index of that name, so nothing tests them.",
+            pytrace=False,
+        )
 
 
 def _up_with_snapshots(runner: MigrationRunner) -> dict[str, Snapshot]:
@@ -200,4 +211,10 @@ def _plainly(what: str = "") -> Iterator[None]:
         yield
     except (AssertionError, RedisMigrateError) as error:
         message = f"{what}: {error}" if what else str(error)
+        if isinstance(error, PlanBlocked | RunFailed) and "--" in error.message:
+            # It speaks of the command line.
+            message += (
+                "\nOptions of the tests come from the fixture redismigrate_options: "
+                "MigrationOptions(exclusive=True), for example."
+            )
         raise pytest.fail.Exception(message, pytrace=False) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -304,6 +305,35 @@ def test_a_baseline_takes_what_is_for_clients_alone_from_the_declared_schema(sho
     assert shop.run("check").code == 0
 
 
+def test_a_baseline_takes_what_the_server_does_not_tell_from_the_declared_schema(shop, declare, client):
+    client.execute_command(
+        *("FT.CREATE", "products", "PREFIX", 1, "product:", "SKIPINITIALSCAN", "SCHEMA"),
+        *("title", "TEXT", "PHONETIC", "dm:en", "other", "TEXT", "e", "VECTOR", "FLAT", 8, "TYPE", "FLOAT32"),
+        *("DIM", 4, "DISTANCE_METRIC", "COSINE", "INITIAL_CAP", 100),
+    )
+    declare(
+        """
+        index: {name: products, prefix: "product:", skip_initial_scan: true}
+        fields:
+          - {name: title, type: text, attrs: {phonetic_matcher: "dm:en", weight: 2}}
+          - {name: e, type: vector, attrs: {algorithm: flat, dims: 4, initial_cap: 100}}
+        """
+    )
+    written = generate(shop, "--from-live", "products")
+    text = source_of(written)
+    for told in ('"phonetic_matcher": "dm:en"', '"initial_cap": 100', '"skip_initial_scan": True'):
+        assert told in text
+    assert "weight" not in text  # that the server tells
+    assert written["notes"][1:] == [
+        "What else it does not tell is taken from the declared schema, as if that had made the index.",
+        'Nor does it tell PHONETIC ("phonetic_matcher") of text fields: other.',
+    ]
+    assert shop.run("stamp", "head").code == 0
+    differences = shop.run("check", "--json").json["differences"]
+    assert {difference["between"] for difference in differences} == {"declared"}
+    assert "phonetic" not in json.dumps(differences)
+
+
 def test_a_baseline_of_what_is_not_there_is_refused(shop, client):
     client.execute_command("FT.CREATE", "other", "SCHEMA", "title", "TEXT")
     shop.refuses(
@@ -417,6 +447,34 @@ def test_a_schema_patch_becomes_a_revision(shop, declare, client):
     assert client.hgetall("goods:1") == {b"name": b"a shoe", b"price": b"3"}
     assert shop.run("downgrade", "-1", "--exclusive").code == 0
     assert client.hgetall("product:1") == {b"title": b"a shoe", b"price": b"3"}
+
+
+def test_a_patch_that_may_mean_a_rename_gets_a_comment(shop, declare):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    cost = "{name: cost, type: numeric, attrs: {sortable: true}}"
+    (shop.folder / "patch.yaml").write_text(f"changes: {{remove_fields: [price], add_fields: [{cost}]}}")
+    written = generate(shop, "--schema-patch", "patch.yaml", "--index", "products")
+    comment = re.sub(r"\n +# ", " ", body(written))
+    assert (
+        'Field "cost", which is added, has the same definition. If it is this one under a new name, generate '
+        "the script again with that under rename_fields of the patch: as it stands, the documents keep the "
+        "field under its old name." in comment
+    )
+
+
+def test_a_patch_to_svs_vamana_asks_for_what_redisvl_itself_would_make(shop, declare):
+    declare(VECTORS.replace("DIMS", "4"))
+    generate(shop, "--autogenerate")
+    (shop.folder / "patch.yaml").write_text(
+        "changes: {update_fields: [{name: embedding, attrs: {algorithm: svs-vamana, epsilon: 0.2}}]}"
+    )
+    written = generate(shop, "--schema-patch", "patch.yaml", "--index", "products")
+    (operation,) = written["operations"]
+    assert operation == (
+        "change index products: alter field embedding: algorithm=SVS-VAMANA, epsilon=0.2, "
+        "graph_max_degree=40, construction_window_size=250, search_window_size=20"
+    )
 
 
 def test_a_patch_that_changes_nothing_writes_nothing(shop, declare):

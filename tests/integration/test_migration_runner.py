@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from redis.commands.search.query import Query
+from redis.exceptions import ResponseError
 
 from redismigrate.commands import Project, plan
 from redismigrate.errors import PlanBlocked, SchemaError, UsageError
@@ -220,8 +221,17 @@ def test_documents_get_keys_that_are_free(runner_for, shop, client):
     ("documents", "message"),
     [
         ({"q:1": {}}, "The key 'q:1' is none of index 'products'."),
-        ([{"embedding": [1, 2, 3]}], "Field 'embedding' takes vectors of 2 numbers, not of shape (3,)."),
-        ([{"embedding": [[1, 2]]}], "Field 'embedding' takes vectors of 2 numbers, not of shape (1, 2)."),
+        ({1: {"brand": "a"}}, "The key 1 is none of index 'products'."),
+        ([{"embedding": [1, 2, 3]}], "p:1: Field 'embedding' takes vectors of 2 numbers, not of shape (3,)."),
+        (
+            [{"embedding": [[1, 2]]}],
+            "p:1: Field 'embedding' takes vectors of 2 numbers, not of shape (1, 2).",
+        ),
+        ([{"embedding": ["a", "b"]}], "p:1: Field 'embedding' takes numbers, not ['a', 'b']."),
+        ([{"brand": "a"}, {}], "p:2: There is no hash without fields."),
+        ([{"brand": "a"}, {"price": None}], "p:2: Field 'price' of a hash can't hold None."),
+        ([{"brand": "a", "sold": True}], "p:1: Field 'sold' of a hash can't hold True."),
+        ([{"brand": "a", "sizes": [1, 2]}], "p:1: Field 'sizes' of a hash can't hold [1, 2]."),
     ],
 )
 def test_documents_that_no_index_would_find_are_refused(runner_for, shop, client, documents, message):
@@ -232,6 +242,27 @@ def test_documents_that_no_index_would_find_are_refused(runner_for, shop, client
         runner.insert_documents("products", documents)
     assert caught.value.message == message
     assert not [key for key in client.scan_iter() if key.startswith((b"p:", b"q:"))]
+
+
+def test_what_the_server_refuses_half_way_is_removed_as_well(shop, client, redis_url):
+    shop.write(FLOATS, "op.drop_index('products')")
+    settings = Project.load(shop.folder / "redismigrate.toml", {"url": redis_url}).settings
+    with MigrationRunner(ScratchProject(settings), ScratchServer(redis_url, is_private=False)) as runner:
+        runner.migrate_up_to()
+        client.set("p:2", "no hash")
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            runner.insert_documents("products", {"p:1": {"brand": "a"}, "p:2": {"brand": "b"}})
+        assert client.exists("p:1")
+    assert client.keys() == []
+
+
+def test_json_that_is_none_is_refused(runner_for, shop):
+    shop.write(PRODUCTS.format(storage="json", datatype="float32"))
+    runner = runner_for()
+    runner.migrate_up_to()
+    with pytest.raises(SchemaError) as caught:
+        runner.insert_documents("products", [{"brand": {"a"}}])
+    assert caught.value.message == "p:1 can't be stored as JSON: {'a'} is nothing that JSON has."
 
 
 def test_an_index_that_does_not_exist_yet_takes_no_documents(runner_for, shop):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]
 
 PLUGIN = ("-p", "redismigrate.testing.plugin")
+CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
 # Those that no project skips.
 ALWAYS = set(NAMES) - {"declared_schemas_match_head"}
 CREATE = """
@@ -93,6 +97,12 @@ def write(
     (versions / f"{number:012x}.py").write_text("\n".join(lines) + "\n")
 
 
+@pytest.fixture(autouse=True)
+def cache_of_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a server may have been downloaded to: pytester gives each test a home of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", CACHE)
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project without a fault: three revisions, the last of which re-encodes the documents of its tests."""
@@ -157,6 +167,25 @@ def test_two_heads_are_named(project):
     )
 
 
+@pytest.mark.parametrize(
+    ("upgrade", "after", "named"),
+    [
+        ("def (", 3, "*000000000004.py, line 7: the script is not valid Python (SyntaxError: *"),
+        ("pass", 4, "*Revisions revise or depend on each other in a circle: 000000000004 -> 000000000004."),
+        ("pass", 9, "*000000000004.py revises '000000000009', but no script has that revision."),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_told_without_a_traceback(
+    project, upgrade: str, after: int, named: str
+):
+    write(project, 4, upgrade, "pass", after=after)
+    result = run(project)
+    assert failing(result) == ALWAYS
+    says(result, f"The history can't be read: {named}")
+    assert "Traceback" not in result.stdout.str()
+    assert "graph.py" not in result.stdout.str() + result.stderr.str()
+
+
 def test_a_script_that_needs_what_is_not_there_is_named(project):
     write(project, 4, "pass", "pass", preamble="import no_such_module")
     result = run(project)
@@ -202,7 +231,36 @@ def test_an_upgrade_that_fails_on_documents_is_named_with_its_reason(project):
         "rerun_is_no_op",
         "interrupted_upgrade_resumes",
     }
-    says(result, "The upgrade to 000000000004 (revision 4) fails: *NoneType*lower*")
+    says(result, "The upgrade to 000000000004 (revision 4) fails: *NoneType*lower*000000000004.py, line 8)*")
+
+
+def test_a_revision_that_needs_an_option_says_where_tests_get_it_from(project):
+    rename = 'with op.index("products") as index:\n    index.rename_field({0!r}, {1!r})'
+    write(project, 4, rename.format("brand", "maker"), rename.format("maker", "brand"))
+    result = run(project)
+    assert "upgrade" in failing(result)
+    says(
+        result,
+        "The upgrade to 000000000004 (revision 4) fails: The plan is blocked: * needs --exclusive: *",
+        "Options of the tests come from the fixture redismigrate_options: "
+        "MigrationOptions(exclusive=True), for example.",
+    )
+    with (project.path / "tests" / "conftest.py").open("a") as conftest:
+        conftest.write("from redismigrate.commands.migrate import MigrationOptions\n\n")
+        conftest.write("@pytest.fixture\ndef redismigrate_options():\n")
+        conftest.write("    return MigrationOptions(exclusive=True)\n")
+    assert failing(run(project)) == set()
+
+
+def test_documents_of_an_index_that_no_revision_creates_are_no_test_of_anything(project):
+    (project.path / "tests" / "conftest.py").write_text(
+        textwrap.dedent(CONFTEST).replace('"products"', '"prodcuts"')
+    )
+    result = run(project, "-k", "test_upgrade")
+    assert failing(result) == {"upgrade"}
+    says(
+        result, "redismigrate_documents has documents of prodcuts, but no revision creates an index of that *"
+    )
 
 
 def test_a_function_that_changes_an_index_behind_the_record_is_noticed(project):
@@ -240,6 +298,22 @@ def test_a_downgrade_that_leaves_documents_changed_is_told_with_the_document(pro
         "The downgrade of 000000000004 (revision 4) does not lead back:",
         "  key product:1: brand changes from acme,globex to changed",
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "after"),
+    [
+        ("client.incr('x')", "1", "2"),
+        ("client.rpush('x', 'a')", "?b'a'?", "?b'a', b'a'?"),
+        ("client.zincrby('x', 1, 'a')", "?b'a', b'1'?", "?b'a', b'2'?"),
+        ("client.xadd('x', {'a': 1})", "a stream, *", "a stream, *"),
+    ],
+)
+def test_values_of_other_keys_are_shown_as_a_reader_knows_them(project, command, before, after):
+    write(project, 4, f"op.run(lambda client: {command}, lambda client: None)", "pass")
+    result = run(project, "-k", "interrupted")
+    assert failing(result) == {"interrupted_upgrade_resumes"}
+    says(result, f"  key x: {before} becomes {after}")
 
 
 def test_what_a_downgrade_to_the_base_leaves_behind_is_listed(project):
@@ -294,7 +368,7 @@ def test_declared_schemas_are_compared_with_what_the_history_leads_to(project):
         result,
         "The declared schemas differ from what the history leads to:",
         "  products: field 'brand': separator changes from '|' to ';'",
-        "Write the revision: `redismigrate revision --autogenerate`.",
+        "Write the revision: `redismigrate revision --autogenerate -m MESSAGE`.",
     )
 
 
@@ -512,6 +586,17 @@ def test_a_server_with_what_a_migration_could_change_is_refused(
     assert outcomes(result) == dict.fromkeys(NAMES, "ERROR")
     says(result, f"*can't be used for tests: it holds {named}, which these tests have not made and *")
     assert content(client) == before
+
+
+def test_a_server_with_other_projects_keeps_their_indexes_in_the_record(
+    project, monkeypatch, redis_url, client
+):
+    owners = b'{"customers": "theirs"}'
+    client.set("{redismigrate}:owners", owners)
+    result = on_server(project, monkeypatch, redis_url)()
+    assert outcomes(result) == dict.fromkeys(ALWAYS, "PASSED")
+    assert client.keys() == [b"{redismigrate}:owners"]
+    assert json.loads(client.get("{redismigrate}:owners")) == json.loads(owners)
 
 
 def test_an_index_over_all_keys_needs_a_server_without_any(project, monkeypatch, redis_url, client):

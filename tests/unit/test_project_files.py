@@ -55,6 +55,18 @@ def test_ci_runs_the_tests_by_the_command_of_the_readme():
     assert SET_UP["tests"] in read(".ci/run").splitlines()
 
 
+def test_ci_runs_the_tests_with_redisvl_where_it_is_installed():
+    # Without the variable they would be skipped, and nobody would notice.
+    run = read(".ci/run").replace("\\\n", "")
+    tests = next(line for line in run.splitlines() if line.startswith("REDISVL_PYTHON="))
+    named = {ROOT / word for word in tests.split() if word.startswith("tests/")}
+    assert named == {
+        path
+        for path in (ROOT / "tests" / "integration").glob("test_*.py")
+        if "needs_redisvl" in path.read_text(encoding="utf-8")
+    }
+
+
 def test_ci_can_be_run():
     assert Path(ROOT, ".ci", "run").stat().st_mode & 0o111
 
