@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redismigrate.commands.declared import declared_schemas, declares_schemas
 from redismigrate.commands.project import Project
+from redismigrate.commands.rename_questions import NO_RENAMES, IsRename, Renames, find_renames
 from redismigrate.commands.replaying import replay
 from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
-from redismigrate.operations.differing import Rename, operations_between, rename_candidates
-from redismigrate.operations.model import ChangeIndex, CreateIndex, Operation, SetSynonyms
+from redismigrate.operations.differing import operations_between
+from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation, SetSynonyms
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations
 from redismigrate.operations.source import comment_lines, literal, source_lines
@@ -23,9 +24,6 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 if TYPE_CHECKING:
     from redismigrate.redis_server.connection import Server
     from redismigrate.redis_server.inspection import LiveIndex
-
-IsRename = Callable[[Rename], bool | None]
-"""Says whether a field that goes and one that comes are one; None when nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,8 @@ def autogenerate(
         project: The project.
         from_live: Compare with the server's indexes: those that the history makes have to be there just so,
             and declared ones that no revision has created are taken as they are found.
-        renames: "old:new" of fields that are one under a new name.
+        renames: "old:new" of fields or indexes that are one under a new name; "field:old:new" or
+            "index:old:new" where both could be meant.
         is_rename: Asked about every other pair that may be one; without it, and where it says None, a comment
             in the script tells.
 
@@ -86,12 +85,9 @@ def autogenerate(
         for name, definition in catalog.items()
         if project.env_module.includes("index", name)
     }
-    common = sorted(before.keys() & declared.keys())
-    candidates = [pair for name in common for pair in rename_candidates(before[name], declared[name])]
-    said = [pair for text in renames for pair in _said(text, before, declared)]
-    said, open_candidates = _ask(said, candidates, is_rename)
-    operations = operations_between(before, declared, said)
-    return _content(operations, catalog, open_candidates)
+    found = find_renames(before, declared, renames, is_rename)
+    operations = operations_between(before, declared, found.fields, found.indexes)
+    return _content(operations, catalog, found)
 
 
 def baseline(project: Project, index: str) -> ScriptContent:
@@ -187,13 +183,12 @@ def _refuse_further_name(catalog: Catalog, index: str) -> None:
 def _content(
     operations: tuple[Operation, ...],
     catalog: Catalog,
-    candidates: Iterable[Rename] = (),
+    renames: Renames = NO_RENAMES,
     notes: tuple[str, ...] = (),
 ) -> ScriptContent:
     if not operations:
         return ScriptContent()
-    candidates = tuple(candidates)
-    remarks = remarks_on_upgrade(candidates)
+    remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes)
     after = catalog
     told = list(notes)
     for operation in operations:
@@ -202,6 +197,9 @@ def _content(
             for change in operation.changes:
                 told += [f"{operation.name}: {change}. {remark}" for remark in remarks(change, schema)]
                 schema = change.apply(schema)
+        elif isinstance(operation, DropIndex):
+            said = remarks(operation, after.index(operation.name).schema)
+            told += [f"{operation}. {remark}" for remark in said]
         after = operation.apply(after)
     head = [line for note in notes for line in comment_lines(note)]
     back = reversed_operations(operations, catalog)
@@ -211,40 +209,6 @@ def _content(
         operations=tuple(map(str, operations)),
         notes=tuple(told),
     )
-
-
-def _said(text: str, before: Mapping[str, IndexSchema], after: Mapping[str, IndexSchema]) -> Iterator[Rename]:
-    """The renames that "old:new" stands for, in every index that loses the one field and gets the other."""
-    found = [
-        Rename(name, text[:position], text[position + 1 :])
-        for name in sorted(before.keys() & after.keys())
-        for position, character in enumerate(text)  # names may hold colons themselves
-        if character == ":"
-        and text[:position] in _names(before[name]) - _names(after[name])
-        and text[position + 1 :] in _names(after[name]) - _names(before[name])
-    ]
-    if not found:
-        raise UsageError(
-            f"--rename {text}: no index loses the one field and gets the other.",
-            "Write --rename old:new, with the name that the history has and the one that is declared.",
-        )
-    yield from found
-
-
-def _ask(
-    said: list[Rename], candidates: list[Rename], is_rename: IsRename | None
-) -> tuple[list[Rename], list[Rename]]:
-    """The renames after everybody was asked, and the pairs of which nobody could tell."""
-    said, unknown = list(said), []
-    for pair in candidates:
-        if any(pair.index == one.index and (pair.old == one.old or pair.new == one.new) for one in said):
-            continue
-        answer = None if is_rename is None else is_rename(pair)
-        if answer is None:
-            unknown.append(pair)
-        elif answer:
-            said.append(pair)
-    return said, unknown
 
 
 def _as_live(
@@ -292,7 +256,3 @@ def _not_told(live: LiveIndex, index: str) -> Iterator[str]:
             "FT.DEBUG did not answer, so these are missing, too: EF_RUNTIME, EPSILON, BLOCK_SIZE and "
             "SEARCH_WINDOW_SIZE of vector fields, and whether the index is TEMPORARY."
         )
-
-
-def _names(schema: IndexSchema) -> set[str]:
-    return {field.name for field in schema.fields}

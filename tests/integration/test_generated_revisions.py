@@ -175,8 +175,105 @@ def test_a_rename_that_fits_nothing_is_refused(shop, declare):
     shop.refuses(
         *("revision", "-m", "x", "--autogenerate", "--rename", "title:nome"),
         code=2,
-        says=("--rename title:nome: no index loses the one field and gets the other.",),
+        says=("--rename title:nome: no index loses the one field and gets the other, and no index ",),
     )
+
+
+GOODS = PRODUCTS.replace("name: products", "name: goods")
+
+
+def test_a_possible_rename_of_an_index_is_told_in_a_comment_where_nobody_can_be_asked(shop, declare):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    declare(GOODS)
+    written = generate(shop, "--autogenerate")
+    assert [line.strip() for line in body(written).partition("def ")[0].split("\n")[-7:-3]] == [
+        '# Index "goods", which is created, has the same definition. If it is this one under a new name,',
+        "# generate the script again with --rename products:goods: as it stands, the new index has none of",
+        "# its aliases and synonyms.",
+        'op.drop_index("products")',
+    ]
+    assert "--rename products:goods" in written["notes"][0]
+
+
+def test_an_index_that_is_renamed_keeps_its_aliases_and_goes_back(shop, declare, client):
+    declare(PRODUCTS)
+    written = generate(shop, "--autogenerate")
+    aliased = source_of(written).replace(
+        "\n\n\ndef downgrade", '\n    op.create_alias("wares", "products")\n\n\ndef downgrade'
+    )
+    Path(written["path"]).write_text(aliased)
+    assert shop.run("upgrade").code == 0
+    client.hset("product:1", mapping={"title": "shoe", "price": 3})
+    declare(GOODS.replace("title", "name"))
+    written = generate(shop, "--autogenerate", "--rename", "products:goods", "--rename", "title:name")
+    assert body(written).startswith(
+        '    with op.index("products") as index:\n'
+        '        index.rename_field("title", "name")\n'
+        '        index.rename_to("goods")\n'
+    )
+    assert shop.run("upgrade", "--exclusive").code == 0
+    assert shop.run("check").code == 0
+    for name in ("goods", "wares"):
+        assert client.execute_command("FT.SEARCH", name, "@name:shoe", "NOCONTENT") == [1, b"product:1"]
+    assert shop.run("downgrade", "-1", "--exclusive").code == 0
+    for name in ("products", "wares"):
+        assert client.execute_command("FT.SEARCH", name, "@title:shoe", "NOCONTENT") == [1, b"product:1"]
+
+
+def test_a_rename_of_an_index_is_asked_for_on_a_terminal_and_then_those_of_its_fields(
+    shop, declare, monkeypatch
+):
+    from redismigrate.cli import generating
+
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    declare(GOODS)
+    questions = []
+    monkeypatch.setattr(generating, "_has_somebody_to_ask", lambda _: True)
+    monkeypatch.setattr(generating.click, "confirm", lambda question: questions.append(question) or True)
+    result = shop.run("revision", "-m", "renamed", "--autogenerate")
+    assert "change index products: rename to goods" in result.out
+    assert questions == ["Is index goods index products under a new name?"]
+
+
+def test_a_rename_that_fits_a_field_and_an_index_has_to_say_which(shop, declare):
+    tagged = """
+        index: {name: tags, prefix: "tag:"}
+        fields: [{name: products, type: tag}]
+    """
+    declare(PRODUCTS, tagged)
+    generate(shop, "--autogenerate")
+    declare(GOODS, tagged.replace("name: products", "name: goods"))
+    shop.refuses(
+        *("revision", "-m", "x", "--autogenerate", "--rename", "products:goods"),
+        code=2,
+        says=(
+            "--rename products:goods: a field may be meant, or an index.",
+            "--rename field:products:goods or --rename index:products:goods.",
+        ),
+    )
+    written = generate(shop, "--autogenerate", "--rename", "index:products:goods")
+    assert 'index.rename_to("goods")' in source_of(written)
+    assert 'index.drop_field("products")' in source_of(written)
+    Path(written["path"]).unlink()
+    written = generate(shop, "--autogenerate", "--rename", "field:products:goods")
+    assert 'index.rename_field("products", "goods")' in source_of(written)
+    assert 'op.drop_index("products")' in source_of(written)
+
+
+@pytest.mark.parametrize("index", ["goods", "wares"])
+def test_an_index_is_not_renamed_twice(shop, declare, index):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    declare(GOODS, GOODS.replace("goods", "wares"))
+    twice = ("--rename", "products:goods", "--rename", "products:wares")
+    shop.refuses(
+        *("revision", "-m", "x", "--autogenerate", *twice), code=8, says=("Index 'products' or 'wares' is ",)
+    )
+    written = generate(shop, "--autogenerate", "--rename", f"products:{index}")
+    assert f'index.rename_to("{index}")' in source_of(written)
+    assert written["notes"] == []
 
 
 VECTORS = """
