@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--check", is_flag=True, help="End with 8 where there are several.")
+@click.option("--resolve-dependencies", is_flag=True, help="Leave out those on which another depends.")
 @global_options
 @click.pass_obj
-def heads(invocation: Invocation, /, check: bool) -> None:
+def heads(invocation: Invocation, /, check: bool, resolve_dependencies: bool) -> None:
     """List the revisions that no other revises."""
     from redismigrate import commands
     from redismigrate.commands.revisions import script_to_json
 
-    found = commands.heads(invocation.project(), check=check)
+    found = commands.heads(invocation.project(), check=check, resolve_dependencies=resolve_dependencies)
     invocation.result(
         [script_to_json(script) for script in found],
         "\n".join(_line(script) for script in found) or "There are no revisions yet.",

@@ -35,12 +35,14 @@ class ScriptContent:
         downgrade_lines: The body of `downgrade`, likewise.
         operations: Of the upgrade, each in words.
         notes: What the reader should look at, each one sentence.
+        changed: The served names of the indexes that the upgrade changes or drops.
     """
 
     upgrade_lines: tuple[str, ...] = ()
     downgrade_lines: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def autogenerate(
@@ -208,6 +210,7 @@ def _content(
         downgrade_lines=source_lines(back, after, remarks_on_change),
         operations=tuple(map(str, operations)),
         notes=tuple(told),
+        changed=tuple(item.name for item in operations if isinstance(item, ChangeIndex | DropIndex)),
     )
 
 

@@ -113,17 +113,20 @@ def script_to_json(script: Script) -> dict[str, Any]:
     }
 
 
-def heads(project: Project, *, check: bool = False) -> tuple[Script, ...]:
+def heads(project: Project, *, check: bool = False, resolve_dependencies: bool = False) -> tuple[Script, ...]:
     """The scripts that no other revises.
 
     Args:
         project: The project.
         check: Insist on one at most.
+        resolve_dependencies: Leave out those on which another one depends.
 
     Raises:
         ScriptError: There are several, and that was to be checked.
     """
     ids = set(heads_of(project.scripts))
+    if resolve_dependencies:
+        ids &= set(project.history.maximal(project.history))
     found = tuple(script for script in project.scripts if script.revision in ids)
     if check and len(found) > 1:
         names = ", ".join(f"{script.revision} ({script.message})" for script in found)

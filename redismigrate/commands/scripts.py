@@ -107,7 +107,8 @@ def revision(
 
     Raises:
         SeveralHeads: There is more than one head and none was named.
-        UsageError: It can't have this id, label or folder, or revise what is no head.
+        UsageError: It can't have this id, label or folder, or revise what is no head; or it changes an index
+            as a revision makes it on which it would not stand.
     """
     from redismigrate.commands.placing import place
 
@@ -120,6 +121,10 @@ def revision(
         version_path=version_path,
         revision_id=revision_id,
     )
+    if content is not None:
+        from redismigrate.commands.other_branches import refuse_indexes_of_other_branches
+
+        refuse_indexes_of_other_branches(project, placement, content.changed)
     return _write(project, placement, message, content)
 
 

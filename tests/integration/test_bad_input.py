@@ -84,6 +84,7 @@ def test_a_folder_without_configuration_says_how_to_make_one(shop):
         (['script_location = "migrations"', 'url = "http://localhost"'], "url: must start with redis://"),
         (['script_location = "migrations"', 'allow_evictable_state = "perhaps"'], "allow_evictable_state: "),
         (['script_location = "migrations"', 'version_locations = "versions"'], "version_locations: "),
+        (['script_location = "migrations"', 'schemas = "a.yaml"'], "schemas: input should be a list."),
         (['script_location = "migrations"', "version_locations = [5]"], "version_locations"),
         (["script_location = 5"], "script_location: "),
         (['project = "shop"'], "does not say where the migration scripts are."),

@@ -79,6 +79,10 @@ def test_a_merge_joins_the_heads_that_it_is_given_and_says_which(forked: Shop):
             ("elsewhere is none of the folders with scripts:", "version_locations"),
         ),
         (("revision", "-m", "x", "--head", "bbb", "--rev-id", "aaa"), ("Revision aaa exists already.",)),
+        (
+            ("revision", "-m", "x", "--head", "bbb", "--rev-id", "pricing"),
+            ("Revision ccc has the branch label 'pricing'.", "Choose another --rev-id."),
+        ),
         (("downgrade", "-1"), ("'-1' goes past the base",)),
         (
             ("history", "-r", "pricing:bbb"),
@@ -151,6 +155,14 @@ def test_several_heads_fail_the_check(forked: Shop):
             "Join them with `redismigrate merge",
         ),
     )
+
+
+def test_a_head_on_which_another_depends_can_be_left_out(forked: Shop):
+    revision(forked, "ddd", "--head", "bbb", "--depends-on", "pricing")
+    assert forked.run("heads").out.splitlines() == ["ccc [pricing] make ccc", "ddd make ddd"]
+    assert forked.run("heads", "--resolve-dependencies").out.splitlines() == ["ddd make ddd"]
+    assert forked.run("heads", "--check").code == 8
+    assert forked.run("heads", "--check", "--resolve-dependencies").code == 0
 
 
 def test_one_label_is_applied_and_undone_alone(forked: Shop):

@@ -277,6 +277,45 @@ def test_an_index_is_not_renamed_twice(shop, declare, index):
     assert written["notes"] == []
 
 
+ORDERS = """
+    index: {name: orders, prefix: "order:"}
+    fields: [{name: customer, type: tag}]
+"""
+
+
+def test_a_generated_revision_does_not_change_what_is_made_on_another_branch(shop, declare):
+    declare(PRODUCTS)
+    first = generate(shop, "--autogenerate")["revision"]
+    declare(PRODUCTS, ORDERS)
+    orders = generate(shop, "--autogenerate", "--branch-label", "ordering")["revision"]
+    declare(PRODUCTS.replace("title", "name"), ORDERS)
+    on_trunk = ("--autogenerate", "--head", first, "--splice")
+    products = generate(shop, *on_trunk)["revision"]
+
+    # The index of one branch is dropped by a revision of the other.
+    declare(PRODUCTS.replace("title", "name"))
+    shop.refuses(
+        *("revision", "-m", "x", "--autogenerate", "--head", products),
+        code=2,
+        says=(
+            f"This would change or drop index orders as revision {orders} makes it, on which the new ",
+            f"(--head {orders}@head), add --depends-on {orders}, or merge first.",
+        ),
+    )
+    # So is one that both know, but as the other one has changed it.
+    declare(PRODUCTS, ORDERS)
+    shop.refuses(
+        *("revision", "-m", "x", "--autogenerate", "--head", "ordering@head"),
+        code=2,
+        says=(f"This would change or drop index products as revision {products} makes it, on which the ",),
+    )
+    written = generate(shop, "--autogenerate", "--head", "ordering@head", "--depends-on", products)
+    Path(written["path"]).unlink()
+    declare(PRODUCTS.replace("title", "name"))
+    generate(shop, "--autogenerate", "--head", "ordering@head", "--branch-label", "none")
+    assert shop.run("upgrade", "none@head").code == 0
+
+
 VECTORS = """
     index: {name: products, prefix: "product:"}
     fields:
