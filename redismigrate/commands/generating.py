@@ -121,6 +121,7 @@ def baseline(project: Project, index: str) -> ScriptContent:
         physical = index if index in names else alias_target(server, index)
         live = None if physical is None else look_at(server, physical)
         recorded = read_state(server, project.keys).catalog
+    _refuse_alias_of_created(catalog, index, physical)
     managed = next((served for served, known in recorded.items() if known.physical == physical), None)
     if managed is not None:
         raise UsageError(
@@ -171,6 +172,7 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
                 f"There is no index {index}, neither in the history nor on the server.",
                 f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
             )
+        _refuse_alias_of_created(catalog, index, definition.physical)
         catalog = catalog.with_definition(definition)
     changes = changes_of_patch(patch, catalog[index].schema)
     return _content((ChangeIndex(index, changes),) if changes else (), catalog)
@@ -180,6 +182,15 @@ def _refuse_further_name(catalog: Catalog, index: str) -> None:
     """Raise SchemaError, with the name that is meant, for an alias that a revision has made."""
     if catalog.alias_target(index) is not None:
         catalog.index(index)
+
+
+def _refuse_alias_of_created(catalog: Catalog, index: str, physical: str | None) -> None:
+    """Raise UsageError where a name is an alias on the server of an index that a revision creates."""
+    if physical in catalog:
+        raise UsageError(
+            f"{index} is an alias of index {physical}, which a revision creates already.",
+            f"Name {physical}, or add op.create_alias({literal(index)}, {literal(physical)}) to a revision.",
+        )
 
 
 def _content(

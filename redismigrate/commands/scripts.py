@@ -195,9 +195,15 @@ def edit(project: Project, identifier: str) -> Path:
     if not editor:
         raise ConfigurationError("No editor is set.", "Set the environment variable EDITOR.")
     try:
-        subprocess.run([*shlex.split(editor), str(path)], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigurationError(f"The editor failed: {error}.", "Check the variable EDITOR.") from error
+        code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+    except (OSError, ValueError) as error:  # ValueError: a quotation mark that is not closed
+        raise ConfigurationError(
+            f"The editor {editor!r} can't be started: {error}.", "Correct the variable EDITOR or VISUAL."
+        ) from error
+    if code:
+        raise ConfigurationError(
+            f"The editor {editor!r} ended with {code}.", "Correct the variable EDITOR or VISUAL."
+        )
     return path
 
 

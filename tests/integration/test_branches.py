@@ -218,6 +218,21 @@ def test_the_history_as_a_drawing(forked: Shop):
     assert forked.run("--json", "graph", "--format", "mermaid").json["text"].count("-->") == 4
 
 
+@pytest.mark.parametrize(
+    ("editor", "says"),
+    [
+        ("false", "The editor 'false' ended with 1."),
+        ("no-such-editor -w", "The editor 'no-such-editor -w' can't be started: [Errno 2] No such file"),
+        ("vi '", "The editor \"vi '\" can't be started: No closing quotation."),
+        ("", "No editor is set."),
+    ],
+)
+def test_an_editor_that_fails_is_named(forked: Shop, monkeypatch: pytest.MonkeyPatch, editor: str, says: str):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", editor)
+    forked.refuses("edit", "aaa", code=8, says=(says,))
+
+
 def test_show_tells_operations_of_both_directions_in_words(shop: Shop):
     shop.write(
         CREATE,

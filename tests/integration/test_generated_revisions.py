@@ -402,6 +402,8 @@ def test_a_live_index_becomes_a_baseline_that_can_be_stamped(shop, client):
     assert '# Nor does it tell INITIAL_CAP ("initial_cap") of vector fields: embedding.\n' in text
     assert '"language": "german"' in text
     assert 'op.set_synonyms("products", "shoes", ["sneaker", "trainer"])\n' in text
+    # The synonyms go with the index.
+    assert text.endswith('def downgrade(op: Operations) -> None:\n    op.drop_index("products")\n')
     assert len(written["notes"]) == 4
     assert '"m": 24' in text
     assert '"ef_runtime": 50' in text
@@ -470,6 +472,23 @@ def test_further_names_of_a_managed_index_are_no_index_of_their_own(shop, declar
             *("revision", "-m", "x", *arguments),
             code=8,
             says=("goods is an alias of index products, not an index.", "Use the index's name, products."),
+        )
+
+
+def test_an_alias_of_an_index_that_a_revision_creates_is_no_index_of_its_own(shop, declare, client):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    client.execute_command("FT.CREATE", "products", "SCHEMA", "title", "TEXT")
+    client.execute_command("FT.ALIASADD", "goods", "products")
+    (shop.folder / "patch.yaml").write_text("changes: {remove_fields: [price]}")
+    for arguments in (("--from-live", "goods"), ("--schema-patch", "patch.yaml", "--index", "goods")):
+        shop.refuses(
+            *("revision", "-m", "x", *arguments),
+            code=2,
+            says=(
+                "goods is an alias of index products, which a revision creates already.",
+                'Name products, or add op.create_alias("goods", "products") to a revision.',
+            ),
         )
 
 
