@@ -122,11 +122,13 @@ def heads(project: Project, *, check: bool = False, resolve_dependencies: bool =
         resolve_dependencies: Leave out those on which another one depends.
 
     Raises:
-        ScriptError: There are several, and that was to be checked.
+        ScriptError: There are several, and that was to be checked; or the history has a circle or a gap.
     """
     ids = set(heads_of(project.scripts))
-    if resolve_dependencies:
-        ids &= set(project.history.maximal(project.history))
+    # Who relies on it, for CI, has to hear of a parent that is missing; a circle has no head at all.
+    if check or resolve_dependencies or not ids:
+        history = project.history
+        ids &= set(history.maximal(history) if resolve_dependencies else history)
     found = tuple(script for script in project.scripts if script.revision in ids)
     if check and len(found) > 1:
         names = ", ".join(f"{script.revision} ({script.message})" for script in found)

@@ -157,6 +157,15 @@ def test_several_heads_fail_the_check(forked: Shop):
     )
 
 
+def test_a_broken_history_fails_the_check_of_heads(shop: Shop):
+    first = shop.write(down_revision="000000000002")
+    shop.refuses("heads", "--check", code=8, says=("", "revises '000000000002', but no script has that"))
+    assert shop.run("heads").out == f"{first} revision 1\n"
+    shop.write(down_revision=first)
+    for arguments in (("heads",), ("heads", "--check"), ("heads", "--resolve-dependencies")):
+        shop.refuses(*arguments, code=8, says=("Revisions revise or depend on each other in a circle: ",))
+
+
 def test_a_head_on_which_another_depends_can_be_left_out(forked: Shop):
     revision(forked, "ddd", "--head", "bbb", "--depends-on", "pricing")
     assert forked.run("heads").out.splitlines() == ["ccc [pricing] make ccc", "ddd make ddd"]
