@@ -24,6 +24,7 @@ from redismigrate.history.notation import Identifier, parse_range
 from redismigrate.history.resolution import resolve
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.redis_server.capabilities import Capabilities
@@ -101,7 +102,8 @@ def _range(
 ) -> tuple[Plan, Start]:
     history = project.history
     lower, upper = _ends(target)
-    head, catalog = _state_at(history, lower)
+    wishes = _wishes(project, options)
+    head, catalog = _state_after_ranges(project, lower, wishes)
     applied = head.applied
     if direction == "upgrade":
         ids = history.upgrade_path(resolve(history, upper, applied), applied)
@@ -114,17 +116,38 @@ def _range(
             f"'{target}' leaves nothing to {'apply' if direction == 'upgrade' else 'undo'}.",
             "`a:b` goes from a to b: up with `upgrade`, down with `downgrade`.",
         )
-    names = {definition.physical for definition in catalog.values()}
-    inventory = Inventory(
+    inventory = _any_server_with(project, catalog)
+    plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
+    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), inventory.names)
+
+
+def _wishes(project: Project, options: MigrationOptions) -> PlanOptions:
+    return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
+
+
+def _any_server_with(project: Project, catalog: Catalog) -> Inventory:
+    return Inventory(
         project=project.settings.project,
         capabilities=ANY_SERVER,
-        names=frozenset(names),
+        names=frozenset(definition.physical for definition in catalog.values()),
         aliases={alias: d.physical for d in catalog.values() for alias in d.all_aliases},
         owners=dict.fromkeys(catalog, project.settings.project),
     )
-    wishes = PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
-    plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
-    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), frozenset(names))
+
+
+def _state_after_ranges(project: Project, end: Identifier, wishes: PlanOptions) -> tuple[Head, Catalog]:
+    """What is recorded where upgrades by ranges have led to a revision.
+
+    They build indexes under names that the scripts tell. So one file can follow another with no server asked.
+    """
+    head, _ = _state_at(project.history, end)
+    recorded, _ = history_at(project.history, head.applied)
+    catalog = Catalog()
+    server = _any_server_with(project, catalog)
+    plan = plan_chain(recorded, catalog, server, wishes, direction="upgrade", target=end.text)
+    for item, planned in zip(recorded, plan.revisions, strict=True):
+        catalog = with_physical_names(item.apply(catalog), planned.steps)
+    return head, catalog
 
 
 def _ends(target: str) -> tuple[Identifier, Identifier]:
@@ -169,7 +192,7 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
     by = f"{signature()} --script"
     if is_range:
         lower, upper = _ends(targets[0])
-        head, catalog = _state_at(project.history, lower)
+        head, catalog = _state_after_ranges(project, lower, _wishes(project, MigrationOptions()))
         names = frozenset(definition.physical for definition in catalog.values())
         start = Start(head, catalog, digest_of_indexes(catalog_content(catalog)), names)
         head, catalog = _state_at(project.history, upper, head.applied)

@@ -494,6 +494,33 @@ def test_a_range_that_makes_no_sense_is_refused(shop: Shop, arguments: tuple[str
     shop.refuses(*arguments, "--script", code=2, says=(says,))
 
 
+def test_ranges_follow_each_other_over_a_second_index_and_back(shop: Shop, other: Cli):
+    shop.write(CREATE, DROP)
+    shop.write(HNSW, FLAT)
+    shop.write(ADD, TAKE)
+    shop.write(FLAT, HNSW)
+    add_documents(other.client)
+    nowhere = "redis://nowhere:1"
+    for direction, ends in (
+        ("upgrade", "base:000000000001"),
+        ("upgrade", "000000000001:000000000002"),
+        ("upgrade", "000000000002:000000000003"),
+        ("upgrade", "000000000003:head"),
+        ("downgrade", "head:000000000001"),
+    ):
+        text = script(shop, nowhere, direction, ends)
+        for _ in range(10):
+            errors = errors_in(other.pipe(text))
+            if not errors:
+                break
+            assert "still being built" in errors[0]
+            other.wait()
+        assert errors == [], ends
+        assert shop.run("--url", other.url, "check").code in {0, 4}
+        assert other.client.execute_command("FT.SEARCH", "products", "*", "LIMIT", "0", "0") == [20]
+    assert shop.run("--url", other.url, "current", "--json").json["heads"] == ["000000000001"]
+
+
 def test_a_range_without_script_is_refused(shop: Shop):
     shop.write(CREATE, DROP)
     shop.refuses(
