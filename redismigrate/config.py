@@ -266,5 +266,6 @@ def _first_problem(error: ValidationError) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {name}"
-    message = problem["msg"].removeprefix("Value error, ")
+    # A list is kept as a tuple.
+    message = problem["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     return f"{name}: {message[:1].lower()}{message[1:]}"

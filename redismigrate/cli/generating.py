@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from redismigrate.commands import Project
     from redismigrate.commands.generating import ScriptContent
     from redismigrate.operations.differing import Rename
+    from redismigrate.operations.index_renames import IndexRename
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "renames",
             multiple=True,
             metavar="OLD:NEW",
-            help="With --autogenerate: field NEW is field OLD under a new name. Can be repeated.",
+            help="With --autogenerate: field or index NEW is OLD under a new name. Can be repeated.",
         ),
         click.option(
             "--from-live",
@@ -141,5 +142,12 @@ def _has_somebody_to_ask(invocation: Invocation) -> bool:
     return not invocation.json and sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _ask(rename: Rename) -> bool:
-    return click.confirm(f"Index {rename.index}: is field {rename.new} field {rename.old} under a new name?")
+def _ask(pair: Rename | IndexRename) -> bool:
+    from redismigrate.operations.differing import Rename
+
+    question = (
+        f"Index {pair.index}: is field {pair.new} field {pair.old} under a new name?"
+        if isinstance(pair, Rename)
+        else f"Is index {pair.new} index {pair.old} under a new name?"
+    )
+    return click.confirm(question)

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--check", is_flag=True, help="End with 8 where there are several.")
+@click.option("--resolve-dependencies", is_flag=True, help="Leave out those on which another depends.")
 @global_options
 @click.pass_obj
-def heads(invocation: Invocation, /, check: bool) -> None:
+def heads(invocation: Invocation, /, check: bool, resolve_dependencies: bool) -> None:
     """List the revisions that no other revises."""
     from redismigrate import commands
     from redismigrate.commands.revisions import script_to_json
 
-    found = commands.heads(invocation.project(), check=check)
+    found = commands.heads(invocation.project(), check=check, resolve_dependencies=resolve_dependencies)
     invocation.result(
         [script_to_json(script) for script in found],
         "\n".join(_line(script) for script in found) or "There are no revisions yet.",
@@ -77,20 +78,23 @@ def history(invocation: Invocation, /, rev_range: str | None, indicate_current: 
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "mermaid"]),
+    type=click.Choice(["text", "mermaid", "svg"]),
     default="text",
     show_default=True,
-    help="Lines for a terminal, or a diagram for Markdown.",
+    help="Lines for a terminal, a diagram for Markdown, or a picture.",
 )
 @global_options
 @click.pass_obj
 def graph(invocation: Invocation, /, form: str) -> None:
     """Draw the history: branches, merges, dependencies."""
     from redismigrate import commands
+    from redismigrate.cli.graph_svg import svg
     from redismigrate.cli.graph_view import mermaid
 
     listing = commands.history(invocation.project())
-    if form == "mermaid":
+    if form == "svg":
+        text = svg(listing.scripts, _texts(listing), listing.dependencies)
+    elif form == "mermaid":
         text = mermaid(listing.scripts, listing.dependencies)
     else:
         text = "\n".join(_drawn(listing)) or "There are no revisions yet."
@@ -132,12 +136,16 @@ def show(invocation: Invocation, /, rev: str) -> None:
 def _drawn(listing: Listing) -> list[str]:
     from redismigrate.cli.graph_view import draw
 
-    texts = {
+    return draw(listing.scripts, _texts(listing), frozenset(listing.applied or ()))
+
+
+def _texts(listing: Listing) -> dict[str, str]:
+    """What stands beside each revision of a drawing."""
+    return {
         script.revision: f"{script.revision}{_marks(script, listing)} {script.message}"
         f"{_applied(script, listing)}"
         for script in listing.scripts
     }
-    return draw(listing.scripts, texts, frozenset(listing.applied or ()))
 
 
 def _line(script: Script) -> str:

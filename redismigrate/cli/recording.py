@@ -74,16 +74,28 @@ def status(
 
 
 @click.command(cls=RevisionCommand)
-@click.argument("rev", type=REVISION)
+@click.argument("revs", metavar="REV...", type=REVISION, nargs=-1, required=True)
 @click.option("--purge", is_flag=True, help="Forget first what the record says, damaged or not.")
+@click.option(
+    "--script",
+    "as_script",
+    is_flag=True,
+    help="Print it for redis-cli and change nothing; REV may be a range A:B.",
+)
 @lock_options
 @global_options
 @click.pass_obj
-def stamp(invocation: Invocation, /, rev: str, **values: Any) -> None:
+def stamp(invocation: Invocation, /, revs: tuple[str, ...], as_script: bool, **values: Any) -> None:
     """Record REV and all before it as applied. Nothing is run; refused where the indexes differ."""
     from redismigrate import commands
 
-    stamped = commands.stamp(invocation.project(), rev, **values)
+    if as_script:
+        if values["purge"]:
+            raise click.UsageError("--purge can't be a script: a damaged record has to be read first.")
+        text = commands.stamp_script(invocation.project(), revs)
+        invocation.result({"script": text}, text.rstrip("\n"))
+        return
+    stamped = commands.stamp(invocation.project(), revs, **values)
     invocation.result(stamped.to_json(), f"Recorded: {', '.join(stamped.heads) or 'base'}.")
 
 

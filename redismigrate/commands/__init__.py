@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.generating import autogenerate, baseline, from_schema_patch
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
-    from redismigrate.commands.offline import script
+    from redismigrate.commands.offline import script, stamp_script
     from redismigrate.commands.project import Project
     from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.readiness import check_heads
@@ -59,6 +59,7 @@ _MODULES = {
     "script": "offline",
     "show": "revisions",
     "stamp": "recover",
+    "stamp_script": "offline",
     "status": "inspect",
     "templates": "scripts",
     "unlock": "recover",
@@ -94,6 +95,7 @@ __all__ = [
     "script",
     "show",
     "stamp",
+    "stamp_script",
     "status",
     "templates",
     "unlock",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import importlib
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,15 @@ def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
 def _all_schemas(project: Project) -> Iterator[tuple[str, IndexSchema]]:
     file = project.settings.file
     folder = Path.cwd() if file is None else file.resolve().parent
+    seen: set[str] = set()
     for entry in project.settings.schemas:
-        yield from _from_files(entry, folder) if _names_files(entry) else _from_module(entry, folder)
+        if not _names_files(entry):
+            yield from _from_module(entry, folder)
+            continue
+        # Globs may overlap.
+        files = [file for file in _files(entry, folder) if os.path.realpath(file) not in seen]
+        seen.update(map(os.path.realpath, files))
+        yield from ((name, read_schema_yaml(name)) for name in files)
     if project.env_module.supplies("schemas"):
         yield from schemas_in(project.env_module.declared_schemas(project.x), f"{ENV_FILE}: schemas()")
 
@@ -91,7 +99,7 @@ def _names_files(entry: str) -> bool:
     return entry.lower().endswith(_YAML) or "/" in entry
 
 
-def _from_files(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
+def _files(entry: str, folder: Path) -> list[str]:
     # Joined, an absolute entry stays as it is.
     files = sorted(glob.glob(str(Path(glob.escape(str(folder)), entry)), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
     if not files:
@@ -99,8 +107,7 @@ def _from_files(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
             f"schemas: no file matches {entry!r}.",
             f"Correct the setting schemas; its globs are relative to {folder}.",
         )
-    for file in files:
-        yield file, read_schema_yaml(file)
+    return files
 
 
 def _from_module(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:

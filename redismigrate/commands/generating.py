@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redismigrate.commands.declared import declared_schemas, declares_schemas
 from redismigrate.commands.project import Project
+from redismigrate.commands.rename_questions import NO_RENAMES, IsRename, Renames, find_renames
 from redismigrate.commands.replaying import replay
 from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
-from redismigrate.operations.differing import Rename, operations_between, rename_candidates
-from redismigrate.operations.model import ChangeIndex, CreateIndex, Operation, SetSynonyms
+from redismigrate.operations.differing import operations_between, rename_candidates
+from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation, SetSynonyms
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations
 from redismigrate.operations.source import comment_lines, literal, source_lines
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from redismigrate.redis_server.connection import Server
     from redismigrate.redis_server.inspection import LiveIndex
 
-IsRename = Callable[[Rename], bool | None]
-"""Says whether a field that goes and one that comes are one; None when nobody can tell."""
-
 
 @dataclass(frozen=True)
 class ScriptContent:
@@ -37,12 +35,14 @@ class ScriptContent:
         downgrade_lines: The body of `downgrade`, likewise.
         operations: Of the upgrade, each in words.
         notes: What the reader should look at, each one sentence.
+        changed: The served names of the indexes that the upgrade changes or drops.
     """
 
     upgrade_lines: tuple[str, ...] = ()
     downgrade_lines: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def autogenerate(
@@ -60,7 +60,8 @@ def autogenerate(
         project: The project.
         from_live: Compare with the server's indexes: those that the history makes have to be there just so,
             and declared ones that no revision has created are taken as they are found.
-        renames: "old:new" of fields that are one under a new name.
+        renames: "old:new" of fields or indexes that are one under a new name; "field:old:new" or
+            "index:old:new" where both could be meant.
         is_rename: Asked about every other pair that may be one; without it, and where it says None, a comment
             in the script tells.
 
@@ -86,12 +87,9 @@ def autogenerate(
         for name, definition in catalog.items()
         if project.env_module.includes("index", name)
     }
-    common = sorted(before.keys() & declared.keys())
-    candidates = [pair for name in common for pair in rename_candidates(before[name], declared[name])]
-    said = [pair for text in renames for pair in _said(text, before, declared)]
-    said, open_candidates = _ask(said, candidates, is_rename)
-    operations = operations_between(before, declared, said)
-    return _content(operations, catalog, open_candidates)
+    found = find_renames(before, declared, renames, is_rename)
+    operations = operations_between(before, declared, found.fields, found.indexes)
+    return _content(operations, catalog, found)
 
 
 def baseline(project: Project, index: str) -> ScriptContent:
@@ -123,6 +121,7 @@ def baseline(project: Project, index: str) -> ScriptContent:
         physical = index if index in names else alias_target(server, index)
         live = None if physical is None else look_at(server, physical)
         recorded = read_state(server, project.keys).catalog
+    _refuse_alias_of_created(catalog, index, physical)
     managed = next((served for served, known in recorded.items() if known.physical == physical), None)
     if managed is not None:
         raise UsageError(
@@ -173,6 +172,7 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
                 f"There is no index {index}, neither in the history nor on the server.",
                 f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
             )
+        _refuse_alias_of_created(catalog, index, definition.physical)
         catalog = catalog.with_definition(definition)
     before = catalog[index].schema
     changes = changes_of_patch(patch, before)
@@ -182,7 +182,7 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
     return _content(
         (ChangeIndex(index, changes),) if changes else (),
         catalog,
-        rename_candidates(before, wanted.renamed(before.name)),
+        Renames(open_fields=rename_candidates(before, wanted.renamed(before.name))),
         say_rename="with that under rename_fields of the patch",
     )
 
@@ -193,16 +193,25 @@ def _refuse_further_name(catalog: Catalog, index: str) -> None:
         catalog.index(index)
 
 
+def _refuse_alias_of_created(catalog: Catalog, index: str, physical: str | None) -> None:
+    """Raise UsageError where a name is an alias on the server of an index that a revision creates."""
+    if physical in catalog:
+        raise UsageError(
+            f"{index} is an alias of index {physical}, which a revision creates already.",
+            f"Name {physical}, or add op.create_alias({literal(index)}, {literal(physical)}) to a revision.",
+        )
+
+
 def _content(
     operations: tuple[Operation, ...],
     catalog: Catalog,
-    candidates: Iterable[Rename] = (),
+    renames: Renames = NO_RENAMES,
     notes: tuple[str, ...] = (),
     **texts: str,
 ) -> ScriptContent:
     if not operations:
         return ScriptContent()
-    remarks = remarks_on_upgrade(tuple(candidates), **texts)
+    remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes, **texts)
     after = catalog
     told = list(notes)
     for operation in operations:
@@ -211,6 +220,9 @@ def _content(
             for change in operation.changes:
                 told += [f"{operation.name}: {change}. {remark}" for remark in remarks(change, schema)]
                 schema = change.apply(schema)
+        elif isinstance(operation, DropIndex):
+            said = remarks(operation, after.index(operation.name).schema)
+            told += [f"{operation}. {remark}" for remark in said]
         after = operation.apply(after)
     head = [line for note in notes for line in comment_lines(note)]
     back = reversed_operations(operations, catalog)
@@ -219,41 +231,8 @@ def _content(
         downgrade_lines=source_lines(back, after, remarks_on_change),
         operations=tuple(map(str, operations)),
         notes=tuple(told),
+        changed=tuple(item.name for item in operations if isinstance(item, ChangeIndex | DropIndex)),
     )
-
-
-def _said(text: str, before: Mapping[str, IndexSchema], after: Mapping[str, IndexSchema]) -> Iterator[Rename]:
-    """The renames that "old:new" stands for, in every index that loses the one field and gets the other."""
-    found = [
-        Rename(name, text[:position], text[position + 1 :])
-        for name in sorted(before.keys() & after.keys())
-        for position, character in enumerate(text)  # names may hold colons themselves
-        if character == ":"
-        and text[:position] in _names(before[name]) - _names(after[name])
-        and text[position + 1 :] in _names(after[name]) - _names(before[name])
-    ]
-    if not found:
-        raise UsageError(
-            f"--rename {text}: no index loses the one field and gets the other.",
-            "Write --rename old:new, with the name that the history has and the one that is declared.",
-        )
-    yield from found
-
-
-def _ask(
-    said: list[Rename], candidates: list[Rename], is_rename: IsRename | None
-) -> tuple[list[Rename], list[Rename]]:
-    """The renames after everybody was asked, and the pairs of which nobody could tell."""
-    said, unknown = list(said), []
-    for pair in candidates:
-        if any(pair.index == one.index and (pair.old == one.old or pair.new == one.new) for one in said):
-            continue
-        answer = None if is_rename is None else is_rename(pair)
-        if answer is None:
-            unknown.append(pair)
-        elif answer:
-            said.append(pair)
-    return said, unknown
 
 
 def _as_live(
@@ -290,7 +269,7 @@ def _not_told(live: LiveIndex, index: str, declared: IndexSchema | None) -> Iter
     yield f'Redis does not list aliases: add those you use with op.create_alias("...", {literal(index)}).'
     if declared is not None:
         yield "What else it does not tell is taken from the declared schema, as if that had made the index."
-    known = set() if declared is None else _names(declared)
+    known = set() if declared is None else {field.name for field in declared.fields}
     fields = [field for field in live.schema.fields if field.name not in known]
     texts = ", ".join(field.name for field in fields if field.type == "text")
     vectors = ", ".join(field.name for field in fields if field.type == "vector")
@@ -306,7 +285,3 @@ def _not_told(live: LiveIndex, index: str, declared: IndexSchema | None) -> Iter
             "FT.DEBUG did not answer, so these are missing, too: EF_RUNTIME, EPSILON, BLOCK_SIZE and "
             "SEARCH_WINDOW_SIZE of vector fields, and whether the index is TEMPORARY."
         )
-
-
-def _names(schema: IndexSchema) -> set[str]:
-    return {field.name for field in schema.fields}

@@ -1,7 +1,8 @@
-"""`upgrade --script` and `downgrade --script`: the run as a file for `redis-cli`; nothing is changed."""
+"""`--script` of upgrade, downgrade and stamp: what they do as a file for `redis-cli`; nothing is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,27 +11,32 @@ from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.commands.migration import Migration, require_not_blocked
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_downgrades, record_upgrades
+from redismigrate.commands.recover import as_found, history_at, record_of, stamped_by
+from redismigrate.commands.session import refuse_unfinished_run
 from redismigrate.errors import PlanBlocked, UsageError
 from redismigrate.execution.live import existing_indexes
 from redismigrate.execution.offline import Start, script_of
+from redismigrate.execution.offline_stamp import stamp_lines
 from redismigrate.execution.redis_cli import remark_line
+from redismigrate.history.graph import History
 from redismigrate.history.identifiers import revisions_to_undo
-from redismigrate.history.notation import parse_range
+from redismigrate.history.notation import Identifier, parse_range
 from redismigrate.history.resolution import resolve
-from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.documents import AppliedRevision, Head, catalog_content
+from redismigrate.state.documents import Head, catalog_content
 from redismigrate.state.lock import signature
-from redismigrate.state.offline_script import digest_of_indexes
+from redismigrate.state.offline_script import RECORDED_AT, digest_of_indexes
 from redismigrate.state.store import read_state
 
 if TYPE_CHECKING:
     from redismigrate.operations.recorded import Direction
+    from redismigrate.redis_server.connection import Server
 
 # What a range is planned for, as no server is asked: one without limits, on which everything is to be had.
 ANY_SERVER = Capabilities(
@@ -73,16 +79,10 @@ def script(
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    what = f"{direction} of project {project.settings.project} to {target}"
-    remarks = [f"redismigrate {__version__}: {what}; made {moment} by {signature()}"]
+    opening = _opening(f"{direction} of project {project.settings.project} to {target}", start)
     if not plan.revisions:
-        return f"{remark_line(remarks[0])}\n{remark_line('nothing to do')}\n"
-    heads = ", ".join(start.head.heads) or "base"
-    remarks.append(
-        f"for a Redis at {heads}; elsewhere it changes nothing. What is done already is left alone."
-    )
-    lines = (*map(remark_line, remarks), *script_of(plan, start, project.keys, by))
+        return f"{remark_line(opening[0])}\n{remark_line('nothing to do')}\n"
+    lines = (*map(remark_line, opening), *script_of(plan, start, project.keys, by))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -90,11 +90,7 @@ def _from_server(
     project: Project, target: str, direction: Direction, options: MigrationOptions
 ) -> tuple[Plan, Start]:
     with project.connect() as server:
-        server.capabilities.require_search()
-        if not server.capabilities.runs_search_in_scripts:
-            raise PlanBlocked(
-                "The plan can't be a script: a cluster runs no FT.* in scripts.", "Let redismigrate run it."
-            )
+        _require_scripts(server)
         state = read_state(server, project.keys)
         plan = Migration(project, server, options).plan(direction, target)
         digest = digest_of_indexes(state.documents["indexes"].content)
@@ -105,17 +101,10 @@ def _range(
     project: Project, target: str, direction: Direction, options: MigrationOptions
 ) -> tuple[Plan, Start]:
     history = project.history
-    lower, upper = parse_range(target)
-    if "current" in {lower.symbol, upper.symbol} or lower.symbol is None:
-        raise UsageError(
-            f"'{target}' counts from what is applied, but for a range no server is asked.",
-            "Name a revision before the colon, or leave `a:` out.",
-        )
-    applied = history.ancestors(resolve(history, lower, frozenset()))
-    recorded = record_upgrades(history, history.ordered(applied), Catalog(), None)
-    catalog, head = Catalog(), Head()
-    for item in recorded:
-        catalog, head = item.apply(catalog), head.with_revision(item.revision, _record(item))
+    lower, upper = _ends(target)
+    wishes = _wishes(project, options)
+    head, catalog = _state_after_ranges(project, lower, wishes)
+    applied = head.applied
     if direction == "upgrade":
         ids = history.upgrade_path(resolve(history, upper, applied), applied)
         recorded = record_upgrades(history, ids, catalog, None)
@@ -127,19 +116,114 @@ def _range(
             f"'{target}' leaves nothing to {'apply' if direction == 'upgrade' else 'undo'}.",
             "`a:b` goes from a to b: up with `upgrade`, down with `downgrade`.",
         )
-    names = {definition.physical for definition in catalog.values()}
-    inventory = Inventory(
+    inventory = _any_server_with(project, catalog)
+    plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
+    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), inventory.names)
+
+
+def _wishes(project: Project, options: MigrationOptions) -> PlanOptions:
+    return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
+
+
+def _any_server_with(project: Project, catalog: Catalog) -> Inventory:
+    return Inventory(
         project=project.settings.project,
         capabilities=ANY_SERVER,
-        names=frozenset(names),
+        names=frozenset(definition.physical for definition in catalog.values()),
         aliases={alias: d.physical for d in catalog.values() for alias in d.all_aliases},
         owners=dict.fromkeys(catalog, project.settings.project),
     )
-    wishes = PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
-    plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
-    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), frozenset(names))
 
 
-def _record(item: RecordedRevision) -> AppliedRevision:
-    """As much of a record as tells which revisions are heads."""
-    return AppliedRevision(item.parents, item.depends_on, item.message, item.sha256, "", 0.0, "")
+def _state_after_ranges(project: Project, end: Identifier, wishes: PlanOptions) -> tuple[Head, Catalog]:
+    """What is recorded where upgrades by ranges have led to a revision.
+
+    They build indexes under names that the scripts tell. So one file can follow another with no server asked.
+    """
+    head, _ = _state_at(project.history, end)
+    recorded, _ = history_at(project.history, head.applied)
+    catalog = Catalog()
+    server = _any_server_with(project, catalog)
+    plan = plan_chain(recorded, catalog, server, wishes, direction="upgrade", target=end.text)
+    for item, planned in zip(recorded, plan.revisions, strict=True):
+        catalog = with_physical_names(item.apply(catalog), planned.steps)
+    return head, catalog
+
+
+def _ends(target: str) -> tuple[Identifier, Identifier]:
+    lower, upper = parse_range(target)
+    if "current" in {lower.symbol, upper.symbol} or lower.symbol is None:
+        raise UsageError(
+            f"'{target}' counts from what is applied, but for a range no server is asked.",
+            "Name a revision before the colon, or leave `a:` out.",
+        )
+    return lower, upper
+
+
+def _state_at(
+    history: History, end: Identifier, applied: frozenset[str] = frozenset()
+) -> tuple[Head, Catalog]:
+    """What is recorded where everything up to a revision is applied, as the scripts tell it."""
+    recorded, catalog = history_at(history, history.ancestors(resolve(history, end, applied)))
+    by = f"{signature()} --script"
+    return Head({item.revision: record_of(item, RECORDED_AT, by) for item in recorded}), catalog
+
+
+def stamp_script(project: Project, target: str | Iterable[str]) -> str:
+    """A stamp as a file for `redis-cli`.
+
+    Args:
+        project: The project.
+        target: A revision identifier, or several: the live indexes are compared with what the revisions make,
+            and the file leads there from what the server has recorded now. Or a range `a:b`: the file leads
+            from `a` to `b`, and no server is asked.
+
+    Returns:
+        Lines for the standard input of `redis-cli`.
+
+    Raises:
+        DriftError: The live indexes are not what the history up to there makes.
+        UsageError: The range makes no sense.
+    """
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    is_range = any(":" in text for text in targets)
+    if is_range and len(targets) > 1:
+        raise UsageError("A range stands alone.", "Name one range `a:b`, or revisions.")
+    by = f"{signature()} --script"
+    if is_range:
+        lower, upper = _ends(targets[0])
+        head, catalog = _state_after_ranges(project, lower, _wishes(project, MigrationOptions()))
+        names = frozenset(definition.physical for definition in catalog.values())
+        start = Start(head, catalog, digest_of_indexes(catalog_content(catalog)), names)
+        head, catalog = _state_at(project.history, upper, head.applied)
+    else:
+        with project.connect() as server:
+            _require_scripts(server)
+            state = read_state(server, project.keys)
+            refuse_unfinished_run(state)
+            digest = digest_of_indexes(state.documents["indexes"].content)
+            start = Start(state.head, state.catalog, digest, existing_indexes(server))
+            applied = stamped_by(project.history, targets, state.head.applied)
+            recorded, catalog = history_at(project.history, applied)
+            catalog = as_found(project, server, catalog)
+        head = Head({item.revision: record_of(item, RECORDED_AT, by) for item in recorded})
+    lines = stamp_lines(start, head, catalog, project.keys, by, is_compared=not is_range)
+    opening = _opening(f"stamp of project {project.settings.project} at {' '.join(targets)}", start)
+    return "".join(f"{line}\n" for line in (*map(remark_line, opening), *lines))
+
+
+def _require_scripts(server: Server) -> None:
+    server.capabilities.require_search()
+    if not server.capabilities.runs_search_in_scripts:
+        raise PlanBlocked(
+            "The plan can't be a script: a cluster runs no FT.* in scripts.", "Let redismigrate run it."
+        )
+
+
+def _opening(what: str, start: Start) -> tuple[str, str]:
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    heads = ", ".join(start.head.heads) or "base"
+    return (
+        f"redismigrate {__version__}: {what}; made {moment} by {signature()}",
+        f"for a Redis at {heads}; elsewhere it changes nothing. What is done already is left alone.",
+    )

@@ -89,6 +89,11 @@ def _require_free(project: Project, revision_id: str | None, labels: Sequence[st
         problem = problem_with_name(revision_id)
         if problem:
             raise UsageError(f"{revision_id!r} can't be a revision id: {problem}.", "Leave --rev-id out.")
+        if revision_id in history.labels:
+            raise UsageError(
+                f"Revision {history.labels[revision_id]} has the branch label '{revision_id}'.",
+                "Choose another --rev-id.",
+            )
         if revision_id in history:
             raise UsageError(f"Revision {revision_id} exists already.", "Choose another --rev-id.")
     for label in labels:

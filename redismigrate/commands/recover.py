@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.live import alias_target, look_at
 from redismigrate.execution.run import now
 from redismigrate.execution.search_commands import create
+from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many
+from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -63,7 +66,7 @@ class Repaired:
 
 def stamp(
     project: Project,
-    target: str,
+    target: str | Iterable[str],
     *,
     purge: bool = False,
     lock_timeout: float | None = None,
@@ -73,7 +76,7 @@ def stamp(
 
     Args:
         project: The project.
-        target: A revision identifier.
+        target: A revision identifier, or several.
         purge: Forget what is recorded so far, be it damaged: who applied what and when, indexes, owners.
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
@@ -88,28 +91,14 @@ def stamp(
         locked_state(project, server, lock_timeout, allow_evictable_state, read=read) as writer,
     ):
         refuse_unfinished_run(writer.state)
-        targets = resolve_many(history, target, writer.state.head.applied)
-        applied = history.ordered(history.ancestors(targets))
-        recorded = record_upgrades(history, applied, Catalog(), None)
-        catalog = Catalog()
-        for item in recorded:
-            catalog = item.apply(catalog)
-        catalog = _as_found(project, server, catalog)
+        recorded, catalog = history_at(history, stamped_by(history, target, writer.state.head.applied))
+        catalog = as_found(project, server, catalog)
         kept = {} if purge else writer.state.head.revisions
         recorded_names = _owned(server, project) if purge else writer.state.catalog.keys()
         given_up = recorded_names - catalog.keys()
         head = Head(
             {
-                item.revision: kept.get(item.revision)
-                or AppliedRevision(
-                    parents=item.parents,
-                    depends_on=item.depends_on,
-                    message=item.message,
-                    sha256=item.sha256,
-                    applied_at=now(),
-                    seconds=0.0,
-                    by=signature(),
-                )
+                item.revision: kept.get(item.revision) or record_of(item, now(), signature())
                 for item in recorded
             }
         )
@@ -130,12 +119,55 @@ def stamp(
         return Stamped(head.heads, tuple(catalog))
 
 
+def stamped_by(history: History, target: str | Iterable[str], applied: frozenset[str]) -> frozenset[str]:
+    """What counts as applied after a stamp: the revisions and all before them.
+
+    Args:
+        history: The scripts.
+        target: A revision identifier, or several.
+        applied: What is applied, for identifiers that count from there.
+
+    Raises:
+        UsageError: An identifier means nothing, or too much.
+    """
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    return history.ancestors(
+        revision for text in targets for revision in resolve_many(history, text, applied)
+    )
+
+
+def history_at(history: History, applied: Iterable[str]) -> tuple[tuple[RecordedRevision, ...], Catalog]:
+    """What some applied revisions do, in order, and the indexes that they make, without a server.
+
+    Raises:
+        ScriptError: A script raised, or changes an index that no revision created.
+    """
+    recorded = record_upgrades(history, history.ordered(applied), Catalog(), None)
+    catalog = Catalog()
+    for item in recorded:
+        catalog = item.apply(catalog)
+    return recorded, catalog
+
+
+def record_of(item: RecordedRevision, applied_at: str, by: str) -> AppliedRevision:
+    """The record of a revision that was not run."""
+    return AppliedRevision(
+        parents=item.parents,
+        depends_on=item.depends_on,
+        message=item.message,
+        sha256=item.sha256,
+        applied_at=applied_at,
+        seconds=0.0,
+        by=by,
+    )
+
+
 def _owned(server: Server, project: Project) -> frozenset[str]:
     owner = project.settings.project
     return frozenset(name for name, other in read_owners(server).items() if other == owner)
 
 
-def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
+def as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
     """The replayed indexes with the physical names they have; refused where they differ from the record."""
     probe = survey(server, project.settings.project, catalog)
     # A served name may be an alias by now: what it points to is the index to compare with.
@@ -149,7 +181,12 @@ def _as_found(project: Project, server: Server, catalog: Catalog) -> Catalog:
         owner = inventory.owners.get(name, project.settings.project)
         if owner != project.settings.project:
             raise PlanBlocked(*owned_by_another(name, owner))
-    problems = [f"{name}: {problem}" for name in catalog for problem in drift_of(catalog[name], inventory)]
+    problems = []
+    for name, definition in catalog.items():
+        if definition.physical in inventory.names:
+            problems += [f"{name}: {problem}" for problem in drift_of(definition, inventory)]
+        else:
+            problems.append(f"index {name} does not exist")
     if problems:
         raise DriftError(
             f"The server is not what this revision makes: {'; '.join(problems)}.",

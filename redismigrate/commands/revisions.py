@@ -113,17 +113,22 @@ def script_to_json(script: Script) -> dict[str, Any]:
     }
 
 
-def heads(project: Project, *, check: bool = False) -> tuple[Script, ...]:
+def heads(project: Project, *, check: bool = False, resolve_dependencies: bool = False) -> tuple[Script, ...]:
     """The scripts that no other revises.
 
     Args:
         project: The project.
         check: Insist on one at most.
+        resolve_dependencies: Leave out those on which another one depends.
 
     Raises:
-        ScriptError: There are several, and that was to be checked.
+        ScriptError: There are several, and that was to be checked; or the history has a circle or a gap.
     """
     ids = set(heads_of(project.scripts))
+    # Who relies on it, for CI, has to hear of a parent that is missing; a circle has no head at all.
+    if check or resolve_dependencies or not ids:
+        history = project.history
+        ids &= set(history.maximal(history) if resolve_dependencies else history)
     found = tuple(script for script in project.scripts if script.revision in ids)
     if check and len(found) > 1:
         names = ", ".join(f"{script.revision} ({script.message})" for script in found)

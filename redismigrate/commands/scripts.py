@@ -107,7 +107,8 @@ def revision(
 
     Raises:
         SeveralHeads: There is more than one head and none was named.
-        UsageError: It can't have this id, label or folder, or revise what is no head.
+        UsageError: It can't have this id, label or folder, or revise what is no head; or it changes an index
+            as a revision makes it on which it would not stand.
     """
     from redismigrate.commands.placing import place
 
@@ -120,6 +121,10 @@ def revision(
         version_path=version_path,
         revision_id=revision_id,
     )
+    if content is not None:
+        from redismigrate.commands.other_branches import refuse_indexes_of_other_branches
+
+        refuse_indexes_of_other_branches(project, placement, content.changed)
     return _write(project, placement, message, content)
 
 
@@ -190,9 +195,15 @@ def edit(project: Project, identifier: str) -> Path:
     if not editor:
         raise ConfigurationError("No editor is set.", "Set the environment variable EDITOR.")
     try:
-        subprocess.run([*shlex.split(editor), str(path)], check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ConfigurationError(f"The editor failed: {error}.", "Check the variable EDITOR.") from error
+        code = subprocess.run([*shlex.split(editor), str(path)], check=False).returncode
+    except (OSError, ValueError) as error:  # ValueError: a quotation mark that is not closed
+        raise ConfigurationError(
+            f"The editor {editor!r} can't be started: {error}.", "Correct the variable EDITOR or VISUAL."
+        ) from error
+    if code:
+        raise ConfigurationError(
+            f"The editor {editor!r} ended with {code}.", "Correct the variable EDITOR or VISUAL."
+        )
     return path
 
 

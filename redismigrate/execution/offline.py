@@ -64,6 +64,9 @@ class Start:
     existing: frozenset[str]
 
 
+LOADING_LINE = command_line(("SCRIPT", "LOAD", APPLY))
+
+
 def script_of(plan: Plan, start: Start, keys: StateKeys, by: str) -> tuple[str, ...]:
     """The lines of a file for `redis-cli` that carries out a plan.
 
@@ -84,7 +87,7 @@ def script_of(plan: Plan, start: Start, keys: StateKeys, by: str) -> tuple[str, 
             f"{plan.direction} --script REV`.",
             tuple(reasons),
         )
-    lines = [command_line(("SCRIPT", "LOAD", APPLY))]
+    lines = [LOADING_LINE]
     for item in plan.revisions:
         section = _Section(plan, item, start, keys, by)
         lines += section.lines()
@@ -231,9 +234,9 @@ class _Section:
             json.dumps(keys.project),
         ]
         for kind in ("claim_index", "release_index"):
-            words += _counted([json.dumps(step.index) for step in steps if step.kind == kind])
-        words += _counted(complete)
-        words += _counted([word for pair in event.items() for word in pair])
+            words += counted([json.dumps(step.index) for step in steps if step.kind == kind])
+        words += counted(complete)
+        words += counted([word for pair in event.items() for word in pair])
         words.append(str(len(changing)))
         existing = self.start.existing
         for step in changing:
@@ -242,20 +245,9 @@ class _Section:
                 words.append(str(len(group)))
                 for command in group:
                     _refuse_long(recorded.revision, command)
-                    words += _counted(command)
+                    words += counted(command)
             existing = existing_after(step, existing)
-        script_keys = (
-            keys.head,
-            keys.indexes,
-            keys.run,
-            keys.lock,
-            keys.fence,
-            keys.journal,
-            keys.last_run,
-            OWNERS_KEY,
-            keys.undo(""),
-        )
-        return command_line(("EVALSHA", APPLY_SHA1, str(len(script_keys)), *script_keys, *words))
+        return call_line(keys, words)
 
     def _complete(self) -> list[str]:
         """Pairs: an index that was built beside another, and that other."""
@@ -263,11 +255,28 @@ class _Section:
         return [d.physical for step in swaps for d in (step.after, step.before) if d is not None]
 
 
+def call_line(keys: StateKeys, words: Iterable[bytes | str]) -> str:
+    """The line that calls the script which `LOADING_LINE` loads."""
+    script_keys = (
+        keys.head,
+        keys.indexes,
+        keys.run,
+        keys.lock,
+        keys.fence,
+        keys.journal,
+        keys.last_run,
+        OWNERS_KEY,
+        keys.undo(""),
+    )
+    return command_line(("EVALSHA", APPLY_SHA1, str(len(script_keys)), *script_keys, *words))
+
+
 def _builds(step: Step) -> bool:
     return step.strategy in BESIDE and step.kind in {"prove_index", "create_index"}
 
 
-def _counted(words: Sequence[bytes | str]) -> list[bytes | str]:
+def counted(words: Sequence[bytes | str]) -> list[bytes | str]:
+    """A list as the script takes it: its length first."""
     return [str(len(words)), *words]
 
 

@@ -24,7 +24,7 @@ from redismigrate.history.resolution import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from redismigrate.history.graph import History
 
@@ -176,6 +176,8 @@ def revisions_to_undo(
         members = history.branch(find_branch(history, parsed.branch))
     targets: tuple[str, ...] = ()
     if parsed.symbol is None:
+        if applied and not known:
+            raise _ahead(applied)
         roots = _last(history, parsed, known, members)
     else:
         targets = resolve(history, parsed, applied)
@@ -190,11 +192,16 @@ def revisions_to_undo(
         if parsed == BASE or _may_descend(revision, covered, history, recorded_parents)
     ]
     if missing:
-        raise RevisionNotFound(
-            f"Redis is ahead of these scripts by {', '.join(missing)}, which would have to be undone first.",
-            "Run the downgrade where their scripts are.",
-        )
+        raise _ahead(missing)
     return history.ordered(undone & known)[::-1]
+
+
+def _ahead(revisions: Iterable[str]) -> RevisionNotFound:
+    names = ", ".join(sorted(revisions))
+    return RevisionNotFound(
+        f"Redis is ahead of these scripts by {names}, which would have to be undone first.",
+        "Run the downgrade where their scripts are.",
+    )
 
 
 def _last(

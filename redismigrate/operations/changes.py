@@ -95,7 +95,7 @@ class SetOptions:
         return SetOptions({name: _as_json(getattr(before, name)) for name in self.options})
 
     def __str__(self) -> str:
-        return "set " + ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+        return "set " + ", ".join(f"{name}={_as_json(value)!r}" for name, value in self.options.items())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from redismigrate.operations.changes import (
     DropField,
     IndexChange,
     RenameField,
+    RenameTo,
     SetOptions,
 )
+from redismigrate.operations.index_renames import IndexRename, new_names
 from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.compare import canonical, diff
@@ -41,28 +43,34 @@ class Rename:
 
 
 def operations_between(
-    before: Mapping[str, IndexSchema], after: Mapping[str, IndexSchema], renames: Collection[Rename] = ()
+    before: Mapping[str, IndexSchema],
+    after: Mapping[str, IndexSchema],
+    renames: Collection[Rename] = (),
+    index_renames: Collection[IndexRename] = (),
 ) -> tuple[Operation, ...]:
     """What turns some indexes into others: new ones first, those that go last.
 
-    All changes of one index are one operation. A field goes and another one comes unless a rename says that
-    they are one.
+    All changes of one index are one operation. One index goes and another one comes, and so do fields, unless
+    a rename says that they are one.
 
     Args:
         before: Served name -> schema.
         after: Served name -> wanted schema, under the same name.
-        renames: What the user says about fields.
+        renames: What the user says about fields, by the old name of their index.
+        index_renames: What the user says about indexes.
 
     Raises:
         SchemaError: A wanted schema can't be an index, or a rename can't be done.
     """
-    created = [CreateIndex(after[name]) for name in sorted(after.keys() - before.keys())]
-    changed = [
-        ChangeIndex(name, changes)
-        for name in sorted(before.keys() & after.keys())
-        if (changes := changes_between(before[name], after[name], renames))
-    ]
-    dropped = [DropIndex(name) for name in sorted(before.keys() - after.keys())]
+    names = new_names(before, after, index_renames)
+    created = [CreateIndex(after[name]) for name in sorted(after.keys() - set(names.values()))]
+    changed = []
+    for name, new_name in sorted(names.items()):
+        changes = changes_between(before[name], after[new_name], renames)
+        if name != new_name:
+            changes = (*changes, RenameTo(new_name))
+        changed += [ChangeIndex(name, changes)] if changes else []
+    dropped = [DropIndex(name) for name in sorted(before.keys() - names.keys())]
     return (*created, *changed, *dropped)
 
 

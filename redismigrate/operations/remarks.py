@@ -6,21 +6,26 @@ from collections.abc import Collection, Iterator
 
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.differing import Rename
+from redismigrate.operations.index_renames import IndexRename
+from redismigrate.operations.model import DropIndex
 from redismigrate.operations.source import Remarks, literal
 from redismigrate.schema import IndexSchema, VectorField
 
 
 def remarks_on_upgrade(
-    candidates: Collection[Rename] = (), say_rename: str = "with --rename {old}:{new}"
+    candidates: Collection[Rename] = (),
+    index_candidates: Collection[IndexRename] = (),
+    say_rename: str = "with --rename {old}:{new}",
 ) -> Remarks:
     """The comments of an `upgrade`.
 
     Args:
         candidates: Pairs of fields of which nobody has said whether they are renames.
-        say_rename: How the user says so, with the names as {old} and {new}.
+        index_candidates: Pairs of indexes likewise.
+        say_rename: How the user says that of fields, with the names as {old} and {new}.
     """
 
-    def remarks(change: IndexChange, schema: IndexSchema) -> Iterator[str]:
+    def remarks(change: IndexChange | DropIndex, schema: IndexSchema) -> Iterator[str]:
         yield from remarks_on_change(change, schema)
         if change.kind == "add_field" and isinstance(change.field, VectorField):
             yield (
@@ -43,10 +48,19 @@ def remarks_on_upgrade(
                         "keep the field under its old name."
                     )
 
+        if change.kind == "drop_index":
+            for pair in index_candidates:
+                if pair.old == change.name:
+                    yield (
+                        f"Index {literal(pair.new)}, which is created, has the same definition. If it is "
+                        f"this one under a new name, generate the script again with --rename {pair}: as it "
+                        "stands, the new index has none of its aliases and synonyms."
+                    )
+
     return remarks
 
 
-def remarks_on_change(change: IndexChange, schema: IndexSchema) -> Iterator[str]:
+def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> Iterator[str]:
     """The comments on a change in either direction: those that no strategy carries out."""
     if change.kind == "alter_field":
         field = schema.field(change.name)

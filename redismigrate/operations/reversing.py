@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from redismigrate.operations.model import Operation
+from redismigrate.operations.model import CreateIndex, Operation, SetSynonyms
 from redismigrate.schema.definition import Catalog
 
 
@@ -19,7 +19,12 @@ def reversed_operations(operations: Iterable[Operation], catalog: Catalog) -> tu
         SchemaError: One can't be applied.
     """
     back: list[Operation] = []
+    created = set()
     for operation in operations:
-        back[:0] = operation.reverse(catalog)
+        # Synonyms go with the index that is dropped; to take them out before would build it anew.
+        if not (isinstance(operation, SetSynonyms) and operation.index in created):
+            back[:0] = operation.reverse(catalog)
+        if isinstance(operation, CreateIndex):
+            created.add(operation.schema.name)
         catalog = operation.apply(catalog)
     return tuple(back)

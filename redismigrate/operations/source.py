@@ -8,13 +8,13 @@ from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
-from redismigrate.operations.model import ChangeIndex, CreateIndex, Operation
+from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import LAYOUT_VERSION, schema_to_redisvl
 
-Remarks = Callable[[IndexChange, IndexSchema], Iterable[str]]
-"""What to say above a change, given the schema that it meets."""
+Remarks = Callable[[IndexChange | DropIndex, IndexSchema], Iterable[str]]
+"""What to say above a change of an index, or its end, given the schema that it meets."""
 
 WIDTH = 106  # of a body, before `def` indents it by four
 _INDENT = "    "
@@ -22,7 +22,10 @@ _INDENT = "    "
 _LOWER = frozenset({"algorithm", "datatype", "distance_metric"})
 
 
-def no_remarks(change: IndexChange, schema: IndexSchema) -> tuple[str, ...]:  # noqa: ARG001 - a `Remarks`
+def no_remarks(
+    change: IndexChange | DropIndex,  # noqa: ARG001 - a `Remarks`
+    schema: IndexSchema,  # noqa: ARG001
+) -> tuple[str, ...]:
     """Nothing to say."""
     return ()
 
@@ -35,7 +38,7 @@ def source_lines(
     Args:
         operations: In order; `op.run` can't be among them, for a record does not hold functions.
         catalog: The indexes as the first operation finds them.
-        remarks: What to say about changes of an index.
+        remarks: What to say about changes of an index and about dropping it.
 
     Raises:
         SchemaError: A schema can't be said in RedisVL's form, or an operation can't be written.
@@ -87,7 +90,9 @@ def _operation_lines(operation: Operation, catalog: Catalog, remarks: Remarks) -
             return _call("op.create_index", [_schema_layout(operation)], {})
         case "drop_index":
             options = {"delete_documents": True} if operation.delete_documents else {}
-            return _call("op.drop_index", [operation.name], options)
+            said = remarks(operation, catalog.index(operation.name).schema)
+            lines = [line for remark in said for line in comment_lines(remark)]
+            return lines + _call("op.drop_index", [operation.name], options)
         case "create_alias":
             return _call("op.create_alias", [operation.alias, operation.index], {})
         case "drop_alias":

@@ -11,6 +11,7 @@ from redismigrate.planning.plan import Strategy
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
+from redismigrate.schema.create import misread_field
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 
@@ -219,6 +220,13 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
         yield (
             f"index {schema.name} has max_text_fields and no_fields, with which this server crashes as soon "
             "as it indexes text"
+        )
+    misread = misread_field(schema.fields, schema.storage_type)
+    if misread is not None:
+        yield (
+            f"FT.CREATE of index {schema.name} would read the name of field {misread} as an option of the "
+            "field before it: call the field of the hash otherwise, or index fewer fields that are called "
+            "like options"
         )
     for field in schema.fields:
         if isinstance(field, VectorField):

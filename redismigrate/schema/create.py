@@ -92,6 +92,16 @@ def alter_arguments(index_name: str, fields: Sequence[Field], storage_type: Stor
     return arguments + _all_field_arguments(fields, storage_type)
 
 
+def misread_field(fields: Sequence[Field], storage_type: StorageType) -> str | None:
+    """The name of a field that the server would read as an option of the field before it; None: all are read.
+
+    Args:
+        fields: In the schema's order; the order in which they would be sent is looked at.
+        storage_type: Of the index.
+    """
+    return _first_misread(_ordered(fields, storage_type), storage_type)
+
+
 def _option_arguments(schema: IndexSchema) -> list[bytes]:
     arguments = [b"ON", schema.storage_type.upper().encode()]
     if schema.prefixes:
@@ -122,16 +132,21 @@ def _option_arguments(schema: IndexSchema) -> list[bytes]:
 
 
 def _all_field_arguments(fields: Sequence[Field], storage_type: StorageType) -> list[bytes]:
+    fields = _ordered(fields, storage_type)
     misread = _first_misread(fields, storage_type)
-    if misread is not None:
-        fields = sorted(fields, key=lambda field: field.path_in(storage_type).upper() not in _MISREAD)
-        misread = _first_misread(fields, storage_type)
     if misread is not None:
         raise SchemaError(
             f"FT.CREATE would read the name of field {misread!r} as an option of the field before it.",
             "Call the field of the hash otherwise, or index fewer fields that are called like options.",
         )
     return [argument for field in fields for argument in _field_arguments(field, storage_type)]
+
+
+def _ordered(fields: Sequence[Field], storage_type: StorageType) -> Sequence[Field]:
+    """The fields as given where they are read so, else with those that are called like options in front."""
+    if _first_misread(fields, storage_type) is None:
+        return fields
+    return sorted(fields, key=lambda field: field.path_in(storage_type).upper() not in _MISREAD)
 
 
 def _first_misread(fields: Sequence[Field], storage_type: StorageType) -> str | None:

@@ -17,13 +17,16 @@ from redismigrate.state.documents import render_document
 RECORDED_AT = "@recorded-at@"
 
 # KEYS: head, indexes, run, lock, fence, journal, last_run, owners, and what undo documents begin with.
-# ARGV: what to do ("record" or "remove" a revision; "build" an index for recording it, or "build_back"
-#   one for removing it), the revision, then the applied revisions that it needs (sha1 of the sorted ids)
-#   and the same in words (heads, for the error), the indexes document that it needs (sha1 of all behind
-#   its version; "" for none), heads afterwards (JSON), the record of the revision, the indexes document
-#   afterwards (behind its version), the project (JSON); then counted lists: indexes to claim and to give
-#   up (JSON), pairs of an index that has to be complete and the one it replaces, an event for the
-#   journal, and steps, each with its commands and those that put it back.
+# ARGV: what to do ("record" or "remove" a revision; "build" an index for recording it, or "build_back" one
+#   for removing it; "stamp" some, see below), the revision, then the applied revisions that it needs (sha1
+#   of the sorted ids) and the same in words (heads, for the error), the indexes document that it needs
+#   (sha1 of all behind its version; "" for none), heads afterwards (JSON), the record of the revision, the
+#   indexes document afterwards (behind its version), the project (JSON); then counted lists: indexes to
+#   claim and to give up (JSON), pairs of an index that has to be complete and the one it replaces, an event
+#   for the journal, and steps, each with its commands and those that put it back.
+# To stamp, the revision is what to call the heads in the reply, the pairs to be complete are a name and the
+#   index that it has to lead to, and behind the steps (none) come pairs of a revision that is to be recorded
+#   and its record, which counts where there is none yet.
 # The documents are edited as text: cjson would make {} of empty lists and lose the order. Days are turned
 # into dates after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 # In a script FT.INFO gives names as status replies. INCR comes before any command: a server over maxmemory
@@ -47,6 +50,8 @@ local heads, record, indexes, project = take(), take(), take(), take()
 local claims, releases, complete, event = take_list(), take_list(), take_list(), take_list()
 local steps = {}
 for i = 1, tonumber(take()) do steps[i] = {take_commands(), take_commands()} end
+local stamps = mode == 'stamp'
+local stamped = stamps and take_list() or {}
 
 local function end_of_value(text, from)
   local depth = 0
@@ -81,7 +86,14 @@ end
 local goes_back = mode == 'remove' or mode == 'build_back'
 local builds = mode == 'build' or mode == 'build_back'
 if goes_back and not record_of[revision] then return revision .. ' was undone before' end
-if not goes_back and record_of[revision] then return revision .. ' was applied before' end
+if not goes_back and not stamps and record_of[revision] then return revision .. ' was applied before' end
+if stamps and #stamped == 2 * #ids then
+  local no_indexes = '"layout": 1, "indexes": {}}'
+  local found = string.match(redis.call('GET', KEYS[2]) or '', '^{"version": %d+, (.*)$') or no_indexes
+  local is_same = found == indexes
+  for i = 1, #stamped, 2 do is_same = is_same and record_of[stamped[i]] ~= nil end
+  if is_same then return revision .. ' was recorded before' end
+end
 if redis.call('EXISTS', KEYS[3]) == 1 then
   return refuse('a run of redismigrate is unfinished; see redismigrate status')
 end
@@ -124,7 +136,15 @@ local function info(index)
   end
   return found
 end
-for i = 1, #complete, 2 do
+for i = 1, stamps and #complete or 0, 2 do
+  local found = info(complete[i])
+  if not found then return refuse('there is no index ' .. complete[i] .. '; stamp the revision that fits') end
+  if found.index_name ~= complete[i + 1] then
+    return refuse(complete[i] .. ' leads to index ' .. found.index_name .. ' instead of ' .. complete[i + 1]
+      .. '; make the script from this server')
+  end
+end
+for i = 1, stamps and 0 or #complete, 2 do
   local new, old = info(complete[i]), info(complete[i + 1])
   if not new then return refuse('index ' .. complete[i] .. ' is not there; run all of the script') end
   if tonumber(new.indexing) ~= 0 then
@@ -184,14 +204,17 @@ local now = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03d+00:00', year, mont
   math.floor(seconds % 86400 / 3600), math.floor(seconds % 3600 / 60), seconds % 60,
   math.floor(tonumber(time[2]) / 1000))
 local kept = {}
-for _, id in ipairs(ids) do
-  if id ~= revision then kept[#kept + 1] = '"' .. id .. '": ' .. record_of[id] end
+local function keep(id, text) kept[#kept + 1] = '"' .. id .. '": ' .. text end
+local function with_time(text)
+  local first, last = string.find(text, '"applied_at": "@recorded-at@"', 1, true)
+  return string.sub(text, 1, first - 1) .. '"applied_at": "' .. now .. '"' .. string.sub(text, last + 1)
 end
-if mode == 'record' then
-  local first, last = string.find(record, '"applied_at": "@recorded-at@"', 1, true)
-  now = '"applied_at": "' .. now .. '"'
-  kept[#kept + 1] = '"' .. revision .. '": ' .. string.sub(record, 1, first - 1) .. now
-    .. string.sub(record, last + 1)
+for _, id in ipairs(stamps and {} or ids) do
+  if id ~= revision then keep(id, record_of[id]) end
+end
+if mode == 'record' then keep(revision, with_time(record)) end
+for i = 1, #stamped, 2 do
+  keep(stamped[i], record_of[stamped[i]] or with_time(stamped[i + 1]))
 end
 redis.call('SET', KEYS[1], '{"version": ' .. (version + 1) .. ', "layout": 1, "heads": ' .. heads
   .. ', "revisions": {' .. table.concat(kept, ', ') .. '}}')
@@ -221,7 +244,7 @@ if last_run then
   end
   redis.call('DEL', KEYS[7])
 end
-return revision .. (mode == 'record' and ' is applied' or ' is undone')
+return revision .. (stamps and ' is recorded' or mode == 'record' and ' is applied' or ' is undone')
 """.strip()
 
 APPLY_SHA1 = hashlib.sha1(APPLY.encode(), usedforsecurity=False).hexdigest()

@@ -84,6 +84,7 @@ def test_a_folder_without_configuration_says_how_to_make_one(shop):
         (['script_location = "migrations"', 'url = "http://localhost"'], "url: must start with redis://"),
         (['script_location = "migrations"', 'allow_evictable_state = "perhaps"'], "allow_evictable_state: "),
         (['script_location = "migrations"', 'version_locations = "versions"'], "version_locations: "),
+        (['script_location = "migrations"', 'schemas = "a.yaml"'], "schemas: input should be a list."),
         (['script_location = "migrations"', "version_locations = [5]"], "version_locations"),
         (["script_location = 5"], "script_location: "),
         (['project = "shop"'], "does not say where the migration scripts are."),
@@ -588,6 +589,42 @@ def test_a_strategy_that_cannot_do_it_blocks_the_plan(shop):
     blocked = shop.run("plan", "--strategy", "alter", "--json")
     assert blocked.code == 6
     assert "FT.ALTER only adds fields" in blocked.json["blocked"][0]
+
+
+def test_fields_that_the_server_would_read_as_options_block_the_plan(shop):
+    shop.write("""
+op.create_index({
+    "index": {"name": "products", "prefix": "p:"},
+    "fields": [{"name": "sortable", "type": "tag"}, {"name": "unf", "type": "tag"}],
+})
+""")
+
+    shop.refuses(
+        "upgrade",
+        code=6,
+        says=(
+            "The plan is blocked: 000000000001: FT.CREATE of index products would read the name of field unf",
+            " as an option of the field before it: call the field of the hash otherwise",
+            "Nothing was changed.",
+        ),
+    )
+
+
+def test_a_field_that_no_index_could_be_built_with_is_not_added(shop):
+    applied(shop, PRODUCTS.replace('"title"', '"unf"'))
+    shop.write("""
+with op.index("products") as index:
+    index.add_field({"name": "sortable", "type": "numeric"})
+""")
+
+    shop.refuses(
+        "upgrade",
+        code=6,
+        says=(
+            "The plan is blocked: ",
+            "FT.CREATE of index products would read the name of field sortable as",
+        ),
+    )
 
 
 def test_a_plan_that_no_longer_holds_is_refused(shop):

@@ -79,6 +79,10 @@ def test_a_merge_joins_the_heads_that_it_is_given_and_says_which(forked: Shop):
             ("elsewhere is none of the folders with scripts:", "version_locations"),
         ),
         (("revision", "-m", "x", "--head", "bbb", "--rev-id", "aaa"), ("Revision aaa exists already.",)),
+        (
+            ("revision", "-m", "x", "--head", "bbb", "--rev-id", "pricing"),
+            ("Revision ccc has the branch label 'pricing'.", "Choose another --rev-id."),
+        ),
         (("downgrade", "-1"), ("'-1' goes past the base",)),
         (
             ("history", "-r", "pricing:bbb"),
@@ -153,6 +157,23 @@ def test_several_heads_fail_the_check(forked: Shop):
     )
 
 
+def test_a_broken_history_fails_the_check_of_heads(shop: Shop):
+    first = shop.write(down_revision="000000000002")
+    shop.refuses("heads", "--check", code=8, says=("", "revises '000000000002', but no script has that"))
+    assert shop.run("heads").out == f"{first} revision 1\n"
+    shop.write(down_revision=first)
+    for arguments in (("heads",), ("heads", "--check"), ("heads", "--resolve-dependencies")):
+        shop.refuses(*arguments, code=8, says=("Revisions revise or depend on each other in a circle: ",))
+
+
+def test_a_head_on_which_another_depends_can_be_left_out(forked: Shop):
+    revision(forked, "ddd", "--head", "bbb", "--depends-on", "pricing")
+    assert forked.run("heads").out.splitlines() == ["ccc [pricing] make ccc", "ddd make ddd"]
+    assert forked.run("heads", "--resolve-dependencies").out.splitlines() == ["ddd make ddd"]
+    assert forked.run("heads", "--check").code == 8
+    assert forked.run("heads", "--check", "--resolve-dependencies").code == 0
+
+
 def test_one_label_is_applied_and_undone_alone(forked: Shop):
     assert forked.run("--json", "upgrade", "pricing@head").json["revisions"] == ["aaa", "ccc"]
     assert forked.run("--json", "upgrade", "heads").json["revisions"] == ["bbb"]
@@ -204,6 +225,21 @@ def test_the_history_as_a_drawing(forked: Shop):
     assert lines(forked.run("history", "--graph", "-i"))[-1].startswith("●  aaa make aaa; applied")
     assert lines(forked.run("graph", "--format", "mermaid"))[0] == "flowchart TD"
     assert forked.run("--json", "graph", "--format", "mermaid").json["text"].count("-->") == 4
+
+
+@pytest.mark.parametrize(
+    ("editor", "says"),
+    [
+        ("false", "The editor 'false' ended with 1."),
+        ("no-such-editor -w", "The editor 'no-such-editor -w' can't be started: [Errno 2] No such file"),
+        ("vi '", "The editor \"vi '\" can't be started: No closing quotation."),
+        ("", "No editor is set."),
+    ],
+)
+def test_an_editor_that_fails_is_named(forked: Shop, monkeypatch: pytest.MonkeyPatch, editor: str, says: str):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", editor)
+    forked.refuses("edit", "aaa", code=8, says=(says,))
 
 
 def test_show_tells_operations_of_both_directions_in_words(shop: Shop):

@@ -1,4 +1,4 @@
-"""`--script`: what redis-cli makes of the file is what `upgrade` and `downgrade` make."""
+"""`--script`: what redis-cli makes of the file is what `upgrade`, `downgrade` and `stamp` make."""
 
 from __future__ import annotations
 
@@ -494,6 +494,33 @@ def test_a_range_that_makes_no_sense_is_refused(shop: Shop, arguments: tuple[str
     shop.refuses(*arguments, "--script", code=2, says=(says,))
 
 
+def test_ranges_follow_each_other_over_a_second_index_and_back(shop: Shop, other: Cli):
+    shop.write(CREATE, DROP)
+    shop.write(HNSW, FLAT)
+    shop.write(ADD, TAKE)
+    shop.write(FLAT, HNSW)
+    add_documents(other.client)
+    nowhere = "redis://nowhere:1"
+    for direction, ends in (
+        ("upgrade", "base:000000000001"),
+        ("upgrade", "000000000001:000000000002"),
+        ("upgrade", "000000000002:000000000003"),
+        ("upgrade", "000000000003:head"),
+        ("downgrade", "head:000000000001"),
+    ):
+        text = script(shop, nowhere, direction, ends)
+        for _ in range(10):
+            errors = errors_in(other.pipe(text))
+            if not errors:
+                break
+            assert "still being built" in errors[0]
+            other.wait()
+        assert errors == [], ends
+        assert shop.run("--url", other.url, "check").code in {0, 4}
+        assert other.client.execute_command("FT.SEARCH", "products", "*", "LIMIT", "0", "0") == [20]
+    assert shop.run("--url", other.url, "current", "--json").json["heads"] == ["000000000001"]
+
+
 def test_a_range_without_script_is_refused(shop: Shop):
     shop.write(CREATE, DROP)
     shop.refuses(
@@ -545,3 +572,136 @@ def test_nothing_to_do_is_a_script_that_does_nothing(shop: Shop):
 def test_the_script_is_one_string_with_json(shop: Shop):
     shop.write(CREATE, DROP)
     assert "SCRIPT LOAD" in shop.run("--json", "upgrade", "--script").json["script"]
+
+
+# --- stamp ------------------------------------------------------------------------------------------------
+
+
+EXISTING = (
+    "FT.CREATE", "products", "PREFIX", "1", "p:", "SCHEMA", "title", "TEXT", "brand", "TAG", "SEPARATOR", ";",
+    "embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "2", "DISTANCE_METRIC", "COSINE",
+)  # fmt: skip
+
+
+@pytest.fixture
+def stamped(shop: Shop, other: Cli) -> Shop:
+    """Two servers that have the index of the first revision, made by somebody else."""
+    shop.write(CREATE, DROP)
+    shop.write(ADD, TAKE)
+    for client in (shop.client, other.client):
+        client.execute_command(*EXISTING)
+        client.execute_command("FT.ALIASADD", "goods", "products")
+        client.execute_command("FT.SYNUPDATE", "products", "shoes", "boot", 'sh\xf6e "x"')
+    return shop
+
+
+def last_line(output: str) -> str:
+    return output.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("target", ["000000000001", "base:000000000001"])
+def test_a_piped_script_leaves_what_a_stamp_leaves(stamped: Shop, other: Cli, target: str):
+    url = other.url if ":" not in target else "redis://nowhere:1"
+    text = script(stamped, url, "stamp", target)
+    assert stamped.run("stamp", "000000000001").code == 0
+    assert last_line(other.pipe(text)) == "000000000001 is recorded"
+    assert outcome(other.client) == outcome(stamped.client)
+    assert last_line(other.pipe(text)) == "000000000001 was recorded before"
+    assert outcome(other.client) == outcome(stamped.client)
+
+    # From there a script and the command itself go on.
+    assert errors_in(other.pipe(script(stamped, other.url, "upgrade"))) == []
+    other.wait()
+    assert stamped.run("--url", other.url, "check").code == 0
+
+
+def test_a_piped_script_keeps_the_records_there_are_and_takes_back_what_it_does_not_name(
+    stamped: Shop, other: Cli
+):
+    assert stamped.run("--url", other.url, "stamp", "000000000001").code == 0
+    before = stamped.run("--url", other.url, "current", "--json").json["applied"]
+    other.client.execute_command("FT.ALTER", "products", "SCHEMA", "ADD", "price", "NUMERIC")
+    assert last_line(other.pipe(script(stamped, other.url, "stamp", "head"))) == "000000000002 is recorded"
+    after = stamped.run("--url", other.url, "current", "--json").json["applied"]
+    assert after[0] == before[0]
+    assert after[1]["by"].endswith(" --script")
+
+    assert last_line(other.pipe(script(stamped, other.url, "stamp", "base"))) == "base is recorded"
+    found = stamped.run("--url", other.url, "current", "--json").json
+    assert (found["applied"], found["indexes"]) == ([], {})
+    assert other.client.get("{redismigrate}:owners") == b"{}"
+
+
+def test_the_script_of_a_stamp_is_not_made_where_the_indexes_differ(stamped: Shop):
+    stamped.refuses(
+        *("stamp", "head", "--script"),
+        code=3,
+        says=("The server is not what this revision makes: products: numeric field 'price' is dropped.",),
+    )
+
+
+def test_an_index_that_does_not_exist_is_not_stamped(shop: Shop):
+    shop.write(CREATE, DROP)
+    for more in ((), ("--script",)):
+        shop.refuses(
+            *("stamp", "head", *more),
+            code=3,
+            says=("The server is not what this revision makes: index products does not exist.",),
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("FT.DROPINDEX", "products"), "there is no index products; stamp the revision that fits"),
+        (("FT.ALIASDEL", "goods"), "there is no index goods; stamp the revision that fits"),
+        (
+            ("FT.CREATE", "goods", "SCHEMA", "a", "TAG"),
+            "goods leads to index goods instead of products; make the script from this server",
+        ),
+        (("SET", "{redismigrate:shop}:lock", "somebody"), "redismigrate is at work; run the script later"),
+        (("SET", "{redismigrate}:owners", '{"products": "x"}'), 'index "products" belongs to project "x"'),
+    ],
+)
+def test_a_piped_script_of_a_stamp_changes_nothing_where_it_does_not_fit(
+    stamped: Shop, other: Cli, change: tuple[str, ...], says: str
+):
+    text = script(stamped, other.url, "stamp", "000000000001")
+    other.client.execute_command(*change)
+    errors = errors_in(other.pipe(text))
+    assert len(errors) == 1
+    assert says in errors[0]
+    assert other.client.get("{redismigrate:shop}:head") is None
+    assert other.client.get("{redismigrate:shop}:indexes") is None
+
+
+def test_a_script_of_a_stamp_for_another_record_changes_nothing(stamped: Shop, other: Cli):
+    text = script(stamped, other.url, "stamp", "000000000002:000000000001")
+    assert "made for a Redis at" in errors_in(other.pipe(text))[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("base:head", "base"), "A range stands alone."),
+        (
+            ("current:head",),
+            "'current:head' counts from what is applied",
+        ),
+        (("head", "--purge"), "--purge can't be a script: a damaged record has to be read first."),
+        (("base:nowhere",), "There is no revision 'nowhere'."),
+    ],
+)
+def test_a_stamp_that_can_not_be_a_script_is_refused(stamped: Shop, arguments: tuple[str, ...], says: str):
+    stamped.refuses("stamp", *arguments, "--script", code=2, says=(says,))
+
+
+def test_several_heads_are_stamped_by_name(shop: Shop):
+    shop.write("pass")
+    first = shop.write("pass", down_revision="000000000001")
+    second = shop.write("pass", down_revision="000000000001")
+    third = shop.write("pass", down_revision="000000000001")
+    result = shop.run("stamp", first, third, "--json")
+    assert result.code == 0, result.err
+    assert result.json["heads"] == [first, third]
+    assert shop.run("current", "--json").json["missing"] == [second]

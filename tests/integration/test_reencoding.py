@@ -206,6 +206,24 @@ def test_documents_without_the_field_stay_as_they_are(products: Shop):
     assert products.hits("products") == COUNT + 1
 
 
+def test_a_batch_of_which_a_filter_keeps_every_document_out_is_passed_over(shop: Shop):
+    vector = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": "float32"}
+    schema = {
+        "index": {"name": "products", "prefix": "p:", "filter": "@kind == 'shown'"},
+        "fields": [{"name": "kind", "type": "tag"}, {"name": "embedding", "type": "vector", "attrs": vector}],
+    }
+    add_products(shop, COUNT)
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    applied(shop)
+    before = documents(shop)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+
+    counts = applied(shop, "--exclusive")
+
+    assert (counts["read"], counts["rewritten"]) == (0, 0)
+    assert documents(shop) == before
+
+
 def test_keys_of_other_types_under_the_prefix_are_no_documents(products: Shop):
     products.client.set("p:text", "x" * 4 * DIMS)
     products.client.rpush("p:list", "a")

@@ -49,6 +49,19 @@ class Model:
             members.add(at)
         return members
 
+    def lineage(self, label: str) -> set[str]:
+        """All below a label and all above it, merges included."""
+        at = {self.labels[label]}
+        return self.up(at, self.revises) | self.down(at, self.revises)
+
+    def last(self, within: set[str] | None = None) -> set[str]:
+        """The applied revisions on which none stands; those within first, else the last ones of these."""
+        current = {name for name in self.applied if self.down({name}) & self.applied == {name}}
+        if within is None or current & within:
+            return current if within is None else current & within
+        inside = self.applied & within
+        return {name for name in inside if self.down({name}) & inside == {name}}
+
     def apply(self, path: tuple[str, ...], expected: set[str]) -> None:
         """Apply one by one: each finds what it stands on."""
         assert set(path) == expected

@@ -140,6 +140,11 @@ def test_an_index_that_is_declared_twice_is_refused(declared, tmp_path):
     )
 
 
+def test_a_file_that_two_globs_match_is_read_once(declared):
+    files = {"schemas__a_yaml": YAML.replace("NAME", "a"), "schemas__b_yaml": YAML.replace("NAME", "b")}
+    assert declared("schemas/a.yaml", "schemas/*.yaml", "./schemas/*", **files).keys() == {"a", "b"}
+
+
 def test_a_glob_that_matches_nothing_is_refused(declared, tmp_path):
     assert refusal(declared, "schemas/*.yaml") == (
         "schemas: no file matches 'schemas/*.yaml'.\n"

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from schema_strategies import changed_schemas
+from schema_strategies import changed_schemas, redis_text
 
 from redismigrate.errors import SchemaError
 from redismigrate.history.folder import read_scripts
 from redismigrate.history.templates import template_folder
 from redismigrate.history.writer import write_script
 from redismigrate.operations.differing import Rename, changes_between, operations_between, rename_candidates
+from redismigrate.operations.index_renames import IndexRename, index_rename_candidates
 from redismigrate.operations.model import CreateIndex
 from redismigrate.operations.recorder import record
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
@@ -91,6 +92,27 @@ def test_every_rename_that_is_offered_can_be_written_applied_and_taken_back(pair
             downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
         assert_same(schemas_of(upgraded), after)
         assert_same(schemas_of(downgraded), schemas_of(before))
+
+
+@given(pair=changed_schemas(), new_name=redis_text)
+def test_an_index_that_is_renamed_may_change_as_well(pair, new_name):
+    first, last = pair[0], pair[1].renamed(new_name)
+    assume(first.name != new_name)
+    before, after = catalog_of(first), schemas_of(catalog_of(last))
+    operations = operations_between(
+        schemas_of(before), after, index_renames=[IndexRename(first.name, new_name)]
+    )
+    assert [operation.kind for operation in operations] == ["change_index"]
+    with tempfile.TemporaryDirectory() as folder:
+        script = written_and_loaded(operations, before, folder)
+        migration = script.load()
+        upgraded = record(migration.upgrade, before, str(script.path)).catalog
+        downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
+
+    assert_same(schemas_of(upgraded), after)
+    assert_same(schemas_of(downgraded), schemas_of(before))
+    same = {new_name: first.renamed(new_name)}
+    assert index_rename_candidates({first.name: first}, same) == (IndexRename(first.name, new_name),)
 
 
 def schema(*fields, name="products", **options):
@@ -175,6 +197,26 @@ def test_a_rename_that_is_none_is_refused(old, new, says):
     after = schema(TextField(name="name"), PRICE, BRAND)
     with pytest.raises(SchemaError) as caught:
         changes_between(schema(TITLE, PRICE), after, [Rename("products", old, new)])
+    assert caught.value.message == says
+
+
+@pytest.mark.parametrize(
+    ("renames", "says"),
+    [
+        ([IndexRename("nowhere", "goods")], "There is no change from index 'nowhere' to 'goods'."),
+        ([IndexRename("products", "nowhere")], "There is no change from index 'products' to 'nowhere'."),
+        ([IndexRename("products", "other")], "There is no change from index 'products' to 'other'."),
+        (
+            [IndexRename("products", "goods"), IndexRename("products", "wares")],
+            "Index 'products' or 'wares' is renamed twice.",
+        ),
+    ],
+)
+def test_a_rename_of_an_index_that_is_none_is_refused(renames, says):
+    before = {"products": schema(TITLE), "other": schema(TITLE, name="other")}
+    after = {name: schema(TITLE, name=name) for name in ("goods", "wares", "other")}
+    with pytest.raises(SchemaError) as caught:
+        operations_between(before, after, index_renames=renames)
     assert caught.value.message == says
 
 

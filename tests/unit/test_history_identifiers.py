@@ -458,6 +458,13 @@ def test_steps_down_past_the_base_are_refused():
     )
 
 
+@pytest.mark.parametrize("identifier", ["-1", "-2", "base"])
+def test_where_only_unknown_revisions_are_applied_they_are_named(identifier):
+    assert error_of(
+        revisions_to_undo, LINE, identifier, frozenset({"ff99"}), error=RevisionNotFound
+    ).startswith("Redis is ahead of these scripts by ff99, which would have to be undone first.\n")
+
+
 def test_a_target_that_is_not_applied_is_refused():
     assert error_of(revisions_to_undo, LINE, "head", applied("ab22", history=LINE), error=NotAnAncestor) == (
         "Revision bc33 is not applied, so nothing above it can be undone.\n"

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_histories import random_history
 
-from redismigrate.errors import NotAnAncestor, SeveralHeads, UsageError
-from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
+from redismigrate.errors import AmbiguousRevision, NotAnAncestor, SeveralHeads, StepsOutOfRange, UsageError
+from redismigrate.history.identifiers import resolve_range, revisions_to_apply, revisions_to_undo
 
 MOST_REVISIONS = 200
+ACTIONS = ("up", "down", "heads", "base", "label up", "label down")
 
 
 histories = st.builds(
@@ -21,12 +22,12 @@ histories = st.builds(
 
 
 @given(histories, st.data())
-@settings(max_examples=40)
+@settings(max_examples=200)
 def test_any_sequence_of_upgrades_and_downgrades_leaves_what_the_model_has(case, data):
     history, model = case
     names = sorted(model.revises)
     for _ in range(6):
-        action = data.draw(st.sampled_from(["up", "down", "heads", "base", "label up", "label down"]))
+        action = data.draw(st.sampled_from(ACTIONS))
         name = data.draw(st.sampled_from(names))
         label = data.draw(st.sampled_from(sorted(model.labels))) if model.labels else None
         applied = frozenset(model.applied)
@@ -42,9 +43,7 @@ def test_any_sequence_of_upgrades_and_downgrades_leaves_what_the_model_has(case,
             with pytest.raises(NotAnAncestor, match="is not applied"):
                 revisions_to_undo(history, name, applied)
         elif action == "label up" and label is not None:
-            owner = {model.labels[label]}
-            lineage = model.up(owner, model.revises) | model.down(owner, model.revises)
-            heads = model.heads() & lineage
+            heads = model.heads() & model.lineage(label)
             if len(heads) == 1:
                 expected = model.up(heads) - applied
                 model.apply(revisions_to_apply(history, f"{label}@head", applied), expected)
@@ -56,6 +55,60 @@ def test_any_sequence_of_upgrades_and_downgrades_leaves_what_the_model_has(case,
         elif action == "label down" and label is not None:
             expected = model.down(model.branch(label)) & applied
             model.undo(revisions_to_undo(history, f"{label}@base", applied), expected)
+
+
+@given(histories, st.data())
+@settings(max_examples=200)
+def test_steps_go_to_the_next_revision_of_a_branch_or_are_refused(case, data):
+    history, model = case
+    model.applied = model.up(set(data.draw(st.lists(st.sampled_from(sorted(model.revises)), max_size=2))))
+    for _ in range(6):
+        step = data.draw(st.sampled_from([step_up, step_down]))
+        step(history, model, data.draw(st.sampled_from([None, *sorted(model.labels)])))
+
+
+def step_up(history, model, label):
+    """`+1`, on the branch of a label if there is one: to the only child of the only last revision."""
+    text, applied = "+1" if label is None else f"{label}@+1", frozenset(model.applied)
+    lineage = set(model.revises) if label is None else model.lineage(label)
+    last = model.last(None if label is None else lineage)
+    above = model.children(*last) if len(last) == 1 else {n for n in model.revises if not model.revises[n]}
+    above &= lineage
+    if len(last) > 1 or len(above) != 1:
+        refusal = SeveralHeads if len(last) > 1 else AmbiguousRevision if above else StepsOutOfRange
+        with pytest.raises(refusal):
+            revisions_to_apply(history, text, applied)
+    else:
+        model.apply(revisions_to_apply(history, text, applied), model.up(above) - applied)
+
+
+def step_down(history, model, label):
+    """`-1`, on the branch of a label if there is one: the only last revision, with what stands on it."""
+    text, applied = "-1" if label is None else f"{label}@-1", frozenset(model.applied)
+    last = model.last(None if label is None else model.branch(label))
+    if len(last) != 1:
+        with pytest.raises(SeveralHeads if last else StepsOutOfRange):
+            revisions_to_undo(history, text, applied)
+    else:
+        model.undo(revisions_to_undo(history, text, applied), model.down(last) & applied)
+
+
+@given(histories, st.data())
+@settings(max_examples=200)
+def test_a_range_is_what_lies_between_its_ends_or_is_refused(case, data):
+    history, model = case
+    lower, upper = data.draw(st.tuples(*[st.sampled_from(sorted(model.revises))] * 2))
+    for text, below, above in (
+        (f"{lower}:{upper}", {lower}, {upper}),
+        (f":{upper}", set(), {upper}),
+        (f"{lower}:", {lower}, model.heads()),
+    ):
+        if below <= model.up(above):
+            between = model.up(above) & (model.down(below) if below else set(model.revises))
+            assert set(resolve_range(history, text, frozenset())) == between
+        else:
+            with pytest.raises(NotAnAncestor):
+                resolve_range(history, text, frozenset())
 
 
 @given(histories)
@@ -81,7 +134,7 @@ def test_a_downgrade_goes_back_over_every_merge_and_dependency_step_by_step_or_s
 
 
 @given(histories, st.data())
-@settings(max_examples=40)
+@settings(max_examples=200)
 def test_every_refusal_has_a_sentence_that_says_how_to_be_specific(case, data):
     history, model = case
     some = data.draw(st.sampled_from(sorted(model.revises)))

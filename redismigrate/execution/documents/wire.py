@@ -94,7 +94,7 @@ class Wire:
         they are one block, for which hiredis need not make two objects each.
 
         Args:
-            count: How many, at least 1.
+            count: How many; 0 where a FILTER keeps all documents of a batch out.
 
         Returns:
             The values if they have one length, and nobody lacks one; else the replies.
@@ -102,6 +102,8 @@ class Wire:
         Raises:
             redis.ConnectionError: The server is gone.
         """
+        if not count:
+            return []
         while not (head := _HEAD.match(self._received, self._at)):
             rest = self._received[self._at : self._at + _LONGEST_HEAD]
             if not _PART_OF_HEAD.fullmatch(rest):
