@@ -113,8 +113,8 @@ def test_a_run_with_a_rate_takes_as_long_as_it_must_and_no_longer(products: Shop
     seconds = time.monotonic() - started
     assert result.code == 0, result.err
     assert is_rewritten(products)
-    # A thousand are backed up, a thousand are written, and all are looked at for what writers did meanwhile.
-    assert 2.7 <= seconds <= 8
+    # A thousand are backed up and a thousand are written; the index tells that writers did nothing meanwhile.
+    assert 1.8 <= seconds <= 8
     assert products.state("control") is None
 
 
