@@ -36,9 +36,9 @@ from redismigrate.execution.documents.rewriting import (
 )
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.touching import touch
-from redismigrate.execution.live import look_at
+from redismigrate.execution.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import Step, StepKind
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.strict import encode, readable
@@ -190,11 +190,12 @@ class DocumentSteps:
         return {"documents": run.documents.plus(counts)}
 
     def index(self, step: Step, run: Run) -> None:
-        """Show the documents to their new index."""
+        """Show the documents to their new index; those of the backup alone, where catching up sees all."""
         if step.after is None:
             raise ValueError("index_documents needs the index after it")
         job, backup = self._work.job(step, run), self._work.open(run.backups[str(step.index)])
-        if _lists_all(backup, job, step.after.schema):
+        after, catches_up = step.after.schema, _has_step(run, "catch_up_documents", step.index)
+        if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
             mover = job.mover()
             keys = (chunk.documents.keys for chunk in backup.chunks())
             touch(job, keys if mover is None else ([mover.target(key) for key in batch] for batch in keys))
@@ -208,7 +209,9 @@ class DocumentSteps:
         """
         index = str(step.index)
         job, backup = self._work.job(step, run), self._work.open(run.backups[index])
-        if not is_sparse(step, run) and self._index_tells_that_all_are_new(step, job):
+        if is_sparse(step, run):
+            job = replace(job, on_keys=lambda keys: self._show_what_lacks(step, job, keys))
+        elif self._index_tells_that_all_are_new(step, job):
             return {}
         quantizations = run.quantizations[index]
         digests = self._digests(step, job, backup, quantizations)
@@ -224,11 +227,21 @@ class DocumentSteps:
             )
         return {"documents": run.documents.plus(counts.plus(DocumentCounts(left_in_old_type=left)))}
 
+    def _show_what_lacks(self, step: Step, job: RewriteJob, keys: Sequence[bytes]) -> None:
+        """Show those of some documents to their new index that it does not hold."""
+        if step.after is None:
+            raise ValueError("catch_up_documents needs the index after it")
+        lacking = not_in_index(self._work.server, step.after.physical, keys)
+        # Of these the index can't tell.
+        lacking += [key for key in keys if b"\0" in key]
+        if lacking:
+            touch(job, (lacking,))
+
     def _index_tells_that_all_are_new(self, step: Step, job: RewriteJob) -> bool:
         """Whether no document has the old form because none has failed to be indexed.
 
-        An index takes no vector of another length, be it met by its scan or written later, and counts every
-        one that it has not taken.
+        A complete index takes no vector of another length, be it met by its scan or written later, and counts
+        every one that it has not taken. After a restart of the server it is built once more.
         """
         if step.after is None or any(recoding.has_one_width for recoding in job.rewrite.recodings):
             return False
@@ -236,7 +249,9 @@ class DocumentSteps:
         if before.prefixes != after.prefixes or not (before.filter is after.filter is None):
             return False
         live = look_at(self._work.server, step.after.physical)
-        return live is not None and live.statistics.indexing_failures == 0
+        if live is None or live.statistics.is_indexing:
+            return False
+        return live.statistics.indexing_failures == 0
 
     def excuse(self, step: Step, run: Run) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
         """Tells which documents writers have brought back to the old form; None where nobody could."""
@@ -298,21 +313,30 @@ class DocumentSteps:
 
 def is_sparse(step: Step, run: Run) -> bool:
     """Whether the documents are shown to their new index one by one."""
-    return any(other.kind == "index_documents" and other.index == step.index for other in run.plan.steps)
+    return _has_step(run, "index_documents", step.index)
+
+
+def _has_step(run: Run, kind: StepKind, index: str | None) -> bool:
+    return any(step.kind == kind and step.index == index for step in run.plan.steps)
 
 
 def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
     """Whether a backup has every document that an index of this schema is about."""
-    before, mover = job.schema, job.mover()
-    prefixes = tuple(map(encode, before.prefixes)) or (b"",)
-    moved = prefixes if mover is None else tuple(map(mover.target, prefixes))
     return (
         job.is_exclusive
-        and before.filter is None
-        and not job.rewrite.excluded_prefixes
-        and all(encode(prefix).startswith(moved) for prefix in after.prefixes or ("",))
+        and job.schema.filter is None
+        and _reaches_all(job, after)
         # Documents without any of the values, or that can't be rewritten, are not in it.
         and backup.documents == backup.manifest.options.get("read")
+    )
+
+
+def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
+    """Whether the keys of a rewrite are all that an index of this schema is about."""
+    mover, prefixes = job.mover(), tuple(map(encode, job.schema.prefixes)) or (b"",)
+    moved = prefixes if mover is None else tuple(map(mover.target, prefixes))
+    return not job.rewrite.excluded_prefixes and all(
+        encode(prefix).startswith(moved) for prefix in after.prefixes or ("",)
     )
 
 

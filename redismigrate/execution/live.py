@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from threading import Event
 from types import MappingProxyType
 from typing import cast
 
@@ -63,8 +64,16 @@ def count_keys(server: Server, schema: IndexSchema) -> int:
     return sum(1 for _ in scan_keys(server, schema))
 
 
-def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
-    """The keys that an index is about, as SCAN gives them: during a rehash a key may come twice."""
+def scan_keys(
+    server: Server, schema: IndexSchema, is_over: Callable[[], bool] = lambda: False
+) -> Iterator[bytes]:
+    """The keys that an index is about, as SCAN gives them: during a rehash a key may come twice.
+
+    Args:
+        server: The connection.
+        schema: Tells prefixes and type.
+        is_over: Asked after each SCAN whether nobody wants to know any more.
+    """
     prefixes = KeyPrefixes.of(schema.prefixes)
     key_type = KEY_TYPES[schema.storage_type]
     patterns = [b"*"]
@@ -75,6 +84,8 @@ def scan_keys(server: Server, schema: IndexSchema) -> Iterator[bytes]:
         while True:
             cursor, keys = scan_some(server, cursor, pattern, key_type)
             yield from keys if pattern != b"*" else filter(prefixes.cover, keys)
+            if is_over():
+                return
             if not cursor:
                 break
 
@@ -99,7 +110,10 @@ def batches_of_keys(server: Server, schema: IndexSchema, size: int) -> Iterator[
     written at one time lies together in the server's memory. Commands that meet one document after the other,
     and not each in another part of the memory, take half of the time. So each portion is sorted like numbers.
     """
-    for portion in computed_ahead(_sorted_portions(scan_keys(server, schema)), 1):
+    # Who stops early must not wait until a portion is full: of few keys among many that takes long.
+    is_over = Event()
+    portions = _sorted_portions(scan_keys(server, schema, is_over.is_set))
+    for portion in computed_ahead(portions, 1, is_over):
         while batch := portion[:size]:
             del portion[:size]
             yield batch

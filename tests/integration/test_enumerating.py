@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +50,32 @@ def test_of_more_documents_than_are_sorted_together_none_is_left_out(
     assert [len(batch) for batch in batches] == [300, 300, 300, 100] * 2 + [300, 200]
     assert sorted(key for batch in batches for key in batch) == sorted(keys)
     assert all(batch == sorted(batch, key=lambda key: (len(key), key)) for batch in batches)
+
+
+def test_who_is_interrupted_does_not_wait_for_the_rest(
+    redis_url: str, client: Redis, monkeypatch: pytest.MonkeyPatch
+):
+    """Of few documents among many keys a portion is full only at the end of all of them."""
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(100_000):
+            pipeline.set(f"other:{number}", 1)
+        pipeline.execute()
+    monkeypatch.setattr(live, "scan_some", partial(live.scan_some, count=1))
+    before = scans(client)
+    previous = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        with connect(redis_url) as server, pytest.raises(KeyboardInterrupt):
+            list(batches_of_keys(server, SCHEMA, 100))
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, previous)
+    assert scans(client) - before < 30_000
+
+
+def scans(client: Redis) -> int:
+    return int(client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"])
 
 
 def test_who_stops_early_leaves_nothing_behind(redis_url: str, keys: list[bytes]):

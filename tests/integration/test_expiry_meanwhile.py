@@ -14,7 +14,7 @@ from redismigrate.execution.documents.touching import touch
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.moves import PathRename
+from redismigrate.schema.moves import PathRename, PrefixChange
 
 FAR_AWAY = 4_102_444_800_000
 FENCE = Fence(b"fence", b"1")
@@ -134,3 +134,20 @@ def test_what_expires_while_it_moves_does_not_come_back(
         send(client, mover.reversed().move(KEYS))
 
     assert [key for key in KEYS if client.hexists(key, "title") or client.hexists(key, "name")] == []
+
+
+def test_a_hash_whose_last_field_expires_while_its_key_moves_is_gone(client: redis.Redis, server: Server):
+    rewrite = Rewrite("hash", renames=RENAME.renames, prefixes=(PrefixChange("p:", "q:"),))
+    mover = job(server, rewrite).mover()
+    assert mover is not None
+    now = time.time()
+    with client.pipeline(transaction=False) as pipeline:
+        for number, key in enumerate(KEYS):
+            pipeline.hset(key, "title", "shoe")
+            pipeline.hpexpireat(key, int(now * 1000) + 20 + number, "title")
+        pipeline.execute()
+    while time.time() < now + 0.2 + len(KEYS) / 1000:
+        send(client, mover.move(KEYS))
+        send(client, mover.reversed().move([mover.target(key) for key in KEYS]))
+
+    assert client.keys("[pq]:*") == []

@@ -167,3 +167,25 @@ def test_a_document_that_cannot_be_converted_is_no_document_that_writers_left(pr
 
     assert [failed["key"] for failed in counts["failed"]] == ["p:5"]
     assert (counts["failed_count"], counts["left_in_old_type"]) == (1, 0)
+
+
+def test_an_index_that_is_built_anew_does_not_tell_that_nothing_has_the_old_form(products):
+    """As after a restart of the server: what its scan has not met yet has not failed yet either."""
+    with products.client.pipeline(transaction=False) as pipeline:
+        for number in range(5_000):
+            pipeline.hset(f"p:{number}", mapping={"title": f"shoe {number}", "embedding": vector(number)})
+        pipeline.execute()
+    newer = vector(70)
+    definition = "ON HASH PREFIX 1 p: SCHEMA title TEXT embedding VECTOR FLAT 6 TYPE FLOAT16 DIM 8"
+
+    def build_anew():
+        products.client.hset("p:1", "embedding", newer)
+        with products.client.pipeline(transaction=True) as pipeline:
+            pipeline.execute_command("FT.DROPINDEX", "products")
+            pipeline.execute_command("FT.CREATE", "products", *definition.split(), "DISTANCE_METRIC", "L2")
+            pipeline.execute()
+
+    result = migrate(products, {"catch_up_documents": build_anew})
+
+    assert embedding(products, "p:1") == converted(newer, "float32", "float16")
+    assert (result.documents.left_in_old_type, result.documents.failed) == (0, ())

@@ -287,7 +287,7 @@ class BackupWriter:
         os.fsync(self._list.fileno())
 
     def _require_recent_lock(self) -> None:
-        """Ask for the lock if that is some time ago. The clock goes on while a process is stopped."""
+        """Ask for the lock if that is some time ago; the clock goes on while a signal stops the process."""
         asked_at = time.monotonic()
         if asked_at - self._asked_at >= LOCK_SECONDS:
             self._require_lock()

@@ -34,6 +34,7 @@ class RewriteJob:
         is_exclusive: Nobody else writes.
         on_progress: Told how many more documents a pass has done.
         pace: Admits every batch that is read or written; None for no limits.
+        on_keys: Given every batch of keys before the job works on it; None for nothing to do.
     """
 
     server: Server
@@ -46,6 +47,7 @@ class RewriteJob:
     is_exclusive: bool
     on_progress: Callable[[int], None]
     pace: Pace | None = None
+    on_keys: Callable[[list[bytes]], object] | None = None
 
     @property
     def documents_per_batch(self) -> int:
@@ -57,7 +59,10 @@ class RewriteJob:
     def keys(self) -> Iterator[list[bytes]]:
         """The keys of the documents as they are called before the rewrite, in batches."""
         size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
-        return self.in_turn(batches_of_documents(self.server, self.schema, size, excluded))
+        for batch in self.in_turn(batches_of_documents(self.server, self.schema, size, excluded)):
+            if self.on_keys is not None:
+                self.on_keys(batch)
+            yield batch
 
     def in_turn(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
         """Keys of documents to read, each batch when the limits of the run admit it."""

@@ -77,6 +77,8 @@ local function move(key)
     for i = 1, finds_any and count or 0 do
       if values[2 * i - 1] then put(key, renames[i][1], renames[i][2], values[2 * i - 1]) end
     end
+    -- A key goes with the last of its fields: to read one that has expired removes it.
+    if target and count > 0 and call('EXISTS', key) == 0 then return 0 end
     if target then call('RENAMENX', key, target) end
   end
   return ((finds_any or target) and 1 or 0) + kept
