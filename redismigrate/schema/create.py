@@ -52,8 +52,8 @@ def create_arguments(
 ) -> list[bytes]:
     """The whole FT.CREATE command of an index. What is at its default is left out.
 
-    Fields keep their order, but for those of hashes that are called like an option: they come first if they
-    have to, for `weight` behind a text field would be read as its WEIGHT.
+    Fields keep their order, but for those of hashes that are called like an option: they go where
+    they can be read, for `weight` behind a text field would be read as its WEIGHT.
 
     Args:
         schema: What to create.
@@ -143,10 +143,53 @@ def _all_field_arguments(fields: Sequence[Field], storage_type: StorageType) -> 
 
 
 def _ordered(fields: Sequence[Field], storage_type: StorageType) -> Sequence[Field]:
-    """The fields as given where they are read so, else with those that are called like options in front."""
+    """The fields as given where they are read so, else in another order in which they are, if one is."""
     if _first_misread(fields, storage_type) is None:
         return fields
-    return sorted(fields, key=lambda field: field.path_in(storage_type).upper() not in _MISREAD)
+    options = [field for field in fields if field.path_in(storage_type).upper() in _MISREAD]
+    others = [field for field in fields if field not in options]
+    return _readable_order(None, options, others, storage_type, set()) or [*options, *others]
+
+
+def _readable_order(
+    before: Field | None,
+    options: list[Field],
+    others: list[Field],
+    storage_type: StorageType,
+    tried: set[tuple[str, ...]],
+) -> list[Field] | None:
+    """Fields in an order in which all are read, those called like options as far in front as they can be.
+
+    Args:
+        before: The field in front of them.
+        options: Those called like options.
+        others: The others, which are read behind every field.
+        storage_type: Of the index.
+        tried: What is known to lead nowhere.
+    """
+    if not options:
+        return others
+    behind = "" if before is None else before.type
+    state = (behind, *(field.name for field in options), "", *(other.type for other in others))
+    if state in tried:
+        return None
+    tried.add(state)
+    firsts: list[list[Field]] = [[field] for field in options]
+    # Or behind a field of another type, one of each.
+    types = {other.type: other for other in reversed(others)}
+    firsts += [[other, field] for other in types.values() for field in options]
+    for first in firsts:
+        if _first_misread([*([before] if before else []), *first], storage_type) is None:
+            rest = _readable_order(
+                first[-1],
+                [field for field in options if field not in first],
+                [field for field in others if field not in first],
+                storage_type,
+                tried,
+            )
+            if rest is not None:
+                return [*first, *rest]
+    return None
 
 
 def _first_misread(fields: Sequence[Field], storage_type: StorageType) -> str | None:

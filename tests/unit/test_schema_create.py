@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, permutations
+
 import pytest
 from hypothesis import given, reject
+from hypothesis import strategies as st
 from schema_strategies import schemas
 
 from redismigrate.errors import SchemaError
@@ -16,7 +19,7 @@ from redismigrate.schema import (
     TextField,
     VectorField,
 )
-from redismigrate.schema.create import alter_arguments, create_arguments
+from redismigrate.schema.create import alter_arguments, create_arguments, misread_field
 
 TITLE = TextField(name="title")
 
@@ -227,6 +230,39 @@ def test_a_json_field_called_like_an_option_stays_for_its_path_is_no_option():
     schema = IndexSchema(name="i", storage_type="json", fields=(TITLE, NumericField(name="weight")))
 
     assert create_arguments(schema)[4:] == b"SCHEMA $.title AS title TEXT $.weight AS weight NUMERIC".split()
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda kind, name: kind(name=name),
+            st.sampled_from([TextField, TagField, NumericField, GeoShapeField]),
+            st.sampled_from(["weight", "separator", "flat", "IndexEmpty", "unf", "a", "b"]),
+        ),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda field: field.name,
+    )
+)
+def test_fields_are_sent_in_an_order_in_which_all_are_read_wherever_there_is_one(fields):
+    def is_read(order):
+        return all(
+            field.name not in {"unf", *OPTIONS.get(before.type, ())} for before, field in pairwise(order)
+        )
+
+    assert (misread_field(fields, "hash") is None) == any(map(is_read, permutations(fields)))
+    if misread_field(fields, "hash") is None:
+        by_name = {field.name.encode(): field for field in fields}
+        sent = [word for word in alter_arguments("i", fields, "hash")[4:] if word in by_name]
+        assert sorted(sent) == sorted(by_name)
+        assert is_read([by_name[name] for name in sent])
+
+
+OPTIONS = {
+    "text": {"weight", "IndexEmpty"},
+    "tag": {"separator", "IndexEmpty"},
+    "geoshape": {"flat"},
+}
 
 
 def test_fields_that_would_be_read_as_options_in_any_order_are_refused():
