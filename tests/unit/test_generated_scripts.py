@@ -58,6 +58,15 @@ def written_and_loaded(operations, catalog, folder, candidates=()):
     return script
 
 
+def there_and_back(operations, before):
+    """The catalogs after a script with these operations, and after its downgrade."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = written_and_loaded(operations, before, folder)
+        migration = script.load()
+        upgraded = record(migration.upgrade, before, str(script.path)).catalog
+        return upgraded, record(migration.downgrade, upgraded, str(script.path)).catalog
+
+
 def assert_same(found, wanted):
     assert found.keys() == wanted.keys()
     for name, schema in found.items():
@@ -69,11 +78,7 @@ def assert_same(found, wanted):
 def test_a_script_leads_to_the_wanted_schema_and_back_and_then_there_is_nothing_to_do(pair):
     before, after = catalog_of(pair[0]), schemas_of(catalog_of(pair[1]))
     operations = operations_between(schemas_of(before), after)
-    with tempfile.TemporaryDirectory() as folder:
-        script = written_and_loaded(operations, before, folder)
-        migration = script.load()
-        upgraded = record(migration.upgrade, before, str(script.path)).catalog
-        downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
+    upgraded, downgraded = there_and_back(operations, before)
 
     assert_same(schemas_of(upgraded), after)
     assert operations_between(schemas_of(upgraded), after) == ()
@@ -85,11 +90,7 @@ def test_every_rename_that_is_offered_can_be_written_applied_and_taken_back(pair
     before, after = catalog_of(pair[0]), schemas_of(catalog_of(pair[1]))
     for rename in rename_candidates(*pair):
         operations = operations_between(schemas_of(before), after, [rename])
-        with tempfile.TemporaryDirectory() as folder:
-            script = written_and_loaded(operations, before, folder)
-            migration = script.load()
-            upgraded = record(migration.upgrade, before, str(script.path)).catalog
-            downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
+        upgraded, downgraded = there_and_back(operations, before)
         assert_same(schemas_of(upgraded), after)
         assert_same(schemas_of(downgraded), schemas_of(before))
 
@@ -103,11 +104,7 @@ def test_an_index_that_is_renamed_may_change_as_well(pair, new_name):
         schemas_of(before), after, index_renames=[IndexRename(first.name, new_name)]
     )
     assert [operation.kind for operation in operations] == ["change_index"]
-    with tempfile.TemporaryDirectory() as folder:
-        script = written_and_loaded(operations, before, folder)
-        migration = script.load()
-        upgraded = record(migration.upgrade, before, str(script.path)).catalog
-        downgraded = record(migration.downgrade, upgraded, str(script.path)).catalog
+    upgraded, downgraded = there_and_back(operations, before)
 
     assert_same(schemas_of(upgraded), after)
     assert_same(schemas_of(downgraded), schemas_of(before))

@@ -104,17 +104,20 @@ def back_up(
                     calibrations[recoding.path], batch.columns[recoding.path], encoding_before(recoding)
                 )
         problems = check_vectors(probe, batch) if probe.fields else {}
-        if mover is not None:
+        all_move = mover is not None and mover.are_all_moving(answers)
+        if mover is not None and not all_move:
             _add_problems(mover, batch, answers, problems)
         for row in sorted(problems):
             prepared.failures.add(batch.keys[row], problems[row])
-        rows = _rows_to_rewrite(mover, job.rewrite, batch, answers)
+        every: Sequence[int] = range(len(batch.keys))
+        rows = every if all_move else _rows_to_rewrite(mover, job.rewrite, batch, answers)
         if problems:
             rows = [row for row in rows if row not in problems]
         prepared.documents += len(batch.keys)
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
-            chunks.add(batch.take(rows), _kept(mover, answers, rows))
+            # Where all move, none had a new name from the beginning.
+            chunks.add(batch.take(rows), [0] * len(rows) if all_move else _kept(mover, answers, rows))
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -212,8 +215,6 @@ def _answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
 
 
 def _add_problems(mover: Mover, batch: Batch, answers: Sequence[object], problems: dict[int, str]) -> None:
-    if mover.are_all_moving(answers):
-        return
     for row, answer in enumerate(answers):
         problem = mover.problem(batch.keys[row], answer)
         if problem is not None:
@@ -224,8 +225,6 @@ def _kept(mover: Mover | None, answers: Sequence[object], rows: Sequence[int]) -
     """What `Mover.kept` tells of some documents; nothing where nothing moves."""
     if mover is None:
         return []
-    if mover.are_all_moving(answers):
-        return [0] * len(rows)
     return [mover.kept(answers[row]) for row in rows]
 
 
@@ -233,8 +232,6 @@ def _rows_to_rewrite(
     mover: Mover | None, rewrite: Rewrite, batch: Batch, answers: Sequence[object]
 ) -> Sequence[int]:
     """Documents without any of the values are left out."""
-    if mover is not None and mover.are_all_moving(answers):
-        return range(len(batch.keys))
     columns = [batch.columns[path] for path in rewrite.recoded_paths]
     if len(columns) == 1 and (isinstance(columns[0], FixedWidth) or None not in columns[0]):
         return range(len(batch.keys))
