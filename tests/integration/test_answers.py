@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from vector_documents import migrate, stock, vector
 
 from redismigrate.errors import RunFailed
+from redismigrate.execution import answers
+from redismigrate.execution.answers import different_answer
+from redismigrate.redis_server.connection import connect_like
 from redismigrate.redis_server.inspection import list_indexes
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.redisvl import schema_from_redisvl
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -44,10 +50,35 @@ def test_an_index_that_lacks_vectors_does_not_take_over(shop: Shop) -> None:
     assert shop.hits("products") == PRODUCTS
 
 
-def test_farther_neighbours_are_told_and_no_reason_to_stop(shop: Shop) -> None:
-    # A graph of many equal vectors falls apart, so that it finds none of them from elsewhere.
-    stock(shop, 3000)
-    shop.write(TO_HNSW.replace("algorithm='hnsw'", "algorithm='hnsw', m=4, ef_construction=4, ef_runtime=1"))
+def definition(physical: str) -> IndexDefinition:
+    attributes = {"algorithm": "flat", "dims": 8, "distance_metric": "l2"}
+    embedding = {"name": "embedding", "type": "vector", "attrs": attributes}
+    index = {"name": physical, "prefix": "p:"}
+    schema = schema_from_redisvl({"index": index, "fields": [embedding]})
+    return IndexDefinition(schema, physical)
+
+
+def test_farther_neighbours_are_told(client: redis.Redis) -> None:
+    # How far those of a graph are is chance; an index over other documents has farther ones for sure.
+    options = ("embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "8", "DISTANCE_METRIC", "L2")
+    for physical, prefix, first in (("old", "p:", 0), ("new", "q:", 60)):
+        client.execute_command("FT.CREATE", physical, "PREFIX", "1", prefix, "SCHEMA", *options)
+        for number in range(first, first + 30):
+            client.hset(f"{prefix}{number}", "embedding", vector(number))
+    remarks: list[str] = []
+
+    difference = different_answer(connect_like(client), definition("old"), definition("new"), remarks.append)
+
+    assert difference is None
+    (remark,) = remarks
+    assert remark.startswith("new finds farther neighbours than old: ")
+    assert " 0% of them are as near" in remark
+
+
+def test_farther_neighbours_are_no_reason_to_stop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "SMALLEST_SHARE", 1.01)  # than all of them
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
     result = shop.run("upgrade")
     assert result.code == 0
     assert "finds farther neighbours than products" in " ".join((result.out + result.err).split())

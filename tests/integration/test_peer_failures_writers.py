@@ -21,6 +21,8 @@ from vector_documents import (
     vector,
 )
 
+from redismigrate.redis_server.inspection import read_index
+
 pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 200
@@ -169,23 +171,47 @@ def test_a_document_that_cannot_be_converted_is_no_document_that_writers_left(pr
     assert (counts["failed_count"], counts["left_in_old_type"]) == (1, 0)
 
 
-def test_an_index_that_is_built_anew_does_not_tell_that_nothing_has_the_old_form(products):
-    """As after a restart of the server: what its scan has not met yet has not failed yet either."""
-    with products.client.pipeline(transaction=False) as pipeline:
+DEFINITION = "ON HASH PREFIX 1 p: SCHEMA title TEXT embedding VECTOR FLAT 6 TYPE FLOAT16 DIM 8"
+
+
+def build_anew(shop, newer, numbers=(1,)):
+    """Write vectors in the old form, and have the index scanned anew, as a restart of the server does."""
+    with shop.client.pipeline(transaction=True) as pipeline:
+        for number in numbers:
+            pipeline.hset(f"p:{number}", "embedding", newer)
+        pipeline.execute_command("FT.DROPINDEX", "products")
+        pipeline.execute_command("FT.CREATE", "products", *DEFINITION.split(), "DISTANCE_METRIC", "L2")
+        pipeline.execute()
+
+
+def stock_more(shop):
+    with shop.client.pipeline(transaction=False) as pipeline:
         for number in range(5_000):
             pipeline.hset(f"p:{number}", mapping={"title": f"shoe {number}", "embedding": vector(number)})
         pipeline.execute()
+
+
+def test_an_index_that_is_built_anew_does_not_tell_that_nothing_has_the_old_form(products):
+    """What its scan has not met yet has not failed yet either."""
+    stock_more(products)
     newer = vector(70)
-    definition = "ON HASH PREFIX 1 p: SCHEMA title TEXT embedding VECTOR FLAT 6 TYPE FLOAT16 DIM 8"
 
-    def build_anew():
-        products.client.hset("p:1", "embedding", newer)
-        with products.client.pipeline(transaction=True) as pipeline:
-            pipeline.execute_command("FT.DROPINDEX", "products")
-            pipeline.execute_command("FT.CREATE", "products", *definition.split(), "DISTANCE_METRIC", "L2")
-            pipeline.execute()
-
-    result = migrate(products, {"catch_up_documents": build_anew})
+    result = migrate(products, {"catch_up_documents": lambda: build_anew(products, newer)})
 
     assert embedding(products, "p:1") == converted(newer, "float32", "float16")
     assert (result.documents.left_in_old_type, result.documents.failed) == (0, ())
+
+
+def test_an_index_that_is_built_anew_is_waited_for_before_its_documents_are_counted(products):
+    stock_more(products)
+    old = range(0, 5_000, 10)
+
+    def build_until_some_have_failed():
+        build_anew(products, vector(70), old)
+        while not read_index(products.client.execute_command, "products").statistics.indexing_failures:
+            pass
+
+    result = migrate(products, {"validate_index": build_until_some_have_failed})
+
+    assert result.result == "done"
+    assert products.hits("products") == 5_000 - len(old)
