@@ -101,12 +101,16 @@ def _taken(server: Server, catalog: Catalog, wanted: Iterable[IndexDefinition]) 
     ours = {definition.physical for definition in catalog.values()}
     our_aliases = {alias for definition in catalog.values() for alias in definition.all_aliases}
     existing = existing_indexes(server)
-    names = {name for definition in wanted for name in (definition.physical, *definition.all_aliases)}
+    wanted = tuple(wanted)
+    physical = {definition.physical for definition in wanted}
+    names = physical | {alias for definition in wanted for alias in definition.all_aliases}
     problems = []
     for name in sorted(names - ours - our_aliases):
         target = None if name in existing else alias_target(server, name)
+        # An index that was swapped out has left its name to the one that serves.
+        is_left = name in physical and target in ours
         if name in existing:
             problems.append(f"another client has made an index {name}")
-        elif target is not None:
+        elif target is not None and not is_left:
             problems.append(f"another client has made {name} an alias of index {target}")
     return tuple(problems)

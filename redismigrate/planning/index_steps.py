@@ -177,17 +177,33 @@ def shadow_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate,
     )
     steps = [prove_step(new, "shadow"), create, *complete_steps(old, new, "shadow", estimate), swap]
     if old.physical not in new.all_aliases:
-        drop = Step(
-            kind="drop_index",
-            index=old.served,
-            strategy="shadow",
-            before=old,
-            after_record=True,
-            description=f"drop {old.physical}, which nothing queries any more",
-            rollback="create it again and index its documents, with search up",
-        )
-        steps.append(drop)
+        steps.append(leave_step(old, new, "shadow"))
     return steps
+
+
+def leave_step(old: IndexDefinition, new: IndexDefinition, strategy: Strategy) -> Step:
+    """The index that was swapped out is dropped, and leaves its name to the one that serves.
+
+    Some clients look up what an alias points to and query that from then on, as RedisVL's
+    `SearchIndex.from_existing` does. The name is an alias until the other one is swapped out in its turn.
+    Where queries have other bytes from now on, those clients fail anyway; and a served name that is given up
+    is meant to be free.
+    """
+    is_left = strategy != "shadow_field" and old.physical != old.served
+    what_then = (
+        f"whose name becomes an alias of {new.physical}" if is_left else "which nothing queries any more"
+    )
+    return Step(
+        kind="drop_index",
+        index=old.served,
+        strategy=strategy,
+        before=old,
+        after=new if is_left else None,
+        alias=old.physical if is_left else None,
+        after_record=True,
+        description=f"drop {old.physical}, {what_then}",
+        rollback="create it again and index its documents, with search up",
+    )
 
 
 def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:

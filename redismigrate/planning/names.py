@@ -39,7 +39,7 @@ def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str 
             and step.before is not None
             and name in step.before.all_aliases
         ):
-            return None if step.after is None else step.after.physical
+            return None if step.after is None or step.kind == "drop_index" else step.after.physical
     return inventory.aliases.get(name)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.planning.index_steps import complete_steps, prove_step
+from redismigrate.planning.index_steps import complete_steps, leave_step, prove_step
 from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import VectorField
@@ -198,13 +198,7 @@ def _built_beside(
     yield from complete_steps(old, new, strategy, estimate)
     yield _swap(old, new, strategy)
     if old.physical not in new.all_aliases:
-        yield step(
-            "drop_index",
-            f"drop {old.physical}, which nothing queries any more",
-            "create it again and index its documents",
-            before=old,
-            after_record=True,
-        )
+        yield leave_step(old, new, strategy)
 
 
 def _swap(

@@ -121,7 +121,7 @@ def _create_again(step: Step) -> list[Step]:
     if step.before is None or step.second_fields:  # those are gone with what the index read
         return []
     if step.strategy in BESIDE:
-        return _bring_back_beside(step.before)
+        return [*_take_name_back(step), *_bring_back_beside(step.before)]
     again = Step(
         kind="create_index",
         index=step.before.served,
@@ -129,6 +129,22 @@ def _create_again(step: Step) -> list[Step]:
         description=f"create index {step.before.served} again",
     )
     return [again, _wait(step.before)]
+
+
+def _take_name_back(drop: Step) -> list[Step]:
+    """An index that was dropped gets the name back that it has left to another one."""
+    if drop.alias is None:
+        return []
+    description = f"drop alias {drop.alias}"
+    return [
+        Step(
+            kind="set_alias",
+            index=drop.index,
+            alias=drop.alias,
+            before=drop.after,
+            description=description,
+        )
+    ]
 
 
 def _change_back(step: Step) -> list[Step]:

@@ -21,6 +21,9 @@ _VARYING = {
 }
 _TOKEN = re.compile("|".join([f"(?P<revision>{_REVISION})", *(f"(?:{shown})" for shown in _VARYING)]))
 
+# Printed every five seconds; `status` tells it with other words around.
+_PROGRESS = re.compile(r"    [\d,]+ of [\d,]+ documents")
+
 
 class Ids:
     """The ids on a page and those that stand for them in this run: bound where a page shows one first."""
@@ -38,12 +41,14 @@ class Ids:
         A line `…` stands for any number of lines, `…` in a line for any text. Times, durations and other
         decimal numbers, process ids and SHA-256 digests may be others; an id of 12 hex digits may be another
         one, but then the same one wherever the page shows it. How wide the gaps between words are doesn't
-        matter, nor do empty lines.
+        matter, nor do empty lines, nor how often a slow machine tells how far it has got.
 
         Raises:
             AssertionError: It did not; says from which line on.
         """
-        lines = [line.rstrip() for line in printed.splitlines() if line.strip()]
+        lines = [
+            line.rstrip() for line in printed.splitlines() if line.strip() and not _PROGRESS.fullmatch(line)
+        ]
         at, may_skip = 0, False
         for line in shown:
             if not line.strip():

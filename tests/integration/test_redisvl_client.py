@@ -438,6 +438,10 @@ def test_from_existing_remembers_the_physical_index_unless_it_is_told_the_served
     application.run(f"second, third = {existing}, {existing}\nthird.schema.index.name = 'products'")
     assert application.run("answer = [second.name, nearest(second)]") == [physical, nearest]
     change(shop, application, with_graph(24))
+    everyone = "answer = [nearest(each) for each in (index, first, second, third)]"
+    assert application.run(everyone) == [nearest] * 4
+
+    change(shop, application, with_graph(32))
     with pytest.raises(ApplicationError, match="no such index"):
         application.run("nearest(second)")
     assert application.run("answer = [nearest(each) for each in (index, first, third)]") == [nearest] * 3

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from search_hammer import hammered
 from vector_documents import CHANGE, applied, stock, vector
 
+from redismigrate.redis_server.inspection import list_indexes, resolve_alias
+
 if TYPE_CHECKING:
     from conftest import Shop
 
@@ -24,6 +26,46 @@ def test_no_query_fails_or_is_cut_short_while_an_index_is_adopted_and_changed_ag
         for count in counts:
             assert count["asked"] > 100
             assert (count["failed"], count["short"]) == (0, 0), count
+
+
+def physical_of_products(shop: Shop) -> str:
+    physical: str = shop.run("current", "--json").json["indexes"]["products"]["physical"]
+    return physical
+
+
+def test_the_name_of_an_index_that_is_swapped_out_stays_for_clients_until_the_next_swap(shop: Shop) -> None:
+    """Some ask what an alias points to, and query that from then on."""
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW, TO_FLAT)
+    applied(shop)
+    looked_up = physical_of_products(shop)
+
+    shop.write(TO_FLAT, TO_HNSW)
+    with hammered(shop.url, looked_up, PRODUCTS, vector(7)) as counts:
+        applied(shop)
+        assert resolve_alias(shop.client.execute_command, looked_up) == physical_of_products(shop)
+    for count in counts:
+        assert count["asked"] > 100
+        assert (count["failed"], count["short"]) == (0, 0), count
+
+    shop.write(TO_HNSW, TO_FLAT)
+    applied(shop)
+    assert resolve_alias(shop.client.execute_command, looked_up) is None
+
+
+def test_a_rollback_takes_the_name_back_that_was_left_to_another_index(shop: Shop) -> None:
+    stock(shop, 20)
+    shop.write(TO_HNSW, TO_FLAT)
+    applied(shop)
+    looked_up, indexes = physical_of_products(shop), list_indexes(shop.client.execute_command)
+    shop.write(TO_FLAT, TO_HNSW)
+    run = shop.run("upgrade", "--json").json["run"]
+    left_to = physical_of_products(shop)
+    assert shop.run("rollback", "--run", run).code == 0
+    assert list_indexes(shop.client.execute_command) == indexes == (looked_up,)
+    assert resolve_alias(shop.client.execute_command, "products") == looked_up == physical_of_products(shop)
+    assert resolve_alias(shop.client.execute_command, left_to) is None
+    assert shop.hits("products") == shop.hits(looked_up) == 20
 
 
 def test_an_index_that_a_client_made_over_the_alias_is_told_by_plan_and_status_and_dropped_by_repair(
