@@ -165,7 +165,8 @@ def in_complete_index(server: Server, physical: str, keys: Sequence[bytes]) -> l
     if statistics.is_incomplete:
         raise incomplete(physical, statistics.num_docs)
     if isinstance(found, redis.ResponseError):
-        raise found
+        with server.translated_errors():
+            raise found
     members = set(found[1:])
     is_full = 0 < memory["maxmemory"] <= memory["used_memory"]
     if not members and statistics.num_docs and is_full and server.capabilities.may_answer_with_nothing:

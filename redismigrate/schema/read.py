@@ -98,8 +98,8 @@ class IndexStatistics:
         last_failure_key: The last of them; None: there was none.
         last_failure_error: What was wrong with it.
         size_bytes: Memory of the index.
-        is_incomplete: A scan was given up because the server was at maxmemory (8.0 and newer). Such an index
-            lacks any number of documents, and takes none that is written later.
+        is_incomplete: A scan was given up because the server was at maxmemory, as 2.10.20 and 8.0 do. Such an
+            index lacks any number of documents, and takes none that is written later.
     """
 
     num_docs: int
