@@ -190,7 +190,8 @@ def incomplete(physical: str, documents: int) -> ServerOutOfMemory:
 def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ...]:
     count = str(len(keys))
     among: tuple[bytes | str, ...] = ("INKEYS", count, *keys, "LIMIT", "0", count)
-    return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among)
+    # Without it a query that takes longer than the server's setting tells the first it has found as if all.
+    return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among, "TIMEOUT", "0")
 
 
 def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
