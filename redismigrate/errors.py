@@ -165,7 +165,7 @@ class ClusterUnsupported(ServerError):
 
 
 class ServerOutOfMemory(ServerError):
-    """The server is over maxmemory and takes no writes."""
+    """The server is over maxmemory: it takes no writes, answers no queries, or gave up building an index."""
 
 
 class CommandRefused(ServerError):

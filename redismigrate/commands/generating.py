@@ -281,7 +281,8 @@ def _not_told(live: LiveIndex, index: str, declared: IndexSchema | None) -> Iter
         return
     yield 'Nor does it tell SKIPINITIALSCAN ("skip_initial_scan").'
     if not live.has_vector_details:
+        or_not = ", and whether the index is TEMPORARY" if live.is_temporary is None else ""
         yield (
             "FT.DEBUG did not answer, so these are missing, too: EF_RUNTIME, EPSILON, BLOCK_SIZE and "
-            "SEARCH_WINDOW_SIZE of vector fields, and whether the index is TEMPORARY."
+            f"SEARCH_WINDOW_SIZE of vector fields{or_not}."
         )

@@ -254,9 +254,7 @@ def _refuse_foreign(server: Server, project: Project, name: str, owner: str | No
         raise PlanBlocked(*owned_by_another(name, owner))
     index = look_at(server, name)
     if index is not None and index.is_temporary is not False:
-        what = (
-            "it is" if index.is_temporary else "without the right to run FT.DEBUG it can't be told not to be"
-        )
+        what = "it is" if index.is_temporary else "without an answer of FT.DEBUG it can't be told not to be"
         raise PlanBlocked(
             f"Index {name} hides an alias, but {what} TEMPORARY: dropping it would delete its documents.",
             "Drop it yourself if they may go.",

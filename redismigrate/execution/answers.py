@@ -9,8 +9,10 @@ import redis
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.inspection import vector_details
 from redismigrate.schema import TagField, VectorField
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.read import label_count_from_details
 from redismigrate.schema.strict import encode
 
 SAMPLED_DOCUMENTS = 5
@@ -101,13 +103,13 @@ def _fewer_vectors(server: Server, name: str, old: str, new: str) -> str | None:
 
 
 def _label_count(server: Server, physical: str, name: str) -> int | None:
-    """How many vectors a field has; None where this user may not ask."""
+    """How many vectors a field has; None where the server does not tell, or not to this user."""
     try:
-        reply = server.execute("FT.DEBUG", "VECSIM_INFO", encode(physical), encode(name))
+        with server.translated_errors():
+            details = vector_details(server.client.execute_command, physical, name)
     except (redis.ResponseError, RedisMigrateError):
         return None
-    details = dict(zip(reply[::2], reply[1::2], strict=False))
-    return int(details.get(b"INDEX_LABEL_COUNT", 0))
+    return label_count_from_details(details)
 
 
 def _difference(server: Server, question: Question, old: str, new: str) -> tuple[str | None, float]:

@@ -10,6 +10,7 @@ from typing import cast
 
 import redis
 
+from redismigrate.errors import ServerOutOfMemory
 from redismigrate.execution.documents.ahead import computed_ahead
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
@@ -142,8 +143,11 @@ def not_in_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[b
 def in_complete_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[bytes] | None:
     """Those of some keys that an index holds; None while it is being built, or gone, and that can't be told.
 
-    Both questions are one transaction: another client may drop the index and create it anew at any moment. Of
+    All questions are one transaction: another client may drop the index and create it anew at any moment. Of
     keys with a zero byte it can't be told (see `not_in_index`); they count as held, rather than be left out.
+
+    Raises:
+        ServerOutOfMemory: It lacks documents, or can't answer, because the server is at maxmemory or was.
     """
     if not keys:
         return []
@@ -151,19 +155,43 @@ def in_complete_index(server: Server, physical: str, keys: Sequence[bytes]) -> l
         pipeline = server.client.pipeline(transaction=True)
         pipeline.execute_command("FT.INFO", encode(physical))  # type: ignore[no-untyped-call]
         pipeline.execute_command(*_search_among(physical, keys))  # type: ignore[no-untyped-call]
-        info, found = pipeline.execute(raise_on_error=False)
-    if isinstance(info, redis.ResponseError) or statistics_from_info(info).is_indexing:
+        pipeline.info("memory")
+        info, found, memory = pipeline.execute(raise_on_error=False)
+    if isinstance(info, redis.ResponseError):
         return None
+    statistics = statistics_from_info(info)
+    if statistics.is_indexing:
+        return None
+    if statistics.is_incomplete:
+        raise incomplete(physical, statistics.num_docs)
     if isinstance(found, redis.ResponseError):
-        raise found
+        with server.translated_errors():
+            raise found
     members = set(found[1:])
+    is_full = 0 < memory["maxmemory"] <= memory["used_memory"]
+    if not members and statistics.num_docs and is_full and server.capabilities.may_answer_with_nothing:
+        raise ServerOutOfMemory(
+            f"Redis at {server.url} uses more memory than its maxmemory, so it may have left out what "
+            f"{physical} holds.",
+            "Free memory or raise maxmemory, then run the same command again.",
+        )
     return [key for key in keys if key in members or b"\0" in key]
+
+
+def incomplete(physical: str, documents: int) -> ServerOutOfMemory:
+    """The error for an index whose scan the server gave up; it neither goes on nor takes what is written."""
+    return ServerOutOfMemory(
+        f"Index {physical} is incomplete: it has {documents:,} documents, then the server was at maxmemory"
+        " and gave up the scan. It takes none that is written later.",
+        "Free memory or raise maxmemory, then have the index built again.",
+    )
 
 
 def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ...]:
     count = str(len(keys))
     among: tuple[bytes | str, ...] = ("INKEYS", count, *keys, "LIMIT", "0", count)
-    return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among)
+    # Without it a query that takes longer than the server's setting tells the first it has found as if all.
+    return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among, "TIMEOUT", "0")
 
 
 def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:

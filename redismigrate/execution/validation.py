@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from redismigrate.errors import RedisMigrateError
-from redismigrate.execution.live import batches_of_keys, count_keys, existing_keys, look_at, not_in_index
+from redismigrate.execution.live import (
+    batches_of_keys,
+    count_keys,
+    existing_keys,
+    incomplete,
+    look_at,
+    not_in_index,
+)
 from redismigrate.execution.run import Baseline
 from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
@@ -73,6 +80,10 @@ def validate(
         raise ValidationFailed(f"Index {definition.served} is gone.", "Somebody dropped it; run again.")
     _compare_schemas(live, definition)
     statistics = live.statistics
+    if statistics.is_incomplete:
+        # It counts as one failure, however many documents it is about.
+        reason = incomplete(definition.physical, statistics.num_docs)
+        raise ValidationFailed(reason.message, reason.hint)
     failures = statistics.indexing_failures - (baseline.failures if counts_on else 0)
     # Under a FILTER, documents that are missing can't be told from those that it keeps out.
     can_tell = not is_scanned and definition.schema.filter is None

@@ -109,7 +109,7 @@ def _differences_of(live: LiveIndex, definition: IndexDefinition) -> Iterator[Dr
         yield Drift(difference.kind, str(difference))
     if not has_details and live.is_temporary and definition.schema.temporary_seconds is None:
         yield Drift("index_option", "it is TEMPORARY")
-    if {group: set(terms) for group, terms in live.synonyms.items()} != {
+    if live.has_synonyms and {group: set(terms) for group, terms in live.synonyms.items()} != {
         group: set(terms) for group, terms in definition.synonyms.items()
     }:
         yield Drift(

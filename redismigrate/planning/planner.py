@@ -38,6 +38,8 @@ from redismigrate.planning.strategies import (
     what_server_lacks,
     why_dropping_deletes,
 )
+from redismigrate.schema import VectorField
+from redismigrate.schema.compare import untold_parameters
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -97,11 +99,11 @@ class _RevisionPlanner(PlanInProgress):
             elif live.is_temporary is None and not self.options.allow_lossy:
                 # What is recorded now decides whether later revisions may drop it.
                 self.blocked.append(
-                    f"this user may not run FT.DEBUG, so it can't be told whether index {name} is "
-                    "TEMPORARY and would take its documents along when it is dropped; grant FT.DEBUG, or say "
-                    "--allow-lossy if you know that it is not"
+                    f"FT.DEBUG did not answer, so it can't be told whether index {name} is TEMPORARY and "
+                    "would take its documents along when it is dropped; grant FT.DEBUG (in Redis 8 _FT.DEBUG "
+                    "and enable-debug-command), or say --allow-lossy if you know that it is not"
                 )
-            lost = _lost_in_reading(definition)
+            lost = _lost_in_reading(definition, has_vector_details=live is None or live.has_vector_details)
             if lost:
                 self.warnings.append(
                     f"index {name} was not made by a revision: {lost} can't be read from the server, "
@@ -260,12 +262,16 @@ _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
 }
 
 
-def _lost_in_reading(definition: IndexDefinition) -> str:
-    """Options that FT.INFO does not give back (facts measured on 2.10.5)."""
+def _lost_in_reading(definition: IndexDefinition, *, has_vector_details: bool) -> str:
+    """Options that FT.INFO does not give back (facts measured on 2.10.5), nor FT.DEBUG where it answered."""
     schema = definition.schema
     lost = ["SKIPINITIALSCAN"]
     if any(field.type == "text" for field in schema.fields):
         lost.append("PHONETIC")
     if any(field.type == "vector" for field in schema.fields):
         lost.append("INITIAL_CAP")
+    if not has_vector_details:
+        vectors = [field for field in schema.fields if isinstance(field, VectorField)]
+        untold = [name for field in vectors for name in untold_parameters(field)]
+        lost += [name.upper() for name in dict.fromkeys(untold)]
     return ", ".join(lost)

@@ -14,7 +14,8 @@ def why_memory_is_short(
 ) -> str | None:
     """Why an index can't be built; None when it can.
 
-    An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted.
+    An index build ignores maxmemory: with noeviction writes fail, else the user's keys are evicted. 2.10.20,
+    and 8.0 and newer, give it up there, and the index lacks documents.
 
     Args:
         name: Of the index.

@@ -17,6 +17,8 @@ FIRST_SEARCH_WITH: Mapping[str, tuple[int, int]] = {
     "SVS-VAMANA": (8, 2),
 }
 
+_PARTIAL_UPDATES = "search-partial-indexed-docs"
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -55,6 +57,11 @@ class Capabilities:
     def refuses_alias_of_index_name(self) -> bool:
         """An alias can't take the name of a live index (8.x); on 7.4 the index wins until it is dropped."""
         return self.search_version is not None and self.search_version >= (8, 0, 0)
+
+    @property
+    def may_answer_with_nothing(self) -> bool:
+        """At maxmemory every query finds nothing, without an error, unless `search-on-oom` says otherwise."""
+        return self.search_version is not None and self.search_version >= (8, 4, 0)
 
     @property
     def crashes_on_wide_text_without_fields(self) -> bool:
@@ -163,11 +170,14 @@ def _answers(execute: Callable[..., Any], *command: str) -> bool:
 
 
 def _ignores_partial_updates(execute: Callable[..., Any]) -> bool:
-    try:
-        reply = execute("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS")
-    except redis.ResponseError:
-        return False  # Redis 8 clusters don't know FT.CONFIG, and an ACL may forbid it
-    return b"true" in _flatten(reply)
+    # Redis 8 has its settings among the server's, and in a cluster there only. An ACL may forbid both.
+    for command in (("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS"), ("CONFIG", "GET", _PARTIAL_UPDATES)):
+        try:
+            reply = execute(*command)
+        except redis.ResponseError:
+            continue
+        return not {b"true", b"yes"}.isdisjoint(_flatten(reply))
+    return False
 
 
 def _flatten(reply: Any) -> list[bytes]:

@@ -34,6 +34,17 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 5.0
 # A blocking script or a busy index build may hold the server for seconds; longer than this it is gone.
 REPLY_TIMEOUT_SECONDS = 60.0
+# The first words of errors that pass; the last one is of the coordinator in Redis 8.
+_NOT_READY = ("LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "ERRCLUSTER")
+# Redis 8 looks at the keys that an index is about, where 7.4 took its name for a key.
+_FORBIDDEN_INDEX = "permissions to query the index"
+_PREFIX_RIGHTS = (
+    "Let it read the keys of every prefix of the index with ACL SETUSER (~PREFIX*; without PREFIX ~*), or "
+    "migrate as another user."
+)
+_OTHER_RIGHTS = "Grant it with ACL SETUSER, or migrate as another user."
+# From 8.4 on, where search-on-oom says fail.
+_NO_MEMORY_TO_SEARCH = "Not enough memory available to execute the query"
 # What a pool of redis-py adds to the options of its connections for itself.
 _OF_ANOTHER_POOL = ("connection_pool", "himport_registry", "maint_notifications_", "orig_")
 
@@ -240,7 +251,7 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
     if isinstance(error, redis.exceptions.NoPermissionError) or text.startswith("NOPERM"):
         return AuthenticationFailed(
             f"The Redis user lacks a right: {text.removeprefix('NOPERM ')}",
-            "Grant it with ACL SETUSER, or migrate as another user.",
+            _PREFIX_RIGHTS if _FORBIDDEN_INDEX in text else _OTHER_RIGHTS,
         )
     if isinstance(error, redis.exceptions.ReadOnlyError):
         return ReplicaRefused(
@@ -261,6 +272,11 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
         return SearchMissing(
             "This Redis has no Search module.", "Use Redis 8, Redis Stack, or load redisearch.so."
         )
+    if _NO_MEMORY_TO_SEARCH in text:
+        return ServerOutOfMemory(
+            f"Redis at {url} uses more memory than its maxmemory and answers no queries.",
+            "Free memory or raise maxmemory, then run the same command again.",
+        )
     if text.startswith("OOM") or isinstance(error, redis.exceptions.OutOfMemoryError):
         return ServerOutOfMemory(
             f"Redis at {url} uses more memory than its maxmemory and takes no writes.",
@@ -271,6 +287,6 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
             f"Redis at {url} is one of several shards of a cluster, which this version can't migrate.",
             "Use a single server, or a cluster of one shard.",
         )
-    if text.startswith(("LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY")):
+    if text.startswith(_NOT_READY):
         return ServerError(f"Redis at {url} is not ready: {text}", "Try again when it is.")
     return None

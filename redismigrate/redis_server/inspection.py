@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from redismigrate.schema.read import (
     index_name_from_info,
+    is_surely_not_temporary,
     label_count_from_details,
     schema_from_info,
     statistics_from_info,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _NO_SUCH_INDEX = re.compile("unknown index name|no such index|index not found", re.IGNORECASE)
 _NOT_TEMPORARY = "Index is not temporary"
 _TTL_ATTEMPTS = 3
+# By the second one where the module has a coordinator in it, as in Redis 8.
+_DEBUG_COMMANDS = ("FT.DEBUG", "_FT.DEBUG")
 
 
 class Execute(Protocol):
@@ -44,10 +47,13 @@ class LiveIndex:
         schema: Its schema but for what the server can't tell (see `redismigrate.schema.compare.observable`).
         statistics: What it counts.
         synonyms: Synonym group -> its terms, sorted.
-        has_vector_details: Whether FT.DEBUG answered all, and in time. If not, `schema` lacks EF_RUNTIME,
-            EPSILON, BLOCK_SIZE and SEARCH_WINDOW_SIZE, its TEMPORARY may be missing or too short, and
-            `vector_labels` is empty.
+        has_vector_details: Whether FT.DEBUG answered all, and in time; Redis 8 refuses it unless its
+            configuration says enable-debug-command. If not, `schema` lacks EF_RUNTIME, EPSILON, BLOCK_SIZE
+            and SEARCH_WINDOW_SIZE, its TEMPORARY may be missing or too short, and `vector_labels` is empty.
         vector_labels: Vector field -> how many vectors it holds; in a cluster, on the node that was asked.
+        stays: It is certain that it is not TEMPORARY, whatever FT.DEBUG has answered.
+        has_synonyms: Whether FT.SYNDUMP answered; 8.0 refuses it of an index whose scan it gave up. If not,
+            `synonyms` is empty.
     """
 
     physical: str
@@ -56,13 +62,15 @@ class LiveIndex:
     synonyms: dict[str, tuple[str, ...]]
     has_vector_details: bool
     vector_labels: dict[str, int]
+    stays: bool = False
+    has_synonyms: bool = True
 
     @property
     def is_temporary(self) -> bool | None:
         """Whether dropping the index deletes its documents; None: the server did not say."""
         if self.schema.temporary_seconds is not None:
             return True
-        return False if self.has_vector_details else None
+        return False if self.has_vector_details or self.stays else None
 
 
 def read_index(execute: Execute, name: str) -> LiveIndex | None:
@@ -97,6 +105,25 @@ def resolve_alias(execute: Execute, name: str) -> str | None:
     return None if physical == name else physical
 
 
+def vector_details(execute: Execute, physical: str, field: str) -> Any:
+    """What FT.DEBUG VECSIM_INFO tells of a vector field; of no other field: 2.10 crashes when asked of a TAG.
+
+    Raises:
+        redis.ResponseError: The server does not tell it, or not to this user.
+    """
+    return _debug(execute, "VECSIM_INFO", encode(physical), encode(field))
+
+
+def _debug(execute: Execute, *arguments: bytes | str) -> Any:
+    for command in _DEBUG_COMMANDS[:-1]:
+        try:
+            return execute(command, *arguments)
+        except ResponseError as error:
+            if "unknown command" not in str(error).lower():
+                raise
+    return execute(_DEBUG_COMMANDS[-1], *arguments)
+
+
 def _read_index(execute: Execute, name: str) -> LiveIndex:
     info, temporary_seconds, has_details = _info_and_lifetime(execute, name)
     physical = index_name_from_info(info)
@@ -104,20 +131,24 @@ def _read_index(execute: Execute, name: str) -> LiveIndex:
     details: dict[str, Any] = {}
     if has_details:
         try:
-            # Never of another field: 2.10 crashes when it is asked for VECSIM_INFO of a TAG.
-            details = {
-                field: execute("FT.DEBUG", "VECSIM_INFO", encode(physical), encode(field))
-                for field in vector_fields
-            }
+            details = {field: vector_details(execute, physical, field) for field in vector_fields}
         except ResponseError:
             has_details = False
+    statistics, synonyms = statistics_from_info(info), None
+    try:
+        synonyms = _synonyms(execute("FT.SYNDUMP", encode(physical)))
+    except ResponseError as error:
+        if not statistics.is_incomplete or _NO_SUCH_INDEX.search(str(error)):
+            raise
     return LiveIndex(
         physical=physical,
         schema=schema_from_info(info, details).with_options(temporary_seconds=temporary_seconds),
-        statistics=statistics_from_info(info),
-        synonyms=_synonyms(execute("FT.SYNDUMP", encode(physical))),
+        statistics=statistics,
+        synonyms=synonyms or {},
         has_vector_details=has_details,
         vector_labels={field: label_count_from_details(reply) for field, reply in details.items()},
+        stays=is_surely_not_temporary(info),
+        has_synonyms=synonyms is not None,
     )
 
 
@@ -131,8 +162,10 @@ def _info_and_lifetime(execute: Execute, name: str) -> tuple[Any, int | None, bo
     for _ in range(_TTL_ATTEMPTS):
         started = monotonic()
         info = execute("FT.INFO", encode(name))
+        if is_surely_not_temporary(info):
+            return info, None, True
         try:
-            remaining_seconds = int(execute("FT.DEBUG", "TTL", encode(name)))
+            remaining_seconds = int(_debug(execute, "TTL", encode(name)))
         except ResponseError as error:
             if _NO_SUCH_INDEX.search(str(error)):
                 raise

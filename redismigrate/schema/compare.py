@@ -63,6 +63,12 @@ class Difference:
         return f"{where} changes from {_phrase(self.before)} to {_phrase(self.after)}"
 
 
+def untold_parameters(field: VectorField) -> tuple[str, ...]:
+    """The parameters that FT.INFO did not tell of a vector field, and FT.DEBUG would have."""
+    of_its_algorithm = (name for name in _ONLY_IN_DETAILS if field.algorithm in ALGORITHMS_OF[name])
+    return tuple(name for name in of_its_algorithm if getattr(field, name) is None)
+
+
 def canonical(schema: IndexSchema) -> IndexSchema:
     """The schema with everything said that the server fills in, in an order that depends on nothing.
 

@@ -98,6 +98,8 @@ class IndexStatistics:
         last_failure_key: The last of them; None: there was none.
         last_failure_error: What was wrong with it.
         size_bytes: Memory of the index.
+        is_incomplete: A scan was given up because the server was at maxmemory, as 2.10.20 and 8.0 do. Such an
+            index lacks any number of documents, and takes none that is written later.
     """
 
     num_docs: int
@@ -108,6 +110,7 @@ class IndexStatistics:
     last_failure_key: str | None
     last_failure_error: str | None
     size_bytes: int
+    is_incomplete: bool = False
 
 
 def index_name_from_info(info: Any) -> str:
@@ -174,7 +177,21 @@ def statistics_from_info(info: Any) -> IndexStatistics:
         last_failure_key=_text(errors["last indexing error key"]) if has_failed else None,
         last_failure_error=_text(errors["last indexing error"]) if has_failed else None,
         size_bytes=round(sum(float(reply.get(size, 0)) for size in _SIZES_MB) * 2**20),
+        is_incomplete=_text(errors.get("background indexing status", "OK")) == "OOM failure",
     )
+
+
+def is_surely_not_temporary(info: Any) -> bool:
+    """Whether FT.INFO shows that an index is not TEMPORARY; if it does not, the index may be either.
+
+    The server collects no garbage of a TEMPORARY index, and of none where it was told NOGC. The coordinator
+    of a cluster, which leaves the indexing time out, shows the numbers of its garbage collection always.
+
+    Args:
+        info: The reply of FT.INFO, as RESP2 or RESP3 gives it, decoded or not.
+    """
+    reply = _pairs(info)
+    return "gc_stats" in reply and "total_indexing_time" in reply
 
 
 def label_count_from_details(details: Any) -> int:

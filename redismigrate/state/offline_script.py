@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redismigrate.state.documents import render_document
+from redismigrate.state.scripts import READ_INFO
 
 # Stands in a record for the moment at which the script runs.
 RECORDED_AT = "@recorded-at@"
@@ -29,9 +30,11 @@ RECORDED_AT = "@recorded-at@"
 #   and its record, which counts where there is none yet.
 # The documents are edited as text: cjson would make {} of empty lists and lose the order. Days are turned
 # into dates after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-# In a script FT.INFO gives names as status replies. INCR comes before any command: a server over maxmemory
-# refuses it, and with it the script, while FT.DROPINDEX alone would pass.
-APPLY = r"""
+# INCR comes before any command: a server over maxmemory refuses it, and with it the script, while
+# FT.DROPINDEX alone would pass.
+APPLY = (
+    READ_INFO
+    + r"""
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
 local function take_list()
@@ -128,13 +131,9 @@ for _, name in ipairs(claims) do
 end
 
 local function info(index)
-  local reply, found = redis.pcall('FT.INFO', index), {}
+  local reply = redis.pcall('FT.INFO', index)
   if reply.err then return nil end
-  for i = 1, #reply - 1, 2 do
-    local name = type(reply[i]) == 'table' and reply[i].ok or reply[i]
-    found[name] = type(reply[i + 1]) == 'table' and reply[i + 1].ok or reply[i + 1]
-  end
-  return found
+  return read_info(reply)
 end
 for i = 1, stamps and #complete or 0, 2 do
   local found = info(complete[i])
@@ -150,6 +149,10 @@ for i = 1, stamps and 0 or #complete, 2 do
   if tonumber(new.indexing) ~= 0 then
     return refuse('index ' .. complete[i] .. ' is still being built; run the script again when its FT.INFO '
       .. 'says indexing 0')
+  end
+  if read_info(new['Index Errors'] or {})['background indexing status'] == 'OOM failure' then
+    return refuse('the server gave up building index ' .. complete[i] .. ' at its maxmemory; free memory, '
+      .. 'drop that index, and run all of the script')
   end
   local failed = tonumber(new.hash_indexing_failures)
   if failed > (old and tonumber(old.hash_indexing_failures) or 0) then
@@ -245,7 +248,8 @@ if last_run then
   redis.call('DEL', KEYS[7])
 end
 return revision .. (stamps and ' is recorded' or mode == 'record' and ' is applied' or ' is undone')
-""".strip()
+""".rstrip()
+)
 
 APPLY_SHA1 = hashlib.sha1(APPLY.encode(), usedforsecurity=False).hexdigest()
 

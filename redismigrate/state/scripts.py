@@ -14,17 +14,30 @@ MOVED = "REDISMIGRATE_MOVED"
 # Stands for the expected version of a document that is written once.
 ANY_VERSION = "any"
 
+# FT.INFO as a table. In a script the server gives its names, and some values, as status replies.
+READ_INFO = """
+local function read_info(reply)
+  local found = {}
+  for i = 1, #reply - 1, 2 do
+    local name, value = reply[i], reply[i + 1]
+    found[type(name) == 'table' and name.ok or name] = type(value) == 'table' and value.ok or value
+  end
+  return found
+end
+""".strip()
+
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes), event (name, value), commands, commands that put things back, and guards: an index, and
-# what its max_doc_id and num_docs have to be still; in a script FT.INFO gives names as status replies. A
-# document's JSON begins
-# with its version, so that it can be read without decoding the rest.
+# what its max_doc_id and num_docs have to be still. A document's JSON begins with its version, so that it can
+# be read without decoding the rest.
 # Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first: a server
 # over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
 # it changes nothing: batches of documents WATCH the fence, and a SET would abort those under way.
 # Rights are looked at before the first command (where the server can, from 7.0 on): with some of them only,
 # an index could be dropped and neither created nor put back.
-TRANSACTION = """
+TRANSACTION = (
+    READ_INFO
+    + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('REDISMIGRATE_FENCED') end
 local at = 1
 local function take() at = at + 1; return ARGV[at] end
@@ -50,11 +63,7 @@ end
 redis.call('SETRANGE', KEYS[1], 0, '')
 local event, commands, put_back = take_list(), take_commands(), take_commands()
 for _, guard in ipairs(take_commands()) do
-  local reply, found = redis.call('FT.INFO', guard[1]), {}
-  for i = 1, #reply - 1, 2 do
-    local name = type(reply[i]) == 'table' and reply[i].ok or reply[i]
-    found[name] = type(reply[i + 1]) == 'table' and reply[i + 1].ok or reply[i + 1]
-  end
+  local found = read_info(redis.call('FT.INFO', guard[1]))
   if tonumber(found.max_doc_id) ~= tonumber(guard[2]) or tonumber(found.num_docs) ~= tonumber(guard[3]) then
     return redis.error_reply('REDISMIGRATE_MOVED ' .. guard[1])
   end
@@ -87,7 +96,8 @@ for i, value in ipairs(values) do
 end
 if #event > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', '10000', '*', unpack(event)) end
 return 'OK'
-""".strip()
+""".rstrip()
+)
 
 # KEYS: lock, fence. ARGV: owner, lease in ms, the owner that may be replaced ("" for none).
 # Gives {1, token} or {0, the present owner}.

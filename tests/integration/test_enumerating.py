@@ -6,16 +6,18 @@ import os
 import signal
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from redismigrate.execution import live
-from redismigrate.execution.live import batches_of_keys
+from redismigrate.execution.live import batches_of_keys, in_complete_index, not_in_index
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema import IndexSchema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
 SCHEMA = IndexSchema(name="products", prefixes=("p:",))
@@ -82,3 +84,32 @@ def test_who_stops_early_leaves_nothing_behind(redis_url: str, keys: list[bytes]
     with connect(redis_url) as server:
         assert next(batches_of_keys(server, SCHEMA, 1)) == [keys[0]]
         assert server.execute("PING")
+
+
+@pytest.fixture
+def impatient(client: Redis) -> Iterator[None]:
+    """A server that ends every query after a millisecond, with what it has found by then."""
+    execute: Any = client.execute_command
+    ((_, before),) = execute("FT.CONFIG", "GET", "TIMEOUT")
+    execute("FT.CONFIG", "SET", "TIMEOUT", "1")
+    yield
+    execute("FT.CONFIG", "SET", "TIMEOUT", before)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_an_index_holds_is_told_whole_however_soon_the_server_ends_queries(
+    redis_url: str, client: Redis
+):
+    keys = [b"p:%d" % number for number in range(20_000)]
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.hset(key, "title", "shoe")
+        pipeline.execute()
+    execute: Any = client.execute_command
+    execute("FT.CREATE", "products", "PREFIX", "1", "p:", "SCHEMA", "title", "TAG")
+
+    with connect(redis_url) as server:
+        while (found := in_complete_index(server, "products", keys)) is None:
+            pass
+        assert found == keys
+        assert not_in_index(server, "products", keys) == []

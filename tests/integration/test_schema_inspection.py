@@ -162,14 +162,14 @@ def test_an_index_without_failures_names_none(products):
     assert statistics.last_failure_error is None
 
 
-@pytest.mark.parametrize("command", ["ft.debug", "ft.debug|vecsim_info", "ft.debug|ttl"])
+@pytest.mark.parametrize("command", ["ft.debug", "ft.debug|vecsim_info"])
 def test_without_the_right_to_debug_vector_details_are_missing_but_all_else_is_there(user, command):
     live = read_index(user(command).execute_command, "products")
 
     assert live.has_vector_details is False
     assert live.vector_labels == {}
     assert live.schema.field("embedding").ef_runtime is None
-    assert live.is_temporary is None
+    assert live.is_temporary is False
     assert diff(*(observable(schema, has_vector_details=False) for schema in (SCHEMA, live.schema))) == ()
 
 
@@ -179,6 +179,81 @@ def test_with_the_right_to_debug_vector_details_are_there(products):
     assert live.has_vector_details is True
     assert live.schema.field("embedding").ef_runtime == 50
     assert live.is_temporary is False
+
+
+def test_without_the_right_to_debug_it_can_not_be_told_that_an_index_is_temporary(products, user):
+    products.execute_command("FT.DROPINDEX", "products")
+    products.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+
+    live = read_index(user("ft.debug|ttl").execute_command, "products")
+
+    assert live.has_vector_details is False
+    assert live.is_temporary is None
+
+
+def like_redis_8(client, *, admits_debug):
+    """Runs commands as Redis 8 does, which calls FT.DEBUG otherwise and refuses it by default."""
+
+    def execute(*arguments):
+        command = arguments[0]
+        if command == "FT.DEBUG":
+            raise redis.ResponseError("unknown command 'FT.DEBUG', with args beginning with: 'VECSIM_INFO' ")
+        if command == "_FT.DEBUG" and not admits_debug:
+            raise redis.ResponseError(
+                "Debug commands are disabled, please follow the redis configuration guide to enable them"
+            )
+        return client.execute_command(command.removeprefix("_"), *arguments[1:])
+
+    return execute
+
+
+def test_vector_details_are_asked_for_by_the_name_that_redis_8_gives_them(products):
+    live = read_index(like_redis_8(products, admits_debug=True), "products")
+
+    assert live == read_index(products.execute_command, "products")
+
+
+def test_the_seconds_of_a_temporary_index_are_asked_for_by_that_name_too(client):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+
+    assert read_index(like_redis_8(client, admits_debug=True), "products").schema.temporary_seconds == 100
+
+
+def test_where_redis_8_admits_no_debugging_an_index_is_known_not_to_be_temporary(products):
+    live = read_index(like_redis_8(products, admits_debug=False), "products")
+
+    assert (live.has_vector_details, live.is_temporary) == (False, False)
+    assert diff(*(observable(schema, has_vector_details=False) for schema in (SCHEMA, live.schema))) == ()
+
+
+def test_where_redis_8_admits_no_debugging_a_temporary_index_may_be_one(client):
+    client.execute_command(*create_arguments(SCHEMA.with_options(temporary_seconds=100)))
+
+    assert read_index(like_redis_8(client, admits_debug=False), "products").is_temporary is None
+
+
+def test_an_index_whose_scan_was_given_up_is_read_though_its_synonyms_are_refused(products):
+    text = "Background scan for index products failed due to OOM."
+
+    def execute(*arguments):
+        if arguments[0] == "FT.SYNDUMP":
+            raise redis.ResponseError(f"{text} Queries cannot be executed on an incomplete index.")
+        reply = products.execute_command(*arguments)
+        if arguments[0] == "FT.INFO" and is_given_up:
+            is_map = isinstance(reply, dict)
+            errors = reply[b"Index Errors"] if is_map else reply[reply.index(b"Index Errors") + 1]
+            status = (b"background indexing status", b"OOM failure")
+            errors.update([status]) if is_map else errors.extend(status)
+        return reply
+
+    is_given_up = False
+    with pytest.raises(redis.ResponseError, match="incomplete index"):
+        read_index(execute, "products")
+    is_given_up = True
+    live = read_index(execute, "products")
+
+    assert live.statistics.is_incomplete
+    assert (live.synonyms, live.has_synonyms) == ({}, False)
 
 
 def test_a_temporary_index_tells_its_seconds(client):

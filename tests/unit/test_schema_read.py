@@ -9,6 +9,7 @@ from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.read import (
     IndexStatistics,
     index_name_from_info,
+    is_surely_not_temporary,
     label_count_from_details,
     schema_from_info,
     statistics_from_info,
@@ -53,12 +54,15 @@ INFO = {
     "total_index_memory_sz_mb": 99.0,
     "offset_vectors_sz_mb": 0.0,
     "hash_indexing_failures": 2,
+    "total_indexing_time": 3.5,
     "indexing": 1,
     "percent_indexed": 0.25,
+    "gc_stats": {"bytes_collected": 0, "total_ms_run": 0, "average_cycle_time_ms": 0.5},
     "Index Errors": {
         "indexing failures": 2,
         "last indexing error": "Invalid geo string",
         "last indexing error key": "product:7",
+        "background indexing status": "OK",
     },
 }
 SCHEMA = IndexSchema(
@@ -143,6 +147,35 @@ def test_statistics_are_read_from_every_form_of_reply(info):
         last_failure_error="Invalid geo string",
         size_bytes=3_670_016,
     )
+
+
+GIVEN_UP = {
+    **INFO,
+    "hash_indexing_failures": 1,
+    "Index Errors": {
+        "indexing failures": 1,
+        "last indexing error": "Used memory is more than 100 percent of max memory, cancelling the scan",
+        "last indexing error key": "product:3",
+        "background indexing status": "OOM failure",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "info", [GIVEN_UP, as_bytes(GIVEN_UP), as_resp2(GIVEN_UP), as_bytes(as_resp2(GIVEN_UP))]
+)
+def test_an_index_whose_scan_was_given_up_for_memory_is_incomplete(info):
+    assert statistics_from_info(info).is_incomplete
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_sure"), [("num_docs", True), ("gc_stats", False), ("total_indexing_time", False)]
+)
+def test_an_index_whose_garbage_is_collected_is_not_temporary(missing, is_sure):
+    info = {key: value for key, value in INFO.items() if key != missing}
+
+    assert is_surely_not_temporary(as_bytes(info)) is is_sure
+    assert is_surely_not_temporary(as_bytes(as_resp2(info))) is is_sure
 
 
 @every_reply
