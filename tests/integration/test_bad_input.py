@@ -173,6 +173,7 @@ def test_a_folder_of_scripts_that_does_not_exist_is_named(shop):
         ("", "op.drop_alias('shop')", "No index of this project has the alias shop."),
         ("", "op.create_index()", "missing 1 required positional argument: 'schema'"),
         ("", "op.run('fill')", "op.run takes functions of one redis client."),
+        ("", "op.run(print, lambda client: (yield))", "op.run takes no async functions and no generators"),
     ],
 )
 def test_a_mistake_in_a_script_is_told_with_file_and_line(shop, preamble, upgrade, says):
