@@ -327,8 +327,13 @@ def test_a_damaged_record_of_owners_is_refused(shop, text):
     shop.refuses("upgrade", code=1, says=("The key {redismigrate}:owners is damaged",))
 
 
-def test_a_missing_record_is_noticed_by_the_indexes_that_are_left(shop):
+@pytest.mark.parametrize("is_alias", [False, True])
+def test_a_missing_record_is_noticed_by_the_indexes_that_are_left(shop, is_alias):
     applied(shop)
+    if is_alias:
+        shop.write(GERMAN)
+        assert shop.run("upgrade", "--strategy", "shadow").code == 0
+        assert b"products" not in shop.client.execute_command("FT._LIST")
     shop.client.delete("{redismigrate:shop}:head", "{redismigrate:shop}:indexes")
 
     for command in (("upgrade",), ("plan",), ("downgrade", "base")):
