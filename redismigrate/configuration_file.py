@@ -41,7 +41,8 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigurationError: The file can't be read or is no TOML.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte order mark before it, which tomllib takes for a mistake.
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise ConfigurationError(f"Can't read the configuration {file}: {reason}.") from error

@@ -42,7 +42,7 @@ RedisMigrateError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 class RedisMigrateError(Exception):
@@ -267,7 +267,24 @@ class RunInterrupted(RedisMigrateError):
 
 
 class FenceLost(RunInterrupted):
-    """Another process has taken over; this one may write nothing any more."""
+    """Another process has taken over, or the record is gone; this one may write nothing any more."""
+
+    @classmethod
+    def with_token(cls, token: object) -> Self:
+        """The error of a process that finds another fencing token than its own.
+
+        Args:
+            token: What it finds; None where the key is gone, and so all of the record that says what is done.
+        """
+        if token is None:
+            return cls(
+                "The record of this project was deleted from Redis meanwhile; this process stops.",
+                "Look with `redismigrate status`; backups of the run stay, see `redismigrate backup list`.",
+            )
+        return cls(
+            "Another process has taken over the lock of this project; this one stops.",
+            "Look with `redismigrate status`; run the same command again to resume what is unfinished.",
+        )
 
 
 class RunFailed(RedisMigrateError):

@@ -17,7 +17,7 @@ import click
 
 from redismigrate import __version__
 from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
-from redismigrate.cli.context import Invocation, global_options, report_error, stdout_kept_for
+from redismigrate.cli.context import Invocation, discard, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
 
 INTERRUPTED = 1
@@ -52,6 +52,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     invocation = Invocation()
     with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
         code = _run(invocation, arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk, whose error was told or is none of the command
+        discard(sys.stdout)
     sys.exit(code)
 
 

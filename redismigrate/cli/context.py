@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from redismigrate.errors import RedisMigrateError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -70,14 +72,25 @@ class Invocation:
     def say(self, text: str) -> None:
         """A line for people; not with --quiet."""
         if not self.is_quiet:
-            echo(text, sys.stderr if self.json else sys.stdout)
+            with suppress(OSError):  # a full disk below it is no reason to stop a run
+                echo(text, sys.stderr if self.json else sys.stdout)
 
     def result(self, document: Any, text: str = "") -> None:
-        """The command's result: the document with --json, else the text."""
-        if self.json:
-            echo(json.dumps(document, indent=2), self.document_stream or sys.stdout)
-        elif text:
-            echo(text, sys.stdout)
+        """The command's result: the document with --json, else the text.
+
+        Raises:
+            RedisMigrateError: It can't be written.
+        """
+        try:
+            if self.json:
+                echo(json.dumps(document, indent=2), self.document_stream or sys.stdout)
+            elif text:
+                echo(text, sys.stdout)
+        except OSError as error:
+            raise RedisMigrateError(
+                f"The result can't be written to standard output: {error.strerror}.",
+                "What the command does is done: `redismigrate status` and `current` tell.",
+            ) from error
 
 
 def echo(text: str, stream: TextIO) -> None:
@@ -85,8 +98,12 @@ def echo(text: str, stream: TextIO) -> None:
     try:
         click.echo(text, file=stream)
     except BrokenPipeError:
-        # What is still in the buffer would raise again when Python flushes it at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Lead a stream nowhere: its buffer would raise again when Python flushes it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def relative_path(path: Path) -> Path:
@@ -110,11 +127,13 @@ def report_error(
         run: What is to be told of the run that ended so, besides.
     """
     if invocation.json:
-        invocation.result({**(run or {}), "error": {"code": code, "message": message, "hint": hint}})
-        return
-    echo(f"Error: {message}", sys.stderr)
-    if hint:
-        echo(hint, sys.stderr)
+        with suppress(RedisMigrateError):
+            invocation.result({**(run or {}), "error": {"code": code, "message": message, "hint": hint}})
+            return
+    with suppress(OSError):
+        echo(f"Error: {message}", sys.stderr)
+        if hint:
+            echo(hint, sys.stderr)
 
 
 @contextmanager
@@ -136,10 +155,10 @@ def stdout_kept_for(invocation: Invocation) -> Iterator[None]:
     finally:
         sys.stdout = stdout
         if is_real:
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 invocation.document_stream.flush()
             os.dup2(saved, 1)
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 invocation.document_stream.close()
 
 

@@ -141,7 +141,10 @@ def _run_lines(status: Status) -> list[str]:
             f"  Contract it with `redismigrate {run.direction} {run.target} --phase contract`, or take it "
             "away with `redismigrate rollback`."
         )
-        lines.append(f"  {_follower_line(status)}")
+        from redismigrate.execution.second_form_steps import followed_indexes
+
+        if followed_indexes(run):
+            lines.append(f"  {_follower_line(status)}")
     elif status.is_interrupted and run.rolls_back:
         lines.append("  Go on with `redismigrate rollback`.")
     elif status.is_interrupted:

@@ -34,8 +34,8 @@ class TerminalWatcher(Watcher):
         return self._invocation.console()
 
     def _print(self, text: str) -> None:
-        """Print a line; rich wants to exit when nobody reads it any more, but the run is to go on."""
-        with suppress(SystemExit, BrokenPipeError):
+        """Print a line; the run goes on when nobody reads it (rich wants to exit) or a disk is full."""
+        with suppress(SystemExit, OSError):
             self._console.print(text)
 
     def __enter__(self) -> Self:

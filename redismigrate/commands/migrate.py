@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
@@ -57,7 +57,7 @@ class MigrationOptions:
         postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
 
     Raises:
-        UsageError: A number is out of its range.
+        UsageError: A number is out of its range, or there is no such strategy or phase.
     """
 
     strategy: StrategyChoice = "auto"
@@ -76,6 +76,18 @@ class MigrationOptions:
     postpone_cutover: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("plan_file", "backup_dir"):
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, Path(given))
+        # The choices are imported only where they are needed: an upgrade with nothing to do plans nothing.
+        if self.strategy != "auto":
+            from redismigrate.planning.strategies import StrategyChoice
+
+            _require_choice("strategy", self.strategy, get_args(StrategyChoice))
+        if self.phase != "all":
+            from redismigrate.execution.run import Phase
+
+            _require_choice("phase", self.phase, get_args(Phase))
         for setting in SETTINGS.values():
             limit = getattr(self, setting.attribute, None)
             if setting.least is not None and limit is not None:
@@ -89,6 +101,11 @@ class MigrationOptions:
             if not least <= value <= most:
                 upper = "" if most == math.inf else f" and at most {most:,}"
                 raise UsageError(f"{name} is {value}.", f"It has to be at least {least}{upper}.")
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} is {value!r}.", f"It has to be one of {', '.join(choices)}.")
 
 
 @dataclass(frozen=True)

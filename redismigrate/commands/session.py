@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RunInProgress
-from redismigrate.execution.live import existing_indexes
+from redismigrate.execution.live import alias_target, existing_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import Holder, Lock
@@ -93,4 +93,8 @@ def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[
         return ()
     owners = read_owners(server)
     ours = {name for name, owner in owners.items() if owner == project.settings.project}
-    return tuple(sorted(ours & existing_indexes(server))) if ours else ()
+    if not ours:
+        return ()
+    existing = existing_indexes(server)
+    # FT._LIST lacks aliases, and after the first change by shadow a served name is one.
+    return tuple(sorted(name for name in ours if name in existing or alias_target(server, name) is not None))

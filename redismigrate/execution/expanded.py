@@ -16,7 +16,7 @@ from redismigrate.execution.documents.following import Follower
 from redismigrate.execution.documents.mirroring import Synchronised
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
-from redismigrate.execution.second_form_steps import SecondFormSteps, followed_at
+from redismigrate.execution.second_form_steps import SecondFormSteps, followed_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.follower import FollowerReport, forget_follower, write_follower
 from redismigrate.state.keys import StateKeys
@@ -54,9 +54,8 @@ class ExpandedRun:
 
     @property
     def indexes(self) -> tuple[str, ...]:
-        """The served names whose documents have a second form; an index over the same ones needs none."""
-        names = dict.fromkeys(str(step.index) for step in self._run.plan.steps if step.index is not None)
-        return tuple(name for name in names if followed_at(self._run, name) is not None)
+        """The served names whose documents it keeps in step."""
+        return followed_indexes(self._run)
 
     def follow(self, goes_on: Callable[[FollowerReport], bool]) -> None:
         """Follow until told to stop, or until another command takes the lock.

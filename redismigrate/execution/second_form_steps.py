@@ -215,6 +215,12 @@ class SecondFormSteps:
         )
 
 
+def followed_indexes(run: Run) -> tuple[str, ...]:
+    """The served names whose documents have a second form; an index over the same ones needs none."""
+    names = dict.fromkeys(str(step.index) for step in run.plan.steps if step.index is not None)
+    return tuple(name for name in names if followed_at(run, name) is not None)
+
+
 def followed_at(run: Run, index: str) -> Step | None:
     """The step that made what has to be followed for an index where a run is now; None where nothing has."""
     for step in reversed(run.steps[: run.position]):

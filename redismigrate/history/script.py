@@ -225,4 +225,9 @@ def _function(module: object, name: str, path: Path) -> Callable[[Any], object]:
             f"{path}: `{name}` must take exactly one argument, the operations ({error}).",
             f"Write `def {name}(op: Operations) -> None:`.",
         ) from error
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ScriptError(
+            f"{path}: `{name}` is async or has a yield: a call would record nothing.",
+            f"Write `def {name}(op: Operations) -> None:`, and no yield in it.",
+        )
     return function  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -113,6 +114,13 @@ class Operations:
         """
         if not callable(up) or not (down is None or callable(down)):
             raise SchemaError("op.run takes functions of one redis client.", "Write op.run(fill_titles).")
+        if any(map(inspect.iscoroutinefunction, (up, down))) or any(
+            map(inspect.isgeneratorfunction, (up, down))
+        ):
+            raise SchemaError(
+                "op.run takes no async functions and no generators: a call would run nothing of them.",
+                "Write a plain function; asyncio.run in it where it has to be.",
+            )
         name = getattr(up, "__name__", "function")
         operation = RunFunction(name, len(self._functions), has_down=down is not None)
         self._functions.append((up, down))

@@ -142,7 +142,8 @@ def connect(url: str, tls: Mapping[str, Any] | None = None) -> Server:
         # The ValueError may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
             f"The URL {redacted(url)} can't be understood.",
-            f"Write {_form_of(url)}, with special characters percent-encoded.",
+            f"Write {_form_of(url)}, with special characters percent-encoded"
+            f"{', and behind the ? only options of redis-py' if '?' in url else ''}.",
         ) from None
     return _server(pool, url, embedded)
 
@@ -240,6 +241,20 @@ def _address_of(pool: redis.ConnectionPool) -> str:
     return f"{scheme}://{options.get('host', 'localhost')}:{options.get('port', 6379)}/0"
 
 
+def _hint_to_reach(url: str, reason: str) -> str:
+    """What to look at where no connection came about."""
+    if "certificate is not valid for" in reason:
+        return "Use a name of the certificate in the URL, or ssl_check_hostname=false."
+    if "_ssl.c" in reason and "WRONG_VERSION_NUMBER" not in reason:
+        return "Check ssl_ca_certs, ssl_certfile and ssl_keyfile, in the settings or the URL."
+    if url.startswith("rediss:"):
+        # A Redis without TLS waits for the end of a line, and ours for its part of the handshake.
+        return "Check the URL and that the server runs, with TLS on that port; without TLS it is redis://."
+    if url.startswith("redis:") and ("reset by peer" in reason or "closed by server" in reason):
+        return "Check the URL and that the server runs; where its port is one for TLS, it is rediss://."
+    return "Check the URL and that the server runs."
+
+
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table
     """Our error for one of redis-py's; None for a command that the server refused for its own reasons."""
     # What EXEC itself is refused for, as when no memory is left by then, stands behind that.
@@ -264,10 +279,7 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
         return ConnectionFailed(f"What answers at {url} is no Redis.", "Check host and port of the URL.")
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
         reason = text.rstrip(".") or type(error).__name__
-        hint = "Check the URL and that the server runs."
-        if "_ssl.c" in reason:
-            hint = "Check ssl_ca_certs, ssl_certfile and ssl_keyfile, in the settings or the URL."
-        return ConnectionFailed(f"Can't reach Redis at {url}: {reason}.", hint)
+        return ConnectionFailed(f"Can't reach Redis at {url}: {reason}.", _hint_to_reach(url, reason))
     if "unknown command" in text and "FT." in text.upper():
         return SearchMissing(
             "This Redis has no Search module.", "Use Redis 8, Redis Stack, or load redisearch.so."

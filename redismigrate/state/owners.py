@@ -65,10 +65,7 @@ class OwnersWriter:
                 except redis.ResponseError as error:
                     if FENCED not in str(error):
                         raise
-                    raise FenceLost(
-                        "Another process has taken over the lock of this project; this one stops.",
-                        "Look with `redismigrate status`.",
-                    ) from error
+                    raise FenceLost.with_token(self._server.execute("GET", self._keys.fence)) from error
             if done:
                 return
 

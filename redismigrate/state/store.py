@@ -247,10 +247,7 @@ class StateWriter:
     def _explained(self, error: redis.ResponseError, commands: list[Command]) -> Exception:
         text = str(error)
         if FENCED in text:
-            return FenceLost(
-                "Another process has taken over the lock of this project; this one stops.",
-                "Look with `redismigrate status`; run the same command again to resume what is unfinished.",
-            )
+            return FenceLost.with_token(self._server.execute("GET", self._keys.fence))
         if CONFLICT in text:
             return RunInterrupted(
                 f"The state was changed by another process ({text.rpartition(' ')[2]}).",

@@ -173,6 +173,7 @@ def test_a_folder_of_scripts_that_does_not_exist_is_named(shop):
         ("", "op.drop_alias('shop')", "No index of this project has the alias shop."),
         ("", "op.create_index()", "missing 1 required positional argument: 'schema'"),
         ("", "op.run('fill')", "op.run takes functions of one redis client."),
+        ("", "op.run(print, lambda client: (yield))", "op.run takes no async functions and no generators"),
     ],
 )
 def test_a_mistake_in_a_script_is_told_with_file_and_line(shop, preamble, upgrade, says):
@@ -326,8 +327,13 @@ def test_a_damaged_record_of_owners_is_refused(shop, text):
     shop.refuses("upgrade", code=1, says=("The key {redismigrate}:owners is damaged",))
 
 
-def test_a_missing_record_is_noticed_by_the_indexes_that_are_left(shop):
+@pytest.mark.parametrize("is_alias", [False, True])
+def test_a_missing_record_is_noticed_by_the_indexes_that_are_left(shop, is_alias):
     applied(shop)
+    if is_alias:
+        shop.write(GERMAN)
+        assert shop.run("upgrade", "--strategy", "shadow").code == 0
+        assert b"products" not in shop.client.execute_command("FT._LIST")
     shop.client.delete("{redismigrate:shop}:head", "{redismigrate:shop}:indexes")
 
     for command in (("upgrade",), ("plan",), ("downgrade", "base")):

@@ -276,7 +276,7 @@ def test_a_failed_run_tells_in_json_what_it_had_finished(two):
 @pytest.mark.parametrize(
     ("url", "code", "says"),
     [
-        ("redis://127.0.0.1:{port}?socket_timeot=1", 8, "can't be understood."),
+        ("redis://127.0.0.1:{port}?socket_timeot=1", 8, "behind the ? only options of redis-py."),
         ("redis://127.0.0.1:{port}", 1, "is no Redis."),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -131,7 +132,9 @@ def test_the_settings_for_tls_are_those_that_the_url_does_not_say(
     with shop_at(tmp_path, f"{url}?{certificates.query}&ssl_check_hostname=false", *files) as shop:
         assert shop.run("current").code == 0
         # The certificate is one of localhost.
-        assert "IP address mismatch" in shop.run("current", "--url", url).err
+        refused = shop.run("current", "--url", url).err
+        assert "IP address mismatch" in refused
+        assert refused.endswith("Use a name of the certificate in the URL, or ssl_check_hostname=false.\n")
         assert shop.run("current", "--url", url.replace("127.0.0.1", "localhost")).code == 0
         assert shop.run("current", "--url", f"{url}?ssl_check_hostname=no").code == 0
         assert shop.run("current", "--url", f"{url}?ssl_cert_reqs=none").code == 0
@@ -158,6 +161,21 @@ def test_a_certificate_that_does_not_fit_is_told_with_what_to_check(
     assert result.err.endswith(
         "Check ssl_ca_certs, ssl_certfile and ssl_keyfile, in the settings or the URL.\n"
     )
+
+
+def test_a_url_without_tls_to_a_port_with_tls_is_told_what_to_write(shop: Shop, tls_port: int):
+    result = shop.run("current", "--url", f"redis://localhost:{tls_port}/0")
+    assert result.code == 1
+    assert result.err.endswith("where its port is one for TLS, it is rediss://.\n")
+
+
+def test_a_url_with_tls_to_a_port_that_does_not_speak_it_is_told_what_to_write(shop: Shop):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        # Without the option it would be a minute.
+        result = shop.run("current", "--url", f"rediss://127.0.0.1:{port}?socket_timeout=0.5")
+    assert result.code == 1
+    assert result.err.endswith("with TLS on that port; without TLS it is redis://.\n")
 
 
 def test_a_certificate_that_is_not_there_is_named(shop: Shop):

@@ -264,6 +264,17 @@ def test_a_field_that_gets_a_time_to_live_in_between_keeps_it(client: redis.Redi
     assert client.execute_command("HPEXPIRETIME", keys[2], "FIELDS", 1, "v") == [FAR_AWAY]
 
 
+def test_nothing_is_written_where_the_record_is_gone(client: redis.Redis, exchange: Exchanging):
+    keys = keys_of(5)
+    fill(client, keys)
+    client.delete(FENCE.key)
+
+    with pytest.raises(FenceLost, match="The record of this project was deleted from Redis meanwhile"):
+        exchange(old_to_new(keys), mode=Mode(compares=True))
+
+    assert values(client, keys) == [b"old"] * 5
+
+
 @pytest.mark.parametrize("compares", [True, False])
 def test_nothing_is_written_without_the_lock(client: redis.Redis, exchange: Exchanging, compares: bool):
     keys = keys_of(5)

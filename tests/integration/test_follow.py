@@ -131,6 +131,7 @@ def test_what_is_written_while_nobody_follows_is_brought_along_by_the_contractio
     stock(shop, 50)
     shop.write(change, back)
     assert shop.run("upgrade", "--phase", "expand").code == 0
+    assert "Nobody follows what is written" in shop.run("status").out
     for number in range(50, 80):
         shop.client.hset(f"p:{number}", mapping={"title": "a late shoe", "embedding": vector(number)})
     shop.client.delete("p:1")
@@ -180,3 +181,6 @@ def test_an_index_beside_the_old_one_over_the_same_documents_needs_nobody_to_fol
     result = shop.run("follow")
     assert result.code == 0
     assert "follow by themselves" in result.out
+    status = shop.run("status").out
+    assert "--phase contract" in status
+    assert "redismigrate follow" not in status

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 from command_proxy import proxy_to
-from conftest import Shop
+from conftest import ENTRY_POINT, Shop
 from long_chain import REVISIONS, WAITING, Ends, outcome, rehearse, run, wait_until_at_work, write_long_chain
 
 from redismigrate import commands
@@ -21,7 +23,6 @@ from redismigrate.state import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from command_proxy import Loss
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 LOCK = "{redismigrate:shop}:lock"
 FEWEST_COMMANDS = 200
+# Where every write fails as on a full disk.
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -202,6 +205,40 @@ def test_a_run_goes_on_when_the_reader_of_its_output_goes_away(shop: Shop, optio
         process.stderr.close()
     assert process.returncode == 0
     assert outcome(shop) == ends.head
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+def test_a_run_goes_on_when_the_disk_of_its_output_is_full(shop: Shop):
+    ends = rehearse(shop)
+    with FULL.open("w") as full:
+        command = [ENTRY_POINT, "upgrade", "head"]
+        done = subprocess.run(
+            command, cwd=shop.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert outcome(shop) == ends.head
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: The result can't be written to standard output: No space left on device.\n"
+        "What the command does is done: `redismigrate status` and `current` tell.\n"
+    )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("streams", [("stdout",), ("stdout", "stderr")])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_result_that_cannot_be_written_ends_with_1_and_no_traceback(
+    shop: Shop, streams: tuple[str, ...], options: tuple[str, ...]
+):
+    with FULL.open("w") as full:
+        files: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **dict.fromkeys(streams, full),
+        }
+        command = [ENTRY_POINT, "current", *options]
+        done = subprocess.run(command, cwd=shop.folder, text=True, check=False, **files)
+    assert done.returncode == 1
+    assert (done.stderr or "").count("\n") == (0 if "stderr" in streams else 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -197,6 +197,17 @@ def test_who_lost_the_lock_writes_nothing_and_runs_no_command(any_server: Server
     assert _everything(any_server) == before
 
 
+def test_who_finds_the_record_deleted_is_told_that_and_writes_nothing(any_server: Server):
+    writer = _writer(any_server)
+    writer.transact(run=RUN)
+    any_server.client.delete(*any_server.client.keys(f"{KEYS.fence.rpartition(':')[0]}:*"))
+    with pytest.raises(FenceLost) as caught:
+        writer.transact(head=HEAD, end_run=True, event={"event": "x"}, commands=[CREATE, ALIAS])
+    assert caught.value.message.startswith("The record of this project was deleted from Redis meanwhile")
+    assert caught.value.exit_code == 7
+    assert any_server.client.keys(f"{KEYS.fence.rpartition(':')[0]}:*") == []
+
+
 def test_who_lost_the_lock_learns_it_even_from_an_empty_transaction(any_server: Server):
     writer = _writer(any_server)
     writer.transact()

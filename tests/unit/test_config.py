@@ -45,6 +45,13 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(folde
     assert (settings.url, settings.project, settings.lock_timeout) == ("redis://option", "environment", 1)
 
 
+def test_a_file_that_an_editor_on_windows_has_saved_is_read(folder):
+    (folder / "redismigrate.toml").write_bytes(
+        b'\xef\xbb\xbfscript_location = "migrations"\r\nproject = "w"\r\n'
+    )
+    assert load(folder).project == "w"
+
+
 def test_an_option_that_was_not_given_wins_over_nothing(folder):
     write(folder, 'script_location = "migrations"\nurl = "redis://file"\n')
     assert load(folder, url=None).url == "redis://file"

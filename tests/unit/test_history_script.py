@@ -291,6 +291,19 @@ def test_a_function_that_takes_no_operations_is_refused(write):
         read_script(path).load()
 
 
+@pytest.mark.parametrize("name", ["upgrade", "downgrade"])
+@pytest.mark.parametrize("written", ["async def {}(op): pass", "def {}(op): yield"])
+def test_a_function_whose_call_would_run_nothing_of_it_is_refused(write, name, written):
+    other = "downgrade" if name == "upgrade" else "upgrade"
+    path = write(HEADER + f"{written.format(name)}\ndef {other}(op): pass\n")
+    with pytest.raises(ScriptError) as caught:
+        read_script(path).load()
+    assert str(caught.value) == (
+        f"{path}: `{name}` is async or has a yield: a call would record nothing.\n"
+        f"Write `def {name}(op: Operations) -> None:`, and no yield in it."
+    )
+
+
 def test_a_script_that_changed_after_it_was_read_is_not_run(tmp_path):
     path = write_script_file(tmp_path, "a1")
     script = read_script(path)

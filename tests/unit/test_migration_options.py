@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,27 @@ def test_a_number_out_of_its_range_is_refused(option: str, value: Any, hint: str
         MigrationOptions(**{option: value})
     assert caught.value.message == f"{option} is {value}."
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("strategy", "shadw", "It has to be one of auto, alter, shadow, shadow_field, shadow_copy, rebuild."),
+        ("phase", "expnd", "It has to be one of all, expand, contract."),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused(option: str, value: Any, hint: str):
+    with pytest.raises(UsageError) as caught:
+        MigrationOptions(**{option: value})
+    assert caught.value.message == f"{option} is '{value}'."
+    assert caught.value.hint == hint
+
+
+def test_a_path_may_be_a_string():
+    given: Any = {"backup_dir": "/backups", "plan_file": "plan.yaml"}
+    assert MigrationOptions(**given) == MigrationOptions(
+        backup_dir=Path("/backups"), plan_file=Path("plan.yaml")
+    )
 
 
 def test_the_ends_of_the_ranges_are_taken():

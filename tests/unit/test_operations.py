@@ -458,6 +458,15 @@ def test_an_error_names_the_line_of_the_script_also_when_a_library_raised_it():
         recorded_of(lambda _: json.loads(""))
 
 
+def test_a_function_whose_call_would_run_nothing_of_it_is_no_data_migration():
+    async def fill(client):
+        pass
+
+    for functions in (fill,), (print, fill), (print, lambda client: (yield)):
+        with pytest.raises(ScriptError, match="takes no async functions and no generators"):
+            recorded_of(lambda op, functions=functions: op.run(*functions))
+
+
 def test_the_functions_of_a_script_are_found_although_the_indexes_are_others_by_now():
     def upgrade(op):
         op.create_index(PRODUCTS)

@@ -260,6 +260,19 @@ def test_a_schema_is_read_from_yaml(tmp_path):
         (b"index: 2020-99-99", "is no YAML: month must be in 1..12."),
         (b"\x01", "is no YAML: unacceptable character #x0001"),
         (b"\xff", "is no UTF-8 at byte 0."),
+        (
+            b"index: {name: i}\nfields: []\nfields: [{name: t, type: text}]\n",
+            "says 'fields' twice, again at line 3, column 1.",
+        ),
+        (b"index: &a {name: i, prefix: *a}\n", "contains itself at line 1, column 8."),
+        (b"[" * 5000, "is nested too deeply."),
+        (
+            b"- &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + b"".join(
+                b"- &%c [%s]\n" % (this, b", ".join([b"*%c" % (this - 1)] * 10)) for this in b"bcdefghi"
+            ),
+            "has more than 100,000 values.",
+        ),
         (b"", "the file is no mapping: None."),
         (b"- a\n", "the file is no mapping: ['a']."),
         (
@@ -277,6 +290,20 @@ def test_a_mistake_in_yaml_is_told_with_the_file_and_the_place(tmp_path, content
 
     assert caught.value.message.startswith(f"{file}: ")
     assert message in caught.value.message
+
+
+def test_aliases_and_merges_of_yaml_are_read(tmp_path):
+    file = tmp_path / "schema.yaml"
+    file.write_text(
+        "index: &names {name: i, prefix: 'i:'}\n"
+        "fields:\n"
+        "- &title {name: t, type: text, attrs: &attrs {weight: 2}}\n"
+        "- {<<: *title, name: u}\n"
+        "- {name: v, type: text, attrs: *attrs}\n",
+        "utf-8",
+    )
+
+    assert read_schema_yaml(file).fields == tuple(TextField(name=name, weight=2) for name in "tuv")
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):

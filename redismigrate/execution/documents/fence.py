@@ -26,10 +26,7 @@ class Fence:
             current: What the key holds.
 
         Raises:
-            FenceLost: Another process has got a token since.
+            FenceLost: Another process has got a token since, or the key is gone.
         """
         if current != self.token:
-            raise FenceLost(
-                "Another process has taken over the lock of this project; this one stops.",
-                "Look with `redismigrate status`; run the same command again to resume what is unfinished.",
-            )
+            raise FenceLost.with_token(current)
