@@ -6,6 +6,8 @@ import time
 
 import pytest
 from vector_documents import (
+    CHANGE,
+    DIMS,
     ONE_PASS,
     ONE_PASS_BACK,
     TO_BFLOAT16,
@@ -103,6 +105,23 @@ def test_rollback_brings_what_was_written_in_the_old_form_meanwhile_back_as_it_w
 
     before[b"p:4"][b"embedding"], before[b"p:5"][b"embedding"] = vector(70), vector(80)
     assert documents(products) == before
+
+
+def test_every_vector_that_was_written_in_the_old_form_meanwhile_comes_back(shop):
+    vectors = {"image": vector(1), "text": vector(2)}
+    shop.client.hset("p:0", mapping=vectors)
+    attributes = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": "float32"}
+    fields = [{"name": name, "type": "vector", "attrs": attributes} for name in vectors]
+    shop.write(f"op.create_index({{'index': {{'name': 'products', 'prefix': 'p:'}}, 'fields': {fields}}})")
+    applied(shop)
+    shop.write(CHANGE + "\n    ".join(f"index.alter_field({name!r}, datatype='float16')" for name in vectors))
+    written = {"image": vector(70), "text": vector(80)}
+
+    run = migrate(shop, {"rewrite_documents": lambda: shop.client.hset("p:0", mapping=written)}).run
+    assert shop.client.hstrlen("p:0", "image") == shop.client.hstrlen("p:0", "text") == 2 * DIMS
+    applied(shop, "--run", run, verb="rollback")
+
+    assert shop.client.hgetall("p:0") == {b"image": vector(70), b"text": vector(80)}
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
