@@ -40,7 +40,11 @@ class Question:
 
 
 def different_answer(
-    server: Server, old: IndexDefinition, new: IndexDefinition, remark: Callable[[str], None]
+    server: Server,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    remark: Callable[[str], None],
+    may_lack: int = 0,
 ) -> str | None:
     """What the new index lacks in its answers; None when nothing.
 
@@ -50,18 +54,19 @@ def different_answer(
         new: The one that was built beside it, complete.
         remark: Told when it finds farther neighbours: a graph does where many vectors are equal, or where its
             parameters are mean, and that may be what is wanted.
+        may_lack: How many documents the new index may lack because it could not index them.
     """
     if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
         return None  # other documents are wanted
     for field in _common_vectors(old, new):
-        difference = _fewer_vectors(server, field.name, old.physical, new.physical)
+        difference = _fewer_vectors(server, field.name, old.physical, new.physical, may_lack)
         if difference is not None:
             return difference
     share = 1.0
     for question in _questions(server, old, new):
         difference = None
         for _ in range(ATTEMPTS):
-            difference, nearness = _difference(server, question, old.physical, new.physical)
+            difference, nearness = _difference(server, question, old.physical, new.physical, may_lack)
             if difference is None:
                 share = min(share, nearness)
                 break
@@ -89,12 +94,12 @@ def _common_vectors(old: IndexDefinition, new: IndexDefinition) -> list[VectorFi
     ]
 
 
-def _fewer_vectors(server: Server, name: str, old: str, new: str) -> str | None:
+def _fewer_vectors(server: Server, name: str, old: str, new: str, may_lack: int) -> str | None:
     """How many vectors the new index lacks: num_docs counts documents, with a vector or without one."""
     difference = None
     for _ in range(ATTEMPTS):
         before, after = (_label_count(server, physical, name) for physical in (old, new))
-        if before is None or after is None or after >= before:
+        if before is None or after is None or after >= before - may_lack:
             return None
         difference = f"field {name}: {after:,} vectors instead of {before:,}"
     return difference
@@ -110,7 +115,9 @@ def _label_count(server: Server, physical: str, name: str) -> int | None:
     return int(details.get(b"INDEX_LABEL_COUNT", 0))
 
 
-def _difference(server: Server, question: Question, old: str, new: str) -> tuple[str | None, float]:
+def _difference(
+    server: Server, question: Question, old: str, new: str, may_lack: int
+) -> tuple[str | None, float]:
     """What is missing, and which share of the neighbours is as near as in the old answer."""
     ask = _distances if question.compares_distances else _found
     try:
@@ -122,7 +129,7 @@ def _difference(server: Server, question: Question, old: str, new: str) -> tuple
     except redis.ResponseError as error:
         return f"the new index answers {error}", 1.0
     if not question.compares_distances:
-        is_short = len(after) < len(before)
+        is_short = len(after) < len(before) - may_lack
         return (f"{len(after)} documents instead of {len(before)}" if is_short else None), 1.0
     if not before:
         return None, 1.0

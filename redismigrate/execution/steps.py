@@ -310,13 +310,19 @@ class StepRunner:
             self.watcher.warned(f"TEMPORARY index {step.index} is kept although: {error.message}")
 
         if step.strategy in BESIDE and step.before is not None:
-            difference = different_answer(self.server, step.before, definition, self.watcher.warned)
+            may_lack = self._may_lack(definition, int(run.arguments.get("max_failures", 0)))
+            difference = different_answer(self.server, step.before, definition, self.watcher.warned, may_lack)
             if difference is not None:
                 raise ValidationFailed(
                     f"Index {definition.physical} does not answer as {step.before.physical} does: "
                     f"{difference}.",
                     "Look at both with FT.SEARCH; --strategy rebuild does without the comparison.",
                 )
+
+    def _may_lack(self, definition: IndexDefinition, max_failures: int) -> int:
+        """How many documents an index lacks at most because it could not index them, which was allowed."""
+        live = look_at(self.server, definition.physical) if max_failures else None
+        return 0 if live is None else min(max_failures, live.statistics.indexing_failures)
 
     def _run_function(self, step: Step, run: Run) -> None:
         function = self.functions(run.plan.recorded, step)

@@ -82,3 +82,27 @@ def test_farther_neighbours_are_no_reason_to_stop(shop: Shop, monkeypatch: pytes
     result = shop.run("upgrade")
     assert result.code == 0
     assert "finds farther neighbours than products" in " ".join((result.out + result.err).split())
+
+
+def test_an_index_may_lack_as_many_documents_as_are_allowed_to_fail(shop: Shop) -> None:
+    stock(shop, 3)
+    shop.client.hset("p:0", "price", "cheap")
+    shop.write(
+        "with op.index('products') as index:\n"
+        "    index.add_field({'name': 'price', 'type': 'numeric'})\n"
+        "    index.alter_field('embedding', algorithm='hnsw')"
+    )
+    with pytest.raises(RunFailed, match="1 documents can't be indexed in products"):
+        migrate(shop, {})
+    assert shop.hits("products") == 3
+
+    assert migrate(shop, {}, max_failures=1).result == "done"
+
+    assert shop.hits("products") == 2
+
+
+def test_what_is_allowed_to_fail_excuses_no_other_document(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    with pytest.raises(RunFailed, match="field embedding: 0 vectors instead of 60"):
+        migrate(shop, {"validate_index": lambda: build_it_over_nothing(shop)}, max_failures=PRODUCTS)
