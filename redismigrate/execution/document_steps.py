@@ -196,9 +196,7 @@ class DocumentSteps:
         job, backup = self._work.job(step, run), self._work.open(run.backups[str(step.index)])
         after, catches_up = step.after.schema, _has_step(run, "catch_up_documents", step.index)
         if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
-            mover = job.mover()
-            keys = (chunk.documents.keys for chunk in backup.chunks())
-            touch(job, keys if mover is None else ([mover.target(key) for key in batch] for batch in keys))
+            touch(job, (chunk.documents.keys for chunk in backup.chunks()))
         else:
             touch(job, batches_of_documents(self._work.server, step.after.schema, job.batch_size))
 
@@ -332,11 +330,13 @@ def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
 
 
 def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
-    """Whether the keys of a rewrite are all that an index of this schema is about."""
-    mover, prefixes = job.mover(), tuple(map(encode, job.schema.prefixes)) or (b"",)
-    moved = prefixes if mover is None else tuple(map(mover.target, prefixes))
-    return not job.rewrite.excluded_prefixes and all(
-        encode(prefix).startswith(moved) for prefix in after.prefixes or ("",)
+    """Whether the keys of a rewrite are all that an index of this schema is about.
+
+    Where keys move, others may have had the new prefix from the beginning.
+    """
+    prefixes = tuple(map(encode, job.schema.prefixes)) or (b"",)
+    return not (job.rewrite.prefixes or job.rewrite.excluded_prefixes) and all(
+        encode(prefix).startswith(prefixes) for prefix in after.prefixes or ("",)
     )
 
 
