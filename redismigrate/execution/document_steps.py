@@ -150,7 +150,13 @@ class DocumentSteps:
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
             leaves_new_form = step.is_all_indexed or run.direction == "downgrade"
-            prepared = back_up(job, writer, max_failures, leaves_new_form=leaves_new_form)
+            prepared = back_up(
+                job,
+                writer,
+                max_failures,
+                leaves_new_form=leaves_new_form,
+                is_beside=step.strategy == "shadow_field",
+            )
             self._work.report(prepared.failures)
             for path, count in prepared.already.items():
                 self._work.watcher.warned(

@@ -72,7 +72,8 @@ class SecondFormSteps:
         # Vectors that can't be converted were counted when they were backed up.
         known = run.documents.failed_count if step.strategy == "shadow_field" else 0
         allowed = max(int(run.arguments.get("max_failures", 0)), known)
-        if done.failures.count > allowed:
+        # On the way back they stay where they are: what the application has put in their place is its own.
+        if done.failures.count > allowed and run.failure is None:
             first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
             refused = DocumentsRefused(
                 f"{done.failures.count:,} documents of {step.index} can't have a second form: {first}.",
