@@ -44,7 +44,9 @@ def different_answer(
     old: IndexDefinition,
     new: IndexDefinition,
     remark: Callable[[str], None],
+    *,
     may_lack: int = 0,
+    catch_up: Callable[[], None] = lambda: None,
 ) -> str | None:
     """What the new index lacks in its answers; None when nothing.
 
@@ -55,17 +57,20 @@ def different_answer(
         remark: Told when it finds farther neighbours: a graph does where many vectors are equal, or where its
             parameters are mean, and that may be what is wanted.
         may_lack: How many documents the new index may lack because it could not index them.
+        catch_up: Called before each look: what was written in the old form since the last one is in the old
+            index alone until that is done.
     """
     if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
         return None  # other documents are wanted
     for field in _common_vectors(old, new):
-        difference = _fewer_vectors(server, field.name, old.physical, new.physical, may_lack)
+        difference = _fewer_vectors(server, field.name, old.physical, new.physical, may_lack, catch_up)
         if difference is not None:
             return difference
     share = 1.0
     for question in _questions(server, old, new):
         difference = None
         for _ in range(ATTEMPTS):
+            catch_up()
             difference, nearness = _difference(server, question, old.physical, new.physical, may_lack)
             if difference is None:
                 share = min(share, nearness)
@@ -94,10 +99,13 @@ def _common_vectors(old: IndexDefinition, new: IndexDefinition) -> list[VectorFi
     ]
 
 
-def _fewer_vectors(server: Server, name: str, old: str, new: str, may_lack: int) -> str | None:
+def _fewer_vectors(
+    server: Server, name: str, old: str, new: str, may_lack: int, catch_up: Callable[[], None]
+) -> str | None:
     """How many vectors the new index lacks: num_docs counts documents, with a vector or without one."""
     difference = None
     for _ in range(ATTEMPTS):
+        catch_up()
         before, after = (_label_count(server, physical, name) for physical in (old, new))
         if before is None or after is None or after >= before - may_lack:
             return None
@@ -165,7 +173,7 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
         if before is None or field.path_in(storage) != before.path_in(storage):
             continue
         for key in sample:
-            value = server.execute("HGET", key, encode(field.path_in(storage)))
+            value = _value(server, key, encode(field.path_in(storage)))
             if not value:
                 continue
             if isinstance(field, VectorField) and isinstance(before, VectorField):
@@ -173,6 +181,15 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
             elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
                 query = b"@%s:{%s}" % (encode(field.name), value)
                 yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)))
+
+
+def _value(server: Server, key: bytes, path: bytes) -> bytes | None:
+    """What a document has; None where it has none, or has become another type since it was found."""
+    try:
+        value: bytes | None = server.execute("HGET", key, path)
+    except redis.ResponseError:
+        return None
+    return value
 
 
 def _neighbours(before: VectorField, after: VectorField, value: bytes) -> Iterator[Question]:

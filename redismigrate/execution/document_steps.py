@@ -39,6 +39,7 @@ from redismigrate.execution.documents.touching import touch
 from redismigrate.execution.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step, StepKind
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.strict import encode, readable
@@ -257,11 +258,13 @@ class DocumentSteps:
             return False
         return live.statistics.indexing_failures == 0
 
-    def excuse(self, step: Step, run: Run) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
+    def excuse(
+        self, rewrite: Rewrite | None, run: Run
+    ) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
         """Tells which documents writers have brought back to the old form; None where nobody could."""
-        if step.rewrite is None or run.arguments["exclusive"]:
+        if rewrite is None or run.arguments["exclusive"]:
             return None
-        recodings = [recoding for recoding in step.rewrite.recodings if not recoding.has_one_width]
+        recodings = [recoding for recoding in rewrite.recodings if not recoding.has_one_width]
 
         def in_old_form(keys: Sequence[bytes]) -> frozenset[bytes]:
             return frozenset(

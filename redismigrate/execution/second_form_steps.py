@@ -117,6 +117,11 @@ class SecondFormSteps:
         for followed in self._followed.values():
             followed.follower.follow()
 
+    def catch_up(self) -> None:
+        """Synchronise all that was written before this call."""
+        for followed in self._followed.values():
+            followed.follower.catch_up()
+
     def settle(self, step: Step, run: Run) -> Guard | None:
         """Come in step before a swap; what the old index looks like then.
 

@@ -25,13 +25,14 @@ from redismigrate.execution.search_commands import (
     prove,
     replace_index,
 )
-from redismigrate.execution.second_form_steps import SecondFormSteps
+from redismigrate.execution.second_form_steps import SecondFormSteps, followed_at
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.history.script_module import place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
@@ -301,7 +302,7 @@ class StepRunner:
                 and step.strategy not in BESIDE
                 and step.before is not None,
                 is_scanned=not is_sparse(step, run),
-                is_excused=self.documents.excuse(step, run),
+                is_excused=self.documents.excuse(_rewrite_before(step, run), run),
             )
         except ValidationFailed as error:
             if definition.schema.temporary_seconds is None:
@@ -311,7 +312,14 @@ class StepRunner:
 
         if step.strategy in BESIDE and step.before is not None:
             may_lack = self._may_lack(definition, int(run.arguments.get("max_failures", 0)))
-            difference = different_answer(self.server, step.before, definition, self.watcher.warned, may_lack)
+            difference = different_answer(
+                self.server,
+                step.before,
+                definition,
+                self.watcher.warned,
+                may_lack=may_lack,
+                catch_up=self.second_forms.catch_up,
+            )
             if difference is not None:
                 raise ValidationFailed(
                     f"Index {definition.physical} does not answer as {step.before.physical} does: "
@@ -343,6 +351,13 @@ def _named(step: Step) -> str:
     if step.index is None:
         raise ValueError(f"a step {step.kind} needs an index")
     return step.index
+
+
+def _rewrite_before(step: Step, run: Run) -> Rewrite | None:
+    """What has given the fields that a new index reads another form."""
+    followed = followed_at(run, _named(step))
+    # Of second fields only those that are promoted: the others are read beside the declared ones.
+    return followed.rewrite if followed is not None and followed.kind == "promote_documents" else step.rewrite
 
 
 def _wanted(step: Step) -> IndexDefinition:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from vector_documents import migrate, stock, vector
+from vector_documents import TO_FLOAT16, migrate, stock, vector
 
 from redismigrate.errors import RunFailed
-from redismigrate.execution import answers
+from redismigrate.execution import answers, steps
 from redismigrate.execution.answers import different_answer
 from redismigrate.redis_server.connection import connect_like
 from redismigrate.redis_server.inspection import list_indexes
@@ -106,3 +106,43 @@ def test_what_is_allowed_to_fail_excuses_no_other_document(shop: Shop) -> None:
     shop.write(TO_HNSW)
     with pytest.raises(RunFailed, match="field embedding: 0 vectors instead of 60"):
         migrate(shop, {"validate_index": lambda: build_it_over_nothing(shop)}, max_failures=PRODUCTS)
+
+
+def test_a_document_that_becomes_another_type_is_asked_about_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_HNSW)
+    found = answers._found
+
+    def find(*arguments: Any) -> list[bytes]:
+        keys = found(*arguments)
+        shop.client.delete("p:1")
+        shop.client.set("p:1", "no document any more")
+        return keys
+
+    monkeypatch.setattr(answers, "_found", find)
+    assert migrate(shop, {}).result == "done"
+
+
+@pytest.mark.parametrize("moment", ["before the documents are counted", "before the answers are compared"])
+def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
+    shop: Shop, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+    validate = steps.validate
+
+    def write_and_validate(*arguments: Any, **options: Any) -> None:
+        if moment == "before the answers are compared":
+            validate(*arguments, **options)
+        shop.client.hset("p:1", "embedding", vector(9))
+        if moment == "before the documents are counted":
+            validate(*arguments, **options)
+
+    monkeypatch.setattr(steps, "validate", write_and_validate)
+
+    assert migrate(shop, {}, strategy="shadow_field").result == "done"
+
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+    assert shop.hits("products") == 3

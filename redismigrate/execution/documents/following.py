@@ -160,6 +160,16 @@ class Follower:
             return self.synchronise_all(total)
         return self._synchronise([tuple(self._pending)], total)
 
+    def catch_up(self) -> None:
+        """Synchronise all that was written before this call.
+
+        Raises:
+            FenceLost: Another process has taken over the lock.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        self._tracker.barrier(BARRIER_SECONDS)
+        self.follow()
+
     def settle(
         self,
         physical: str,
