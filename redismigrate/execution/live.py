@@ -175,6 +175,15 @@ def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
         return frozenset(key for key, exists in zip(keys, pipeline.execute(), strict=True) if exists)
 
 
+def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
+    """What TYPE tells of some keys."""
+    with server.translated_errors():
+        pipeline = server.client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.type(key)
+        return cast("list[bytes]", pipeline.execute())  # the client does not decode
+
+
 def escape_pattern(prefix: bytes) -> bytes:
     """A prefix as a glob that matches just itself."""
     special = b"\\*?[]^"
