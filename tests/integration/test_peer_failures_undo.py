@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from vector_documents import (
     CHANGE,
@@ -15,6 +16,7 @@ from vector_documents import (
     TO_FLOAT32,
     applied,
     converted,
+    creation,
     documents,
     kill_before,
     migrate,
@@ -194,5 +196,19 @@ def test_a_downgrade_between_types_of_one_width_brings_the_bytes_back(shop, step
     if step is not None:
         kill_before(shop, step, "downgrade", "-1", exclusive=exclusive)
     applied(shop, "-1", *(["--exclusive"] if exclusive else []), verb="downgrade")
+
+    assert seen(shop) == before
+
+
+def test_a_downgrade_brings_back_what_the_way_there_has_rounded_beyond_the_old_type(shop):
+    largest = np.full(DIMS, 65504, np.float16).tobytes()  # 65536 in bfloat16
+    shop.client.hset("p:0", "embedding", largest)
+    shop.write(creation(datatype="float16"), "op.drop_index('products')")
+    applied(shop)
+    before = seen(shop)
+    shop.write(TO_BFLOAT16, TO_FLOAT16)
+    applied(shop)
+
+    applied(shop, "-1", "--max-failures", "1", verb="downgrade")
 
     assert seen(shop) == before

@@ -131,7 +131,13 @@ def restore_precision(
 
     def exchange_of(documents: Batch) -> Exchange:
         originals = documents.columns
-        left = back(Batch(documents.keys, {**originals, **there(documents).columns})).columns
+        converted = there(documents).columns
+        left = dict(back(Batch(documents.keys, {**originals, **converted})).columns)
+        for path in paths:
+            # FLOAT16's 65504 is 65536 in BFLOAT16, which does not fit into FLOAT16: that was left as it is.
+            if None in left[path]:
+                pairs = zip(left[path], converted[path], strict=True)
+                left[path] = [stays if value is None else value for value, stays in pairs]
         expected, new = (originals, left) if takes_back else (left, originals)
         return Exchange.of(
             documents.keys, {path: expected[path] for path in paths}, {path: new[path] for path in paths}
