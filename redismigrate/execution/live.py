@@ -166,15 +166,6 @@ def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ..
     return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among)
 
 
-def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
-    """Those of some keys that exist."""
-    with server.translated_errors():
-        pipeline = server.client.pipeline(transaction=False)
-        for key in keys:
-            pipeline.exists(key)
-        return frozenset(key for key, exists in zip(keys, pipeline.execute(), strict=True) if exists)
-
-
 def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
     """What TYPE tells of some keys."""
     with server.translated_errors():

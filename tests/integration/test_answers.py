@@ -11,12 +11,16 @@ from vector_documents import TO_FLOAT16, migrate, stock, vector
 from redismigrate.errors import RunFailed
 from redismigrate.execution import answers, steps
 from redismigrate.execution.answers import different_answer
+from redismigrate.execution.run import Baseline
+from redismigrate.execution.validation import validate
 from redismigrate.redis_server.connection import connect_like
 from redismigrate.redis_server.inspection import list_indexes
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.redisvl import schema_from_redisvl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conftest import Shop
 
 PRODUCTS = 60
@@ -131,7 +135,6 @@ def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
 ) -> None:
     stock(shop, 3)
     shop.write(TO_FLOAT16)
-    validate = steps.validate
 
     def write_and_validate(*arguments: Any, **options: Any) -> None:
         if moment == "before the answers are compared":
@@ -146,3 +149,17 @@ def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
 
     assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
     assert shop.hits("products") == 3
+
+
+def test_a_document_that_becomes_another_type_is_not_counted_as_lost(client: redis.Redis) -> None:
+    embedding = ("embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "8", "DISTANCE_METRIC", "L2")
+    client.execute_command("FT.CREATE", "new", "PREFIX", "1", "p:", "SCHEMA", *embedding)
+    client.hset("p:1", "embedding", b"no vector")
+
+    def nobody(keys: Sequence[bytes]) -> frozenset[bytes]:
+        client.delete(*keys)
+        client.set("p:1", "no document any more")
+        return frozenset()
+
+    with connect_like(client) as server:
+        validate(server, definition("new"), Baseline(), 0, counts_on=False, is_excused=nobody)
