@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from vector_documents import CHANGE, TO_NEW_PREFIX, TO_OLD_PREFIX, documents
+from vector_documents import CHANGE, TO_NEW_PREFIX, TO_OLD_PREFIX, documents, kill_before
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -81,6 +81,22 @@ def test_the_vectors_beside_one_that_has_the_new_length_come_back_as_they_were(p
     done(products, "rollback", "--run", run["run"])
     assert documents(products)[b"p:half"][b"image"] == IMAGE.tobytes()
     assert documents(products)[b"p:good"] == before[b"p:good"]
+
+
+def test_what_is_written_in_the_old_form_while_nobody_follows_is_converted_in_the_end(products):
+    before = documents(products)
+    kill_before(products, "remove_documents", "upgrade", "head", strategy="shadow_field")
+    add(products, "p:good", image=TEXT.tobytes())
+    add(products, "p:new")
+
+    run = done(products, "upgrade")
+
+    image, text = (numbers.astype(np.float16).tobytes() for numbers in (IMAGE, TEXT))
+    new = {b"kind": b"shoe", b"image": image, b"text": text}
+    assert documents(products) == {b"p:good": new | {b"image": text}, b"p:new": new}
+    assert products.hits("products") == 2
+    done(products, "rollback", "--run", run["run"])
+    assert documents(products)[b"p:good"][b"text"] == before[b"p:good"][b"text"]
 
 
 def test_a_document_goes_back_unless_the_application_has_put_another_one_in_its_place(shop):

@@ -45,7 +45,8 @@ class SecondFields:
             "promoted": new form declared and beside it, for a search that still reads the second field.
                 Where both forms have one width a second field must be there as long as this goes on, and
                 nobody may write the new form at the declared path meanwhile.
-            "removed": no second field, the declared one as it is.
+            "removed": no second field, and the new form declared as far as the length tells. Documents for
+                which that is impossible are no failures any more: they were told before.
             "reverted": no second field, and the old form declared where there is a way back.
         excluded_prefixes: Of keys that are no documents of this mirror.
     """
@@ -96,10 +97,11 @@ class SecondFields:
         for field, forms in zip(self.fields, wanted, strict=True):
             result.turned_back += len(forms.turned_back)
             result.only_new += len(forms.only_new)
-            decision.failures += [
-                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
-                for row, reason in forms.problems.items()
-            ]
+            if self.aim != "removed":
+                decision.failures += [
+                    FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
+                    for row, reason in forms.problems.items()
+                ]
         decision.size_bytes = len(keys) * self._document_bytes
         if expiries is None and all(
             _is_first(forms, *pair) for forms, pair in zip(wanted, pairs, strict=True)
