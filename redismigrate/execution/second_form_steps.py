@@ -122,6 +122,10 @@ class SecondFormSteps:
         for followed in self._followed.values():
             followed.follower.catch_up()
 
+    def count_written(self) -> int:
+        """How many documents were written since they were synchronised last, before this call."""
+        return sum(followed.follower.count_written() for followed in self._followed.values())
+
     def settle(self, step: Step, run: Run) -> Guard | None:
         """Come in step before a swap; what the old index looks like then.
 

@@ -318,7 +318,7 @@ class StepRunner:
                 definition,
                 self.watcher.warned,
                 may_lack=may_lack,
-                catch_up=self.second_forms.catch_up,
+                following=self.second_forms,
             )
             if difference is not None:
                 raise ValidationFailed(

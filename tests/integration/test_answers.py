@@ -163,3 +163,21 @@ def test_a_document_that_becomes_another_type_is_not_counted_as_lost(client: red
 
     with connect_like(client) as server:
         validate(server, definition("new"), Baseline(), 0, counts_on=False, is_excused=nobody)
+
+
+def test_writers_that_are_never_done_do_not_stop_the_final_index(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+    found = answers._found
+
+    def write_and_find(*arguments: Any) -> list[bytes]:
+        shop.client.hset("p:1", "embedding", vector(9))
+        return found(*arguments)
+
+    monkeypatch.setattr(answers, "_found", write_and_find)
+
+    assert migrate(shop, {}, strategy="shadow_field").result == "done"
+
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")

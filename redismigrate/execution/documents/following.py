@@ -170,6 +170,16 @@ class Follower:
         self._tracker.barrier(BARRIER_SECONDS)
         self.follow()
 
+    def count_written(self) -> int:
+        """How many keys were written since they were synchronised last, before this call.
+
+        Raises:
+            RedisMigrateError: The server can't be reached or used.
+        """
+        self._tracker.barrier(BARRIER_SECONDS)
+        self._drain()
+        return len(self._pending)
+
     def settle(
         self,
         physical: str,
