@@ -117,6 +117,11 @@ class SecondFormSteps:
         for followed in self._followed.values():
             followed.follower.follow()
 
+    def take_up(self, step: Step, run: Run) -> None:
+        """Follow, after a look at all documents where another process did so until now."""
+        if self._resumed(step, run) is not None:
+            self.follow()
+
     def catch_up(self) -> None:
         """Synchronise all that was written before this call."""
         for followed in self._followed.values():

@@ -287,7 +287,7 @@ class StepRunner:
 
     def _validate(self, step: Step, run: Run) -> None:
         definition = _wanted(step)
-        self.second_forms.follow()
+        self.second_forms.take_up(step, run)
         live = look_at(self.server, definition.physical)
         if live is not None and live.statistics.is_indexing:
             # It was complete; since then the server was restarted, which builds every index anew.

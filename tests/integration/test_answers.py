@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, migrate, stock, vector
 
+from redismigrate import commands
+from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RunFailed
 from redismigrate.execution import answers, steps
 from redismigrate.execution.answers import different_answer
@@ -181,3 +184,23 @@ def test_writers_that_are_never_done_do_not_stop_the_final_index(
     assert migrate(shop, {}, strategy="shadow_field").result == "done"
 
     assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+
+
+def test_what_is_written_while_nobody_follows_does_not_stop_the_final_index(shop: Shop) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    options = MigrationOptions(strategy="shadow_field")
+    steps_ahead = [
+        step.kind for step in commands.plan(project, "head", "upgrade", options).revisions[0].steps
+    ]
+    last = len(steps_ahead) - steps_ahead[::-1].index("validate_index")
+    assert kill_at(shop, "upgrade", "head", at=last, options=options) == KILLED
+    for number in range(2):
+        shop.client.hset(f"p:{number}", "embedding", vector(9))
+
+    result = shop.run("upgrade")
+
+    assert result.code == 0, result.err
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+    assert shop.hits("products") == 3
