@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import redis
 
@@ -41,8 +42,35 @@ class Question:
     compares_distances: bool = False
 
 
+class Following(Protocol):
+    """Follows what is written in the old form, which is in the old index alone until it is converted."""
+
+    def catch_up(self) -> None:
+        """Convert all that was written before this call."""
+
+    def count_written(self) -> int:
+        """How many documents were written since they were converted last."""
+
+
+class _Nobody:
+    """Where nothing has to be followed."""
+
+    def catch_up(self) -> None:
+        """Nothing."""
+
+    def count_written(self) -> int:
+        """None."""
+        return 0
+
+
 def different_answer(
-    server: Server, old: IndexDefinition, new: IndexDefinition, remark: Callable[[str], None]
+    server: Server,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    remark: Callable[[str], None],
+    *,
+    may_lack: int = 0,
+    following: Following | None = None,
 ) -> str | None:
     """What the new index lacks in its answers; None when nothing.
 
@@ -52,18 +80,24 @@ def different_answer(
         new: The one that was built beside it, complete.
         remark: Told when it finds farther neighbours: a graph does where many vectors are equal, or where its
             parameters are mean, and that may be what is wanted.
+        may_lack: How many documents the new index may lack because it could not index them.
+        following: Keeps the new form in step, which the new index reads; None where both read the same.
     """
     if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
         return None  # other documents are wanted
+    following = following or _Nobody()
     for field in _common_vectors(old, new):
-        difference = _fewer_vectors(server, field.name, old.physical, new.physical)
+        difference = _fewer_vectors(server, field.name, old.physical, new.physical, may_lack, following)
         if difference is not None:
             return difference
     share = 1.0
     for question in _questions(server, old, new):
         difference = None
         for _ in range(ATTEMPTS):
-            difference, nearness = _difference(server, question, old.physical, new.physical)
+            following.catch_up()
+            difference, nearness = _difference(
+                server, question, old.physical, new.physical, may_lack, following
+            )
             if difference is None:
                 share = min(share, nearness)
                 break
@@ -91,15 +125,23 @@ def _common_vectors(old: IndexDefinition, new: IndexDefinition) -> list[VectorFi
     ]
 
 
-def _fewer_vectors(server: Server, name: str, old: str, new: str) -> str | None:
+def _fewer_vectors(
+    server: Server, name: str, old: str, new: str, may_lack: int, following: Following
+) -> str | None:
     """How many vectors the new index lacks: num_docs counts documents, with a vector or without one."""
     difference = None
     for _ in range(ATTEMPTS):
+        following.catch_up()
         before, after = (_label_count(server, physical, name) for physical in (old, new))
-        if before is None or after is None or after >= before:
+        if before is None or after is None or not _is_short(before - after - may_lack, following):
             return None
         difference = f"field {name}: {after:,} vectors instead of {before:,}"
     return difference
+
+
+def _is_short(lacking: int, following: Following) -> bool:
+    """Whether more is lacking than what was written while it was counted."""
+    return lacking > 0 and lacking > following.count_written()
 
 
 def _label_count(server: Server, physical: str, name: str) -> int | None:
@@ -112,7 +154,9 @@ def _label_count(server: Server, physical: str, name: str) -> int | None:
     return label_count_from_details(details)
 
 
-def _difference(server: Server, question: Question, old: str, new: str) -> tuple[str | None, float]:
+def _difference(
+    server: Server, question: Question, old: str, new: str, may_lack: int, following: Following
+) -> tuple[str | None, float]:
     """What is missing, and which share of the neighbours is as near as in the old answer."""
     ask = _distances if question.compares_distances else _found
     try:
@@ -124,7 +168,7 @@ def _difference(server: Server, question: Question, old: str, new: str) -> tuple
     except redis.ResponseError as error:
         return f"the new index answers {error}", 1.0
     if not question.compares_distances:
-        is_short = len(after) < len(before)
+        is_short = _is_short(len(before) - len(after) - may_lack, following)
         return (f"{len(after)} documents instead of {len(before)}" if is_short else None), 1.0
     if not before:
         return None, 1.0
@@ -160,7 +204,7 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
         if before is None or field.path_in(storage) != before.path_in(storage):
             continue
         for key in sample:
-            value = server.execute("HGET", key, encode(field.path_in(storage)))
+            value = _value(server, key, encode(field.path_in(storage)))
             if not value:
                 continue
             if isinstance(field, VectorField) and isinstance(before, VectorField):
@@ -168,6 +212,15 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
             elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
                 query = b"@%s:{%s}" % (encode(field.name), value)
                 yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)))
+
+
+def _value(server: Server, key: bytes, path: bytes) -> bytes | None:
+    """What a document has; None where it has none, or has become another type since it was found."""
+    try:
+        value: bytes | None = server.execute("HGET", key, path)
+    except redis.ResponseError:
+        return None
+    return value
 
 
 def _neighbours(before: VectorField, after: VectorField, value: bytes) -> Iterator[Question]:

@@ -39,6 +39,7 @@ from redismigrate.execution.documents.touching import touch
 from redismigrate.execution.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step, StepKind
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.strict import encode, readable
@@ -150,7 +151,13 @@ class DocumentSteps:
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
             leaves_new_form = step.is_all_indexed or run.direction == "downgrade"
-            prepared = back_up(job, writer, max_failures, leaves_new_form=leaves_new_form)
+            prepared = back_up(
+                job,
+                writer,
+                max_failures,
+                leaves_new_form=leaves_new_form,
+                is_beside=step.strategy == "shadow_field",
+            )
             self._work.report(prepared.failures)
             for path, count in prepared.already.items():
                 self._work.watcher.warned(
@@ -196,9 +203,7 @@ class DocumentSteps:
         job, backup = self._work.job(step, run), self._work.open(run.backups[str(step.index)])
         after, catches_up = step.after.schema, _has_step(run, "catch_up_documents", step.index)
         if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
-            mover = job.mover()
-            keys = (chunk.documents.keys for chunk in backup.chunks())
-            touch(job, keys if mover is None else ([mover.target(key) for key in batch] for batch in keys))
+            touch(job, (chunk.documents.keys for chunk in backup.chunks()))
         else:
             touch(job, batches_of_documents(self._work.server, step.after.schema, job.batch_size))
 
@@ -253,11 +258,13 @@ class DocumentSteps:
             return False
         return live.statistics.indexing_failures == 0
 
-    def excuse(self, step: Step, run: Run) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
+    def excuse(
+        self, rewrite: Rewrite | None, run: Run
+    ) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
         """Tells which documents writers have brought back to the old form; None where nobody could."""
-        if step.rewrite is None or run.arguments["exclusive"]:
+        if rewrite is None or run.arguments["exclusive"]:
             return None
-        recodings = [recoding for recoding in step.rewrite.recodings if not recoding.has_one_width]
+        recodings = [recoding for recoding in rewrite.recodings if not recoding.has_one_width]
 
         def in_old_form(keys: Sequence[bytes]) -> frozenset[bytes]:
             return frozenset(
@@ -332,11 +339,13 @@ def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
 
 
 def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
-    """Whether the keys of a rewrite are all that an index of this schema is about."""
-    mover, prefixes = job.mover(), tuple(map(encode, job.schema.prefixes)) or (b"",)
-    moved = prefixes if mover is None else tuple(map(mover.target, prefixes))
-    return not job.rewrite.excluded_prefixes and all(
-        encode(prefix).startswith(moved) for prefix in after.prefixes or ("",)
+    """Whether the keys of a rewrite are all that an index of this schema is about.
+
+    Where keys move, others may have had the new prefix from the beginning.
+    """
+    prefixes = tuple(map(encode, job.schema.prefixes)) or (b"",)
+    return not (job.rewrite.prefixes or job.rewrite.excluded_prefixes) and all(
+        encode(prefix).startswith(prefixes) for prefix in after.prefixes or ("",)
     )
 
 

@@ -194,13 +194,13 @@ def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ..
     return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among, "TIMEOUT", "0")
 
 
-def existing_keys(server: Server, keys: Sequence[bytes]) -> frozenset[bytes]:
-    """Those of some keys that exist."""
+def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
+    """What TYPE tells of some keys."""
     with server.translated_errors():
         pipeline = server.client.pipeline(transaction=False)
         for key in keys:
-            pipeline.exists(key)
-        return frozenset(key for key, exists in zip(keys, pipeline.execute(), strict=True) if exists)
+            pipeline.type(key)
+        return cast("list[bytes]", pipeline.execute())  # the client does not decode
 
 
 def escape_pattern(prefix: bytes) -> bytes:

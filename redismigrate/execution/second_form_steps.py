@@ -72,7 +72,8 @@ class SecondFormSteps:
         # Vectors that can't be converted were counted when they were backed up.
         known = run.documents.failed_count if step.strategy == "shadow_field" else 0
         allowed = max(int(run.arguments.get("max_failures", 0)), known)
-        if done.failures.count > allowed:
+        # On the way back they stay where they are: what the application has put in their place is its own.
+        if done.failures.count > allowed and run.failure is None:
             first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
             refused = DocumentsRefused(
                 f"{done.failures.count:,} documents of {step.index} can't have a second form: {first}.",
@@ -115,6 +116,20 @@ class SecondFormSteps:
         """Synchronise what was written since the last time; called often while something else goes on."""
         for followed in self._followed.values():
             followed.follower.follow()
+
+    def take_up(self, step: Step, run: Run) -> None:
+        """Follow, after a look at all documents where another process did so until now."""
+        if self._resumed(step, run) is not None:
+            self.follow()
+
+    def catch_up(self) -> None:
+        """Synchronise all that was written before this call."""
+        for followed in self._followed.values():
+            followed.follower.catch_up()
+
+    def count_written(self) -> int:
+        """How many documents were written since they were synchronised last, before this call."""
+        return sum(followed.follower.count_written() for followed in self._followed.values())
 
     def settle(self, step: Step, run: Run) -> Guard | None:
         """Come in step before a swap; what the old index looks like then.

@@ -25,13 +25,14 @@ from redismigrate.execution.search_commands import (
     prove,
     replace_index,
 )
-from redismigrate.execution.second_form_steps import SecondFormSteps
+from redismigrate.execution.second_form_steps import SecondFormSteps, followed_at
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.history.script_module import place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
@@ -286,7 +287,7 @@ class StepRunner:
 
     def _validate(self, step: Step, run: Run) -> None:
         definition = _wanted(step)
-        self.second_forms.follow()
+        self.second_forms.take_up(step, run)
         live = look_at(self.server, definition.physical)
         if live is not None and live.statistics.is_indexing:
             # It was complete; since then the server was restarted, which builds every index anew.
@@ -301,7 +302,7 @@ class StepRunner:
                 and step.strategy not in BESIDE
                 and step.before is not None,
                 is_scanned=not is_sparse(step, run),
-                is_excused=self.documents.excuse(step, run),
+                is_excused=self.documents.excuse(_rewrite_before(step, run), run),
             )
         except ValidationFailed as error:
             if definition.schema.temporary_seconds is None:
@@ -310,13 +311,26 @@ class StepRunner:
             self.watcher.warned(f"TEMPORARY index {step.index} is kept although: {error.message}")
 
         if step.strategy in BESIDE and step.before is not None:
-            difference = different_answer(self.server, step.before, definition, self.watcher.warned)
+            may_lack = self._may_lack(definition, int(run.arguments.get("max_failures", 0)))
+            difference = different_answer(
+                self.server,
+                step.before,
+                definition,
+                self.watcher.warned,
+                may_lack=may_lack,
+                following=self.second_forms,
+            )
             if difference is not None:
                 raise ValidationFailed(
                     f"Index {definition.physical} does not answer as {step.before.physical} does: "
                     f"{difference}.",
                     "Look at both with FT.SEARCH; --strategy rebuild does without the comparison.",
                 )
+
+    def _may_lack(self, definition: IndexDefinition, max_failures: int) -> int:
+        """How many documents an index lacks at most because it could not index them, which was allowed."""
+        live = look_at(self.server, definition.physical) if max_failures else None
+        return 0 if live is None else min(max_failures, live.statistics.indexing_failures)
 
     def _run_function(self, step: Step, run: Run) -> None:
         function = self.functions(run.plan.recorded, step)
@@ -337,6 +351,13 @@ def _named(step: Step) -> str:
     if step.index is None:
         raise ValueError(f"a step {step.kind} needs an index")
     return step.index
+
+
+def _rewrite_before(step: Step, run: Run) -> Rewrite | None:
+    """What has given the fields that a new index reads another form."""
+    followed = followed_at(run, _named(step))
+    # Of second fields only those that are promoted: the others are read beside the declared ones.
+    return followed.rewrite if followed is not None and followed.kind == "promote_documents" else step.rewrite
 
 
 def _wanted(step: Step) -> IndexDefinition:

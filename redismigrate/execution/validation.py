@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.live import (
+    KEY_TYPES,
     batches_of_keys,
     count_keys,
-    existing_keys,
     incomplete,
     look_at,
     not_in_index,
+    types_of,
 )
 from redismigrate.execution.run import Baseline
 from redismigrate.planning.drift import differences_to
@@ -112,7 +113,7 @@ def _nobody(keys: Sequence[bytes]) -> frozenset[bytes]:  # noqa: ARG001 - an Exc
 
 def _count_lost(server: Server, definition: IndexDefinition, is_excused: Excuse) -> int:
     """Documents that are out of the index without an excuse, looked at one by one while writers go on."""
-    lost = 0
+    lost, wanted = 0, KEY_TYPES[definition.schema.storage_type].encode()
     for keys in batches_of_keys(server, definition.schema, KEYS_PER_LOOK):
         suspects: Sequence[bytes] = keys
         for _ in range(LOOKS):
@@ -120,8 +121,12 @@ def _count_lost(server: Server, definition: IndexDefinition, is_excused: Excuse)
             suspects = not_in_index(server, definition.physical, suspects)
             if not suspects:
                 break
-            excused, there = is_excused(suspects), existing_keys(server, suspects)
-            suspects = [key for key in suspects if key not in excused and key in there]
+            excused, types = is_excused(suspects), types_of(server, suspects)
+            suspects = [
+                key
+                for key, found in zip(suspects, types, strict=True)
+                if key not in excused and found == wanted
+            ]
         lost += len(suspects)
     return lost
 

@@ -59,7 +59,8 @@ class DocumentChange:
             build: Of the new index, by a scan of all keys.
         """
         old, rewrite, inventory = self.old, self.rewrite, self.inventory
-        sparse = is_sparse(old, inventory)
+        # Of a document without a field that a FILTER names, a scan and a write decide differently.
+        sparse = is_sparse(old, inventory) and self.new.schema.filter is None
         return RewriteCosts(
             backup_estimate(old, rewrite, inventory),
             rewrite_estimate(old, rewrite, inventory, exclusive=self.exclusive),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from vector_documents import migrate, stock, vector
+from signalled_process import KILLED, kill_at
+from vector_documents import TO_FLOAT16, migrate, stock, vector
 
+from redismigrate import commands
+from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RunFailed
-from redismigrate.execution import answers
+from redismigrate.execution import answers, steps
 from redismigrate.execution.answers import different_answer
+from redismigrate.execution.run import Baseline
+from redismigrate.execution.validation import validate
 from redismigrate.redis_server.connection import connect_like
 from redismigrate.redis_server.inspection import list_indexes
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.redisvl import schema_from_redisvl
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conftest import Shop
 
 PRODUCTS = 60
@@ -82,3 +89,118 @@ def test_farther_neighbours_are_no_reason_to_stop(shop: Shop, monkeypatch: pytes
     result = shop.run("upgrade")
     assert result.code == 0
     assert "finds farther neighbours than products" in " ".join((result.out + result.err).split())
+
+
+def test_an_index_may_lack_as_many_documents_as_are_allowed_to_fail(shop: Shop) -> None:
+    stock(shop, 3)
+    shop.client.hset("p:0", "price", "cheap")
+    shop.write(
+        "with op.index('products') as index:\n"
+        "    index.add_field({'name': 'price', 'type': 'numeric'})\n"
+        "    index.alter_field('embedding', algorithm='hnsw')"
+    )
+    with pytest.raises(RunFailed, match="1 documents can't be indexed in products"):
+        migrate(shop, {})
+    assert shop.hits("products") == 3
+
+    assert migrate(shop, {}, max_failures=1).result == "done"
+
+    assert shop.hits("products") == 2
+
+
+def test_what_is_allowed_to_fail_excuses_no_other_document(shop: Shop) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_HNSW)
+    with pytest.raises(RunFailed, match="field embedding: 0 vectors instead of 60"):
+        migrate(shop, {"validate_index": lambda: build_it_over_nothing(shop)}, max_failures=PRODUCTS)
+
+
+def test_a_document_that_becomes_another_type_is_asked_about_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_HNSW)
+    found = answers._found
+
+    def find(*arguments: Any) -> list[bytes]:
+        keys = found(*arguments)
+        shop.client.delete("p:1")
+        shop.client.set("p:1", "no document any more")
+        return keys
+
+    monkeypatch.setattr(answers, "_found", find)
+    assert migrate(shop, {}).result == "done"
+
+
+@pytest.mark.parametrize("moment", ["before the documents are counted", "before the answers are compared"])
+def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
+    shop: Shop, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+
+    def write_and_validate(*arguments: Any, **options: Any) -> None:
+        if moment == "before the answers are compared":
+            validate(*arguments, **options)
+        shop.client.hset("p:1", "embedding", vector(9))
+        if moment == "before the documents are counted":
+            validate(*arguments, **options)
+
+    monkeypatch.setattr(steps, "validate", write_and_validate)
+
+    assert migrate(shop, {}, strategy="shadow_field").result == "done"
+
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+    assert shop.hits("products") == 3
+
+
+def test_a_document_that_becomes_another_type_is_not_counted_as_lost(client: redis.Redis) -> None:
+    embedding = ("embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "8", "DISTANCE_METRIC", "L2")
+    client.execute_command("FT.CREATE", "new", "PREFIX", "1", "p:", "SCHEMA", *embedding)
+    client.hset("p:1", "embedding", b"no vector")
+
+    def nobody(keys: Sequence[bytes]) -> frozenset[bytes]:
+        client.delete(*keys)
+        client.set("p:1", "no document any more")
+        return frozenset()
+
+    with connect_like(client) as server:
+        validate(server, definition("new"), Baseline(), 0, counts_on=False, is_excused=nobody)
+
+
+def test_writers_that_are_never_done_do_not_stop_the_final_index(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+    found = answers._found
+
+    def write_and_find(*arguments: Any) -> list[bytes]:
+        shop.client.hset("p:1", "embedding", vector(9))
+        return found(*arguments)
+
+    monkeypatch.setattr(answers, "_found", write_and_find)
+
+    assert migrate(shop, {}, strategy="shadow_field").result == "done"
+
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+
+
+def test_what_is_written_while_nobody_follows_does_not_stop_the_final_index(shop: Shop) -> None:
+    stock(shop, 3)
+    shop.write(TO_FLOAT16)
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    options = MigrationOptions(strategy="shadow_field")
+    steps_ahead = [
+        step.kind for step in commands.plan(project, "head", "upgrade", options).revisions[0].steps
+    ]
+    last = len(steps_ahead) - steps_ahead[::-1].index("validate_index")
+    assert kill_at(shop, "upgrade", "head", at=last, options=options) == KILLED
+    for number in range(2):
+        shop.client.hset(f"p:{number}", "embedding", vector(9))
+
+    result = shop.run("upgrade")
+
+    assert result.code == 0, result.err
+    assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
+    assert shop.hits("products") == 3

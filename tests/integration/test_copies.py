@@ -15,6 +15,7 @@ import pytest
 import redis
 from document_writer import LONGEST_TTL_MS, Writer, vector_of, written
 from mirrored_documents import (
+    BATCH_SIZE,
     CONNECTIONS,
     FENCE,
     MARKS,
@@ -251,6 +252,40 @@ def test_originals_go_once_their_copies_are_in_step(server: Server, client: redi
     for mirror in (COPIES, OVER):  # copies without originals belong to the application by now
         synchronise(server, mirror)
         assert hashes(client) == left
+
+
+@pytest.mark.parametrize("mirror", [COPIES, OVER])
+def test_an_original_that_becomes_another_type_takes_its_copy_along(
+    server: Server, client: redis.Redis, mirror: Copies
+):
+    put(client, "p:1")
+    synchronise(server, COPIES)
+    client.delete("p:1")
+    client.set("p:1", "no document")
+
+    synchronise(server, mirror)
+
+    assert (hashes(client), marks(client)) == ({}, set())
+
+
+def test_an_original_that_becomes_another_type_while_originals_go_leaves_no_mark(
+    server: Server, client: redis.Redis
+):
+    put(client, "p:1")
+    put(client, "p:2")
+    synchronise(server, COPIES)
+
+    def portions() -> Iterator[Sequence[bytes]]:
+        for number, portion in enumerate(OVER.keys(server)):
+            if number == 0:  # before the originals are looked for
+                client.delete("p:1")
+                client.set("p:1", "no document")
+            yield portion
+
+    with Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE) as synchroniser:
+        synchroniser.synchronise(OVER, portions())
+
+    assert (set(hashes(client)), marks(client)) == ({b"q:2"}, set())
 
 
 def test_only_copies_that_were_made_here_are_taken_back(server: Server, client: redis.Redis):

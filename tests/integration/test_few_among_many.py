@@ -162,6 +162,29 @@ def test_documents_that_move_to_another_prefix_are_in_the_index(few: Shop):
     assert (few.hits("products"), neighbours(few, "float32")) == (PRODUCTS + 1, PRODUCTS + 1)
 
 
+def test_documents_that_have_the_new_prefix_from_the_beginning_are_in_the_index(few: Shop):
+    add_products(few, 20, "q:old")
+    few.write(TO_NEW_PREFIX)
+
+    applied(few, "--exclusive")
+
+    assert (few.hits("products"), neighbours(few, "float32")) == (PRODUCTS + 20, PRODUCTS + 20)
+
+
+def test_what_a_filter_keeps_out_of_a_scan_it_keeps_out_afterwards(few: Shop):
+    # A write lets pass what lacks a field that the FILTER names; the scan of a new index does not.
+    few.client.hset("p:5", "rank", 9)
+    few.write(CHANGE + "index.set_options(filter='@rank > 5')")
+    applied(few)
+    assert few.hits("products") == 1
+    few.write(CHANGE + "index.rename_field('title', 'name')")
+
+    assert "index_documents" not in steps(few, "--exclusive")
+    applied(few, "--exclusive")
+
+    assert few.hits("products") == 1
+
+
 def test_documents_that_another_index_has_rewritten_already_are_shown_to_this_one(few: Shop):
     prefixes = creation("everything").replace("'prefix': 'p:'", "'prefix': ['p:', 'q:']")
     few.write(prefixes, "op.drop_index('everything')")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import pytest
 from vector_documents import (
+    CHANGE,
+    DIMS,
     ONE_PASS,
     ONE_PASS_BACK,
     TO_BFLOAT16,
@@ -13,6 +16,7 @@ from vector_documents import (
     TO_FLOAT32,
     applied,
     converted,
+    creation,
     documents,
     kill_before,
     migrate,
@@ -105,6 +109,23 @@ def test_rollback_brings_what_was_written_in_the_old_form_meanwhile_back_as_it_w
     assert documents(products) == before
 
 
+def test_every_vector_that_was_written_in_the_old_form_meanwhile_comes_back(shop):
+    vectors = {"image": vector(1), "text": vector(2)}
+    shop.client.hset("p:0", mapping=vectors)
+    attributes = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": "float32"}
+    fields = [{"name": name, "type": "vector", "attrs": attributes} for name in vectors]
+    shop.write(f"op.create_index({{'index': {{'name': 'products', 'prefix': 'p:'}}, 'fields': {fields}}})")
+    applied(shop)
+    shop.write(CHANGE + "\n    ".join(f"index.alter_field({name!r}, datatype='float16')" for name in vectors))
+    written = {"image": vector(70), "text": vector(80)}
+
+    run = migrate(shop, {"rewrite_documents": lambda: shop.client.hset("p:0", mapping=written)}).run
+    assert shop.client.hstrlen("p:0", "image") == shop.client.hstrlen("p:0", "text") == 2 * DIMS
+    applied(shop, "--run", run, verb="rollback")
+
+    assert shop.client.hgetall("p:0") == {b"image": vector(70), b"text": vector(80)}
+
+
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_downgrade_brings_the_bytes_back_that_a_conversion_could_not(products, exclusive):
     before = seen(products)
@@ -175,5 +196,19 @@ def test_a_downgrade_between_types_of_one_width_brings_the_bytes_back(shop, step
     if step is not None:
         kill_before(shop, step, "downgrade", "-1", exclusive=exclusive)
     applied(shop, "-1", *(["--exclusive"] if exclusive else []), verb="downgrade")
+
+    assert seen(shop) == before
+
+
+def test_a_downgrade_brings_back_what_the_way_there_has_rounded_beyond_the_old_type(shop):
+    largest = np.full(DIMS, 65504, np.float16).tobytes()  # 65536 in bfloat16
+    shop.client.hset("p:0", "embedding", largest)
+    shop.write(creation(datatype="float16"), "op.drop_index('products')")
+    applied(shop)
+    before = seen(shop)
+    shop.write(TO_BFLOAT16, TO_FLOAT16)
+    applied(shop)
+
+    applied(shop, "-1", "--max-failures", "1", verb="downgrade")
 
     assert seen(shop) == before

@@ -22,7 +22,7 @@ from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import ChunkRecord
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, Mover
 from redismigrate.execution.documents.reading import ask_ahead, read_batches, read_json
-from redismigrate.execution.documents.vectors import calibrate, check_vectors
+from redismigrate.execution.documents.vectors import ReEncodeVectors, calibrate, check_vectors
 from redismigrate.execution.documents.wire import Wire, raise_refusal
 from redismigrate.execution.live import in_complete_index
 from redismigrate.execution.waiting import wait_until_indexed
@@ -67,7 +67,12 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
 
 
 def back_up(
-    job: RewriteJob, writer: BackupWriter, max_failures: int, *, leaves_new_form: bool = False
+    job: RewriteJob,
+    writer: BackupWriter,
+    max_failures: int,
+    *,
+    leaves_new_form: bool = False,
+    is_beside: bool = False,
 ) -> Prepared:
     """Write the originals of all documents that can be rewritten to disk.
 
@@ -77,6 +82,8 @@ def back_up(
         max_failures: With more documents than this that can't be rewritten they are only counted on.
         leaves_new_form: A vector as long as one of the new datatype is taken for one, and left as it is;
             else its length is as wrong as any other.
+        is_beside: What follows takes such a vector for a new one in any case, and converts the others of its
+            document, whose originals are needed then.
 
     Raises:
         PlanBlocked: The vectors can't be quantized as asked for.
@@ -97,7 +104,8 @@ def back_up(
     )
     chunks, mover = _Chunks(writer), job.mover()
     for read, answers in looked_at(job, mover, _read(job)):
-        batch = _without_new_form(rewrite, read, prepared.already) if leaves_new_form else read
+        takes_new_form = leaves_new_form or is_beside
+        batch = _without_new_form(rewrite, read, prepared.already) if takes_new_form else read
         for recoding in rewrite.recodings:
             if recoding.path in calibrations:
                 calibrate(
@@ -107,8 +115,9 @@ def back_up(
         all_move = mover is not None and mover.are_all_moving(answers)
         if mover is not None and not all_move:
             _add_problems(mover, batch, answers, problems)
-        for row in sorted(problems):
-            prepared.failures.add(batch.keys[row], problems[row])
+        failures = problems if leaves_new_form else _suspects(probe, read, batch) | problems
+        for row in sorted(failures):
+            prepared.failures.add(batch.keys[row], failures[row])
         every: Sequence[int] = range(len(batch.keys))
         rows = every if all_move else _rows_to_rewrite(mover, job.rewrite, batch, answers)
         if problems:
@@ -168,6 +177,13 @@ def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> 
                 None if new else value for new, value in zip(is_new, column, strict=True)
             ]
     return Batch(batch.keys, columns)
+
+
+def _suspects(probe: ReEncodeVectors, read: Batch, batch: Batch) -> dict[int, str]:
+    """The rows with a vector that was taken out of a batch as new, and may be as wrong as of any length."""
+    if all(batch.columns[name] is column for name, column in read.columns.items()):
+        return {}
+    return check_vectors(probe, read)
 
 
 def _read(job: RewriteJob) -> Iterator[Batch]:

@@ -34,7 +34,7 @@ from redismigrate.execution.documents.whole_documents import (
     write_hash,
 )
 from redismigrate.execution.documents.wire import raise_refusal, render, render_for_keys
-from redismigrate.execution.live import batches_of_keys, escape_pattern, existing_keys
+from redismigrate.execution.live import KEY_TYPES, batches_of_keys, escape_pattern, types_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.fields import StorageType
@@ -104,16 +104,15 @@ class Copies:
 
         For "copies_removed" the originals of all copies that were made.
         """
-        for marked in self._marked(server):
-            if self.aim == "copies_removed":
-                yield marked
-            else:
-                existing = existing_keys(server, marked)
-                yield [key for key in marked if key not in existing]
-        if self.aim != "copies_removed":
-            old = tuple(change.old for change in self.prefixes)
-            schema = self.schema.with_options(prefixes=old)
-            yield from batches_of_keys(server, schema, KEYS_PER_PORTION)
+        if self.aim == "copies_removed":
+            yield from self._marked(server)
+            return
+        yield from self._gone(server)
+        old = tuple(change.old for change in self.prefixes)
+        yield from batches_of_keys(server, self.schema.with_options(prefixes=old), KEYS_PER_PORTION)
+        if self.aim == "originals_removed":
+            # Those that have become another type meanwhile; nobody follows any more.
+            yield from self._gone(server)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """Originals and copies."""
@@ -238,6 +237,14 @@ class Copies:
 
     def _mark(self, key: bytes) -> bytes:
         return self.mark_prefix + key
+
+    def _gone(self, server: Server) -> Iterator[list[bytes]]:
+        """What was an original when its copy was made, and is no document now."""
+        wanted = KEY_TYPES[self.schema.storage_type].encode()
+        for marked in self._marked(server):
+            yield [
+                key for key, found in zip(marked, types_of(server, marked), strict=True) if found != wanted
+            ]
 
     def _marked(self, server: Server) -> Iterator[list[bytes]]:
         """The originals of all copies that were made, whether they are there or not."""

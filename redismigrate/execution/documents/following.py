@@ -160,6 +160,26 @@ class Follower:
             return self.synchronise_all(total)
         return self._synchronise([tuple(self._pending)], total)
 
+    def catch_up(self) -> None:
+        """Synchronise all that was written before this call.
+
+        Raises:
+            FenceLost: Another process has taken over the lock.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        self._tracker.barrier(BARRIER_SECONDS)
+        self.follow()
+
+    def count_written(self) -> int:
+        """How many keys were written since they were synchronised last, before this call.
+
+        Raises:
+            RedisMigrateError: The server can't be reached or used.
+        """
+        self._tracker.barrier(BARRIER_SECONDS)
+        self._drain()
+        return len(self._pending)
+
     def settle(
         self,
         physical: str,

@@ -131,7 +131,13 @@ def restore_precision(
 
     def exchange_of(documents: Batch) -> Exchange:
         originals = documents.columns
-        left = back(Batch(documents.keys, {**originals, **there(documents).columns})).columns
+        converted = there(documents).columns
+        left = dict(back(Batch(documents.keys, {**originals, **converted})).columns)
+        for path in paths:
+            # FLOAT16's 65504 is 65536 in BFLOAT16, which does not fit into FLOAT16: that was left as it is.
+            if None in left[path]:
+                pairs = zip(left[path], converted[path], strict=True)
+                left[path] = [stays if value is None else value for value, stays in pairs]
         expected, new = (originals, left) if takes_back else (left, originals)
         return Exchange.of(
             documents.keys, {path: expected[path] for path in paths}, {path: new[path] for path in paths}
@@ -145,8 +151,9 @@ def _put_back(
 ) -> int:
     """Exchange the values of all documents of a backup; how many hold what they should.
 
-    A document that was backed up again while the run caught up with writers gets back the last original that
-    fits: two of them may have been converted to the same value.
+    A value that was backed up again while the run caught up with writers gets back the last original that
+    fits: two of them may have been converted to the same value. Such a chunk has one field of its documents,
+    so of a document the others may be in other chunks.
 
     Args:
         job: The rewrite.
@@ -155,30 +162,84 @@ def _put_back(
         left: Gets the documents that hold something else.
     """
     first, later = _passes(backup)
-    decided: set[bytes] = set()
-    undecided: set[bytes] = set()
+    decided, undecided = _Values(), _Values()
 
     def exchanges() -> Iterator[Exchange]:
         for chunk in first.chunks():
-            yield from exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
+            yield from exchange_of(decided.taken_from(chunk.documents)).parts(job.documents_per_batch)
 
     with job.exchanger() as exchanger:
         for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
             # One after the other: each has to see what the newer ones have put back.
-            parts = exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
-            for outcome in exchanger.run(parts, Mode()):
-                decided.update(outcome.done_keys)
-                undecided.update(outcome.changed)
-        done = len(decided)
+            documents = decided.taken_from(chunk.documents)
+            for outcome in exchanger.run(exchange_of(documents).parts(job.documents_per_batch), Mode()):
+                decided.add(documents, outcome.done_keys)
+                undecided.add(documents, outcome.changed)
+        undecided.remove(decided)
+        found_later = decided.keys
+        done = len(found_later)
         for outcome in exchanger.run(computed_ahead(exchanges()), Mode()):
-            done += outcome.done
-            undecided.difference_update(outcome.done_keys)
+            done += sum(key not in found_later for key in outcome.done_keys) if found_later else outcome.done
+            undecided.forget(outcome.done_keys)
             for key in outcome.changed:
                 left.add(key, REWRITTEN_SINCE)
             job.on_progress(outcome.documents)
-    for key in sorted(undecided - decided):
+    for key in sorted(undecided.keys):
         left.add(key, REWRITTEN_SINCE)
     return done
+
+
+@dataclass
+class _Values:
+    """Values of some documents, each by its field and its key."""
+
+    by_field: dict[str, set[bytes]] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> set[bytes]:
+        """Of all documents that have one of the values."""
+        return set().union(*self.by_field.values())
+
+    def add(self, documents: Batch, keys: Iterable[bytes]) -> None:
+        """Add all values that some of the documents have in a batch."""
+        wanted = set(keys)
+        if not wanted:
+            return
+        for name, column in documents.columns.items():
+            rows = zip(documents.keys, column, strict=True)
+            held = {key for key, value in rows if value is not None and key in wanted}
+            self.by_field.setdefault(name, set()).update(held)
+
+    def remove(self, others: _Values) -> None:
+        """Take out what the others have."""
+        for name, keys in others.by_field.items():
+            self.by_field.get(name, set()).difference_update(keys)
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Take out all values of some documents."""
+        for known in self.by_field.values():
+            known.difference_update(keys)
+
+    def taken_from(self, documents: Batch) -> Batch:
+        """A batch without these values, and without the documents that have no other ones."""
+        known = {name: keys for name, keys in self.by_field.items() if keys}
+        if not known:
+            return documents
+        if len(documents.columns) == 1:
+            (name,) = documents.columns
+            return documents.take([row for row, key in enumerate(documents.keys) if key not in known[name]])
+        columns = {
+            name: [
+                None if key in known[name] else value
+                for key, value in zip(documents.keys, column, strict=True)
+            ]
+            if name in known
+            else column
+            for name, column in documents.columns.items()
+        }
+        values = zip(*columns.values(), strict=True)
+        rows = [row for row, held in enumerate(values) if any(value is not None for value in held)]
+        return Batch(documents.keys, columns).take(rows)
 
 
 def _convert_back(job: RewriteJob, quantizations: Quantizations) -> int:
@@ -209,10 +270,6 @@ def _passes(backup: Backup) -> tuple[Backup, Backup]:
             )
         count += record.documents
     return backup, replace(backup, records=())
-
-
-def _without(documents: Batch, decided: set[bytes]) -> Batch:
-    return documents.take([row for row, key in enumerate(documents.keys) if key not in decided])
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:

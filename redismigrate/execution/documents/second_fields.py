@@ -34,7 +34,8 @@ class SecondFields:
     A declared value as long as the old form is the truth, and the second one follows it. One as long as the
     new form was written by a client that knows no other: it becomes the second form, and the declared field
     gets what the way back makes of it, so that both indexes keep the document. Where both forms have one
-    width, a declared value always counts as the old form.
+    width, a declared value always counts as the old form. A document of which one vector can't be converted
+    has no second form at all.
 
     Attributes:
         schema: Tells the documents: its prefixes, hashes alone. FILTER is not looked at.
@@ -44,7 +45,8 @@ class SecondFields:
             "promoted": new form declared and beside it, for a search that still reads the second field.
                 Where both forms have one width a second field must be there as long as this goes on, and
                 nobody may write the new form at the declared path meanwhile.
-            "removed": no second field, the declared one as it is.
+            "removed": no second field, and the new form declared as far as the length tells. Documents for
+                which that is impossible are no failures any more: they were told before.
             "reverted": no second field, and the old form declared where there is a way back.
         excluded_prefixes: Of keys that are no documents of this mirror.
     """
@@ -88,16 +90,18 @@ class SecondFields:
             forms_of(field, self.aim, declared, second)
             for field, (declared, second) in zip(self.fields, pairs, strict=True)
         ]
+        _leave_whole(wanted, [column for column, _ in pairs])
         result = decision.result
         declared = [column for column, _ in pairs]
         result.documents = sum(any(value is not None for value in row) for row in zip(*declared, strict=True))
         for field, forms in zip(self.fields, wanted, strict=True):
             result.turned_back += len(forms.turned_back)
             result.only_new += len(forms.only_new)
-            decision.failures += [
-                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
-                for row, reason in forms.problems.items()
-            ]
+            if self.aim != "removed":
+                decision.failures += [
+                    FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
+                    for row, reason in forms.problems.items()
+                ]
         decision.size_bytes = len(keys) * self._document_bytes
         if expiries is None and all(
             _is_first(forms, *pair) for forms, pair in zip(wanted, pairs, strict=True)
@@ -189,6 +193,26 @@ class SecondFields:
                 decision.write(b"HPEXPIREAT", key, b"%d" % wanted, b"FIELDS", b"1", name)
             elif wanted == NO_EXPIRY and current > 0:
                 decision.write(b"HPERSIST", key, b"FIELDS", b"1", name)
+
+
+def _leave_whole(wanted: Sequence[Forms], declared: Sequence[Column]) -> None:
+    """Leave documents of which a vector can't be converted without any second form.
+
+    The backup has none of their values, so those that could be converted would be lost with that.
+    """
+    rows = set().union(*(forms.problems for forms in wanted))
+    if not rows or len(wanted) == 1:
+        return
+    for forms, column in zip(wanted, declared, strict=True):
+        if rows <= forms.problems.keys():
+            continue
+        forms.declared = [
+            value if row in rows else new
+            for row, (value, new) in enumerate(zip(column, forms.declared, strict=True))
+        ]
+        forms.second = [None if row in rows else new for row, new in enumerate(forms.second)]
+        forms.turned_back = [row for row in forms.turned_back if row not in rows]
+        forms.only_new = [row for row in forms.only_new if row not in rows]
 
 
 def _is_first(forms: Forms, declared: Column, second: Column) -> bool:

@@ -74,9 +74,14 @@ class Forms:
 def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> Forms:
     """What both fields should hold."""
     none: list[bytes | None] = [None] * len(declared)
-    if aim == "removed":
-        return Forms(declared, none, {})
     recoding = field.recoding
+    if aim == "removed":
+        if recoding.has_one_width:
+            return Forms(declared, none, {})
+        # What was written in the old form since it was followed last.
+        forms = forms_of(field, "promoted", declared, none)
+        forms.second = none
+        return forms
     size = recoding.bytes_before
     old = declared
     if any(value is None or len(value) != size for value in declared):
