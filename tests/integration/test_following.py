@@ -194,13 +194,12 @@ def test_what_is_written_during_a_pass_is_drained_meanwhile(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(following, "DRAINED_DURING_PASS", 10)
-    done = 0
+    values = iter(range(2, 22))
 
-    def write(count: int) -> None:
-        nonlocal done
-        done += count
-        if done <= 2000:
-            put(client, *range(20), value=done)
+    def write(_: int) -> None:
+        value = next(values, None)
+        if value is not None:
+            put(client, *range(20), value=value)
             time.sleep(0.05)
 
     # With this many documents the pass enumerates them in several portions.
