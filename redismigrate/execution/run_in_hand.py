@@ -114,7 +114,7 @@ class RunInHand:
         self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
-        fence = Fence(keys.fence.encode(), writer.token.encode())
+        fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
         work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir, self.pace)
         self._steps = StepRunner(
             server,

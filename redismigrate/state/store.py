@@ -13,6 +13,7 @@ from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, State
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 from redismigrate.state.documents import (
+    VERSION_BYTES,
     Document,
     Head,
     LastRun,
@@ -20,6 +21,7 @@ from redismigrate.state.documents import (
     catalog_from_content,
     parse_document,
     render_document,
+    version_in,
 )
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION
@@ -199,6 +201,29 @@ class StateWriter:
         self._evaluate(
             contents, undo or {}, removed, event or {}, commands, put_back, guards or {}, replaces_damaged
         )
+
+    def require_kept(self) -> None:
+        """Go on only where the server still has what was written last.
+
+        One that is restarted, or a replica that takes its place, may have lost that. `transact` finds out by
+        itself; who writes documents has to ask.
+
+        Raises:
+            RunInterrupted: It has another state.
+        """
+        documents = self.state.documents
+        with self._server.translated_errors():
+            pipeline = self._server.client.pipeline(transaction=False)
+            for name in documents:
+                pipeline.getrange(getattr(self._keys, name), 0, VERSION_BYTES)
+            beginnings = pipeline.execute()
+        for (name, document), beginning in zip(documents.items(), beginnings, strict=True):
+            if version_in(beginning) != document.version:
+                raise RunInterrupted(
+                    f"The server has not kept the state that was written last ({getattr(self._keys, name)}): "
+                    "it was started again with older data, or a replica has taken its place.",
+                    "Run the same command again.",
+                )
 
     def read_undo(self, revision: str) -> Mapping[str, Any]:
         """The document that tells what undoes a revision, see `read_undo`."""
