@@ -98,13 +98,15 @@ class Executor:
                 self._next_revision(replan)
 
     def _turn_to(self, phase: Phase) -> None:
-        """Note which phase the run is in; what was expanded is looked at again before it is contracted."""
-        was_expanded = self.run.is_expanded
+        """Note which phase the run is in; what was expanded is looked at again before it is contracted.
+
+        It stays expanded until it is found complete: a further attempt has to look as well.
+        """
+        if self.run.is_expanded and phase != "expand":
+            self._require_complete()
         if self.run.arguments.get("phase", "all") != phase:
             arguments = {**self.run.arguments, "phase": phase}
             self._work.write(self.run.with_changes(arguments=arguments), self._work.event(f"phase {phase}"))
-        if was_expanded and not self.run.is_expanded:
-            self._require_complete()
 
     def _require_complete(self) -> None:
         """Validate what was built in the expand phase, which may be long ago.
