@@ -99,15 +99,30 @@ return 'OK'
 """.rstrip()
 )
 
+# The token after the last one: a number one higher, and the moment. The server may have forgotten the last
+# one, after FLUSHALL, a crash, or when a replica that lags takes its place: the number alone would come
+# twice, and let a process write that was stopped before that.
+NEXT_TOKEN = """
+local function next_token(last)
+  local time = redis.call('TIME')
+  local number = tonumber(string.match(last or '', '^%d+') or 0) + 1
+  return string.format('%d-%s%06d', number, time[1], tonumber(time[2]))
+end
+""".strip()
+
 # KEYS: lock, fence. ARGV: owner, lease in ms, the owner that may be replaced ("" for none).
 # Gives {1, token} or {0, the present owner}.
-ACQUIRE = """
+ACQUIRE = (
+    NEXT_TOKEN
+    + """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[3] then return {0, owner} end
-local token = redis.call('INCR', KEYS[2])
+local token = next_token(redis.call('GET', KEYS[2]))
+redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, token}
-""".strip()
+""".rstrip()
+)
 
 # KEYS: lock, fence. ARGV: owner, lease in ms, token. A lease that ran out unnoticed is taken up again as long
 # as nobody else got a token since.
@@ -125,12 +140,15 @@ return 0
 
 # KEYS: lock, fence. Whoever holds the lock may write nothing any more, nor may who held it until its lease
 # ran out: that may be a process that was stopped and wakes later.
-BREAK = """
-local owner = redis.call('GET', KEYS[1])
+BREAK = (
+    NEXT_TOKEN
+    + """
+local owner, last = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('INCR', KEYS[2]) end
+if last then redis.call('SET', KEYS[2], next_token(last)) end
 return owner
-""".strip()
+""".rstrip()
+)
 
 # KEYS: owners, and the fence where it is in reach (a cluster puts it into another slot).
 # ARGV: expected value ("" for none), new value, token.

@@ -125,16 +125,16 @@ class StateWriter:
         state: The state as read after the lock was taken.
     """
 
-    def __init__(self, server: Server, keys: StateKeys, token: int, state: State) -> None:
+    def __init__(self, server: Server, keys: StateKeys, token: str, state: State) -> None:
         self._server = server
         self._keys = keys
-        self._token = str(token)
+        self._token = token
         self._script = server.client.register_script(TRANSACTION)
         self.state = state
 
     @property
     def token(self) -> str:
-        """The fencing token, for names that must never come twice."""
+        """The fencing token, for whoever else writes on behalf of the holder."""
         return self._token
 
     def transact(
