@@ -18,6 +18,7 @@ from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, lo
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
+from redismigrate.execution.documents.columns import Column
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
 from redismigrate.execution.documents.exchange import Exchange, Mode
@@ -31,6 +32,9 @@ from redismigrate.execution.documents.reading import (
 )
 from redismigrate.execution.documents.wire import render
 from redismigrate.planning.rewriting import Recoding, Rewrite
+
+# Key -> some fields of that document.
+Fields = dict[bytes, set[str]]
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 WRITTEN_SINCE = "the application has written it in the new form; left as it is"
@@ -146,7 +150,8 @@ def _put_back(
     """Exchange the values of all documents of a backup; how many hold what they should.
 
     A document that was backed up again while the run caught up with writers gets back the last original that
-    fits: two of them may have been converted to the same value.
+    fits: two of them may have been converted to the same value. A field that writers did not touch has the
+    first one alone.
 
     Args:
         job: The rewrite.
@@ -155,8 +160,8 @@ def _put_back(
         left: Gets the documents that hold something else.
     """
     first, later = _passes(backup)
-    decided: set[bytes] = set()
-    undecided: set[bytes] = set()
+    decided: Fields = {}
+    undecided: Fields = {}
 
     def exchanges() -> Iterator[Exchange]:
         for chunk in first.chunks():
@@ -164,20 +169,23 @@ def _put_back(
 
     with job.exchanger() as exchanger:
         for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
+            documents = _without(chunk.documents, decided)
+            fields = _fields_of(documents)
             # One after the other: each has to see what the newer ones have put back.
-            parts = exchange_of(_without(chunk.documents, decided)).parts(job.documents_per_batch)
-            for outcome in exchanger.run(parts, Mode()):
-                decided.update(outcome.done_keys)
-                undecided.update(outcome.changed)
+            for outcome in exchanger.run(exchange_of(documents).parts(job.documents_per_batch), Mode()):
+                _note(decided, outcome.done_keys, fields)
+                _note(undecided, outcome.changed, fields)
         done = len(decided)
         for outcome in exchanger.run(computed_ahead(exchanges()), Mode()):
-            done += outcome.done
-            undecided.difference_update(outcome.done_keys)
+            done += len(outcome.done_keys if not decided else set(outcome.done_keys) - decided.keys())
+            for key in outcome.done_keys if undecided else ():
+                undecided.pop(key, None)
             for key in outcome.changed:
                 left.add(key, REWRITTEN_SINCE)
             job.on_progress(outcome.documents)
-    for key in sorted(undecided - decided):
-        left.add(key, REWRITTEN_SINCE)
+    for key in sorted(undecided):
+        if not undecided[key] <= decided.get(key, set()):
+            left.add(key, REWRITTEN_SINCE)
     return done
 
 
@@ -211,8 +219,35 @@ def _passes(backup: Backup) -> tuple[Backup, Backup]:
     return backup, replace(backup, records=())
 
 
-def _without(documents: Batch, decided: set[bytes]) -> Batch:
-    return documents.take([row for row, key in enumerate(documents.keys) if key not in decided])
+def _without(documents: Batch, decided: Fields) -> Batch:
+    """Documents without the values that are decided, and without those that have no other."""
+    paths, nothing = documents.columns.keys(), set[str]()
+    documents = documents.take(
+        [row for row, key in enumerate(documents.keys) if not paths <= decided.get(key, nothing)]
+    )
+    if decided.keys().isdisjoint(documents.keys):
+        return documents
+    columns: dict[str, Column] = {
+        path: [
+            None if path in decided.get(key, nothing) else value
+            for key, value in zip(documents.keys, column, strict=True)
+        ]
+        for path, column in documents.columns.items()
+    }
+    return Batch(documents.keys, columns)
+
+
+def _fields_of(documents: Batch) -> Fields:
+    """The fields of which documents have a value."""
+    return {
+        key: {path for path, column in documents.columns.items() if column[row] is not None}
+        for row, key in enumerate(documents.keys)
+    }
+
+
+def _note(noted: Fields, keys: Iterable[bytes], fields: Fields) -> None:
+    for key in keys:
+        noted.setdefault(key, set()).update(fields[key])
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
