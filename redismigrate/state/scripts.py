@@ -13,6 +13,8 @@ REFUSED = "REDISMIGRATE_REFUSED"
 MOVED = "REDISMIGRATE_MOVED"
 # Stands for the expected version of a document that is written once.
 ANY_VERSION = "any"
+# Stands for the new value of a document that is only to have its version.
+UNCHANGED = b"="
 
 # FT.INFO as a table. In a script the server gives its names, and some values, as status replies.
 READ_INFO = """
@@ -27,9 +29,9 @@ end
 """.strip()
 
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
-# value; "" deletes), event (name, value), commands, commands that put things back, and guards: an index, and
-# what its max_doc_id and num_docs have to be still. A document's JSON begins with its version, so that it can
-# be read without decoding the rest.
+# value; "" deletes, "=" leaves it), event (name, value), commands, commands that put things back, and guards:
+# an index, and what its max_doc_id and num_docs have to be still. A document's JSON begins with its version,
+# so that it can be read without the rest.
 # Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first: a server
 # over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
 # it changes nothing: batches of documents WATCH the fence, and a SET would abort those under way.
@@ -55,8 +57,8 @@ local versions, values = {}, {}
 for i = 1, tonumber(take()) do
   versions[i] = take(); values[i] = take()
   if versions[i] ~= 'any' then
-    local current = redis.call('GET', KEYS[2 + i])
-    local version = current and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
+    local current = redis.call('GETRANGE', KEYS[2 + i], 0, 39)
+    local version = current ~= '' and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
     if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
   end
 end
@@ -92,7 +94,8 @@ for i, command in ipairs(commands) do
   end
 end
 for i, value in ipairs(values) do
-  if value == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], value) end
+  if value == '' then redis.call('DEL', KEYS[2 + i]) end
+  if value ~= '' and value ~= '=' then redis.call('SET', KEYS[2 + i], value) end
 end
 if #event > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', '10000', '*', unpack(event)) end
 return 'OK'

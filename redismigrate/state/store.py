@@ -24,7 +24,7 @@ from redismigrate.state.documents import (
     version_in,
 )
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION
+from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION, UNCHANGED
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
@@ -241,19 +241,25 @@ class StateWriter:
         replaces_damaged: bool,
     ) -> None:
         keys: list[str] = [self._keys.fence, self._keys.journal]
-        arguments: list[Any] = [self._token, len(contents) + len(undo) + len(removed)]
+        arguments: list[Any] = [self._token]
         written = dict(self.state.documents)
         for name, content in contents.items():
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
             arguments += [ANY_VERSION if replaces_damaged else version, _text(version + 1, content)]
             written[name] = ABSENT if content is None else Document(version + 1, content)
+        if "progress" in contents and "run" not in contents:
+            # Its versions begin anew with every revision: one that the server has gone back to may have the
+            # same.
+            keys.append(self._keys.run)
+            arguments += [self.state.documents["run"].version, UNCHANGED]
         for revision, content in undo.items():
             keys.append(self._keys.undo(revision))
             arguments += [ANY_VERSION, _text(1, content)]
         for key in removed:
             keys.append(key)
             arguments += [ANY_VERSION, _text(1, None)]
+        arguments.insert(1, len(keys) - 2)
         # Names of indexes may hold bytes that are not UTF-8.
         words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
         arguments += [len(words), *words]

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 import redis
 from conftest import Shop
-from vector_documents import TO_FLOAT16, applied, documents, migrate, stock
+from vector_documents import TO_FLOAT16, applied, creation, documents, migrate, stock
 
 from redismigrate.errors import RunInterrupted
 from redismigrate.planning.plan import StepKind
 from redismigrate.planning.strategies import StrategyChoice
 from redismigrate.redis_server.embedded import EmbeddedServer
+from redismigrate.redis_server.inspection import list_indexes
 
 PRODUCTS = 50
 
@@ -58,27 +59,51 @@ def forgetful(tmp_path: Path) -> Iterator[_ForgetfulServer]:
     server.stop()
 
 
+@pytest.fixture
+def crashing(shop: Shop, forgetful: _ForgetfulServer) -> Iterator[Shop]:
+    """The shop on the forgetful server."""
+    settings = f'project = "shop"\nscript_location = "migrations"\nurl = "{forgetful.url}"\n'
+    (shop.folder / "redismigrate.toml").write_text(settings, encoding="utf-8")
+    with redis.Redis.from_url(forgetful.url, protocol=2) as client:
+        yield Shop(shop.folder, forgetful.url, client)
+
+
 @pytest.mark.parametrize(
     ("strategy", "writes"), [("rebuild", "rewrite_documents"), ("shadow_field", "promote_documents")]
 )
 def test_originals_are_not_replaced_once_the_server_has_forgotten_that_they_were_backed_up(
-    shop: Shop, forgetful: _ForgetfulServer, strategy: StrategyChoice, writes: StepKind
+    crashing: Shop, forgetful: _ForgetfulServer, strategy: StrategyChoice, writes: StepKind
 ):
-    settings = f'project = "shop"\nscript_location = "migrations"\nurl = "{forgetful.url}"\n'
-    (shop.folder / "redismigrate.toml").write_text(settings, encoding="utf-8")
-    with redis.Redis.from_url(forgetful.url, protocol=2) as client:
-        crashing = Shop(shop.folder, forgetful.url, client, strategy)
-        stock(crashing, PRODUCTS)
-        before = documents(crashing)
-        crashing.write(TO_FLOAT16)
+    crashing.strategy = strategy
+    stock(crashing, PRODUCTS)
+    before = documents(crashing)
+    crashing.write(TO_FLOAT16)
 
-        with pytest.raises(RunInterrupted):
-            migrate(crashing, {"back_up_documents": forgetful.save, writes: forgetful.forget})
+    with pytest.raises(RunInterrupted):
+        migrate(crashing, {"back_up_documents": forgetful.save, writes: forgetful.forget})
 
-        # It backs up once more what it finds: that had better be the originals.
-        applied(crashing)
-        assert documents(crashing) != before
-        run = crashing.state("last_run")
-        assert run is not None
-        applied(crashing, "--run", run["run"], verb="rollback")
-        assert documents(crashing) == before
+    # It backs up once more what it finds: that had better be the originals.
+    applied(crashing)
+    assert documents(crashing) != before
+    run = crashing.state("last_run")
+    assert run is not None
+    applied(crashing, "--run", run["run"], verb="rollback")
+    assert documents(crashing) == before
+
+
+def test_how_far_a_revision_is_is_not_noted_of_the_one_before_which_the_server_has_gone_back_to(
+    crashing: Shop, forgetful: _ForgetfulServer
+):
+    for name in ("products", "orders"):
+        crashing.write(creation(name))
+    actions = iter((forgetful.save, forgetful.forget))
+
+    def save_and_forget() -> None:
+        next(actions)()
+
+    with pytest.raises(RunInterrupted):
+        migrate(crashing, {"create_index": save_and_forget})
+
+    applied(crashing)
+    assert crashing.run("check").code == 0
+    assert set(list_indexes(crashing.client.execute_command)) == {"products", "orders"}
