@@ -26,7 +26,7 @@ from redismigrate import __version__
 from redismigrate.errors import LockError
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ACQUIRE, BREAK, RELEASE, RENEW
+from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
@@ -235,7 +235,8 @@ def last_token_number(server: Server, keys: StateKeys) -> int:
     return int(number)
 
 
-def token_without_holder(server: Server, keys: StateKeys) -> bytes | None:
-    """The last fencing token, if nobody holds the lock: whoever takes it gets another one."""
-    token, holder = server.execute("MGET", keys.fence, keys.lock)
-    return token if holder is None else None
+def token_to_follow(server: Server, keys: StateKeys) -> bytes | None:
+    """A fencing token for who works until somebody takes the lock; None while somebody holds it."""
+    with server.translated_errors():
+        token: bytes | None = server.client.eval(FOLLOW, 2, keys.lock, keys.fence)
+    return token

@@ -127,6 +127,21 @@ return {1, token}
 """.rstrip()
 )
 
+# KEYS: lock, fence. Gives a token to who follows without the lock; false while somebody holds it. All who
+# follow share one, which no holder of the lock ever had: one that was stopped, and whose lease has run out,
+# must not wake up and work beside them.
+FOLLOW = (
+    NEXT_TOKEN
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local last = redis.call('GET', KEYS[2])
+if last and string.sub(last, -1) == 'f' then return last end
+local token = next_token(last) .. 'f'
+redis.call('SET', KEYS[2], token)
+return token
+""".rstrip()
+)
+
 # KEYS: lock, fence. ARGV: owner, lease in ms, token. A lease that ran out unnoticed is taken up again as long
 # as nobody else got a token since.
 RENEW = """

@@ -20,7 +20,14 @@ from redismigrate.errors import FenceLost, LockError
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.state import lock
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.lock import Holder, Lock, break_lock, last_token_number, read_holder
+from redismigrate.state.lock import (
+    Holder,
+    Lock,
+    break_lock,
+    last_token_number,
+    read_holder,
+    token_to_follow,
+)
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import StateWriter, read_state
 
@@ -330,3 +337,19 @@ def test_no_two_holders_get_one_token_though_the_server_has_forgotten_the_first(
             with pytest.raises(FenceLost):
                 stopped.transact(run={"id": "x"})
             _writer(server, other).transact(run={"id": "y"})
+
+
+def test_who_was_stopped_past_its_lease_writes_nothing_beside_those_who_follow(server: Server):
+    with Lock(server, KEYS, 0) as held:
+        stopped = _writer(server, held)
+        assert token_to_follow(server, KEYS) is None
+        server.client.delete(KEYS.lock)
+
+        token = token_to_follow(server, KEYS)
+
+        assert token_to_follow(server, KEYS) == token == server.client.get(KEYS.fence)
+        with pytest.raises(FenceLost):
+            stopped.transact(run={"id": "x"})
+    with Lock(server, KEYS, 0):
+        pass
+    assert token_to_follow(server, KEYS) != token
