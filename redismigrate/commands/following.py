@@ -14,7 +14,7 @@ from redismigrate.errors import FenceLost, RedisMigrateError
 from redismigrate.execution.expanded import ExpandedRun
 from redismigrate.execution.progress import Watcher
 from redismigrate.state.follower import FollowerReport
-from redismigrate.state.lock import token_without_holder
+from redismigrate.state.lock import token_to_follow
 from redismigrate.state.store import read_state
 
 # How often to look whether a command that holds the lock has finished.
@@ -76,9 +76,13 @@ def follow(
                 why = nothing if revision is None else f"revision {revision} is expanded no more"
                 return Followed(why, revision, report)
             revision = run.plan.revision
-            token = token_without_holder(server, project.keys)
+            token = token_to_follow(server, project.keys)
             if token is None:
                 time.sleep(WAIT_SECONDS)
+                continue
+            # Once more: what was contracted before the token was taken must not be followed.
+            run = expanded_run(read_state(server, project.keys))
+            if run is None:
                 continue
             expanded = ExpandedRun(server, project.keys, run, token, watcher or Watcher())
             if not expanded.indexes:

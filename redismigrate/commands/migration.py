@@ -49,7 +49,7 @@ from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.control import begun_with, write_control
-from redismigrate.state.lock import last_token
+from redismigrate.state.lock import last_token_number
 from redismigrate.state.store import State, StateWriter, read_state
 
 
@@ -204,8 +204,8 @@ class Migration:
         return replace(inventory, backups=backups, fence=self._fence())
 
     def _fence(self) -> str:
-        """The fencing token of the run: without the lock that which the next holder will get."""
-        return str(last_token(self._server, self._project.keys) + (0 if self._holds_lock else 1))
+        """The number of the run's fencing token: without the lock that which the next holder will get."""
+        return str(last_token_number(self._server, self._project.keys) + (0 if self._holds_lock else 1))
 
     def _backup_dir(self, options: MigrationOptions) -> Path:
         return (options.backup_dir or self._project.settings.backup_dir).absolute()

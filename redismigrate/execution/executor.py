@@ -6,7 +6,7 @@ between two steps leaves a run that the next one can take up without guessing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
@@ -21,7 +21,7 @@ from redismigrate.execution.undoing import (
     undo_revision,
 )
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.plan import RevisionPlan
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 
@@ -38,6 +38,8 @@ class Executor:
     def __init__(self, work: RunInHand) -> None:
         self._work = work
         self._last_backup: str | None = None
+        # Whether what was validated may have been so long ago: no step was done since the run was taken up.
+        self._is_taken_up = work.state.run is not None
 
     @property
     def run(self) -> Run:
@@ -98,13 +100,15 @@ class Executor:
                 self._next_revision(replan)
 
     def _turn_to(self, phase: Phase) -> None:
-        """Note which phase the run is in; what was expanded is looked at again before it is contracted."""
-        was_expanded = self.run.is_expanded
+        """Note which phase the run is in; what was expanded is looked at again before it is contracted.
+
+        It stays expanded until it is found complete: a further attempt has to look as well.
+        """
+        if self.run.is_expanded and phase != "expand":
+            self._require_complete()
         if self.run.arguments.get("phase", "all") != phase:
             arguments = {**self.run.arguments, "phase": phase}
             self._work.write(self.run.with_changes(arguments=arguments), self._work.event(f"phase {phase}"))
-        if was_expanded and not self.run.is_expanded:
-            self._require_complete()
 
     def _require_complete(self) -> None:
         """Validate what was built in the expand phase, which may be long ago.
@@ -113,19 +117,28 @@ class Executor:
             RunInterrupted: It is not complete; it stays, and so does what it was built beside.
         """
         swaps = [step for step in self.run.plan.steps if step.kind == "swap_alias" and not step.after_record]
+        try:
+            self._validate_again(swaps)
+        except FAILURES as error:
+            raise RunInterrupted(
+                f"Revision {self.run.plan.revision} can't be contracted: {text_of(error)}",
+                "Remove the cause and run the same command again, or undo the run with `redismigrate "
+                "rollback`.",
+            ) from error
+
+    def _validate_again(self, swaps: Iterable[Step]) -> None:
+        """Look again at what was validated by another process, and is to be swapped in.
+
+        Raises:
+            RedisMigrateError: One of `FAILURES` when it is not complete by now.
+        """
         # Whatever was written while nobody followed.
         self._work.guards(swaps)
         swapped = {step.index for step in swaps}
         for step in self.run.plan.steps[: self.run.position]:
             if step.kind == "validate_index" and step.index in swapped:
-                try:
-                    self._work.look(step)
-                except FAILURES as error:
-                    raise RunInterrupted(
-                        f"Revision {self.run.plan.revision} can't be contracted: {text_of(error)}",
-                        "Remove the cause and run the same command again, or undo the run with `redismigrate "
-                        "rollback`.",
-                    ) from error
+                self._work.look(step)
+        self._is_taken_up = False
 
     def roll_back(self) -> None:
         """Undo all of the run instead of finishing it, or though it is finished.
@@ -159,6 +172,8 @@ class Executor:
                 watcher.step_started(started)
             try:
                 if cutover:
+                    if self._is_taken_up:
+                        self._validate_again(cutover[:-1])
                     record(self._work, cutover)
                 else:
                     self._work.carry_out(step)
@@ -170,6 +185,7 @@ class Executor:
                 if isinstance(error, PlanBlocked | DriftError):
                     raise
                 raise self._failed() from error
+            self._is_taken_up = False
         watcher.revision_finished(self.run)
 
     def _next_revision(self, replan: Replan) -> None:

@@ -37,7 +37,7 @@ class ExpandedRun:
         server: The connection.
         keys: The project's keys.
         run: The expanded run.
-        token: The fencing token while nobody held the lock.
+        token: The fencing token of those who follow, taken before the run was read.
         watcher: Is told of documents that can't be converted.
     """
 

@@ -53,8 +53,14 @@ FAILURES = (
 )
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
-# Steps that read the backup which the revision at work has made.
-READ_BACKUP = {"rewrite_documents", "index_documents", "catch_up_documents"}
+# Steps that read the backup which the revision at work has made, or add to it.
+READ_BACKUP = {
+    "rewrite_documents",
+    "index_documents",
+    "catch_up_documents",
+    "promote_documents",
+    "remove_documents",
+}
 PHASES = {
     "back_up_documents": "documents",
     "rewrite_documents": "documents",
@@ -114,7 +120,7 @@ class RunInHand:
         self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
-        fence = Fence(keys.fence.encode(), writer.token.encode())
+        fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
         work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir, self.pace)
         self._steps = StepRunner(
             server,
@@ -227,7 +233,8 @@ class RunInHand:
         """
         with self.telling_way_out():
             for step in self.run.steps[self.run.position :]:
-                made = self.run.backups.get(str(step.index)) if step.kind in READ_BACKUP else None
+                needs_own = step.kind in READ_BACKUP and not step.takes_back
+                made = self.run.backups.get(str(step.index)) if needs_own else None
                 for location in filter(None, (made, *step.backups_read)):
                     BackupLocation.parse(location).open(self.backup_dir)
 

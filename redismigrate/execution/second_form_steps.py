@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.document_steps import DocumentsRefused
 from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.following import Follower, Guard
 from redismigrate.execution.documents.mirroring import Mirror
 from redismigrate.execution.documents.older_originals import bring_precision_back
+from redismigrate.execution.documents.promoting import Promotion
+from redismigrate.execution.documents.reading import keys_of_length
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim, SecondField
@@ -100,9 +103,14 @@ class SecondFormSteps:
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
         index = str(step.index)
-        if index in self._followed:
+        is_followed = index in self._followed
+        if is_followed:
             self._followed[index].follower.follow()
         self._stop(index)
+        if step.strategy == "shadow_field" and not step.takes_back:
+            if not is_followed:
+                self._promote_rest(step, run)
+            self._finish_backup(run.backups[index])
         mirror = self._removal(step, run)
         with self._synchroniser(step, run) as synchroniser:
             done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
@@ -173,12 +181,37 @@ class SecondFormSteps:
         if followed is not None:
             followed.follower.__exit__(None, None, None)
             followed.synchroniser.__exit__(None, None, None)
+            if isinstance(followed.mirror, Promotion):
+                followed.mirror.close()
+
+    def _promote_rest(self, step: Step, run: Run) -> None:
+        """Promote what was written in the old form since another process has promoted all, and stopped."""
+        source = followed_at(run, str(step.index))
+        if source is None or source.rewrite is None:
+            return
+        server, promotion = self._work.server, self._promotion(source, run)
+        with closing(promotion), self._synchroniser(source, run) as synchroniser:
+            for recoding in source.rewrite.recodings:
+                keys = promotion.keys(server)
+                in_old_form = keys_of_length(server, keys, recoding.path, recoding.bytes_before)
+                done = synchroniser.synchronise(promotion, in_old_form)
+                while done.busy:
+                    again, done.busy = done.busy, []
+                    synchroniser.synchronise(promotion, [again], done)
+
+    def _finish_backup(self, location: str) -> None:
+        """Mark a backup as complete again that has grown while second forms were promoted."""
+        backup = self._work.open(location)
+        if not backup.manifest.complete:
+            with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
+                writer.finish()
 
     def mirror(self, step: Step, run: Run) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
         if step.strategy == "shadow_field":
-            aim: Aim = "promoted" if step.kind == "promote_documents" else "beside"
-            return self._second_fields(step, run, aim)
+            if step.kind != "promote_documents":
+                return self._second_fields(step, run, "beside")
+            return self._promotion(step, run)
         return self._copies(step, run)
 
     def _removal(self, step: Step, run: Run) -> Mirror:
@@ -186,6 +219,10 @@ class SecondFormSteps:
             return self._second_fields(step, run, "reverted" if step.takes_back else "removed")
         copies = self._copies(step, run)
         return replace(copies, aim="copies_removed" if step.takes_back else "originals_removed")
+
+    def _promotion(self, step: Step, run: Run) -> Promotion:
+        backup = self._work.open(run.backups[str(step.index)])
+        return Promotion(self._second_fields(step, run, "promoted"), backup, self._work.require_lock)
 
     def _second_fields(self, step: Step, run: Run, aim: Aim) -> SecondFields:
         if step.rewrite is None or step.before is None:

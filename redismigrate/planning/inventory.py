@@ -77,7 +77,7 @@ class Inventory:
         backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
         planned_backup_bytes: What they will back up.
-        fence: The fencing token of the run, or that of the next one: physical names end with it.
+        fence: The number of the fencing token of the run, or of the next one: physical names end with it.
     """
 
     project: str

@@ -16,7 +16,7 @@ def physical_name(served: str, revision: str, fence: str, taken: Container[str])
     Args:
         served: The name clients query.
         revision: The revision that asks for it.
-        fence: The fencing token of the run, so that going up, down and up again never meets a name twice.
+        fence: The number of the run's fencing token, so that going up, down and up never meets a name twice.
         taken: The names there are; a revision that changes an index twice needs a second one.
     """
     name = f"{served}__{revision}_{fence}"

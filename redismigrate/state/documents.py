@@ -7,6 +7,7 @@ tells which form the document has; a newer one than ours is refused.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
 
 LAYOUT = 1
+VERSION_BYTES = 40
+_VERSION = re.compile(rb'{"version": ?(\d+)')
 _RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`."
 
 
@@ -61,6 +64,12 @@ def parse_document(key: str, text: bytes | None) -> Document:
             "Upgrade redismigrate.",
         )
     return Document(version, content)
+
+
+def version_in(beginning: bytes) -> int:
+    """The version of a document, by the first `VERSION_BYTES` of its text; 0 where there is none."""
+    found = _VERSION.match(beginning)
+    return int(found[1]) if found else 0
 
 
 def render_document(version: int, content: Mapping[str, Any]) -> bytes:

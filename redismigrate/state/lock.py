@@ -26,7 +26,7 @@ from redismigrate import __version__
 from redismigrate.errors import LockError
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ACQUIRE, BREAK, RELEASE, RENEW
+from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
@@ -143,7 +143,7 @@ class Lock:
         self._owner = json.dumps(asdict(self._holder))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.token = 0
+        self.token = ""
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self._timeout_seconds
@@ -191,7 +191,7 @@ class Lock:
                     replaceable,
                 )
             if got:
-                self.token = int(value)
+                self.token = value.decode()
                 return None
             holder = Holder.from_text(value)
             if value == replaceable or not holder.is_dead():
@@ -229,12 +229,14 @@ def break_lock(server: Server, keys: StateKeys) -> Holder | None:
     return None if text is None else Holder.from_text(text)
 
 
-def last_token(server: Server, keys: StateKeys) -> int:
-    """The last fencing token that was given out; 0 when none was."""
-    return int(server.execute("GET", keys.fence) or 0)
+def last_token_number(server: Server, keys: StateKeys) -> int:
+    """The number in the last fencing token that was given out; 0 when none was."""
+    number, _, _ = (server.execute("GET", keys.fence) or b"0").partition(b"-")
+    return int(number)
 
 
-def token_without_holder(server: Server, keys: StateKeys) -> bytes | None:
-    """The last fencing token, if nobody holds the lock: whoever takes it gets another one."""
-    token, holder = server.execute("MGET", keys.fence, keys.lock)
-    return token if holder is None else None
+def token_to_follow(server: Server, keys: StateKeys) -> bytes | None:
+    """A fencing token for who works until somebody takes the lock; None while somebody holds it."""
+    with server.translated_errors():
+        token: bytes | None = server.client.eval(FOLLOW, 2, keys.lock, keys.fence)
+    return token

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redismigrate.state.documents import render_document
-from redismigrate.state.scripts import READ_INFO
+from redismigrate.state.scripts import NEXT_TOKEN, READ_INFO
 
 # Stands in a record for the moment at which the script runs.
 RECORDED_AT = "@recorded-at@"
@@ -30,10 +30,12 @@ RECORDED_AT = "@recorded-at@"
 #   and its record, which counts where there is none yet.
 # The documents are edited as text: cjson would make {} of empty lists and lose the order. Days are turned
 # into dates after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-# INCR comes before any command: a server over maxmemory refuses it, and with it the script, while
-# FT.DROPINDEX alone would pass.
+# The next fencing token comes before any command: a server over maxmemory refuses it, and with it the
+# script, while FT.DROPINDEX alone would pass.
 APPLY = (
     READ_INFO
+    + "\n"
+    + NEXT_TOKEN
     + r"""
 local at = 0
 local function take() at = at + 1; return ARGV[at] end
@@ -161,7 +163,7 @@ for i = 1, stamps and 0 or #complete, 2 do
 end
 if builds and info(event[#event]) then return event[#event] .. ' was built before' end
 
-redis.call('INCR', KEYS[5])
+redis.call('SET', KEYS[5], next_token(redis.call('GET', KEYS[5])))
 local function is_forbidden(command)
   if not redis.acl_check_cmd then return false end
   local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(command))

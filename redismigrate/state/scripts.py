@@ -13,6 +13,8 @@ REFUSED = "REDISMIGRATE_REFUSED"
 MOVED = "REDISMIGRATE_MOVED"
 # Stands for the expected version of a document that is written once.
 ANY_VERSION = "any"
+# Stands for the new value of a document that is only to have its version.
+UNCHANGED = b"="
 
 # FT.INFO as a table. In a script the server gives its names, and some values, as status replies.
 READ_INFO = """
@@ -27,9 +29,9 @@ end
 """.strip()
 
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
-# value; "" deletes), event (name, value), commands, commands that put things back, and guards: an index, and
-# what its max_doc_id and num_docs have to be still. A document's JSON begins with its version, so that it can
-# be read without decoding the rest.
+# value; "" deletes, "=" leaves it), event (name, value), commands, commands that put things back, and guards:
+# an index, and what its max_doc_id and num_docs have to be still. A document's JSON begins with its version,
+# so that it can be read without the rest.
 # Commands come before documents: when one is refused, nothing is recorded. SETRANGE comes first: a server
 # over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
 # it changes nothing: batches of documents WATCH the fence, and a SET would abort those under way.
@@ -55,8 +57,8 @@ local versions, values = {}, {}
 for i = 1, tonumber(take()) do
   versions[i] = take(); values[i] = take()
   if versions[i] ~= 'any' then
-    local current = redis.call('GET', KEYS[2 + i])
-    local version = current and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
+    local current = redis.call('GETRANGE', KEYS[2 + i], 0, 39)
+    local version = current ~= '' and (string.match(current, '^{"version": ?(%d+)') or '?') or '0'
     if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
   end
 end
@@ -92,22 +94,53 @@ for i, command in ipairs(commands) do
   end
 end
 for i, value in ipairs(values) do
-  if value == '' then redis.call('DEL', KEYS[2 + i]) else redis.call('SET', KEYS[2 + i], value) end
+  if value == '' then redis.call('DEL', KEYS[2 + i]) end
+  if value ~= '' and value ~= '=' then redis.call('SET', KEYS[2 + i], value) end
 end
 if #event > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', '~', '10000', '*', unpack(event)) end
 return 'OK'
 """.rstrip()
 )
 
+# The token after the last one: a number one higher, and the moment. The server may have forgotten the last
+# one, after FLUSHALL, a crash, or when a replica that lags takes its place: the number alone would come
+# twice, and let a process write that was stopped before that.
+NEXT_TOKEN = """
+local function next_token(last)
+  local time = redis.call('TIME')
+  local number = tonumber(string.match(last or '', '^%d+') or 0) + 1
+  return string.format('%d-%s%06d', number, time[1], tonumber(time[2]))
+end
+""".strip()
+
 # KEYS: lock, fence. ARGV: owner, lease in ms, the owner that may be replaced ("" for none).
 # Gives {1, token} or {0, the present owner}.
-ACQUIRE = """
+ACQUIRE = (
+    NEXT_TOKEN
+    + """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[3] then return {0, owner} end
-local token = redis.call('INCR', KEYS[2])
+local token = next_token(redis.call('GET', KEYS[2]))
+redis.call('SET', KEYS[2], token)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, token}
-""".strip()
+""".rstrip()
+)
+
+# KEYS: lock, fence. Gives a token to who follows without the lock; false while somebody holds it. All who
+# follow share one, which no holder of the lock ever had: one that was stopped, and whose lease has run out,
+# must not wake up and work beside them.
+FOLLOW = (
+    NEXT_TOKEN
+    + """
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local last = redis.call('GET', KEYS[2])
+if last and string.sub(last, -1) == 'f' then return last end
+local token = next_token(last) .. 'f'
+redis.call('SET', KEYS[2], token)
+return token
+""".rstrip()
+)
 
 # KEYS: lock, fence. ARGV: owner, lease in ms, token. A lease that ran out unnoticed is taken up again as long
 # as nobody else got a token since.
@@ -125,12 +158,15 @@ return 0
 
 # KEYS: lock, fence. Whoever holds the lock may write nothing any more, nor may who held it until its lease
 # ran out: that may be a process that was stopped and wakes later.
-BREAK = """
-local owner = redis.call('GET', KEYS[1])
+BREAK = (
+    NEXT_TOKEN
+    + """
+local owner, last = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 redis.call('DEL', KEYS[1])
-if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('INCR', KEYS[2]) end
+if last then redis.call('SET', KEYS[2], next_token(last)) end
 return owner
-""".strip()
+""".rstrip()
+)
 
 # KEYS: owners, and the fence where it is in reach (a cluster puts it into another slot).
 # ARGV: expected value ("" for none), new value, token.

@@ -13,6 +13,7 @@ from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, State
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 from redismigrate.state.documents import (
+    VERSION_BYTES,
     Document,
     Head,
     LastRun,
@@ -20,9 +21,10 @@ from redismigrate.state.documents import (
     catalog_from_content,
     parse_document,
     render_document,
+    version_in,
 )
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION
+from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION, UNCHANGED
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
@@ -123,16 +125,16 @@ class StateWriter:
         state: The state as read after the lock was taken.
     """
 
-    def __init__(self, server: Server, keys: StateKeys, token: int, state: State) -> None:
+    def __init__(self, server: Server, keys: StateKeys, token: str, state: State) -> None:
         self._server = server
         self._keys = keys
-        self._token = str(token)
+        self._token = token
         self._script = server.client.register_script(TRANSACTION)
         self.state = state
 
     @property
     def token(self) -> str:
-        """The fencing token, for names that must never come twice."""
+        """The fencing token, for whoever else writes on behalf of the holder."""
         return self._token
 
     def transact(
@@ -200,6 +202,29 @@ class StateWriter:
             contents, undo or {}, removed, event or {}, commands, put_back, guards or {}, replaces_damaged
         )
 
+    def require_kept(self) -> None:
+        """Go on only where the server still has what was written last.
+
+        One that is restarted, or a replica that takes its place, may have lost that. `transact` finds out by
+        itself; who writes documents has to ask.
+
+        Raises:
+            RunInterrupted: It has another state.
+        """
+        documents = self.state.documents
+        with self._server.translated_errors():
+            pipeline = self._server.client.pipeline(transaction=False)
+            for name in documents:
+                pipeline.getrange(getattr(self._keys, name), 0, VERSION_BYTES)
+            beginnings = pipeline.execute()
+        for (name, document), beginning in zip(documents.items(), beginnings, strict=True):
+            if version_in(beginning) != document.version:
+                raise RunInterrupted(
+                    f"The server has not kept the state that was written last ({getattr(self._keys, name)}): "
+                    "it was started again with older data, or a replica has taken its place.",
+                    "Run the same command again.",
+                )
+
     def read_undo(self, revision: str) -> Mapping[str, Any]:
         """The document that tells what undoes a revision, see `read_undo`."""
         return read_undo(self._server, self._keys, revision)
@@ -216,19 +241,25 @@ class StateWriter:
         replaces_damaged: bool,
     ) -> None:
         keys: list[str] = [self._keys.fence, self._keys.journal]
-        arguments: list[Any] = [self._token, len(contents) + len(undo) + len(removed)]
+        arguments: list[Any] = [self._token]
         written = dict(self.state.documents)
         for name, content in contents.items():
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
             arguments += [ANY_VERSION if replaces_damaged else version, _text(version + 1, content)]
             written[name] = ABSENT if content is None else Document(version + 1, content)
+        if "progress" in contents and "run" not in contents:
+            # Its versions begin anew with every revision: one that the server has gone back to may have the
+            # same.
+            keys.append(self._keys.run)
+            arguments += [self.state.documents["run"].version, UNCHANGED]
         for revision, content in undo.items():
             keys.append(self._keys.undo(revision))
             arguments += [ANY_VERSION, _text(1, content)]
         for key in removed:
             keys.append(key)
             arguments += [ANY_VERSION, _text(1, None)]
+        arguments.insert(1, len(keys) - 2)
         # Names of indexes may hold bytes that are not UTF-8.
         words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
         arguments += [len(words), *words]

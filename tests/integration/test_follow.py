@@ -6,13 +6,26 @@ import json
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ENTRY_POINT
 from documents_written import begin, compare, require_in_index
-from vector_documents import TO_FLOAT16, TO_FLOAT32, TO_NEW_PREFIX, TO_OLD_PREFIX, stock, vector
+from doomed_process import StrikingProxy
+from vector_documents import (
+    TO_FLOAT16,
+    TO_FLOAT32,
+    TO_NEW_PREFIX,
+    TO_OLD_PREFIX,
+    applied,
+    documents,
+    stock,
+    vector,
+)
+
+from redismigrate import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,3 +197,22 @@ def test_an_index_beside_the_old_one_over_the_same_documents_needs_nobody_to_fol
     status = shop.run("status").out
     assert "--phase contract" in status
     assert "redismigrate follow" not in status
+
+
+@pytest.mark.parametrize("command", [b":head", b":fence"])
+def test_what_is_contracted_while_following_begins_is_left_as_it_is(shop: Shop, command: bytes) -> None:
+    stock(shop, 20)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    applied(shop, "--phase", "expand")
+
+    with StrikingProxy(shop.url, (1, (command,))) as proxy, ThreadPoolExecutor(1) as thread:
+        project = commands.Project.load(shop.folder / "redismigrate.toml", {"url": proxy.url})
+        followed = thread.submit(commands.follow, project, lambda _: False)
+        assert proxy.has_struck.wait(PATIENCE_SECONDS)
+        applied(shop, "--phase", "contract")
+        proxy.release()
+        assert "expanded" in followed.result(PATIENCE_SECONDS).why
+
+    assert all(set(fields) == {b"title", b"embedding"} for fields in documents(shop).values())
+    assert {len(fields[b"embedding"]) for fields in documents(shop).values()} == {len(vector(0, "float16"))}
+    assert shop.hits("products") == 20

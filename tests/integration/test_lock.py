@@ -20,7 +20,14 @@ from redismigrate.errors import FenceLost, LockError
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.state import lock
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.lock import Holder, Lock, break_lock, read_holder
+from redismigrate.state.lock import (
+    Holder,
+    Lock,
+    break_lock,
+    last_token_number,
+    read_holder,
+    token_to_follow,
+)
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import StateWriter, read_state
 
@@ -57,7 +64,7 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def _hold(server: Server, holder: Holder, lease_seconds: float = 60) -> None:
     """Write the lock as another process would that took it."""
-    server.client.incr(KEYS.fence)
+    server.client.set(KEYS.fence, "7-1")
     server.client.set(KEYS.lock, json.dumps(asdict(holder)), px=int(lease_seconds * 1000))
 
 
@@ -85,12 +92,14 @@ def test_a_lock_is_free_after_an_exception(server: Server):
     assert read_holder(server, KEYS) is None
 
 
-def test_every_holder_gets_a_higher_fencing_token(server: Server):
-    tokens = []
+def test_every_holder_gets_a_fencing_token_with_a_higher_number(server: Server):
+    numbers = []
     for _ in range(3):
         with Lock(server, KEYS, 0) as held:
-            tokens.append(held.token)
-    assert tokens == sorted(set(tokens))
+            numbers.append(int(held.token.partition("-")[0]))
+            assert server.client.get(KEYS.fence) == held.token.encode()
+            assert last_token_number(server, KEYS) == numbers[-1]
+    assert numbers == [1, 2, 3]
 
 
 def test_the_lease_is_given_in_full(server: Server):
@@ -297,3 +306,50 @@ def test_a_function_that_outlives_the_lock_is_the_last_thing_its_command_does(sh
     assert process.returncode == 7
     assert "Another process has taken over the lock of this project; this one stops." in err
     assert (shop.state("head") or {}).get("heads") is None
+
+
+def test_who_held_the_lock_before_everything_was_flushed_writes_nothing_beside_the_next_holder(
+    server: Server,
+):
+    with Lock(server, KEYS, 0) as held:
+        stopped = _writer(server, held)
+        server.client.flushall()
+        with Lock(server, KEYS, 0) as other:
+            owner = server.client.get(KEYS.lock)
+            with pytest.raises(FenceLost):
+                stopped.transact(run={"id": "x"})
+            with pytest.raises(FenceLost):
+                OwnersWriter(server, KEYS, stopped.token).claim("products")
+            _writer(server, other).transact(run={"id": "y"})
+            assert server.client.get(KEYS.lock) == owner
+
+
+def test_no_two_holders_get_one_token_though_the_server_has_forgotten_the_first(server: Server):
+    with Lock(server, KEYS, 0):
+        pass
+    saved = server.client.get(KEYS.fence)
+    with Lock(server, KEYS, 0) as held:
+        stopped = _writer(server, held)
+        # It is started again with what it had saved, or a replica that lags takes its place.
+        server.client.set(KEYS.fence, saved)
+        server.client.delete(KEYS.lock)
+        with Lock(server, KEYS, 0) as other:
+            with pytest.raises(FenceLost):
+                stopped.transact(run={"id": "x"})
+            _writer(server, other).transact(run={"id": "y"})
+
+
+def test_who_was_stopped_past_its_lease_writes_nothing_beside_those_who_follow(server: Server):
+    with Lock(server, KEYS, 0) as held:
+        stopped = _writer(server, held)
+        assert token_to_follow(server, KEYS) is None
+        server.client.delete(KEYS.lock)
+
+        token = token_to_follow(server, KEYS)
+
+        assert token_to_follow(server, KEYS) == token == server.client.get(KEYS.fence)
+        with pytest.raises(FenceLost):
+            stopped.transact(run={"id": "x"})
+    with Lock(server, KEYS, 0):
+        pass
+    assert token_to_follow(server, KEYS) != token

@@ -402,7 +402,7 @@ def test_a_sleeping_holder_of_the_lock_is_fenced_off(shop: Shop, other: Cli):
     text = script(shop, other.url, "upgrade")
     other.client.set("{redismigrate:shop}:fence", "7")
     other.pipe(text)
-    assert other.client.get("{redismigrate:shop}:fence") == b"8"
+    assert other.client.get("{redismigrate:shop}:fence").startswith(b"8-")
 
 
 def test_names_of_any_bytes_survive_the_script(shop: Shop, other: Cli):

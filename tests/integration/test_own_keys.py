@@ -19,14 +19,14 @@ CHANGE = "with op.index({0!r}) as index:\n    "
 STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
     "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", "FT.DEBUG", "FT.INFO", "FT.SYNDUMP",
-    "GET", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TYPE", "XREVRANGE",
+    "GET", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE", "XREVRANGE",
     # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
     "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
     # What two indexes over the same documents are compared by.
     "FT.SEARCH", "HGET",
 }  # fmt: skip
 SCRIPTS = {"EVAL", "EVALSHA"}
-OF_KEYS = {"DEL", "INCR", "SET", "SETRANGE", "XADD"}
+OF_KEYS = {"DEL", "SET", "SETRANGE", "XADD"}
 OF_INDEXES = {
     "FT.ALIASDEL", "FT.ALIASUPDATE", "FT.ALTER", "FT.CREATE", "FT.DROPINDEX", "FT.SYNUPDATE", "SCRIPT",
 }  # fmt: skip

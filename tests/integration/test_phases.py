@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from search_hammer import hammered
 from signalled_process import KILLED, kill_at
-from vector_documents import CHANGE, applied, stock, vector
+from vector_documents import CHANGE, applied, kill_before, stock, vector
 
 from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.redis_server.inspection import list_indexes, resolve_alias
@@ -187,3 +187,31 @@ def test_the_expand_phase_does_not_take_search_away(shop: Shop) -> None:
     assert "index products would be rebuilt in its place, with search down" in result.err
     assert shop.run("current", "--json").json["heads"] == ["000000000001"]
     applied(shop)
+
+
+def test_what_is_incomplete_stays_expanded_however_often_it_is_to_be_contracted(shop: Shop) -> None:
+    shop.add_documents(PRODUCTS, title="shoe {n}", price="{n}")
+    stock(shop, 0)
+    shop.write(CHANGE + "index.add_field({'name': 'price', 'type': 'numeric'}); index.drop_field('title')")
+    assert shop.run("upgrade", "--phase", "expand").code == 0
+    shop.client.hset("p:0", "price", "ten")
+    for _ in range(2):
+        refused = shop.run("upgrade", "--phase", "contract")
+        assert refused.code == 7, refused
+        assert "can't be contracted: 1 documents can't be indexed in products" in refused.err
+        assert shop.run("current", "--json").json["expanded"] == "000000000002"
+    shop.client.hset("p:0", "price", "10")
+    applied(shop, "--phase", "contract")
+    assert shop.hits("products") == PRODUCTS
+
+
+def test_what_became_incomplete_while_a_run_was_interrupted_is_not_swapped_in(shop: Shop) -> None:
+    shop.add_documents(PRODUCTS, title="shoe {n}", price="{n}")
+    stock(shop, 0)
+    shop.write(CHANGE + "index.add_field({'name': 'price', 'type': 'numeric'}); index.drop_field('title')")
+    kill_before(shop, "swap_alias", "upgrade", "head")
+    shop.client.hset("p:0", "price", "ten")
+    result = shop.run("upgrade")
+    assert result.code == 1, result
+    assert "Could not apply revision 000000000002: 1 documents can't be indexed in products" in result.err
+    assert (names(shop), shop.hits("products")) == ({"products"}, PRODUCTS)

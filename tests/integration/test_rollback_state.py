@@ -27,8 +27,8 @@ def server(redis_url: str) -> Iterator[Server]:
         yield server
 
 
-def _writer(server: Server, token: int = 1) -> StateWriter:
-    return StateWriter(server, KEYS, token, read_state(server, KEYS))
+def _writer(server: Server) -> StateWriter:
+    return StateWriter(server, KEYS, "1", read_state(server, KEYS))
 
 
 def test_the_progress_of_a_run_is_a_part_of_it(server: Server):

@@ -80,8 +80,8 @@ def _as_cluster(server: Server) -> None:
     server.capabilities = replace(server.capabilities, is_cluster=True)
 
 
-def _writer(server: Server, token: int = 1) -> StateWriter:
-    return StateWriter(server, KEYS, token, read_state(server, KEYS))
+def _writer(server: Server) -> StateWriter:
+    return StateWriter(server, KEYS, "1", read_state(server, KEYS))
 
 
 def _everything(server: Server) -> Any:

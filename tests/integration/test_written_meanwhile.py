@@ -73,6 +73,26 @@ def test_a_downgrade_brings_back_the_last_of_two_originals_that_become_the_same_
     assert client.hget("p:3", "embedding") == near(4, 0.0001)
 
 
+@pytest.mark.parametrize("verb", ["rollback", "downgrade"])
+def test_of_two_vectors_the_one_that_was_not_written_meanwhile_comes_back_as_well(shop: Shop, verb: str):
+    attributes = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": "float32"}
+    fields = [{"name": name, "type": "vector", "attrs": attributes} for name in ("a", "b")]
+    shop.write(f"op.create_index({{'index': {{'name': 'products', 'prefix': 'p:'}}, 'fields': {fields!r}}})")
+    applied(shop)
+    for number in range(COUNT):
+        shop.client.hset(f"p:{number}", mapping={"a": vector(number), "b": vector(number + 9)})
+    both = "index.alter_field('a', datatype='{0}'); index.alter_field('b', datatype='{0}')"
+    shop.write(CHANGE + both.format("float16"), CHANGE + both.format("float32"))
+
+    result = migrate(shop, {"catch_up_documents": lambda: shop.client.hset("p:3", "a", vector(77))})
+    arguments = ("--run", str(result.run)) if verb == "rollback" else ("-1",)
+    counts = applied(shop, *arguments, verb=verb)
+
+    assert shop.client.hgetall("p:3") == {b"a": vector(77), b"b": vector(12)}
+    assert shop.client.hgetall("p:4") == {b"a": vector(4), b"b": vector(13)}
+    assert (counts["rewritten"], counts["failed_count"]) == (COUNT, 0)
+
+
 @pytest.mark.parametrize(
     ("change", "back", "key", "name"),
     [

@@ -140,6 +140,7 @@ class Exchanger:
         self._pace = pace
         with server.translated_errors():
             self._wires = [Wire(server.client) for _ in range(connections)]
+        fence.require_state()
 
     def __enter__(self) -> Self:
         if self._pace is not None:
