@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import redis
 
 from redismigrate.errors import RedisMigrateError
+from redismigrate.execution.documents.reading import batches_of_documents, keys_of_length
+from redismigrate.planning.rewriting import BYTES_PER_COMPONENT
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import vector_details
-from redismigrate.schema import TagField, VectorField
+from redismigrate.schema import IndexSchema, TagField, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.read import label_count_from_details
 from redismigrate.schema.strict import encode
 
 SAMPLED_DOCUMENTS = 5
 NEIGHBOURS = 10
+KEYS_PER_BATCH = 1000
 # A graph finds nearly all neighbours with the usual parameters, and with the meanest ones half of them.
 SMALLEST_SHARE = 0.5
 # Writers go on meanwhile: what differs is asked again.
@@ -35,11 +38,13 @@ class Question:
         about: For messages.
         arguments: After the name of the index.
         compares_distances: It is looked at how many are as near as the farthest of the old answer.
+        path: The hash field that it asks for; None for the whole document.
     """
 
     about: str
     arguments: tuple[bytes | str, ...]
     compares_distances: bool = False
+    path: bytes | None = None
 
 
 class Following(Protocol):
@@ -87,7 +92,7 @@ def different_answer(
         return None  # other documents are wanted
     following = following or _Nobody()
     for field in _common_vectors(old, new):
-        difference = _fewer_vectors(server, field.name, old.physical, new.physical, may_lack, following)
+        difference = _fewer_vectors(server, field, old.physical, new, may_lack, following)
         if difference is not None:
             return difference
     share = 1.0
@@ -126,17 +131,29 @@ def _common_vectors(old: IndexDefinition, new: IndexDefinition) -> list[VectorFi
 
 
 def _fewer_vectors(
-    server: Server, name: str, old: str, new: str, may_lack: int, following: Following
+    server: Server, field: VectorField, old: str, new: IndexDefinition, may_lack: int, following: Following
 ) -> str | None:
     """How many vectors the new index lacks: num_docs counts documents, with a vector or without one."""
-    difference = None
+    before, after = 0, 0
     for _ in range(ATTEMPTS):
         following.catch_up()
-        before, after = (_label_count(server, physical, name) for physical in (old, new))
-        if before is None or after is None or not _is_short(before - after - may_lack, following):
+        counts = [_label_count(server, physical, field.name) for physical in (old, new.physical)]
+        before, after = (count or 0 for count in counts)
+        if None in counts or not _is_short(before - after - may_lack, following):
             return None
-        difference = f"field {name}: {after:,} vectors instead of {before:,}"
-    return difference
+    # Of a field that has expired the old index keeps the vector until the server gets to removing it.
+    if new.schema.storage_type == "hash":
+        held = _count_vectors(server, field, new.schema)
+        if not _is_short(min(before, held) - after - may_lack, following):
+            return None
+    return f"field {field.name}: {after:,} vectors instead of {before:,}"
+
+
+def _count_vectors(server: Server, field: VectorField, schema: IndexSchema) -> int:
+    """How many documents have a vector, by its length."""
+    size_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
+    documents = batches_of_documents(server, schema, KEYS_PER_BATCH)
+    return sum(map(len, keys_of_length(server, documents, field.path_in("hash"), size_bytes)))
 
 
 def _is_short(lacking: int, following: Following) -> bool:
@@ -169,6 +186,9 @@ def _difference(
         return f"the new index answers {error}", 1.0
     if not question.compares_distances:
         is_short = _is_short(len(before) - len(after) - may_lack, following)
+        if is_short:
+            lacking = _still_there(server, question, set(before).difference(after))
+            is_short = _is_short(lacking - may_lack, following)
         return (f"{len(after)} documents instead of {len(before)}" if is_short else None), 1.0
     if not before:
         return None, 1.0
@@ -176,6 +196,13 @@ def _difference(
     farthest = max(map(float, before))
     near = sum(float(distance) <= farthest + ROUNDING * abs(farthest) for distance in after)
     return None, near / len(before)
+
+
+def _still_there(server: Server, question: Question, keys: Iterable[bytes]) -> int:
+    """How many documents have what was asked for: what has expired is found until the server removes it."""
+    if question.path is None:
+        return sum(int(server.execute("EXISTS", key)) for key in keys)
+    return sum(_value(server, key, question.path) is not None for key in keys)
 
 
 def _found(server: Server, physical: str, arguments: Sequence[bytes | str]) -> list[bytes]:
@@ -203,15 +230,16 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
         before = old_fields.get(field.name)
         if before is None or field.path_in(storage) != before.path_in(storage):
             continue
+        path = encode(field.path_in(storage))
         for key in sample:
-            value = _value(server, key, encode(field.path_in(storage)))
+            value = _value(server, key, path)
             if not value:
                 continue
             if isinstance(field, VectorField) and isinstance(before, VectorField):
                 yield from _neighbours(before, field, value)
             elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
                 query = b"@%s:{%s}" % (encode(field.name), value)
-                yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)))
+                yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)), path=path)
 
 
 def _value(server: Server, key: bytes, path: bytes) -> bytes | None:

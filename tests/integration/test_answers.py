@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,12 +18,13 @@ from redismigrate.execution.answers import different_answer
 from redismigrate.execution.run import Baseline
 from redismigrate.execution.validation import validate
 from redismigrate.redis_server.connection import connect_like
+from redismigrate.redis_server.embedded import EmbeddedServer
 from redismigrate.redis_server.inspection import list_indexes
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.redisvl import schema_from_redisvl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from conftest import Shop
 
@@ -61,8 +63,56 @@ def definition(physical: str) -> IndexDefinition:
     attributes = {"algorithm": "flat", "dims": 8, "distance_metric": "l2"}
     embedding = {"name": "embedding", "type": "vector", "attrs": attributes}
     index = {"name": physical, "prefix": "p:"}
-    schema = schema_from_redisvl({"index": index, "fields": [embedding]})
+    brand = {"name": "brand", "type": "tag"}
+    schema = schema_from_redisvl({"index": index, "fields": [brand, embedding]})
     return IndexDefinition(schema, physical)
+
+
+@pytest.fixture(scope="module")
+def lazy_client() -> Iterator[redis.Redis]:
+    """Of a server that removes what has expired only when it is read: any other one is late with it, too."""
+    with (
+        EmbeddedServer(server_arguments=("--enable-debug-command", "yes")) as server,
+        redis.Redis.from_url(server.url, protocol=2) as client,
+    ):
+        client.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        yield client
+
+
+def build_both(client: redis.Redis, expiring: str, options: Sequence[str] = ()) -> None:
+    """Three documents, an index over them, and another one made after a field of one of them has expired."""
+    embedding = ("embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "8", "DISTANCE_METRIC", "L2")
+    fields = ("SCHEMA", "brand", "TAG", *embedding)
+    client.flushall()
+    client.execute_command("FT.CREATE", "old", "PREFIX", "1", "p:", *fields)
+    for number in range(3):
+        client.hset(f"p:{number}", mapping={"brand": "nike", "embedding": vector(number)})
+    moment = int(time.time() * 1000) + 1
+    client.hpexpireat("p:1", moment, expiring)
+    while time.time() * 1000 <= moment:
+        time.sleep(0.001)
+    client.execute_command("FT.CREATE", "new", "PREFIX", "1", "p:", *options, *fields)
+    while not is_ready(client, "new"):
+        time.sleep(0.001)
+
+
+def is_ready(client: redis.Redis, physical: str) -> bool:
+    reply = client.execute_command("FT.INFO", physical)
+    return int(reply[reply.index(b"indexing") + 1]) == 0
+
+
+@pytest.mark.parametrize("expiring", ["embedding", "brand"])
+def test_what_has_expired_is_not_missed(lazy_client: redis.Redis, expiring: str) -> None:
+    build_both(lazy_client, expiring)
+    with connect_like(lazy_client) as server:
+        assert different_answer(server, definition("old"), definition("new"), print) is None
+
+
+def test_what_has_not_expired_is_missed(lazy_client: redis.Redis) -> None:
+    build_both(lazy_client, "embedding", ["SKIPINITIALSCAN"])
+    with connect_like(lazy_client) as server:
+        told = different_answer(server, definition("old"), definition("new"), print)
+    assert told == "field embedding: 0 vectors instead of 3"
 
 
 def test_farther_neighbours_are_told(client: redis.Redis) -> None:
@@ -156,7 +206,7 @@ def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
 
 def test_a_document_that_becomes_another_type_is_not_counted_as_lost(client: redis.Redis) -> None:
     embedding = ("embedding", "VECTOR", "FLAT", "6", "TYPE", "FLOAT32", "DIM", "8", "DISTANCE_METRIC", "L2")
-    client.execute_command("FT.CREATE", "new", "PREFIX", "1", "p:", "SCHEMA", *embedding)
+    client.execute_command("FT.CREATE", "new", "PREFIX", "1", "p:", "SCHEMA", "brand", "TAG", *embedding)
     client.hset("p:1", "embedding", b"no vector")
 
     def nobody(keys: Sequence[bytes]) -> frozenset[bytes]:

@@ -84,6 +84,26 @@ def test_keys_of_other_types_and_other_prefixes_stay(products: Shop):
     assert [key for key in keys(products) if not key.startswith(b"q:")] == [b"p:text", b"pp:1"]
 
 
+@pytest.mark.parametrize("covered", ["q:", "p:"], ids=["on the way there", "on the way back"])
+def test_an_index_of_the_other_type_gets_none_of_the_documents(products: Shop, covered: str):
+    client = products.client
+    client.execute_command("FT.CREATE", "pages", "ON", "JSON", "PREFIX", 1, covered, "SCHEMA", "$.t", "TEXT")
+    client.execute_command("JSON.SET", f"{covered}page", "$", '{"t": "x"}')
+    client.pexpireat("p:1", FAR_AWAY)
+    client.hpexpireat("p:2", FAR_AWAY, "title")
+    originals = documents(products)
+    products.write(to_prefix("p:", "q:"), to_prefix("q:", "p:"))
+
+    applied(products, "--exclusive")
+
+    assert (products.hits("products"), products.hits("pages")) == (COUNT, 1)
+    assert client.pexpiretime("q:1") == FAR_AWAY
+    assert client.hpexpiretime("q:2", "title") == [FAR_AWAY]
+    applied(products, "-1", "--exclusive", verb="downgrade")
+    assert (products.hits("products"), products.hits("pages")) == (COUNT, 1)
+    assert documents(products) == originals
+
+
 def test_of_several_prefixes_only_the_one_that_is_named_moves(shop: Shop):
     for prefix in ("a:", "b:", "c:"):
         add_products(shop, 5, prefix)

@@ -97,6 +97,19 @@ def test_a_user_who_may_not_move_is_told_before_anything_is_dropped(
     refuses(products, upgrade, (*EVERYTHING, f"-{command}"), f"the right to run {command} on keys {keys}.")
 
 
+def test_a_user_who_may_not_copy_needs_to_only_where_an_index_of_the_other_type_is_at_the_new_keys(
+    products: Shop, upgrade: Upgrade
+):
+    products.client.execute_command(
+        "FT.CREATE", "pages", "ON", "JSON", "PREFIX", 1, "q:", "SCHEMA", "$.t", "TEXT"
+    )
+    products.write(TO_NEW_PREFIX)
+
+    refuses(products, upgrade, (*EVERYTHING, "-copy"), "the right to run COPY on keys p:*.")
+    products.client.execute_command("FT.DROPINDEX", "pages")
+    assert upgrade(*EVERYTHING, "-copy").code == 0
+
+
 def test_a_user_who_may_not_keep_times_to_live_is_told_where_a_field_has_one(
     products: Shop, upgrade: Upgrade
 ):

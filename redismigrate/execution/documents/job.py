@@ -9,10 +9,12 @@ from redismigrate.execution.documents.exchange import Exchanger
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.moving import Mover
 from redismigrate.execution.documents.reading import batches_of_documents
+from redismigrate.execution.live import existing_indexes, live_schemas
 from redismigrate.execution.pace import Pace
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
+from redismigrate.schema.prefixes import KeyPrefixes
 
 LISTED_FAILURES = 100
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
@@ -76,7 +78,19 @@ class RewriteJob:
         """What moves the documents; None when nothing moves."""
         if not self.rewrite.moves:
             return None
-        return Mover(self.rewrite)
+        return Mover(self.rewrite, copies=self.meets_other_storage_type())
+
+    def meets_other_storage_type(self) -> bool:
+        """Whether an index of the other storage type covers keys that documents move to, or come back to."""
+        changes = self.rewrite.prefixes
+        if not changes:
+            return False
+        moving = KeyPrefixes.of(tuple(prefix for change in changes for prefix in (change.old, change.new)))
+        return any(
+            schema.storage_type != self.rewrite.storage_type
+            and moving.overlap(KeyPrefixes.of(schema.prefixes))
+            for schema in live_schemas(self.server, existing_indexes(self.server)).values()
+        )
 
     def may_skip_comparing(self, lock_key: str) -> bool:
         """Whether documents that are read from now on stay as they are until they are written.

@@ -33,11 +33,12 @@ local fields_expire = string.find(redis.call('INFO', 'keyspace'), 'db0:[^\\n]*su
 # What HPEXPIRETIME answers for a field of a small hash that HGET in the same script still finds (seen on
 # 7.4.1). Its value must not be written once more, without a time to live.
 HAS_EXPIRED = -2
-# KEYS: documents. ARGV: "1" to move and "0" to look, then counted pairs: renames (old, new), prefixes (old,
-# new). Redis checks nothing of what a script does to keys that it builds itself, except in a cluster.
+# KEYS: documents. ARGV: "0" to look, "1" to move, "2" to move by COPY, then counted pairs: renames (old and
+# new), prefixes (old and new). Redis checks nothing of what a script does to keys that it builds itself,
+# except in a cluster.
 _FRAME = """
 local most_kept = %d
-local moves, at = ARGV[1] == '1', 1
+local moves, copies, at = ARGV[1] ~= '0', ARGV[1] == '2', 1
 local function take_pairs()
   local pairs_ = {}
   at = at + 1
@@ -79,7 +80,12 @@ local function move(key)
     end
     -- A key goes with the last of its fields: to read one that has expired removes it.
     if target and count > 0 and call('EXISTS', key) == 0 then return 0 end
-    if target then call('RENAMENX', key, target) end
+    if target and copies then
+      call('COPY', key, target)
+      call('DEL', key)
+    elseif target then
+      call('RENAMENX', key, target)
+    end
   end
   return ((finds_any or target) and 1 or 0) + kept
 end
@@ -162,9 +168,12 @@ class Mover:
 
     Attributes:
         rewrite: What moves.
+        copies: Move keys by COPY and DEL. RENAME brings a key into every index whose prefix it gets, those of
+            the other storage type included (seen on RediSearch 2.10.5); COPY does not.
     """
 
     rewrite: Rewrite
+    copies: bool = False
 
     def look(self, keys: Sequence[bytes]) -> bytes:
         """The command that tells for each key what moving it would do."""
@@ -172,7 +181,7 @@ class Mover:
 
     def move(self, keys: Sequence[bytes]) -> bytes:
         """The command that moves, and tells for each key what it did."""
-        return self._command(keys, b"1")
+        return self._command(keys, b"2" if self.copies else b"1")
 
     def target(self, key: bytes) -> bytes:
         """The key that a document has afterwards."""

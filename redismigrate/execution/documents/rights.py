@@ -51,7 +51,7 @@ def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside:
     if rewrite.moves:
         commands |= set(_MOVING[rewrite.storage_type])
     if rewrite.prefixes:
-        commands.add(b"RENAMENX")
+        commands |= {b"COPY", b"DEL"} if job.meets_other_storage_type() else {b"RENAMENX"}
     if shows_documents:
         commands |= {_SHOWING, b"HSET"}
     if rewrite.storage_type == "hash" and job.has_expiring_fields():
