@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import Step, cutover_of
 
 TAKES_SEARCH_AWAY = {"drop_index", "replace_index", "rewrite_documents"}
 
@@ -38,7 +38,9 @@ def in_phases(steps: Sequence[Step]) -> list[Step]:
     """The steps with the swaps right before the record, and what removes the old after it.
 
     All swaps of a revision are one transaction with its record so. A data migration that follows a change
-    wants to meet it, and so does a further change of the same index: there the swap stays where it is.
+    wants to meet it, and so does a further change of the same index: there the swap stays where it is. What
+    else takes an index or a name away from clients comes last before the first swap, where that can be: there
+    the expand phase ends, which leaves them all.
     """
     staying: list[Step] = []
     swaps: list[Step] = []
@@ -48,12 +50,61 @@ def in_phases(steps: Sequence[Step]) -> list[Step]:
         if step.after_record and step.strategy == "shadow" and _frees_a_name(step, later):
             staying.append(step.model_copy(update={"after_record": False}))
         elif step.after_record:
-            removals.append(step)
+            removals.append(_with_heir(step, steps))
         elif step.kind == "swap_alias" and not _is_needed_later(step, later):
             swaps.append(step)
         else:
             staying.append(step)
-    return [*staying[:-1], *swaps, *staying[-1:], *removals]
+    return _losses_late([*staying[:-1], *swaps, *staying[-1:], *removals])
+
+
+def losses_before_cutover(steps: Sequence[Step]) -> list[Step]:
+    """What the expand phase would take away from clients."""
+    return [step for step in steps[: cutover_of(steps) or 0] if step.is_loss]
+
+
+def _losses_late(steps: list[Step]) -> list[Step]:
+    swap = next((at for at, step in enumerate(steps) if step.kind == "swap_alias"), 0)
+    kept: list[Step] = []
+    losses: list[Step] = []
+    for step in reversed(steps[:swap]):
+        # Against the order, for what stays may need a loss before it.
+        if step.is_loss and not _is_met_by(step, kept):
+            losses.insert(0, step)
+        else:
+            kept.insert(0, step)
+    return [*kept, *losses, *steps[swap:]]
+
+
+def _is_met_by(loss: Step, later: Sequence[Step]) -> bool:
+    """Whether a later step needs it done: a data migration, or one about a name that gets free by it."""
+    names = {loss.index if loss.alias is None else loss.alias}
+    if loss.before is not None and loss.kind == "drop_index":
+        names |= {loss.before.physical, *loss.before.all_aliases}
+    return any(
+        step.kind == "run_function" or not names.isdisjoint({step.index, step.alias} - {None})
+        for step in later
+    )
+
+
+def _with_heir(removal: Step, steps: Sequence[Step]) -> Step:
+    """The removal of an index that leaves its name to the one that serves when the revision is done.
+
+    A further change of the revision may have swapped that out, too, or dropped it.
+    """
+    heir = removal.after
+    if removal.alias is None or heir is None:
+        return removal
+    for step in steps[steps.index(removal) + 1 :]:
+        if step.before is None or step.before.physical != heir.physical:
+            continue
+        if step.kind in {"swap_alias", "replace_index"} and step.after is not None:
+            heir = step.after
+        elif step.kind == "drop_index" and step.strategy is None:
+            description = f"drop {removal.alias}, which nothing queries any more"
+            return removal.model_copy(update={"after": None, "alias": None, "description": description})
+    description = f"drop {removal.alias}, whose name becomes an alias of {heir.physical}"
+    return removal.model_copy(update={"after": heir, "description": description})
 
 
 def _is_needed_later(swap: Step, later: Sequence[Step]) -> bool:
