@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redismigrate.planning.plan import Step, cutover_of
 
@@ -42,16 +42,17 @@ def in_phases(steps: Sequence[Step]) -> list[Step]:
     else takes an index or a name away from clients comes last before the first swap, where that can be: there
     the expand phase ends, which leaves them all.
     """
+    moved = names_moved_by(steps)
     staying: list[Step] = []
     swaps: list[Step] = []
     removals: list[Step] = []
     for at, step in enumerate(steps):
         later = steps[at + 1 :]
-        if step.after_record and step.strategy == "shadow" and _frees_a_name(step, later):
+        if step.after_record and step.strategy == "shadow" and _frees_a_name(step, later, moved):
             staying.append(step.model_copy(update={"after_record": False}))
         elif step.after_record:
             removals.append(_with_heir(step, steps))
-        elif step.kind == "swap_alias" and not _is_needed_later(step, later):
+        elif step.kind == "swap_alias" and not _is_needed_later(step, later, moved):
             swaps.append(step)
         else:
             staying.append(step)
@@ -107,20 +108,31 @@ def _with_heir(removal: Step, steps: Sequence[Step]) -> Step:
     return removal.model_copy(update={"after": heir, "description": description})
 
 
-def _is_needed_later(swap: Step, later: Sequence[Step]) -> bool:
-    return _frees_a_name(swap, later) or any(
+def names_moved_by(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
+    """Physical name of an index that is swapped out -> the names that the other one gets."""
+    return {
+        step.before.physical: frozenset(step.after.all_aliases)
+        for step in steps
+        if step.kind == "swap_alias" and step.before is not None and step.after is not None
+    }
+
+
+def _is_needed_later(swap: Step, later: Sequence[Step], moved: Mapping[str, frozenset[str]]) -> bool:
+    return _frees_a_name(swap, later, moved) or any(
         step.kind == "run_function" or (step.index == swap.index and not step.after_record) for step in later
     )
 
 
-def _frees_a_name(step: Step, later: Sequence[Step]) -> bool:
+def _frees_a_name(step: Step, later: Sequence[Step], moved: Mapping[str, frozenset[str]]) -> bool:
     """Whether a later step makes an index or alias of a name that the index before this one has."""
     if step.before is None:
         return False
     names = {step.before.physical, *step.before.all_aliases}
+    left = names - moved.get(step.before.physical, frozenset())
     return any(
         other.alias in names
         or (other.kind == "create_index" and other.strategy is None and str(other.index) in names)
+        or (other.kind == "swap_alias" and other.after is not None and left & {*other.after.all_aliases})
         for other in later
         if not other.after_record
     )
