@@ -233,8 +233,10 @@ class _Section:
             "" if is_build else behind_version(catalog_content(self._catalog)),
             json.dumps(keys.project),
         ]
+        # An index that is dropped and created again is claimed in the end.
+        last = {step.index: step.kind for step in steps if step.kind in {"claim_index", "release_index"}}
         for kind in ("claim_index", "release_index"):
-            words += counted([json.dumps(step.index) for step in steps if step.kind == kind])
+            words += counted([json.dumps(index) for index, found in last.items() if found == kind])
         words += counted(complete)
         words += counted([word for pair in event.items() for word in pair])
         words.append(str(len(changing)))

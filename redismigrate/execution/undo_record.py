@@ -10,7 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
-from redismigrate.planning.physical_names import index_brought_back, with_names
+from redismigrate.planning.physical_names import (
+    catalog_with_names,
+    names_brought_back,
+    step_with_names,
+    with_names,
+)
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -70,12 +75,7 @@ class UndoRecord(BaseModel):
         if not names:
             return self
         plan = self.run.plan
-        steps = tuple(
-            step.model_copy(
-                update={"before": with_names(step.before, names), "after": with_names(step.after, names)}
-            )
-            for step in plan.steps
-        )
+        steps = tuple(step_with_names(step, names) for step in plan.steps)
         run = self.run.with_changes(plan=plan.model_copy(update={"steps": steps}))
         before = {name: with_names(definition, names) for name, definition in self.before.items()}
         return self.model_copy(update={"run": run, "before": before})
@@ -128,12 +128,7 @@ class UndoRecord(BaseModel):
     def left(self, catalog: Catalog) -> Catalog:
         """The recorded indexes once the revision is undone: TEMPORARY ones stay as they are by now."""
         kept = {step.after.served for step in self.run.plan.steps if is_kept(step) and step.after is not None}
-        left = self.met(catalog)
-        for step in self.run.plan.steps:
-            built = index_brought_back(step)
-            if built is not None and built.served in left:
-                physical = built.physical
-                left = left.with_definition(replace(left[built.served], physical=physical))
+        left = catalog_with_names(self.met(catalog), names_brought_back(self.run.plan.steps))
         for name in kept & left.keys() & catalog.keys():
             left = left.with_definition(replace(catalog[name], aliases=left[name].aliases))
         return left

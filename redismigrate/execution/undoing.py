@@ -11,7 +11,7 @@ from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
-from redismigrate.planning.physical_names import index_brought_back, names_changed_by
+from redismigrate.planning.physical_names import catalog_with_names, names_brought_back, names_changed_by
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
@@ -194,12 +194,8 @@ def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
 
 def _with_kept(work: RunInHand, done: tuple[Step, ...]) -> Catalog:
     """The recorded indexes with the changes that stay though their revision is undone."""
-    catalog = work.state.catalog
+    catalog = catalog_with_names(work.state.catalog, names_brought_back(done))
     for step in done:
-        built = index_brought_back(step)
-        if built is not None and built.served in catalog:
-            definition = replace(catalog[built.served], physical=built.physical)
-            catalog = catalog.with_definition(definition)
         if is_kept(step) and step.after is not None:
             _warn_of_kept(work, step)
             recorded = catalog.get(step.after.served)

@@ -151,7 +151,7 @@ def problem_with_name(name: str) -> str | None:
     if name in RESERVED_NAMES:
         return f"'{name}' is a word with a meaning of its own in revision identifiers"
     if not _NAME.fullmatch(name):
-        return f"{name!r} has characters other than letters, digits and underscores"
+        return f"{name!r} has characters other than ASCII letters, digits and underscores"
     return None
 
 

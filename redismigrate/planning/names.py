@@ -40,7 +40,23 @@ def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str 
             and name in step.before.all_aliases
         ):
             return None if step.after is None or step.kind == "drop_index" else step.after.physical
+        if _leaves_free(step, name, steps):
+            return None
     return inventory.aliases.get(name)
+
+
+def _leaves_free(step: Step, name: str, steps: Sequence[Step]) -> bool:
+    """Whether a step drops the index that a name led to, after an index of another name took its place."""
+    if step.kind != "drop_index" or step.strategy != "shadow" or step.before is None:
+        return False
+    return name in step.before.all_aliases and not any(
+        swap.kind == "swap_alias"
+        and swap.before is not None
+        and swap.before.physical == step.before.physical
+        and swap.after is not None
+        and name in swap.after.all_aliases
+        for swap in steps
+    )
 
 
 def why_taken(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:

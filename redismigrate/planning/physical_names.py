@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count
 
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import BESIDE, Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -39,7 +39,28 @@ def index_brought_back(step: Step) -> IndexDefinition | None:
     return replace(before, physical=f"{after.physical}_back")
 
 
-def names_changed_by(plan: Iterable[Step], undo: Iterable[Step], known: Mapping[str, str]) -> dict[str, str]:
+def names_brought_back(steps: Sequence[Step]) -> dict[str, str]:
+    """How the indexes that some steps met are called once all of these are undone.
+
+    Returns:
+        Physical name before the steps -> by then, of those that come back under another one.
+    """
+    names: dict[str, str] = {}
+    for step in reversed(steps):
+        back = index_brought_back(step)
+        if back is not None and step.before is not None:
+            names[step.before.physical] = back.physical
+        if makes_an_index(step) and step.after is not None:
+            names.pop(step.after.physical, None)  # that one the steps did not meet
+    return names
+
+
+def makes_an_index(step: Step) -> bool:
+    """Whether a step makes an index under the name that it is to have, where there was none."""
+    return step.kind == "create_index" and step.strategy not in BESIDE
+
+
+def names_changed_by(plan: Sequence[Step], undo: Iterable[Step], known: Mapping[str, str]) -> dict[str, str]:
     """How the indexes that earlier revisions knew are called once a revision is undone.
 
     Args:
@@ -49,10 +70,7 @@ def names_changed_by(plan: Iterable[Step], undo: Iterable[Step], known: Mapping[
     """
     names = dict(known)
     built = {step.after.physical for step in undo if step.kind == "swap_alias" and step.after is not None}
-    for step in plan:
-        back = index_brought_back(step)
-        if back is not None and step.before is not None and back.physical in built:
-            names[step.before.physical] = back.physical
+    names |= {name: now for name, now in names_brought_back(plan).items() if now in built}
     for step in plan:
         if step.kind == "create_index" and step.strategy is None and step.after is not None:
             # Before this revision there was no such index.
@@ -67,10 +85,25 @@ def with_names(definition: IndexDefinition | None, names: Mapping[str, str]) -> 
     return replace(definition, physical=names.get(definition.physical, definition.physical))
 
 
+def step_with_names(step: Step, names: Mapping[str, str]) -> Step:
+    """A step about indexes as they are called by now."""
+    changes = {"before": with_names(step.before, names), "after": with_names(step.after, names)}
+    return step.model_copy(update=changes) if names else step
+
+
+def catalog_with_names(catalog: Catalog, names: Mapping[str, str]) -> Catalog:
+    """The catalog with indexes as they are called by now."""
+    for definition in catalog.values():
+        if definition.physical in names:
+            catalog = catalog.with_definition(replace(definition, physical=names[definition.physical]))
+    return catalog
+
+
 def with_physical_names(catalog: Catalog, steps: Iterable[Step]) -> Catalog:
-    """The catalog with the physical names to which the swaps of a plan lead."""
+    """The catalog with the physical names to which the steps of a plan lead."""
     for step in steps:
-        if step.kind == "swap_alias" and step.after is not None and step.after.served in catalog:
+        leads = step.kind in {"swap_alias", "replace_index"} or makes_an_index(step)
+        if leads and step.after is not None and step.after.served in catalog:
             definition = catalog[step.after.served]
             catalog = catalog.with_definition(replace(definition, physical=step.after.physical))
     return catalog

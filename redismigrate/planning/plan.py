@@ -129,6 +129,13 @@ class Step(BaseModel):
         """Where all backups are that it takes originals from."""
         return (() if self.backup is None else (self.backup,)) + self.restores_from
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether clients lose an index or a name by it, for which nothing is built beside."""
+        if self.kind == "set_alias":
+            return self.before is not None
+        return self.kind == "release_index" or (self.kind == "drop_index" and not self.after_record)
+
 
 class Alternative(BaseModel):
     """What one strategy would make of one changed index.
@@ -194,8 +201,8 @@ class RevisionPlan(BaseModel):
 
     @property
     def cutover(self) -> int | None:
-        """The position of the first swap, before which the expand phase ends; None where there is none."""
-        return next((at for at, step in enumerate(self.steps) if step.kind == "swap_alias"), None)
+        """Where the expand phase ends; None where there is no swap."""
+        return cutover_of(self.steps)
 
 
 class Plan(BaseModel):
@@ -223,6 +230,14 @@ class Plan(BaseModel):
     def blocked(self) -> tuple[str, ...]:
         """Every reason why the plan can't run, with the revision it concerns."""
         return tuple(f"{plan.revision}: {reason}" for plan in self.revisions for reason in plan.blocked)
+
+
+def cutover_of(steps: Sequence[Step]) -> int | None:
+    """The position of the first swap, or of the losses right before it; None where there is no swap."""
+    at = next((at for at, step in enumerate(steps) if step.kind == "swap_alias"), None)
+    while at and steps[at - 1].is_loss:
+        at -= 1
+    return at
 
 
 def digest_of(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition | None]) -> str:

@@ -29,10 +29,10 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index
-from redismigrate.planning.plan import RevisionPlan
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewriting import Rewrite, recodings_of
-from redismigrate.planning.step_order import backups_first, in_phases
+from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.strategies import (
     what_documents_forbid,
     what_server_lacks,
@@ -78,12 +78,23 @@ class _RevisionPlanner(PlanInProgress):
                     self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
+        steps = in_phases(backups_first(self.steps))
+        if self.options.expands:
+            self._refuse_losses(losses_before_cutover(steps))
         return RevisionPlan(
             recorded=self.recorded,
-            steps=tuple(in_phases(backups_first(self.steps))),
+            steps=tuple(steps),
             warnings=tuple(dict.fromkeys(self.warnings)),
             blocked=tuple(dict.fromkeys(self.blocked)),
         )
+
+    def _refuse_losses(self, losses: list[Step]) -> None:
+        """Block what has to come before a swap: clients query until then what it takes away."""
+        self.blocked += [
+            f"{loss.description} has to come before a name moves, and --phase expand has to leave what "
+            "clients query: put it in a revision of its own, or do without --phase"
+            for loss in losses
+        ]
 
     def _adopt(self) -> None:
         for name, definition in self.recorded.adopted.items():

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from redismigrate.planning.index_steps import scanning
-from redismigrate.planning.physical_names import index_brought_back
+from redismigrate.planning.physical_names import (
+    index_brought_back,
+    makes_an_index,
+    names_brought_back,
+    step_with_names,
+)
 from redismigrate.planning.plan import BESIDE, Step, StepKind
 from redismigrate.schema.definition import IndexDefinition
 
@@ -16,7 +21,13 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     moved = {
         step.index for step in steps if step.kind == "remove_documents" and step.strategy == "shadow_copy"
     }
-    for step in reversed(steps):
+    names: dict[str, str] = {}
+    for planned in reversed(steps):
+        # Undoing a later step may have brought an index back under another name.
+        step = step_with_names(planned, names)
+        names |= names_brought_back((step,))
+        if makes_an_index(planned) and planned.after is not None:
+            names.pop(planned.after.physical, None)
         if step.kind == "copy_documents" and step.index in moved:
             undo += _remove_what_was_copied_back(step)
         else:

@@ -320,6 +320,7 @@ CHANGES = {
     "synonyms changed": 'op.set_synonyms("products", "shoes", ["boot", "sneaker"])',
     "synonyms removed": 'op.set_synonyms("products", "shoes", [])',
     "dropped": 'op.drop_alias("goods")\nop.drop_index("products")',
+    "dropped and created again": 'op.drop_index("products")' + CREATE.replace('"title"', '"name"'),
     "dropped with documents": 'op.drop_index("products", delete_documents=True)',
     "two at once": OTHER + HNSW,
     "json": """

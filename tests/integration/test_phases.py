@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from search_hammer import hammered
@@ -215,3 +216,49 @@ def test_what_became_incomplete_while_a_run_was_interrupted_is_not_swapped_in(sh
     assert result.code == 1, result
     assert "Could not apply revision 000000000002: 1 documents can't be indexed in products" in result.err
     assert (names(shop), shop.hits("products")) == ({"products"}, PRODUCTS)
+
+
+OTHERS = """
+op.create_index({"index": {"name": "shops", "prefix": "s:"}, "fields": [{"name": "name", "type": "text"}]})
+op.create_alias("goods", "products")
+"""
+
+
+def test_the_expand_phase_leaves_the_indexes_and_names_that_the_revision_takes_away(shop: Shop) -> None:
+    stock(shop, 20)
+    shop.write(OTHERS)
+    shop.write(f"op.drop_alias('goods')\nop.drop_index('shops')\n{TO_HNSW}", f"{TO_FLAT}\n{OTHERS}")
+    applied(shop, "000000000002")
+    before = shop.content("goods")["indexes"], shop.content("goods")["aliases"]
+
+    applied(shop, "head", "--phase", "expand")
+    assert {"products", "shops"} < names(shop)
+    assert resolve_alias(shop.client.execute_command, "goods") == "products"
+    assert json.loads(shop.client.get("{redismigrate}:owners") or b"")["shops"] == "shop"
+    applied(shop, verb="rollback")
+    assert (shop.content("goods")["indexes"], shop.content("goods")["aliases"]) == before
+
+    applied(shop, "head", "--phase", "expand")
+    applied(shop, "head", "--phase", "contract")
+    assert len(names(shop)) == 1
+    assert resolve_alias(shop.client.execute_command, "goods") is None
+    assert shop.run("current", "--json").json["heads"] == ["000000000003"]
+
+
+def test_the_expand_phase_is_refused_where_a_later_step_needs_what_clients_would_lose(shop: Shop) -> None:
+    stock(shop, 20)
+    shop.write(OTHERS)
+    shop.write(
+        "op.drop_index('shops')\nop.create_index({'index': {'name': 'shops', 'prefix': 's:'}, 'fields': "
+        f"[{{'name': 'place', 'type': 'geo'}}]}})\n{TO_HNSW}"
+    )
+    applied(shop, "000000000002")
+    shop.refuses(
+        "upgrade",
+        "--phase",
+        "expand",
+        code=6,
+        says=("The plan is blocked", "drop index shops has to come before a name moves"),
+    )
+    applied(shop)
+    assert len(names(shop)) == 2

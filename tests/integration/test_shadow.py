@@ -53,6 +53,33 @@ def test_the_name_of_an_index_that_is_swapped_out_stays_for_clients_until_the_ne
     assert resolve_alias(shop.client.execute_command, looked_up) is None
 
 
+def test_the_name_leads_to_the_last_of_several_indexes_that_a_revision_builds(shop: Shop) -> None:
+    stock(shop, 20)
+    shop.write(TO_HNSW, TO_FLAT)
+    applied(shop)
+    looked_up = physical_of_products(shop)
+    shop.write(TO_FLAT + "\n" + TO_HNSW)
+    applied(shop)
+    assert resolve_alias(shop.client.execute_command, looked_up) == physical_of_products(shop)
+    assert shop.hits(looked_up) == 20
+
+
+def test_an_index_may_be_changed_and_dropped_in_one_revision(shop: Shop) -> None:
+    """As where a revision that creates an index and changes it is undone."""
+    stock(shop, 20)
+    shop.write(TO_HNSW, TO_FLAT)
+    applied(shop)
+    before = shop.content("products")["indexes"]
+    shop.write(TO_FLAT + "\nop.drop_index('products')", "pass")
+    run = shop.run("upgrade", "--json").json["run"]
+    assert list_indexes(shop.client.execute_command) == ()
+    assert shop.run("upgrade", "--json").json["result"] == "nothing"
+    assert shop.run("rollback", "--run", run).code == 0
+    (index,) = shop.content("products")["indexes"].values()
+    assert index[:3] == next(iter(before.values()))[:3]
+    assert shop.hits("products") == 20
+
+
 def test_a_rollback_takes_the_name_back_that_was_left_to_another_index(shop: Shop) -> None:
     stock(shop, 20)
     shop.write(TO_HNSW, TO_FLAT)

@@ -174,11 +174,11 @@ def test_a_script_without_down_revision_is_not_taken_for_a_base(write):
         ),
         (
             'revision = "a-b"',
-            "revision can't be used: 'a-b' has characters other than letters, digits and underscores.",
+            "revision can't be used: 'a-b' has characters other than ASCII letters, digits and underscores.",
         ),
         (
             'revision = ""',
-            "revision can't be used: '' has characters other than letters, digits and underscores.",
+            "revision can't be used: '' has characters other than ASCII letters, digits and underscores.",
         ),
         (
             'revision = "a"\ndown_revision = 7',

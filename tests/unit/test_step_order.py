@@ -7,15 +7,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.planning.index_steps import shadow_steps
+from redismigrate.planning.index_steps import drop_steps, shadow_steps
 from redismigrate.planning.physical_names import (
     index_brought_back,
     names_changed_by,
     physical_name,
     with_physical_names,
 )
-from redismigrate.planning.plan import Estimate, Step
-from redismigrate.planning.step_order import in_phases
+from redismigrate.planning.plan import Estimate, Step, cutover_of
+from redismigrate.planning.step_order import in_phases, losses_before_cutover
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -64,6 +64,58 @@ def test_an_index_that_gives_its_name_to_a_new_one_is_dropped_before_that_is_mad
     steps = in_phases([*renamed, creation, RECORD])
     names = [(step.kind, step.strategy) for step in steps]
     assert names.index(("drop_index", "shadow")) < names.index(("create_index", None))
+
+
+def removals(*steps: Step) -> list[tuple[str, str | None]]:
+    """What the indexes are called that go after the record, and what their names lead to then."""
+    ordered = in_phases([*steps, RECORD])
+    after = ordered[kinds(ordered).index("record_revision") + 1 :]
+    found = []
+    for step in after:
+        assert step.before is not None
+        found.append((step.before.physical, step.after.physical if step.alias and step.after else None))
+    return found
+
+
+def drop(name: str, physical: str) -> list[Step]:
+    return drop_steps(index(name, physical), 0, "drop it", delete_documents=False)
+
+
+def test_the_name_of_an_index_that_goes_leads_to_the_one_that_serves_in_the_end() -> None:
+    """Dropping the one in between would take the alias along."""
+    changes = [*shadow("a", "a__1", "a__2"), *shadow("a", "a__2", "a__3")]
+    assert removals(*changes) == [("a__1", "a__3"), ("a__2", "a__3")]
+
+
+def test_the_name_of_an_index_that_goes_leads_nowhere_where_its_successor_is_dropped() -> None:
+    assert removals(*shadow("a", "a__1", "a__2"), *drop("a", "a__2")) == [("a__1", None)]
+
+
+def test_what_clients_lose_comes_right_before_the_swaps() -> None:
+    """There the expand phase ends."""
+    alias = Step(kind="set_alias", index="a", alias="x", before=index("a", "a__1"))
+    release = Step(kind="release_index", index="b")
+    steps = in_phases([alias, *drop("b", "b"), release, *shadow("a", "a__1", "a__2"), RECORD])
+    at = kinds(steps).index("set_alias")
+    assert kinds(steps[at:]) == [
+        "set_alias",
+        "drop_index",
+        "release_index",
+        "swap_alias",
+        "record_revision",
+        "drop_index",
+    ]
+    assert cutover_of(steps) == at
+    assert losses_before_cutover(steps) == []
+
+
+def test_a_name_that_a_later_step_needs_is_lost_before_that() -> None:
+    function = Step(kind="run_function")
+    again = Step(kind="create_index", index="b", after=index("b"))
+    for needing in (function, again):
+        steps = in_phases([*drop("b", "b"), needing, *shadow("a", "a__1", "a__2"), RECORD])
+        assert kinds(steps[:2]) == ["drop_index", needing.kind]
+        assert losses_before_cutover(steps) == steps[:1]
 
 
 def test_an_index_that_was_no_alias_is_dropped_by_the_swap_and_comes_back_under_another_name() -> None:
