@@ -106,7 +106,7 @@ def test_without_the_backup_nothing_is_contracted(
     assert documents(shop) == expanded
 
 
-@pytest.mark.parametrize("kind", ["create_index", "promote_documents", "drop_index"])
+@pytest.mark.parametrize("kind", ["create_index", "drop_index"])
 def test_what_is_written_late_and_can_not_be_converted_is_told(shop: Shop, kind: StepKind) -> None:
     stock(shop, PRODUCTS)
     shop.write(TO_FLOAT16, TO_FLOAT32)

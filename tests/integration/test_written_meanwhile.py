@@ -137,7 +137,7 @@ def test_a_rollback_tells_of_vectors_of_one_width_that_no_backup_knows(shop: Sho
     assert shop.client.hget("p:1", "embedding") == vector(1, "float16")
 
 
-@pytest.mark.parametrize("kind", ["validate_index", "record_revision"])
+@pytest.mark.parametrize("kind", ["record_revision", pytest.param("validate_index", marks=pytest.mark.slow)])
 def test_what_is_written_in_the_old_form_while_a_run_is_interrupted_gets_the_new_one(
     products: Shop, kind: StepKind
 ):
