@@ -164,6 +164,8 @@ class Executor:
             return
         watcher = self._work.watcher
         watcher.revision_started(self.run)
+        for again in self._work.to_repeat if self._is_taken_up else ():
+            self._work.repeat(again)
         while (step := self.run.step) is not None:
             if self.run.is_expanded:
                 return

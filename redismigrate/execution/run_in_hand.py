@@ -178,9 +178,17 @@ class RunInHand:
             self.run = self.run.moved(step_started_at=now())
             self.pace.begin_step()
             if step.kind == "run_function":
-                # What a function writes is not fenced; it shall not even begin once the lock is another's.
+                # What a function writes is not fenced; it shall not even begin once the lock is another's, or
+                # on a server that has forgotten what comes before it.
+                self.writer.require_kept()
                 self.writer.transact()
             self._note(step, self._steps.carry_out(step, self.run))
+
+    def repeat(self, step: Step) -> None:
+        """Do a step once more that is noted as done and changes nothing but documents."""
+        with self.timed(step):
+            effect = self._steps.carry_out(step, self.run)
+            self.run = self.run.moved(**effect.changes)
 
     def look(self, step: Step) -> None:
         """Do a step that only looks, once more.
@@ -224,6 +232,14 @@ class RunInHand:
             tuple(command for commands in all_commands for command in commands.put_back),
         )
 
+    @property
+    def to_repeat(self) -> tuple[Step, ...]:
+        """The steps that are done once more when the run is taken up: writers may have gone on."""
+        if self.run.is_recorded:
+            return ()
+        done = self.run.steps[: self.run.position]
+        return tuple(step for step in done if step.kind == "catch_up_documents")
+
     def require_backups(self) -> None:
         """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.
 
@@ -232,7 +248,7 @@ class RunInHand:
             BackupDamaged: Its manifest is not as it was written; nothing was changed.
         """
         with self.telling_way_out():
-            for step in self.run.steps[self.run.position :]:
+            for step in (*self.to_repeat, *self.run.steps[self.run.position :]):
                 needs_own = step.kind in READ_BACKUP and not step.takes_back
                 made = self.run.backups.get(str(step.index)) if needs_own else None
                 for location in filter(None, (made, *step.backups_read)):

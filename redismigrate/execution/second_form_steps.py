@@ -14,10 +14,12 @@ from redismigrate.execution.document_work import DocumentWork, failed
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.following import Follower, Guard
+from redismigrate.execution.documents.job import Failures
 from redismigrate.execution.documents.mirroring import Mirror
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.promoting import Promotion
 from redismigrate.execution.documents.reading import keys_of_length
+from redismigrate.execution.documents.rewriting import count_left
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim, SecondField
@@ -103,7 +105,7 @@ class SecondFormSteps:
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
         index = str(step.index)
-        is_followed = index in self._followed
+        counts, is_followed = DocumentCounts(), index in self._followed
         if is_followed:
             self._followed[index].follower.follow()
         self._stop(index)
@@ -111,6 +113,7 @@ class SecondFormSteps:
             if not is_followed:
                 self._promote_rest(step, run)
             self._finish_backup(run.backups[index])
+            counts = self._left(step, run)
         mirror = self._removal(step, run)
         with self._synchroniser(step, run) as synchroniser:
             done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
@@ -118,7 +121,7 @@ class SecondFormSteps:
                 again, done.busy = done.busy, []
                 synchroniser.synchronise(mirror, [again], done)
         self._work.report(done.failures)
-        return {"documents": run.documents.plus(failed(done.failures))}
+        return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
 
     def follow(self) -> None:
         """Synchronise what was written since the last time; called often while something else goes on."""
@@ -198,6 +201,20 @@ class SecondFormSteps:
                 while done.busy:
                     again, done.busy = done.busy, []
                     synchroniser.synchronise(promotion, [again], done)
+
+    def _left(self, step: Step, run: Run) -> DocumentCounts:
+        """What has the old form in the end, and was not told when all documents were backed up."""
+        index = str(step.index)
+        known = {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}
+        failures = Failures(seen=known)
+        left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
+        self._work.report(failures)
+        if left:
+            self._work.watcher.warned(
+                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
+                "be converted; their documents are not in the index until they are written in the new one"
+            )
+        return DocumentCounts(left_in_old_type=left).plus(failed(failures))
 
     def _finish_backup(self, location: str) -> None:
         """Mark a backup as complete again that has grown while second forms were promoted."""

@@ -209,14 +209,18 @@ class StateWriter:
         itself; who writes documents has to ask.
 
         Raises:
+            FenceLost: Another process has taken the lock since, or the record was deleted.
             RunInterrupted: It has another state.
         """
         documents = self.state.documents
         with self._server.translated_errors():
             pipeline = self._server.client.pipeline(transaction=False)
+            pipeline.get(self._keys.fence)
             for name in documents:
                 pipeline.getrange(getattr(self._keys, name), 0, VERSION_BYTES)
-            beginnings = pipeline.execute()
+            token, *beginnings = pipeline.execute()
+        if token != self._token.encode():
+            raise FenceLost.with_token(token)
         for (name, document), beginning in zip(documents.items(), beginnings, strict=True):
             if version_in(beginning) != document.version:
                 raise RunInterrupted(

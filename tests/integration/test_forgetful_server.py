@@ -107,3 +107,22 @@ def test_how_far_a_revision_is_is_not_noted_of_the_one_before_which_the_server_h
     applied(crashing)
     assert crashing.run("check").code == 0
     assert set(list_indexes(crashing.client.execute_command)) == {"products", "orders"}
+
+
+def test_a_function_is_not_run_on_a_server_that_has_forgotten_what_comes_before_it(
+    crashing: Shop, forgetful: _ForgetfulServer
+):
+    crashing.write(
+        creation() + "; op.run(count)",
+        preamble="""
+        def count(client):
+            client.set("indexes", len(client.execute_command("FT._LIST")))
+        """,
+    )
+
+    with pytest.raises(RunInterrupted):
+        migrate(crashing, {"create_index": forgetful.save, "run_function": forgetful.forget})
+
+    assert crashing.client.get("indexes") is None
+    applied(crashing)
+    assert crashing.client.get("indexes") == b"1"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
-from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, documents, migrate, stock, vector
+from vector_documents import DIMS, TO_FLOAT16, TO_FLOAT32, applied, documents, migrate, stock, vector
 
 from redismigrate.errors import RunInterrupted
 
 if TYPE_CHECKING:
     from conftest import Shop
+
+    from redismigrate.planning.plan import StepKind
 
 PRODUCTS = 50
 CHANGED, NEW = "p:3", "p:new"
@@ -101,3 +104,21 @@ def test_without_the_backup_nothing_is_contracted(
     applied(shop, "--phase", "contract", "--backup-dir", str(elsewhere))
     applied(shop, "-1", "--backup-dir", str(elsewhere), verb="downgrade")
     assert documents(shop) == expanded
+
+
+@pytest.mark.parametrize("kind", ["create_index", "drop_index"])
+def test_what_is_written_late_and_can_not_be_converted_is_told(shop: Shop, kind: StepKind) -> None:
+    stock(shop, PRODUCTS)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    too_large = np.full(DIMS, 1e30, np.float32).tobytes()
+
+    result = migrate(
+        shop,
+        {kind: lambda: shop.client.hset(CHANGED, "embedding", too_large)},
+        strategy="shadow_field",
+    )
+
+    assert (shop.hits("products"), shop.client.hget(CHANGED, "embedding")) == (PRODUCTS - 1, too_large)
+    ((key, reason),) = result.documents.failed
+    assert (key, result.documents.failed_count) == (CHANGED, 1)
+    assert "FLOAT16 ends at 65504" in reason

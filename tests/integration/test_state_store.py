@@ -216,6 +216,24 @@ def test_who_lost_the_lock_learns_it_even_from_an_empty_transaction(any_server: 
         writer.transact()
 
 
+def test_who_asks_whether_the_state_is_kept_is_told_what_became_of_it(server: Server):
+    writer = _writer(server)
+    writer.transact(run=RUN)
+    writer.transact(progress={"position": 1})
+    writer.require_kept()
+    saved = server.client.get(KEYS.progress)
+    writer.transact(progress={"position": 2})
+    server.client.set(KEYS.progress, saved)
+    with pytest.raises(RunInterrupted, match=r"has not kept the state .*:progress"):
+        writer.require_kept()
+    server.client.set(KEYS.fence, "2")
+    with pytest.raises(FenceLost, match="Another process has taken over the lock"):
+        writer.require_kept()
+    server.client.flushall()
+    with pytest.raises(FenceLost, match="The record of this project was deleted"):
+        writer.require_kept()
+
+
 def test_a_write_of_the_state_aborts_no_batch_that_watches_the_fence(server: Server, redis_url: str):
     with redis.Redis.from_url(redis_url) as other:
         pipeline = other.pipeline(transaction=True)

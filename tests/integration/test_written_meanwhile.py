@@ -17,12 +17,15 @@ from vector_documents import (
     add_products,
     applied,
     creation,
+    kill_before,
     migrate,
     vector,
 )
 
 if TYPE_CHECKING:
     from conftest import Shop
+
+    from redismigrate.planning.plan import StepKind
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 
@@ -132,6 +135,22 @@ def test_a_rollback_tells_of_vectors_of_one_width_that_no_backup_knows(shop: Sho
 
     assert [document["key"] for document in told] == ["p:new"]
     assert shop.client.hget("p:1", "embedding") == vector(1, "float16")
+
+
+@pytest.mark.parametrize("kind", ["record_revision", pytest.param("validate_index", marks=pytest.mark.slow)])
+def test_what_is_written_in_the_old_form_while_a_run_is_interrupted_gets_the_new_one(
+    products: Shop, kind: StepKind
+):
+    products.write(TO_FLOAT16, TO_FLOAT32)
+    kill_before(products, kind, "upgrade", "head")
+    products.client.hset("p:3", "embedding", vector(77))
+
+    counts = applied(products)
+
+    assert products.client.hget("p:3", "embedding") == vector(77, "float16")
+    assert (products.hits("products"), counts["rewritten"]) == (COUNT, COUNT + 1)
+    applied(products, "-1", verb="downgrade")
+    assert products.client.hget("p:3", "embedding") == vector(77)
 
 
 def test_a_document_with_a_vector_that_can_t_be_converted_stays_whole_as_it_is(shop: Shop):

@@ -157,12 +157,24 @@ def is_any_in_old_form(job: RewriteJob, digests: Digests | None) -> bool:
     return any(True for recoding in job.rewrite.recodings for _ in in_old_form(job, recoding, digests))
 
 
-def count_left(job: RewriteJob, quantizations: Quantizations, digests: Digests | None) -> int:
-    """How many values have the old form although they can be converted."""
-    left = 0
+def count_left(
+    job: RewriteJob,
+    quantizations: Quantizations,
+    digests: Digests | None,
+    failures: Failures | None = None,
+) -> int:
+    """How many values have the old form although they can be converted.
+
+    Args:
+        job: The rewrite.
+        quantizations: How integers are made.
+        digests: As for `catch_up`.
+        failures: Gets the documents that can't be converted, where they are not known already.
+    """
+    left, failures = 0, failures or Failures()
     for recoding in job.rewrite.recodings:
         for batch in in_old_form(job, recoding, digests):
-            left += len(_convertible(job, recoding, quantizations, batch, Failures()).keys)
+            left += len(_convertible(job, recoding, quantizations, batch, failures).keys)
     return left
 
 
