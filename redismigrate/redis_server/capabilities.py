@@ -54,6 +54,11 @@ class Capabilities:
         return not self.is_cluster
 
     @property
+    def forgets_renames(self) -> bool:
+        """Whether it may not know the name of a renamed hash of which fields have expired (seen on 7.4.1)."""
+        return self.redis_version.startswith("7.4.")
+
+    @property
     def refuses_alias_of_index_name(self) -> bool:
         """An alias can't take the name of a live index (8.x); on 7.4 the index wins until it is dropped."""
         return self.search_version is not None and self.search_version >= (8, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import redis
@@ -151,3 +152,42 @@ def test_a_hash_whose_last_field_expires_while_its_key_moves_is_gone(client: red
         send(client, mover.reversed().move([mover.target(key) for key in KEYS]))
 
     assert client.keys("[pq]:*") == []
+
+
+@pytest.mark.parametrize("copies", [False, True], ids=["by RENAME", "by COPY"])
+@pytest.mark.parametrize("value", ["shoe", "shoe" * 30], ids=["short", "long"])
+def test_hashes_that_moved_go_with_their_last_field_and_take_no_other_key_along(
+    client: redis.Redis, server: Server, value: str, copies: bool
+):
+    """Redis 7.4.1 removes what the old name of the hash is the name of by then, or nothing."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in KEYS:
+            pipeline.hset(key, mapping={"title": value, "brand": "nike"})
+            pipeline.hpexpire(key, 1, "brand")
+        pipeline.execute()
+    while client.info("keyspace")["db0"]["subexpiry"]:
+        time.sleep(0.001)
+    mover = job(server, Rewrite("hash", prefixes=(PrefixChange("p:", "q:"),))).mover()
+    assert mover is not None
+    assert mover.pins == server.capabilities.forgets_renames
+    send(client, replace(mover, copies=copies).move(KEYS))
+    moved = [mover.target(key) for key in KEYS]
+    assert client.exists(*moved) == len(KEYS)
+    assert not any(client.hpexpiretime(key, "title") != [-1] for key in moved)
+
+    expiring, staying = moved[::2], moved[1::2]
+    for key in expiring:
+        client.hpexpire(key, 1, "title")
+    while any(client.hexists(key, "title") for key in expiring):
+        time.sleep(0.001)
+
+    assert client.exists(*staying) == len(staying)
+    assert client.exists(*expiring) == 0
+
+
+def test_hashes_of_which_no_field_ever_expires_move_without_more_ado(client: redis.Redis, server: Server):
+    client.config_resetstat()
+    client.hset("p:1", "title", "shoe")
+    mover = job(server, Rewrite("hash", prefixes=(PrefixChange("p:", "q:"),))).mover()
+    assert mover is not None
+    assert not mover.pins

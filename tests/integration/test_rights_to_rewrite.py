@@ -17,6 +17,8 @@ from vector_documents import (
     vector,
 )
 
+from redismigrate.redis_server.connection import connect_like
+
 pytestmark = pytest.mark.usefixtures("rebuilding")
 
 PRODUCTS = 50
@@ -108,6 +110,18 @@ def test_a_user_who_may_not_copy_needs_to_only_where_an_index_of_the_other_type_
     refuses(products, upgrade, (*EVERYTHING, "-copy"), "the right to run COPY on keys p:*.")
     products.client.execute_command("FT.DROPINDEX", "pages")
     assert upgrade(*EVERYTHING, "-copy").code == 0
+
+
+def test_a_user_who_may_not_take_times_to_live_away_is_told_where_the_server_needs_it_to_move_hashes(
+    products: Shop, upgrade: Upgrade
+):
+    with connect_like(products.client) as server:
+        if not server.capabilities.forgets_renames:
+            pytest.skip("this server knows renamed hashes by their names")
+    products.client.hpexpireat("p:1", EXPIRY, "title")
+    products.write(TO_NEW_PREFIX)
+
+    refuses(products, upgrade, (*EVERYTHING, "-hpersist"), "lacks the right to run HPERSIST on keys p:*.")
 
 
 def test_a_user_who_may_not_keep_times_to_live_is_told_where_a_field_has_one(

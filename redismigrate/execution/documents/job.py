@@ -19,6 +19,7 @@ from redismigrate.schema.prefixes import KeyPrefixes
 LISTED_FAILURES = 100
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
 BATCH_BYTES = 4 << 20
+_EXPIRING_COMMANDS = {f"cmdstat_{name}" for name in ("hexpire", "hexpireat", "hpexpire", "hpexpireat")}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class RewriteJob:
         """What moves the documents; None when nothing moves."""
         if not self.rewrite.moves:
             return None
-        return Mover(self.rewrite, copies=self.meets_other_storage_type())
+        return Mover(self.rewrite, copies=self.meets_other_storage_type(), pins=self.may_lose_names())
 
     def meets_other_storage_type(self) -> bool:
         """Whether an index of the other storage type covers keys that documents move to, or come back to."""
@@ -91,6 +92,16 @@ class RewriteJob:
             and moving.overlap(KeyPrefixes.of(schema.prefixes))
             for schema in live_schemas(self.server, existing_indexes(self.server)).values()
         )
+
+    def may_lose_names(self) -> bool:
+        """Whether keys move that are hashes whose fields may have had a time to live, see `Mover.pins`."""
+        rewrite, capabilities = self.rewrite, self.server.capabilities
+        if rewrite.storage_type != "hash" or not rewrite.prefixes or not capabilities.forgets_renames:
+            return False
+        stats, commands = self.server.execute("INFO", "stats"), self.server.execute("INFO", "commandstats")
+        has_expired = isinstance(stats, dict) and int(stats.get("expired_subkeys", 0)) > 0
+        expires = isinstance(commands, dict) and not _EXPIRING_COMMANDS.isdisjoint(commands)
+        return has_expired or expires or self.has_expiring_fields()
 
     def may_skip_comparing(self, lock_key: str) -> bool:
         """Whether documents that are read from now on stay as they are until they are written.

@@ -33,12 +33,14 @@ local fields_expire = string.find(redis.call('INFO', 'keyspace'), 'db0:[^\\n]*su
 # What HPEXPIRETIME answers for a field of a small hash that HGET in the same script still finds (seen on
 # 7.4.1). Its value must not be written once more, without a time to live.
 HAS_EXPIRED = -2
-# KEYS: documents. ARGV: "0" to look, "1" to move, "2" to move by COPY, then counted pairs: renames (old and
-# new), prefixes (old and new). Redis checks nothing of what a script does to keys that it builds itself,
-# except in a cluster.
+# A time to live that is taken away in the same script; the server looks at the hash again when it is over.
+PIN_MS = 60_000
+# KEYS: documents. ARGV: "0" to look, "1" to move, "2" to move by COPY; "1" for `Mover.pins`, else "0";
+# counted pairs: renames (old, new), prefixes (old, new). Redis checks nothing of what a script does to keys
+# that it builds itself, except in a cluster.
 _FRAME = """
 local most_kept = %d
-local moves, copies, at = ARGV[1] ~= '0', ARGV[1] == '2', 1
+local moves, copies, pins, at = ARGV[1] ~= '0', ARGV[1] == '2', ARGV[2] == '1', 2
 local function take_pairs()
   local pairs_ = {}
   at = at + 1
@@ -57,6 +59,19 @@ local function target_of(key)
       return prefix[2] .. string.sub(key, #prefix[1] + 1), i
     end
   end
+end
+local function rename(key, target)
+  -- The server tells a hash its new name only where a field has a time to live.
+  local field = pins and call('HRANDFIELD', key)
+  if field and call('HPEXPIRETIME', key, 'FIELDS', 1, field)[1] ~= -1 then field = false end
+  if field then call('HPEXPIRE', key, %d, 'FIELDS', 1, field) end
+  if copies then
+    call('COPY', key, target)
+    call('DEL', key)
+  else
+    call('RENAMENX', key, target)
+  end
+  if field then call('HPERSIST', target, 'FIELDS', 1, field) end
 end
 local function move(key)
   -- A key that has moved already is gone, and what is at its target is no obstacle.
@@ -80,12 +95,7 @@ local function move(key)
     end
     -- A key goes with the last of its fields: to read one that has expired removes it.
     if target and count > 0 and call('EXISTS', key) == 0 then return 0 end
-    if target and copies then
-      call('COPY', key, target)
-      call('DEL', key)
-    elseif target then
-      call('RENAMENX', key, target)
-    end
+    if target then rename(key, target) end
   end
   return ((finds_any or target) and 1 or 0) + kept
 end
@@ -157,8 +167,8 @@ local function put(key, old, new, value)
 end
 """
 _SCRIPTS = {
-    "hash": (_FRAME % (MOST_KEPT, _HASH % (FIELDS_EXPIRE, HAS_EXPIRED), HAS_EXPIRED)).encode(),
-    "json": (_FRAME % (MOST_KEPT, _JSON, HAS_EXPIRED)).encode(),
+    "hash": (_FRAME % (MOST_KEPT, _HASH % (FIELDS_EXPIRE, HAS_EXPIRED), PIN_MS, HAS_EXPIRED)).encode(),
+    "json": (_FRAME % (MOST_KEPT, _JSON, PIN_MS, HAS_EXPIRED)).encode(),
 }
 
 
@@ -170,10 +180,14 @@ class Mover:
         rewrite: What moves.
         copies: Move keys by COPY and DEL. RENAME brings a key into every index whose prefix it gets, those of
             the other storage type included (seen on RediSearch 2.10.5); COPY does not.
+        pins: Keep hashes known by their names. A hash of which all fields with a time to live have expired is
+            known by its old one after a RENAME, and the next expiry may delete another key (redis#13539, seen
+            on 7.4.1).
     """
 
     rewrite: Rewrite
     copies: bool = False
+    pins: bool = False
 
     def look(self, keys: Sequence[bytes]) -> bytes:
         """The command that tells for each key what moving it would do."""
@@ -231,7 +245,8 @@ class Mover:
         return replace(self, rewrite=self.rewrite.moves_reversed())
 
     def _command(self, keys: Sequence[bytes], moves: bytes) -> bytes:
-        words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(keys), *keys, moves]
+        pins = b"1" if self.pins else b"0"
+        words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(keys), *keys, moves, pins]
         for pairs in (self.rewrite.renames, self.rewrite.prefixes):
             words.append(b"%d" % len(pairs))
             for pair in pairs:

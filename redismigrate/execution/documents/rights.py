@@ -23,6 +23,7 @@ return false
 _HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
 _SHOWING = b"HRANDFIELD"
 _EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
+_PINNING = (b"HRANDFIELD", b"HPEXPIRETIME", b"HPEXPIRE", b"HPERSIST")
 _MOVING = {
     "hash": (b"EXISTS", b"TYPE", b"HMGET", b"HSET", b"HDEL", b"HEXISTS", b"HGET", b"HSETNX"),
     "json": (b"EXISTS", b"TYPE", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
@@ -52,6 +53,8 @@ def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside:
         commands |= set(_MOVING[rewrite.storage_type])
     if rewrite.prefixes:
         commands |= {b"COPY", b"DEL"} if job.meets_other_storage_type() else {b"RENAMENX"}
+    if job.may_lose_names():
+        commands |= set(_PINNING)
     if shows_documents:
         commands |= {_SHOWING, b"HSET"}
     if rewrite.storage_type == "hash" and job.has_expiring_fields():
