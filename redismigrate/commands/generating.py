@@ -36,6 +36,7 @@ class ScriptContent:
         operations: Of the upgrade, each in words.
         notes: What the reader should look at, each one sentence.
         changed: The served names of the indexes that the upgrade changes or drops.
+        gone: Those among them that no index has after it.
     """
 
     upgrade_lines: tuple[str, ...] = ()
@@ -43,6 +44,7 @@ class ScriptContent:
     operations: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 def autogenerate(
@@ -226,12 +228,14 @@ def _content(
         after = operation.apply(after)
     head = [line for note in notes for line in comment_lines(note)]
     back = reversed_operations(operations, catalog)
+    changed = tuple(item.name for item in operations if isinstance(item, ChangeIndex | DropIndex))
     return ScriptContent(
         upgrade_lines=(*head, *source_lines(operations, catalog, remarks)),
         downgrade_lines=source_lines(back, after, remarks_on_change),
         operations=tuple(map(str, operations)),
         notes=tuple(told),
-        changed=tuple(item.name for item in operations if isinstance(item, ChangeIndex | DropIndex)),
+        changed=changed,
+        gone=tuple(name for name in changed if name not in after),
     )
 
 

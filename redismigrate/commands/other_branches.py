@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from redismigrate.commands.placing import Placement
 from redismigrate.commands.project import Project
@@ -14,7 +14,9 @@ from redismigrate.history.identifiers import resolve_many
 from redismigrate.schema.definition import Catalog
 
 
-def refuse_indexes_of_other_branches(project: Project, placement: Placement, changed: Iterable[str]) -> None:
+def refuse_indexes_of_other_branches(
+    project: Project, placement: Placement, changed: Iterable[str], gone: Container[str]
+) -> None:
     """Refuse a script that changes or drops an index as revisions make it on which it will not stand.
 
     What is generated leads from all revisions to the wanted schemas. Applied without those of another branch,
@@ -24,6 +26,7 @@ def refuse_indexes_of_other_branches(project: Project, placement: Placement, cha
         project: The project.
         placement: Where the script goes.
         changed: The served names of the indexes that it changes or drops.
+        gone: Those that no index has after it. Aliases and synonyms go, too, and the way back sets them.
 
     Raises:
         UsageError: It would do so; says for which index, and which revision makes it so.
@@ -40,7 +43,10 @@ def refuse_indexes_of_other_branches(project: Project, placement: Placement, cha
         return
     own, whole = replay(project, below), replay(project)
     for name in names:
-        if name in whole and (name not in own or own[name].schema != whole[name].schema):
+        if name not in whole:
+            continue
+        differs = name not in own or own[name].schema != whole[name].schema
+        if differs or (name in gone and own[name] != whole[name]):
             maker = _maker(history, below, name)
             raise UsageError(
                 f"This would change or drop index {name} as revision {maker} makes it, on which the new "

@@ -124,7 +124,7 @@ def revision(
     if content is not None:
         from redismigrate.commands.other_branches import refuse_indexes_of_other_branches
 
-        refuse_indexes_of_other_branches(project, placement, content.changed)
+        refuse_indexes_of_other_branches(project, placement, content.changed, content.gone)
     return _write(project, placement, message, content)
 
 

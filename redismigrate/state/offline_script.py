@@ -124,7 +124,11 @@ local owners = redis.call('GET', KEYS[8]) or '{}'
 local function owner_of(name)
   for _, before in ipairs({'{', ', '}) do
     local _, last = string.find(owners, before .. name .. ': ', 1, true)
-    if last then return string.match(owners, '^"[^"]*"', last + 1) end
+    if last then
+      local at = string.find(owners, '["\\]', last + 2)
+      while string.sub(owners, at, at) ~= '"' do at = string.find(owners, '["\\]', at + 2) end
+      return string.sub(owners, last + 1, at)
+    end
   end
 end
 for _, name in ipairs(claims) do

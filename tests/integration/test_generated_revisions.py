@@ -317,6 +317,28 @@ def test_a_generated_revision_does_not_change_what_is_made_on_another_branch(sho
     assert shop.run("upgrade", "none@head").code == 0
 
 
+@pytest.mark.parametrize("what", ["dropped", "renamed"])
+def test_an_index_with_an_alias_of_another_branch_is_not_generated_away(shop, declare, what):
+    """The way back would set the alias, applied or not, and the other branch would not find its index."""
+    declare(PRODUCTS, ORDERS)
+    first = generate(shop, "--autogenerate")["revision"]
+    alias = shop.write("op.create_alias('goods', 'orders')", "op.drop_alias('goods')", down_revision=first)
+    on_trunk = ("--autogenerate", "--head", first, "--splice", "--rename", "orders:sales")
+    declare(*([PRODUCTS] if what == "dropped" else [PRODUCTS, ORDERS.replace("orders", "sales")]))
+    arguments = on_trunk[:-2] if what == "dropped" else on_trunk
+    shop.refuses(
+        *("revision", "-m", "x", *arguments),
+        code=2,
+        says=(f"This would change or drop index orders as revision {alias} makes it, on which the new ",),
+    )
+    written = generate(shop, *arguments, "--depends-on", alias)
+    Path(written["path"]).unlink()
+    # What stays may be changed on both branches.
+    declare(PRODUCTS, ORDERS.replace("customer", "client"))
+    generate(shop, *on_trunk[:-2])
+    assert shop.run("upgrade", "heads").code == 0
+
+
 VECTORS = """
     index: {name: products, prefix: "product:"}
     fields:

@@ -706,3 +706,16 @@ def test_several_heads_are_stamped_by_name(shop: Shop):
     assert result.code == 0, result.err
     assert result.json["heads"] == [first, third]
     assert shop.run("current", "--json").json["missing"] == [second]
+
+
+def test_a_project_with_a_quotation_mark_in_its_name_keeps_its_indexes(shop: Shop, other: Cli):
+    configuration = shop.folder / "redismigrate.toml"
+    text = configuration.read_text().replace('project = "shop"', "project = 'sh\\o\"p'")
+    configuration.write_text(text)
+    shop.write(CREATE, DROP)
+    shop.write('op.drop_index("products")' + CREATE)
+    for revision in ("000000000001", "000000000002"):
+        assert errors_in(other.pipe(script(shop, other.url, "upgrade", revision))) == []
+    assert json.loads(other.client.get("{redismigrate}:owners") or b"") == {"products": 'sh\\o"p'}
+    current = shop.run("--url", other.url, "current", "--json").json
+    assert (current["project"], current["heads"]) == ('sh\\o"p', ["000000000002"])
