@@ -65,9 +65,11 @@ def wait_for_step(shop: Shop, process: Popen[str], *kinds: str) -> bool:
     [
         ("float32", "float16", ()),
         ("float16", "bfloat16", ()),
-        ("bfloat16", "float64", ("--batch-size", "100")),
+        pytest.param("bfloat16", "float64", ("--batch-size", "100"), marks=pytest.mark.slow),
         ("float32", "bfloat16", ("--batch-size", "20", "--workers", "1")),
-        ("float16", "bfloat16", ("--batch-size", "50", "--workers", "20")),
+        pytest.param(
+            "float16", "bfloat16", ("--batch-size", "50", "--workers", "20"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_no_write_during_an_upgrade_is_lost(
@@ -119,7 +121,7 @@ def test_documents_among_many_other_keys_are_caught_up_with_too(shop: Shop):
     require_in_index(shop, found.new)
 
 
-@pytest.mark.parametrize("hot", [1, 5])
+@pytest.mark.parametrize("hot", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
 def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
     shop: Shop, before: str, after: str, hot: int
@@ -136,7 +138,10 @@ def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
     require_in_index(shop, found.new)
 
 
-@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "float64")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("float32", "float16"), pytest.param("float16", "float64", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("step", ["prove_index", "back_up_documents", "rewrite_documents"])
 def test_what_a_new_version_of_the_application_writes_in_mid_run_is_left_alone(
     shop: Shop, before: str, after: str, step: str

@@ -147,7 +147,7 @@ def test_a_rollback_killed_at_random_moments_ends_as_if_it_had_not_been(shop: Sh
 
 @pytest.mark.parametrize("loss", ["request", "reply"])
 @pytest.mark.parametrize("is_scripted", [True, False])
-@pytest.mark.parametrize("every", [17, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("every", [37, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_rollback_can_be_repeated_whichever_command_the_network_loses(
     shop: Shop,
     redis_server: EmbeddedServer,

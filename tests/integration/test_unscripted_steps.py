@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Every command that changes an index or an alias.
 CHANGES = (b"FT.CREATE", b"FT.DROPINDEX", b"FT.ALTER", b"FT.ALIAS", b"FT.SYNUPDATE")
 FEWEST_CHANGES = 10
-EVERY = [13, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+EVERY = [29, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
 
 
 @pytest.fixture(autouse=True)
