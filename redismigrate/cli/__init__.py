@@ -52,10 +52,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     invocation = Invocation()
     with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
         code = _run(invocation, arguments)
-    try:
-        sys.stdout.flush()
-    except OSError:  # a full disk, whose error was told or is none of the command
-        discard(sys.stdout)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, whose error was told or is none of the command
+            discard(stream)
     sys.exit(code)
 
 

@@ -64,7 +64,9 @@ def limited(shop: Shop) -> Iterator[Shop]:
     add_products(shop, 50)
     for number in range(50):
         shop.client.execute_command("JSON.SET", f"a:{number}", "$", json.dumps({"title": "news"}))
-    shop.client.hpexpire("p:1", 3_600_000, "title")
+    shop.client.hpexpire(
+        "p:1", 3_600_000, "title"
+    )  # on a server where no field ever expires less is asked for
     shop.client.pexpire("p:2", 3_600_000)
     rules = [">pw" if rule.startswith(">") else rule for rule in documented_rules()]
     shop.client.execute_command("ACL", "SETUSER", "limited", "reset", *rules, *MORE_KEYS)
