@@ -67,17 +67,19 @@ def _claim(step: Step) -> list[Step]:
 
 
 def _set_alias_back(step: Step) -> list[Step]:
-    description = f"set alias {step.alias} back"
-    return [
-        Step(
-            kind="set_alias",
-            index=step.index,
-            alias=step.alias,
-            before=step.after,
-            after=step.before,
-            description=description,
-        )
-    ]
+    return [_alias_step(step, step.before, f"set alias {step.alias} back")]
+
+
+def _alias_step(done: Step, target: IndexDefinition | None, description: str) -> Step:
+    """The alias that a step has led to its index leads to another one, or to none."""
+    return Step(
+        kind="set_alias",
+        index=done.index,
+        alias=done.alias,
+        before=done.after,
+        after=target,
+        description=description,
+    )
 
 
 def _run_other_function(step: Step) -> list[Step]:
@@ -144,18 +146,7 @@ def _create_again(step: Step) -> list[Step]:
 
 def _take_name_back(drop: Step) -> list[Step]:
     """An index that was dropped gets the name back that it has left to another one."""
-    if drop.alias is None:
-        return []
-    description = f"drop alias {drop.alias}"
-    return [
-        Step(
-            kind="set_alias",
-            index=drop.index,
-            alias=drop.alias,
-            before=drop.after,
-            description=description,
-        )
-    ]
+    return [] if drop.alias is None else [_alias_step(drop, None, f"drop alias {drop.alias}")]
 
 
 def _change_back(step: Step) -> list[Step]:

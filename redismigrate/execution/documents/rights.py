@@ -53,7 +53,7 @@ def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside:
         commands |= set(_MOVING[rewrite.storage_type])
     if rewrite.prefixes:
         commands |= {b"COPY", b"DEL"} if job.meets_other_storage_type() else {b"RENAMENX"}
-    if job.may_lose_names() and not is_beside:
+    if not is_beside and job.may_lose_names():
         commands |= set(_PINNING)
     if shows_documents:
         commands |= {_SHOWING, b"HSET"}
