@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redismigrate.cli.context import Invocation, global_options
+from redismigrate.cli.context import Invocation, global_options, max_removals_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,9 @@ TOLD_EVERY_SECONDS = 10.0
 
 @click.command()
 @global_options
+@max_removals_option
 @click.pass_obj
-def follow(invocation: Invocation, /) -> None:
+def follow(invocation: Invocation, /, max_removals: int | None) -> None:
     """Keep old and new in step while a revision is expanded.
 
     It ends when the revision is contracted or rolled back, or with Ctrl-C.
@@ -42,7 +43,7 @@ def follow(invocation: Invocation, /) -> None:
         return not stop.is_set()
 
     with _stopped_by_signals() as stop, TerminalWatcher(invocation) as watcher:
-        followed = commands.follow(invocation.project(), goes_on, watcher)
+        followed = commands.follow(invocation.project(), goes_on, watcher, max_removals)
     lines = [] if followed.report is None else [_text(followed.report)]
     invocation.result(followed.to_json(), "\n".join([*lines, f"Ended: {followed.why}."]))
 

@@ -14,6 +14,7 @@ from redismigrate.cli.context import (
     RevisionCommand,
     backup_dir_option,
     global_options,
+    max_removals_option,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def migration_options(function: Function) -> Function:
     for decorate in (
         lock_options,
         plan_options,
+        max_removals_option,
         click.option(
             "--plan",
             "plan_file",
@@ -215,6 +217,7 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: boo
     "--allow-lossy", is_flag=True, help="Where a backup is damaged or gone, make do with what is left of it."
 )
 @lock_options
+@max_removals_option
 @backup_dir_option
 @global_options
 @click.pass_obj

@@ -45,6 +45,7 @@ def follow(
     project: Project,
     goes_on: Callable[[FollowerReport], bool] | None = None,
     watcher: Watcher | None = None,
+    max_removals: int | None = None,
 ) -> Followed:
     """Follow the application's writes while a revision is expanded.
 
@@ -55,6 +56,8 @@ def follow(
         project: The project.
         goes_on: Told about once a second how it goes; False ends it. Without it nothing does.
         watcher: Is told of documents that can't be converted.
+        max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
+            them being deleted; None for ten, or a thousandth if that is more.
 
     Raises:
         RedisMigrateError: The server can't be reached or used.
@@ -84,7 +87,7 @@ def follow(
             run = expanded_run(read_state(server, project.keys))
             if run is None:
                 continue
-            expanded = ExpandedRun(server, project.keys, run, token, watcher or Watcher())
+            expanded = ExpandedRun(server, project.keys, run, token, watcher or Watcher(), max_removals)
             if not expanded.indexes:
                 why = f"the indexes of revision {revision} follow by themselves: they read the same documents"
                 return Followed(why, revision)

@@ -45,6 +45,8 @@ class MigrationOptions:
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
+        max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
+            them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
         exclusive: Nobody else writes to the documents: they need not be compared before they are written.
         batch_size: Documents in a batch.
         workers: Batches under way at a time, each on a connection of its own.
@@ -65,6 +67,7 @@ class MigrationOptions:
     plan_file: Path | None = None
     allow_lossy: bool = False
     max_failures: int = 0
+    max_removals: int | None = None
     exclusive: bool = False
     batch_size: int = DEFAULT_BATCH_SIZE
     workers: int = DEFAULT_WORKERS
@@ -94,6 +97,7 @@ class MigrationOptions:
                 require_in_range(setting.attribute, limit, setting)
         for name, value, least, most in (
             ("max_failures", self.max_failures, 0, math.inf),
+            ("max_removals", self.max_removals or 0, 0, math.inf),
             ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
             ("workers", self.workers, 1, MOST_WORKERS),
             ("lock_timeout", self.lock_timeout or 0, 0, math.inf),
@@ -255,9 +259,9 @@ def rollback(
 
     Args:
         project: The project.
-        options: Only `backup_dir`, `allow_lossy`, `lock_timeout` and `allow_evictable_state` count. With
-            `allow_lossy`, where a backup is damaged or gone, what is left of it is restored and the rest is
-            converted back.
+        options: Only `backup_dir`, `allow_lossy`, `max_removals`, `lock_timeout` and `allow_evictable_state`
+            count. With `allow_lossy`, where a backup is damaged or gone, what is left of it is restored and
+            the rest is converted back.
         watcher: Is told what happens meanwhile.
         run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
             none is, nothing is done, and a warning names the last finished one.

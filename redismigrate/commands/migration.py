@@ -290,6 +290,7 @@ class Migration:
             self._options.backup_dir,
             # For a run that goes forward it is about its downgrades, not about undoing it when it fails.
             allows_lossy=rolls_back and self._options.allow_lossy,
+            max_removals=self._options.max_removals,
         )
         executor = Executor(work)
         return executor

@@ -91,10 +91,9 @@ def different_answer(
     if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
         return None  # other documents are wanted
     following = following or _Nobody()
-    for field in _common_vectors(old, new):
-        difference = _fewer_vectors(server, field, old.physical, new, may_lack, following)
-        if difference is not None:
-            return difference
+    difference = difference_in_vectors(server, old, new, may_lack, following)
+    if difference is not None:
+        return difference
     share = 1.0
     for question in _questions(server, old, new):
         difference = None
@@ -114,6 +113,25 @@ def different_answer(
             f"tried {share:.0%} of them are as near; compare it with your own queries, and raise M or "
             "EF_RUNTIME if that matters"
         )
+    return None
+
+
+def difference_in_vectors(
+    server: Server, old: IndexDefinition, new: IndexDefinition, may_lack: int, following: Following
+) -> str | None:
+    """Which field has fewer vectors in the new index; None where none has.
+
+    Args:
+        server: The connection.
+        old: The index that serves.
+        new: The one that was built beside it, complete.
+        may_lack: How many documents the new index may lack.
+        following: Keeps the new form in step.
+    """
+    for field in _common_vectors(old, new):
+        difference = _fewer_vectors(server, field, old.physical, new, may_lack, following)
+        if difference is not None:
+            return difference
     return None
 
 

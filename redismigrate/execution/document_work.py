@@ -37,6 +37,7 @@ class DocumentWork:
         beat: Notes how many documents of how many are done; called about once a second.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
         pace: Admits every batch that is read or written; None for no limits.
+        max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
     """
 
     server: Server
@@ -46,6 +47,7 @@ class DocumentWork:
     beat: Callable[[int, int], None]
     backup_dir: Path | None
     pace: Pace | None = None
+    max_removals: int | None = None
 
     def require_lock(self) -> None:
         """Go on only with the lock.

@@ -39,12 +39,23 @@ class ExpandedRun:
         run: The expanded run.
         token: The fencing token of those who follow, taken before the run was read.
         watcher: Is told of documents that can't be converted.
+        max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
     """
 
-    def __init__(self, server: Server, keys: StateKeys, run: Run, token: bytes, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        server: Server,
+        keys: StateKeys,
+        run: Run,
+        token: bytes,
+        watcher: Watcher,
+        max_removals: int | None = None,
+    ) -> None:
         self._server, self._keys, self._run = server, keys, run
         self._fence = Fence(keys.fence.encode(), token)
-        work = DocumentWork(server, keys.project, self._fence, watcher, _no_beat, None)
+        work = DocumentWork(
+            server, keys.project, self._fence, watcher, _no_beat, None, max_removals=max_removals
+        )
         self._steps = SecondFormSteps(work)
         self._total = Synchronised()
         moment = now()
@@ -83,7 +94,7 @@ class ExpandedRun:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for follower in followers:
-                if follower.is_behind or follower.waiting:
+                if follower.has_to_follow:
                     follower.follow(self._total)
             time.sleep(LOOK_SECONDS)
 
@@ -105,6 +116,7 @@ class ExpandedRun:
 
     def leave(self) -> None:
         """Say that nobody follows any more."""
+        self._steps.close()
         forget_follower(self._server, self._keys)
 
 

@@ -12,6 +12,7 @@ import redis
 
 from redismigrate.errors import ServerOutOfMemory
 from redismigrate.execution.documents.ahead import computed_ahead
+from redismigrate.execution.documents.wire import concerns_one_document
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
 from redismigrate.schema import IndexSchema
@@ -195,12 +196,17 @@ def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ..
 
 
 def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
-    """What TYPE tells of some keys."""
+    """What TYPE tells of some keys; nothing of one that the user has no right to."""
     with server.translated_errors():
         pipeline = server.client.pipeline(transaction=False)
         for key in keys:
             pipeline.type(key)
-        return cast("list[bytes]", pipeline.execute())  # the client does not decode
+        replies = pipeline.execute(raise_on_error=False)
+        for reply in replies:
+            if isinstance(reply, Exception) and not concerns_one_document(reply):
+                raise reply
+    # The client does not decode.
+    return [b"" if isinstance(reply, Exception) else cast("bytes", reply) for reply in replies]
 
 
 def escape_pattern(prefix: bytes) -> bytes:

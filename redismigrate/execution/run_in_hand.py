@@ -90,6 +90,7 @@ class RunInHand:
         functions: Finds the function of an `op.run`.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
         allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
+        max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
 
     Attributes:
         run: The run as last written.
@@ -113,6 +114,7 @@ class RunInHand:
         backup_dir: Path | None = None,
         *,
         allows_lossy: bool = False,
+        max_removals: int | None = None,
     ) -> None:
         self.run = run
         self.writer = writer
@@ -121,7 +123,9 @@ class RunInHand:
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
-        work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir, self.pace)
+        work = DocumentWork(
+            server, keys.project, fence, watcher, self._beat, backup_dir, self.pace, max_removals
+        )
         self._steps = StepRunner(
             server,
             keys,
@@ -214,6 +218,7 @@ class RunInHand:
 
     def follow(self) -> None:
         """Synchronise what writers have written since the last time, where a second form is kept in step."""
+        self._steps.second_forms.names_moved(self.run)
         self._steps.second_forms.follow()
 
     def close(self) -> None:
@@ -249,7 +254,10 @@ class RunInHand:
         """
         with self.telling_way_out():
             for step in (*self.to_repeat, *self.run.steps[self.run.position :]):
-                needs_own = step.kind in READ_BACKUP and not step.takes_back
+                # That of copies only holds what they have replaced: nothing needs it to go on.
+                needs_own = (
+                    step.kind in READ_BACKUP and not step.takes_back and step.strategy != "shadow_copy"
+                )
                 made = self.run.backups.get(str(step.index)) if needs_own else None
                 for location in filter(None, (made, *step.backups_read)):
                     BackupLocation.parse(location).open(self.backup_dir)

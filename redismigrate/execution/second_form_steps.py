@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha1
 from typing import Any
 
 from redismigrate.errors import AuthenticationFailed
+from redismigrate.execution.copy_steps import CopySteps, move_away
 from redismigrate.execution.document_steps import DocumentsRefused
 from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.copies import Copies
+from redismigrate.execution.documents.copy_batch import Aim as CopyAim
 from redismigrate.execution.documents.following import Follower, Guard
 from redismigrate.execution.documents.job import Failures
-from redismigrate.execution.documents.mirroring import Mirror
+from redismigrate.execution.documents.mark_store import forget_other_runs
+from redismigrate.execution.documents.mirroring import Mirror, Synchronised
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.promoting import Promotion
 from redismigrate.execution.documents.reading import keys_of_length
@@ -24,14 +27,13 @@ from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim, SecondField
 from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.documents.whole_documents import RewriteDocuments
+from redismigrate.execution.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
 
 FOLLOWED = {"copy_documents", "promote_documents"}
-MARK_DIGITS = 12
 SHOWN_FAILURES = 3
 
 
@@ -53,13 +55,14 @@ class SecondFormSteps:
 
     def __init__(self, work: DocumentWork) -> None:
         self._work = work
-        self._keys = StateKeys(work.project)
+        self._copies = CopySteps(work)
         self._followed: dict[str, _Followed] = {}
 
     def close(self) -> None:
         """Stop following."""
         for index in tuple(self._followed):
             self._stop(index)
+        self._copies.close()
 
     def copy(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Give all documents their second form, and follow from now on; the changes of the run.
@@ -72,18 +75,14 @@ class SecondFormSteps:
             require_rights(self._work.job(step, run), is_beside=True)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
-        done = self._start(step, run).follower.synchronise_all()
+        if step.strategy == "shadow_copy":
+            forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)
+        done = self._start(step, run, is_first=True).follower.synchronise_all()
         self._work.report(done.failures)
-        # Vectors that can't be converted were counted when they were backed up.
-        known = run.documents.failed_count if step.strategy == "shadow_field" else 0
-        allowed = max(int(run.arguments.get("max_failures", 0)), known)
         # On the way back they stay where they are: what the application has put in their place is its own.
-        if done.failures.count > allowed and run.failure is None:
+        if done.failures.count > self._allowed(step, run) and run.failure is None:
             first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
-            refused = DocumentsRefused(
-                f"{done.failures.count:,} documents of {step.index} can't have a second form: {first}.",
-                f"Correct them, or leave them as they are with --max-failures {done.failures.count}.",
-            )
+            refused = _refused(str(step.index), done.failures.count, first)
             refused.documents = failed(done.failures)
             raise refused
         counts = DocumentCounts(read=done.documents, rewritten=done.written)
@@ -103,25 +102,101 @@ class SecondFormSteps:
         return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
 
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
+        """Remove the second fields, the originals of copies, or the copies; the changes of the run.
+
+        Raises:
+            ValidationFailed: The new index lacks documents whose originals were to be removed.
+        """
+        if step.strategy == "shadow_field":
+            return self._remove_second_fields(step, run)
+        if step.takes_back:
+            return self._take_copies_back(step, run)
+        return self._remove_originals(step, run)
+
+    def _remove_second_fields(self, step: Step, run: Run) -> Mapping[str, Any]:
         index = str(step.index)
         counts, is_followed = DocumentCounts(), index in self._followed
         if is_followed:
             self._followed[index].follower.follow()
         self._stop(index)
-        if step.strategy == "shadow_field" and not step.takes_back:
+        if not step.takes_back:
             if not is_followed:
                 self._promote_rest(step, run)
             self._finish_backup(run.backups[index])
             counts = self._left(step, run)
-        mirror = self._removal(step, run)
+        mirror = self._second_fields(step, run, "reverted" if step.takes_back else "removed")
+        done = self._pass_over(step, run, mirror)
+        self._work.report(done.failures)
+        return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
+
+    def _take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """What was written to copies goes to their originals; then the copies go."""
+        self._stop(str(step.index))
+        done = self._pass_over(step, run, self._copies.mirror(step, run, "copies_removed"))
+        self._work.report(done.failures)
+        return self._after_copies(step, run, done.failures)
+
+    def _remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """The originals go, while what is written under their keys goes on to the copies."""
+        index = str(step.index)
+        if index in self._followed:
+            followed = self._followed[index]
+            followed.follower.follow()
+        else:
+            # The step that has copied them: between the two the names have moved.
+            followed = self._start(followed_at(run, index) or step, run, "serving")
+        copies = self._copies.mirror(step, run, "serving")
+        if step.after is not None and look_at(self._work.server, step.after.physical) is not None:
+            allowed = self._allowed(step, run) + run.documents.failed_count
+            self._copies.require_copies(step, run, allowed, self)
+        done = Synchronised()
+        move_away(followed.follower, copies, done)
+        failures = Failures(seen=done.failures.seen)
+        for document in done.failures.listed:
+            if document.key in followed.synchroniser.failing:
+                failures.listed.append(document)
+        failures.count = len(followed.synchroniser.failing)
+        self._stop(index)
+        if done.made_again:
+            self._work.watcher.warned(
+                f"{done.made_again:,} documents of {index} were missing under their new keys, and nobody saw "
+                "them being deleted: they were copied again"
+            )
+        self._work.report(failures)
+        return self._after_copies(step, run, failures, looks_for_late=True)
+
+    def _after_copies(
+        self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False
+    ) -> Mapping[str, Any]:
+        """End the marks, and count what has to be told; the changes of the run."""
+        counts = run.documents.plus(failed(failures))
+        conflicts = self._copies.end(step, run)
+        counts = counts.plus(failed(conflicts))
+        self._work.report(conflicts)
+        if looks_for_late:
+            late = self._copies.written_late(step, failures)
+            self._work.report(late)
+            counts = counts.plus(failed(late))
+        folder = self._copies.backup_folder(step, run)
+        backups = dict(run.backups)
+        if folder is not None:
+            backups[str(step.index)] = str(BackupLocation.here(folder))
+        return {"documents": counts, "backups": backups}
+
+    def _pass_over(self, step: Step, run: Run, mirror: Mirror) -> Synchronised:
+        """One pass over all documents that nobody follows, until none is busy any more."""
         with self._synchroniser(step, run) as synchroniser:
             done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
             while done.busy:
                 again, done.busy = done.busy, []
                 synchroniser.synchronise(mirror, [again], done)
-        self._work.report(done.failures)
-        return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
+        return done
+
+    def names_moved(self, run: Run) -> None:
+        """From now on what is written to copies stays there: they serve."""
+        for index, followed in self._followed.items():
+            if isinstance(followed.mirror, Copies) and _have_names_moved(run, index):
+                followed.follower.turn_to(replace(followed.mirror, aim="serving"))
 
     def follow(self) -> None:
         """Synchronise what was written since the last time; called often while something else goes on."""
@@ -158,7 +233,36 @@ class SecondFormSteps:
             followed.follower.follow()
             return None
         settled = followed.follower.settle(step.before.physical)
+        if isinstance(followed.mirror, Copies):
+            self._require_few_failures(step, run, followed)
         return None if settled.remaining else settled.guard
+
+    def _allowed(self, step: Step, run: Run) -> int:
+        """How many documents may have no second form."""
+        # Vectors that can't be converted were counted when they were backed up.
+        known = run.documents.failed_count if step.strategy == "shadow_field" else 0
+        return max(int(run.arguments.get("max_failures", 0)), known)
+
+    def _require_few_failures(self, step: Step, run: Run, followed: _Followed) -> None:
+        """Refuse to swap where documents have no copy by now: no index would find them.
+
+        Raises:
+            DocumentsRefused: More than allowed have none.
+        """
+        failing = followed.synchroniser.failing
+        if len(failing) > self._allowed(step, run) and run.failure is None:
+            raise _refused(str(step.index), len(failing), ", ".join(map(readable, sorted(failing)[:3])))
+
+    def require_copies(self, step: Step, run: Run) -> None:
+        """Compare documents, copies and the new index, where documents were copied for it.
+
+        Raises:
+            ValidationFailed: Documents are missing.
+        """
+        source = followed_at(run, str(step.index))
+        if source is not None and source.strategy == "shadow_copy":
+            allowed = self._allowed(source, run) + run.documents.failed_count
+            self._copies.require_copies(source, run, allowed, self)
 
     def _resumed(self, step: Step, run: Run) -> _Followed | None:
         """What is followed for an index; where another process did so until now, after a look at all."""
@@ -170,12 +274,15 @@ class SecondFormSteps:
             self._start(source, run).follower.synchronise_all()
         return self._followed[index]
 
-    def _start(self, step: Step, run: Run) -> _Followed:
+    def _start(
+        self, step: Step, run: Run, aim: CopyAim | None = None, *, is_first: bool = False
+    ) -> _Followed:
         index = str(step.index)
         self._stop(index)
-        mirror, synchroniser = self.mirror(step, run), self._synchroniser(step, run)
+        mirror, synchroniser = self.mirror(step, run, aim), self._synchroniser(step, run)
         synchroniser.__enter__()
-        followed = _Followed(mirror, synchroniser, Follower(self._work.server, mirror, synchroniser))
+        follower = Follower(self._work.server, mirror, synchroniser, is_first=is_first)
+        followed = _Followed(mirror, synchroniser, follower)
         self._followed[index] = followed
         return followed
 
@@ -223,19 +330,14 @@ class SecondFormSteps:
             with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
                 writer.finish()
 
-    def mirror(self, step: Step, run: Run) -> Mirror:
+    def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
         if step.strategy == "shadow_field":
             if step.kind != "promote_documents":
                 return self._second_fields(step, run, "beside")
             return self._promotion(step, run)
-        return self._copies(step, run)
-
-    def _removal(self, step: Step, run: Run) -> Mirror:
-        if step.strategy == "shadow_field":
-            return self._second_fields(step, run, "reverted" if step.takes_back else "removed")
-        copies = self._copies(step, run)
-        return replace(copies, aim="copies_removed" if step.takes_back else "originals_removed")
+        moved = _have_names_moved(run, str(step.index))
+        return self._copies.mirror(step, run, aim or ("serving" if moved else "beside"))
 
     def _promotion(self, step: Step, run: Run) -> Promotion:
         backup = self._work.open(run.backups[str(step.index)])
@@ -250,16 +352,6 @@ class SecondFormSteps:
             for recoding in step.rewrite.recodings
         )
         return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes)
-
-    def _copies(self, step: Step, run: Run) -> Copies:
-        rewrite, before = step.rewrite, step.before
-        if rewrite is None or before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
-        # There and back are two sets of copies, whose marks must not be taken for each other's.
-        way = f"{run.plan.revision}:{step.index}:{rewrite}".encode("utf-8", "surrogateescape")
-        mark = self._keys.mark(sha1(way, usedforsecurity=False).hexdigest()[:MARK_DIGITS])
-        transform = RewriteDocuments.of(rewrite, {})
-        return Copies(before.schema, before.schema.storage_type, rewrite.prefixes, transform, mark.encode())
 
     @contextmanager
     def following(self, run: Run, index: str) -> Iterator[Follower | None]:
@@ -282,6 +374,23 @@ class SecondFormSteps:
         return Synchroniser(
             work.server, work.fence, job.connections, job.batch_size, job.on_progress, work.pace
         )
+
+
+def _have_names_moved(run: Run, index: str) -> bool:
+    """Whether the served name points to the index over what a step has copied."""
+    for step in reversed(run.steps[: run.position]):
+        if step.index == index and step.kind == "swap_alias":
+            return True
+        if step.index == index and step.kind in FOLLOWED:
+            return False
+    return False
+
+
+def _refused(index: str, count: int, first: str) -> DocumentsRefused:
+    return DocumentsRefused(
+        f"{count:,} documents of {index} can't have a second form: {first}.",
+        f"Correct them, or leave them as they are with --max-failures {count}.",
+    )
 
 
 def followed_indexes(run: Run) -> tuple[str, ...]:

@@ -304,6 +304,7 @@ class StepRunner:
                 is_scanned=not is_sparse(step, run),
                 is_excused=self.documents.excuse(_rewrite_before(step, run), run),
             )
+            self.second_forms.require_copies(step, run)
         except ValidationFailed as error:
             if definition.schema.temporary_seconds is None:
                 raise

@@ -58,9 +58,14 @@ class StateKeys:
         """String, JSON: what undoes a revision that the run in progress, or else the last one, recorded."""
         return self._key(f"undo:{revision}")
 
-    def mark(self, copies: str) -> str:
+    @property
+    def marks(self) -> str:
         """The beginning of the keys, strings, that stand beside copies of documents as they are followed."""
-        return self._key(f"mark:{copies}:")
+        return self._key("mark:")
+
+    def mark(self, copies: str) -> str:
+        """The beginning of those of some copies."""
+        return f"{self.marks}{copies}:"
 
     @property
     def lock(self) -> str:

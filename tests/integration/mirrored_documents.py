@@ -11,7 +11,9 @@ import redis
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.following import Follower
+from redismigrate.execution.documents.marks import fence_of
 from redismigrate.execution.documents.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.replaced import Replaced
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import SecondField
 from redismigrate.execution.documents.synchronising import Synchroniser
@@ -28,6 +30,8 @@ FENCE = Fence(b"{redismigrate:shop}:fence", b"7")
 MARKS = b"{redismigrate:shop}:copy:"
 SECOND = "embedding__8f3a1c9b2d4e"
 CONNECTIONS = 3
+# What was backed up since the test began that looks at it.
+KEPT: list[Replaced] = []
 BATCH_SIZE = 50
 
 
@@ -60,12 +64,17 @@ def copies(
 ) -> Copies:
     """Copies of `p:*` called `q:*`."""
     rewrite = Rewrite(storage_type, recodings=recodings, renames=renames)
+    there = tuple(each.reversed() for each in recodings)
+    back = Rewrite(storage_type, recodings=there, renames=rewrite.moves_reversed().renames)
     return Copies(
         schema_of(storage_type=storage_type),
         storage_type,
         (PrefixChange("p:", "q:"),),
         RewriteDocuments.of(rewrite, {}),
         MARKS,
+        back=RewriteDocuments.of(back, {}),
+        fence=fence_of(FENCE.token),
+        keep=KEPT.extend,
     )
 
 

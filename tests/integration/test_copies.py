@@ -18,6 +18,7 @@ from mirrored_documents import (
     BATCH_SIZE,
     CONNECTIONS,
     FENCE,
+    KEPT,
     MARKS,
     Interrupted,
     copies,
@@ -29,8 +30,10 @@ from mirrored_documents import (
 
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.copies import Copies
+from redismigrate.execution.documents.mark_store import forget_marks
 from redismigrate.execution.documents.mirroring import Decision, Reader
 from redismigrate.execution.documents.synchronising import Synchroniser
+from redismigrate.execution.documents.wire import Wire
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.moves import PathRename
 
@@ -39,6 +42,7 @@ FLOATS = np.array([1.1, -2.2, 3.3, 0.0], np.float32)
 COPIES = copies(recodings=(recoding(),))
 RENAMING = copies((PathRename("desc", "description"),), (recoding(),))
 JSON = copies(storage_type="json")
+SERVING = replace(COPIES, aim="serving")
 OVER = replace(COPIES, aim="originals_removed")
 BACK = replace(COPIES, aim="copies_removed")
 
@@ -189,26 +193,76 @@ def test_a_key_that_was_there_before_is_never_written(server: Server, client: re
     assert client.hgetall("q:2") == product(2)
 
 
-def test_a_copy_that_the_application_writes_is_its_own(server: Server, client: redis.Redis):
-    for number in range(4):
-        put(client, f"p:{number}", number)
-    synchronise(server, COPIES)
+def written_on_both_sides(client: redis.Redis) -> None:
+    """Copies that are written, one of them like its original, one without it, and one that is deleted."""
     for number in range(3):
         client.hset(f"q:{number}", "title", "newer")
     client.delete("q:3")
     put(client, "p:1", 11)
     client.delete("p:2")
 
+
+def test_what_is_written_to_a_copy_goes_back_to_its_original(server: Server, client: redis.Redis):
+    for number in range(4):
+        put(client, f"p:{number}", number)
+    synchronise(server, COPIES)
+    written_on_both_sides(client)
+
     result = synchronise(server, COPIES)
 
-    assert [(failed.key, failed.reason) for failed in result.failures.listed] == [
-        (b"p:1", "both it and its copy q:1 were written by other clients")
-    ]
-    assert (result.only_new, result.only_new_deleted, result.written) == (2, 1, 0)
-    assert [client.hget(f"q:{number}", "title") for number in range(4)] == [b"newer"] * 3 + [None]
+    assert result.failures.count == 0
+    assert (result.written, result.turned_back, result.only_new) == (1, 4, 0)
+    assert [failed.key for failed in result.conflicts.listed] == [b"p:1"]
+    rounded = np.frombuffer(vector(2, np.float16), np.float16).astype(np.float32).tobytes()
+    assert client.hgetall("p:0")[b"title"] == b"newer"
+    # The vector was written in the old form alone, the title in both.
+    assert client.hgetall("q:1") == product(11) | {b"title": b"newer"}
+    assert client.hget("p:1", "title") == b"newer"
+    assert client.hgetall("p:2") == {b"title": b"newer", b"embedding": rounded}
+    assert not client.exists("p:3", "q:3")
     put(client, "p:3", 33)
     synchronise(server, COPIES)
     assert client.hgetall("q:3") == product(33)
+
+
+def test_what_is_written_to_a_copy_that_serves_stays_there(server: Server, client: redis.Redis):
+    for number in range(4):
+        put(client, f"p:{number}", number)
+    synchronise(server, COPIES)
+    written_on_both_sides(client)
+    before = {key: value for key, value in hashes(client).items() if key.startswith(b"p:")}
+
+    result = synchronise(server, SERVING)
+
+    assert (result.only_new, result.only_new_deleted, result.turned_back) == (2, 1, 0)
+    assert [failed.key for failed in result.conflicts.listed] == [b"p:1"]
+    assert {key: value for key, value in hashes(client).items() if key.startswith(b"p:")} == before
+    assert client.hgetall("q:1") == product(11) | {b"title": b"newer"}
+    assert [client.hget(f"q:{number}", "title") for number in range(4)] == [b"newer"] * 3 + [None]
+    assert synchronise(server, SERVING).written == 0
+    put(client, "p:3", 33)
+    synchronise(server, SERVING)
+    assert client.hgetall("q:3") == product(33)
+
+
+def test_the_originals_that_a_copy_replaces_are_backed_up_before(server: Server, client: redis.Redis):
+    for number in range(4):
+        put(client, f"p:{number}", number)
+    synchronise(server, COPIES)
+    written_on_both_sides(client)
+    before = hashes(client)
+    del KEPT[:]
+
+    synchronise(server, COPIES)
+
+    kept = {each.key: each.original.document for each in KEPT}
+    assert kept == {key: before[key] for key in (b"p:0", b"p:1", b"p:3")}
+    assert {each.key for each in KEPT if each.is_conflict} == {b"p:1"}
+    del KEPT[:]
+    for number in range(3):
+        client.hset(f"q:{number}", "title", "newest")
+    synchronise(server, COPIES)
+    assert KEPT == []  # the originals are what came from the copies before
 
 
 def test_a_document_that_can_not_be_converted_has_no_copy_any_more(server: Server, client: redis.Redis):
@@ -237,21 +291,54 @@ def test_originals_go_once_their_copies_are_in_step(server: Server, client: redi
     client.hset("q:5", "title", "mine")
     put(client, "p:5", 55)
     put(client, "p:new", 7)
+    client.hset("p:occupied", "title", "another")
+    client.hset("q:occupied", "title", "mine")
+    del KEPT[:]
 
     result = synchronise(server, OVER)
 
     left = hashes(client)
-    assert [key for key in left if key.startswith(b"p:")] == [b"p:5"]
-    assert result.failures.count == 1
+    assert [key for key in left if key.startswith(b"p:")] == [b"p:occupied"]
+    assert [failed.key for failed in result.failures.listed] == [b"p:occupied"]
+    assert [failed.key for failed in result.conflicts.listed] == [b"p:5"]
     assert left[b"q:1"] == product(11)
     assert left[b"q:2"] == product(2) | {b"title": b"newer"}
     assert not left.keys() & {b"q:3", b"q:4"}
+    assert left[b"q:5"] == product(55) | {b"title": b"mine"}
     assert left[b"q:new"] == product(7)
-    assert len(left) == 300
-    assert marks(client) == {b"p:5"}
+    assert len(left) == 301
+    assert {each.key for each in KEPT} == {b"p:2", b"p:3", b"p:5"}
+    for mirror in (SERVING, OVER):
+        synchronise(server, mirror)
+        assert hashes(client) == left
+    forget_marks(server, MARKS)
+    assert marks(client) == set()
     for mirror in (COPIES, OVER):  # copies without originals belong to the application by now
         synchronise(server, mirror)
         assert hashes(client) == left
+
+
+def test_what_is_written_under_an_old_key_that_is_gone_goes_on_to_its_copy(
+    server: Server, client: redis.Redis
+):
+    for number in range(3):
+        put(client, f"p:{number}", number)
+    synchronise(server, COPIES)
+    synchronise(server, OVER)
+    client.hset("q:1", "title", "newer")
+    del KEPT[:]
+    for number in range(3):
+        client.hset(f"p:{number}", mapping={"title": "late", "stock": "3"})
+
+    result = synchronise(server, OVER)
+
+    assert [failed.key for failed in result.conflicts.listed] == [b"p:1"]
+    assert [each.key for each in KEPT] == [b"p:1"]
+    assert hashes(client) == {
+        b"q:0": product(0) | {b"title": b"late", b"stock": b"3"},
+        b"q:1": product(1) | {b"title": b"newer", b"stock": b"3"},
+        b"q:2": product(2) | {b"title": b"late", b"stock": b"3"},
+    }
 
 
 @pytest.mark.parametrize("mirror", [COPIES, OVER])
@@ -268,7 +355,7 @@ def test_an_original_that_becomes_another_type_takes_its_copy_along(
     assert (hashes(client), marks(client)) == ({}, set())
 
 
-def test_an_original_that_becomes_another_type_while_originals_go_leaves_no_mark(
+def test_an_original_that_becomes_another_type_while_originals_go_takes_its_copy_along(
     server: Server, client: redis.Redis
 ):
     put(client, "p:1")
@@ -285,7 +372,7 @@ def test_an_original_that_becomes_another_type_while_originals_go_leaves_no_mark
     with Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE) as synchroniser:
         synchroniser.synchronise(OVER, portions())
 
-    assert (set(hashes(client)), marks(client)) == ({b"q:2"}, set())
+    assert (set(hashes(client)), marks(client)) == ({b"q:2"}, {b"p:2"})
 
 
 def test_only_copies_that_were_made_here_are_taken_back(server: Server, client: redis.Redis):
@@ -300,9 +387,11 @@ def test_only_copies_that_were_made_here_are_taken_back(server: Server, client: 
 
     result = synchronise(server, BACK)
 
-    assert (result.removed, result.only_new) == (198, 1)
+    assert (result.removed, result.turned_back) == (199, 1)
     copies_left = {b"q:0": {b"title": b"mine"}, b"q:other": {b"title": b"mine"}}
-    assert hashes(client) == before | copies_left | {b"q:1": product(1) | {b"title": b"newer"}}
+    rounded = np.frombuffer(vector(1, np.float16), np.float16).astype(np.float32).tobytes()
+    before[b"p:1"] = {b"title": b"newer", b"embedding": rounded}
+    assert hashes(client) == before | copies_left
     assert marks(client) == set()
 
 
@@ -326,6 +415,8 @@ def test_a_pass_that_was_cut_off_is_finished_by_the_next_one(server: Server, cli
     left.pop(b"q:3", None) if aim == "originals_removed" else None
     assert {key for key in left if key.startswith(b"p:")} == originals
     assert {key: value for key, value in left.items() if key.startswith(b"q:")} == expected
+    if aim == "originals_removed":  # until the run ends they tell what comes under old keys from the rest
+        forget_marks(server, MARKS)
     assert marks(client) == ({b"p:%d" % number for number in numbers} if aim == "beside" else set())
 
 
@@ -345,6 +436,104 @@ def test_an_original_that_is_deleted_in_between_leaves_no_ghost(server: Server, 
     assert not client.exists("q:7")
     assert client.hgetall("q:8") == {b"title": b"mine"}
     assert [failed.key for failed in result.failures.listed] == [b"p:8"]
+
+
+# What the server refuses for one document.
+
+
+def as_user(client: redis.Redis, redis_url: str, *rules: str) -> Server:
+    """A connection of a user who may not do everything."""
+    client.acl_setuser("mover", enabled=True, nopass=True, reset=True)
+    client.execute_command("ACL", "SETUSER", "mover", "allcommands", *rules)
+    return connect(redis_url.replace("unix://", "unix://mover:x@"))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    "rules",
+    [("~{*", "~p:*", "~q:[0-8]*"), ("~{*", "~p:[0-8]*", "~q:*"), ("~{*", "~p:*", "%R~q:*", "~q:[0-8]*")],
+)
+def test_a_key_without_a_right_is_named_and_the_others_go_on(
+    server: Server, client: redis.Redis, redis_url: str, rules: tuple[str, ...], is_first: bool
+):
+    for number in range(100):
+        put(client, f"p:{number}", number)
+    if not is_first:
+        synchronise(server, COPIES)
+        for number in range(100):
+            put(client, f"p:{number}", number + 1)
+    forbidden = {f"p:{number}".encode() for number in (9, *range(90, 100))}
+
+    with as_user(client, redis_url, *rules) as limited:
+        result = synchronise(limited, COPIES)
+
+    assert {failed.key for failed in result.failures.listed} == forbidden
+    assert all("refused" in failed.reason for failed in result.failures.listed)
+    assert result.written == 89
+    allowed = {f"p:{number}".encode() for number in range(100)} - forbidden
+    assert marks(client) == (allowed if is_first else allowed | forbidden)
+    assert synchronise(server, COPIES).written == 11
+    assert all(client.hgetall(f"q:{number}") == product(number + (not is_first)) for number in range(100))
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_right_that_is_taken_away_inside_of_a_transaction_leaves_true_marks(
+    server: Server, client: redis.Redis, redis_url: str, is_first: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Rights are looked at again when EXEC is carried out: what is refused then undoes nothing beside it."""
+    for number in range(40):
+        put(client, f"p:{number}", number)
+    if not is_first:
+        synchronise(server, COPIES)
+        for number in range(40):
+            put(client, f"p:{number}", number + 1)
+    send = Wire.send
+
+    def take_right(wire: Wire, *parts: Any) -> None:
+        text = b"".join(map(bytes, parts))
+        if text.startswith(b"*1\r\n$5\r\nMULTI"):
+            queued, exec_ = text.rsplit(b"*1\r\n$4\r\nEXEC", 1)
+            send(wire, queued)
+            time.sleep(0.05)
+            client.execute_command("ACL", "SETUSER", "mover", "resetkeys", "~{*", "~p:*", "~q:[0-2]*")
+            send(wire, b"*1\r\n$4\r\nEXEC" + exec_)
+            return
+        send(wire, *parts)
+
+    with as_user(client, redis_url, "~*") as limited:
+        monkeypatch.setattr(Wire, "send", take_right)
+        result = synchronise(limited, COPIES)
+        monkeypatch.undo()
+
+    assert result.failures.count
+    copied = {
+        number for number in range(40) if client.hgetall(f"q:{number}") == product(number + (not is_first))
+    }
+    named = {int(failed.key[2:]) for failed in result.failures.listed}
+    assert copied.isdisjoint(named)
+    assert copied | named == set(range(40))
+    if is_first:
+        assert marks(client) == {b"p:%d" % number for number in copied}
+    assert synchronise(server, COPIES).written == len(named)
+    assert synchronise(server, OVER).failures.count == 0
+    assert len(hashes(client)) == 40
+
+
+def test_a_deep_document_is_refused_alone(server: Server, client: redis.Redis):
+    for number in range(60):
+        client.execute_command("JSON.SET", f"p:{number}", "$", '{"deep":0}')
+    inner = "[" * 70 + "1" + "]" * 70
+    for number in (3, 33):
+        client.execute_command("JSON.SET", f"p:{number}", "$.deep", inner)
+        client.execute_command("JSON.SET", f"p:{number}", "$.deep" + "[0]" * 70, inner)
+
+    for _ in range(2):
+        result = synchronise(server, JSON)
+        assert {failed.key for failed in result.failures.listed} == {b"p:3", b"p:33"}
+        assert marks(client) == {b"p:%d" % number for number in range(60) if number not in {3, 33}}
+    result = synchronise(server, replace(JSON, aim="originals_removed"))
+    assert {failed.key for failed in result.failures.listed} == {b"p:3", b"p:33"}
+    assert set(client.scan_iter("p:*")) == {b"p:3", b"p:33"}
 
 
 def test_nothing_is_written_without_the_lock(server: Server, client: redis.Redis):
@@ -374,6 +563,7 @@ def test_json_documents_are_copied_as_the_server_prints_them(server: Server, cli
     assert client.pexpiretime("q:5") == FAR_AWAY
     assert synchronise(server, replace(JSON, aim="originals_removed")).failures.count == 0
     assert not list(client.scan_iter("p:[0-9]*"))
+    forget_marks(server, MARKS)
     assert not marks(client)
 
 

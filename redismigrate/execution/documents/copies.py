@@ -1,60 +1,51 @@
 """A second form of documents as documents of their own, under another prefix.
 
-Beside every copy that is made stands a mark: a string among the state's keys that holds the fingerprint of
-what was written, and when that was to expire. It makes of every synchronisation a three-way comparison that
-survives any crash, since a copy and its mark are written in one transaction:
-
-- A key at the target without a mark was not made here. It is never written, whatever it holds.
-- A copy that differs from its mark was written by the application since, one that is gone was deleted by it.
-  While the original is as it was, the application's word holds. When the original was written since as well,
-  a changed copy is a failure, and a deleted one is made again.
-- A copy that is gone while its original has got another time to live may just have expired: it is made again.
-- An original that is gone takes its copy with it, unless the application has written that.
-
-Giving a mark up hands a copy over to the application: that is how originals are removed in the end.
+Beside every copy stands a mark: a string among the state's keys that remembers both forms as they were when
+they were last in step. It makes of every synchronisation a three-way comparison that survives any crash,
+since what is written and the mark of it are one step of the server. `copy_verdicts` says what becomes of a
+document, `copy_batch` how that is carried out. Marks end with their run, see `mark_store`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from redismigrate.execution.documents.copy_verdicts import NEVER, Found, Verdict, lifetime_of, verdict_on
-from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
+from redismigrate.execution.documents.copy_batch import Aim, CopyBatch, MarkedDocument
+from redismigrate.execution.documents.copy_verdicts import Circumstances
+from redismigrate.execution.documents.found import NO_EXPIRIES, found_at
 from redismigrate.execution.documents.job import FailedDocument
-from redismigrate.execution.documents.mirroring import Decision, Reader, is_of_another_type
+from redismigrate.execution.documents.mark_store import marked
+from redismigrate.execution.documents.marks import NEVER, Found, Mark, encoded_first_mark, rendered
+from redismigrate.execution.documents.mirroring import Decision, DocumentWrites, Reader
+from redismigrate.execution.documents.removals import Removals
+from redismigrate.execution.documents.replaced import KeepReplaced, Replaced
 from redismigrate.execution.documents.whole_documents import (
     Documents,
     DocumentTransform,
-    document_of,
-    fingerprint,
+    changes_between,
     reads,
-    write,
-    write_hash,
+    render_first_hash,
 )
 from redismigrate.execution.documents.wire import raise_refusal, render, render_for_keys
-from redismigrate.execution.live import KEY_TYPES, batches_of_keys, escape_pattern, types_of
+from redismigrate.execution.live import KEY_TYPES, batches_of_keys, types_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.fields import StorageType
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode
 
-Aim = Literal["beside", "originals_removed", "copies_removed"]
 KEYS_PER_PORTION = 1000
-SCAN_COUNT = 1000
-# What PEXPIRETIME answers for one.
-NO_SUCH_KEY = -2
-_NO_EXPIRIES: Mapping[bytes, int] = {}
+_TIME = render(b"TIME")
 _ABSENT = Found()
-_MARKED = (Verdict.WRITE, Verdict.MARK)
-_UNMARKED = (Verdict.REMOVE, Verdict.HAND_OVER)
-_FAILURES = {
-    Verdict.OCCUPIED: "a key %s exists already, and was not made by this migration",
-    Verdict.BOTH_WRITTEN: "both it and its copy %s were written by other clients",
-}
+
+
+def _keep_nothing(originals: Sequence[Replaced]) -> None:
+    """Where there is no backup nothing may be replaced that nothing else holds."""
+    raise ValueError(f"{originals[0].key!r} would be replaced without a backup")
 
 
 @dataclass(frozen=True)
@@ -69,10 +60,15 @@ class Copies:
         transform: Makes the contents of copies.
         mark_prefix: Of the keys of marks; one of the state's that nobody else uses.
         aim: What should become of the documents.
-            "beside": a copy in step beside every original.
-            "originals_removed": no original whose copy is in step, or was changed by the application since;
-                what is not in step yet is brought there first.
-            "copies_removed": no copy but those that the application has written since.
+            "beside": a copy in step beside every original; what is written to a copy is carried back.
+            "serving": a copy in step beside every original; what is written to a copy stays there.
+            "originals_removed": as "serving", and no original of which there is a copy.
+            "copies_removed": as "beside", and no copy that was made here.
+        back: Makes the contents of originals out of those of copies; None where nothing can be carried back.
+        fence: Of this process, as it stands in marks.
+        removals: What may go because its other form is gone.
+        keep: Backs up originals before they are replaced by what is in none of their copies.
+        reported: The originals whose copies were reported as written, and not looked at since.
     """
 
     schema: IndexSchema
@@ -81,15 +77,34 @@ class Copies:
     transform: DocumentTransform
     mark_prefix: bytes
     aim: Aim = "beside"
+    back: DocumentTransform | None = None
+    fence: bytes = bytes(6)
+    removals: Removals = field(default_factory=Removals)
+    keep: KeepReplaced = _keep_nothing
+    reported: set[bytes] = field(default_factory=set)
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
         """The old prefixes."""
         return KeyPrefixes.of(change.old for change in self.prefixes).outermost
 
+    @property
+    def tracked_second(self) -> tuple[bytes, ...]:
+        """The new prefixes, as long as what is written there is carried back."""
+        if self.aim != "beside" or self.back is None:
+            return ()
+        return KeyPrefixes.of(change.new for change in self.prefixes).outermost
+
     def covers(self, key: bytes) -> bool:  # noqa: ARG002 - every key with an old prefix may be an original
-        """Always."""
+        """Always: every key with an old prefix may be an original."""
         return True
+
+    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+        """Remember that copies were written; the keys of their originals."""
+        originals = [self._original_of(key) for key in keys]
+        found = [key for key in originals if key is not None]
+        self.reported.update(found)
+        return found
 
     def target(self, key: bytes) -> bytes:
         """What the copy of an original is called."""
@@ -100,19 +115,20 @@ class Copies:
         raise ValueError(f"{key!r} has none of the old prefixes")
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
-        """The originals of copies that are there no more, then all originals.
+        """The originals of marked copies that are there no more, then all originals.
 
-        For "copies_removed" the originals of all copies that were made.
+        For "copies_removed" the originals of all marked copies.
+
+        Raises:
+            RunInterrupted: More of them are gone than may be taken for deleted.
         """
         if self.aim == "copies_removed":
-            yield from self._marked(server)
+            self._require_few_gone(server)
+            yield from marked(server, self.mark_prefix)
             return
-        yield from self._gone(server)
+        yield from self._require_few_gone(server)
         old = tuple(change.old for change in self.prefixes)
         yield from batches_of_keys(server, self.schema.with_options(prefixes=old), KEYS_PER_PORTION)
-        if self.aim == "originals_removed":
-            # Those that have become another type meanwhile; nobody follows any more.
-            yield from self._gone(server)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """Originals and copies."""
@@ -120,9 +136,8 @@ class Copies:
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """The originals, the marks, and whether there is any copy."""
-        targets = self._targets(keys)
         commands = (
-            render(b"EXISTS", *targets),
+            render(b"EXISTS", *self._targets(keys)),
             render(b"MGET", *map(self._mark, keys)),
             reads(self.schema.storage_type, keys),
             render_for_keys(b"PEXPIRETIME", keys, ()),
@@ -130,103 +145,112 @@ class Copies:
         return b"".join(commands), 2 + 2 * len(keys)
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
-        """Compare originals, copies and marks; write, remove and hand over."""
+        """Compare originals, copies and marks; say what has to be written, removed and remembered.
+
+        Raises:
+            RunInterrupted: More would be removed than may be taken for deleted.
+        """
         existing, marks, *rest = replies
         raise_refusal(existing, marks)
+        originals = found_at(self.schema.storage_type, keys, rest, reader)
         decision = Decision()
-        originals = _found(self.schema.storage_type, keys, rest, reader)
+        decision.size_bytes = sum(map(_size, rest[: len(keys)]))
+        decision.result.documents = sum(original.document is not None for original in originals)
+        wanted, reasons = self._wanted(originals)
         targets = self._targets(keys)
+        if self.aim in {"beside", "serving"} and not existing and marks.count(None) == len(keys):
+            self._make_all(decision, keys, targets, wanted, reasons)
+            return decision
         copies = [_ABSENT] * len(keys)
         if existing:
             commands = reads(self.storage_type, targets) + render_for_keys(b"PEXPIRETIME", targets, ())
-            copies = _found(self.storage_type, targets, reader.ask(commands, 2 * len(keys)), reader)
-        decision.size_bytes = sum(map(_size, rest[: len(keys)]))
-        decision.result.documents = sum(original.document is not None for original in originals)
-        wanted = self._wanted(keys, originals, decision)
-        if self.aim == "beside" and not existing and marks.count(None) == len(keys):
-            self._make_all(decision, keys, targets, wanted)
-            return decision
-        new_marks: list[bytes] = []
-        old_marks: list[bytes] = []
+            copies = found_at(self.storage_type, targets, reader.ask(commands, 2 * len(keys)), reader)
+        needs_proof = any(
+            mark is not None and not (original.exists and copy.exists)
+            for mark, original, copy in zip(marks, originals, copies, strict=True)
+        )
+        given = self._circumstances(reader, needs_proof=needs_proof)
+        batch = CopyBatch(self.aim, given, self.carried_back, self.reported, decision)
         for row, key in enumerate(keys):
-            want, copy = wanted[row], copies[row]
-            verdict = verdict_on(want, copy, marks[row])
-            printed = self._carry_out(verdict, decision, key, targets[row], want, copy)
-            if verdict in _MARKED or (verdict is Verdict.IN_STEP and marks[row] is not None):
-                _keep_expiries(decision, targets[row], want, copy)
-            is_over = self.aim == "originals_removed" and verdict not in _FAILURES
-            if is_over and want.document is not None:
-                decision.write(b"DEL", key)
-                decision.result.removed += 1
-            if verdict in _UNMARKED or (is_over and marks[row] is not None):
-                old_marks.append(self._mark(key))
-            elif verdict in _MARKED and not is_over:
-                new_marks += (self._mark(key), printed + lifetime_of(want))
-        if new_marks:
-            decision.write(b"MSET", *new_marks)
-        if old_marks:
-            decision.write(b"DEL", *old_marks)
-        return decision
+            mark = MarkedDocument(key, self._mark(key), marks[row])
+            batch.add(mark, targets[row], originals[row], wanted[row], copies[row], reasons.get(row))
+        for key in batch.unproved:
+            self.removals.count(key)
+        if batch.replaced:
+            self.keep(batch.replaced)
+        return batch.finish()
 
     def _make_all(
-        self, decision: Decision, keys: Sequence[bytes], targets: list[bytes], wanted: list[Found]
+        self,
+        decision: Decision,
+        keys: Sequence[bytes],
+        targets: list[bytes],
+        wanted: list[Found],
+        reasons: Mapping[int, str],
     ) -> None:
         """The first pass meets nothing at all where copies go, so there is nothing to compare."""
         marks: list[bytes] = []
-        for key, target, want in zip(keys, targets, wanted, strict=True):
+        owners: list[bytes] = []
+        for row, (key, target, want) in enumerate(zip(keys, targets, wanted, strict=True)):
             document = want.document
+            if row in reasons:
+                decision.failures.append(FailedDocument(key, reasons[row]))
             if document is None:
                 continue
-            if isinstance(document, dict) and not want.expiries:
-                printed = write_hash(decision, target, document)
-            else:
-                write(decision, target, None, document)
-                printed = fingerprint(document, want.expiries)
-            if want.expires_ms != NEVER or want.expiries:
-                _keep_expiries(decision, target, want, _ABSENT)
-                printed += lifetime_of(want)
-            marks += (self.mark_prefix + key, printed)
+            decision.result.written += 1
+            if isinstance(document, dict) and want.expires_ms == NEVER and not want.expiries:
+                fields = rendered(document.items())
+                decision.pieces += render_first_hash(target, fields, len(document))
+                owners.append(key)
+                marks += (self._mark(key), encoded_first_mark(self.fence, fields, document))
+                continue
+            commands = changes_between(target, _ABSENT, want)
+            commands.append((b"SET", self._mark(key), Mark.of(self.fence, want).encoded()))
+            touched = (target, self._mark(key))
+            decision.documents.append(DocumentWrites(key, touched, commands, ("written",)))
         if marks:
-            decision.result.written += len(marks) // 2
-            decision.write(b"MSET", *marks)
+            decision.pieces.append(render(b"MSET", *marks))
+            owners.append(b"")
+        decision.commands, decision.owners = len(owners), owners
+        decision.forget = self._forgotten
 
-    def _wanted(self, keys: Sequence[bytes], originals: list[Found], decision: Decision) -> list[Found]:
-        """The copies as the originals ask for them."""
-        wanted = [_ABSENT] * len(keys)
-        if self.aim == "copies_removed":
-            return wanted
+    def _forgotten(self, key: bytes) -> bytes:
+        return render(b"DEL", self._mark(key))
+
+    def _wanted(self, originals: Sequence[Found]) -> tuple[list[Found], dict[int, str]]:
+        """The copies as the originals ask for them; row -> why there can't be one."""
+        wanted = [Found(is_of_another_type=original.is_of_another_type) for original in originals]
+        reasons = {row: original.refused for row, original in enumerate(originals) if original.refused}
         rows = [row for row, original in enumerate(originals) if original.document is not None]
         moments = {at: dict(expiries) for at, row in enumerate(rows) if (expiries := originals[row].expiries)}
         documents = self.transform(Documents([originals[row].document for row in rows], moments))
         for at, (row, document) in enumerate(zip(rows, documents.contents, strict=True)):
             if document is not None:
-                expiries = documents.expiries.get(at, {}) if documents.expiries else _NO_EXPIRIES
+                expiries = documents.expiries.get(at, NO_EXPIRIES) if moments else NO_EXPIRIES
                 wanted[row] = Found(document, originals[row].expires_ms, expiries)
-        decision.failures += [FailedDocument(keys[rows[at]], reason) for at, reason in documents.failures]
-        return wanted
+        return wanted, reasons | {rows[at]: reason for at, reason in documents.failures}
 
-    def _carry_out(
-        self, verdict: Verdict, decision: Decision, key: bytes, target: bytes, wanted: Found, copy: Found
-    ) -> bytes:
-        """Add the commands for one copy, and count what becomes of it; its fingerprint if one is needed."""
-        result = decision.result
-        if verdict in _MARKED and wanted.document is not None:
-            result.written += verdict is Verdict.WRITE
-            if isinstance(wanted.document, dict) and not (wanted.expiries or copy.exists):
-                return write_hash(decision, target, wanted.document)
-            if verdict is Verdict.WRITE:
-                write(decision, target, copy.document, wanted.document)
-            return fingerprint(wanted.document, wanted.expiries)
-        if verdict is Verdict.REMOVE:
-            decision.write(b"DEL", target)
-            result.removed += 1
-        elif verdict is Verdict.ONLY_NEW or (verdict is Verdict.HAND_OVER and copy.exists):
-            result.only_new += 1
-        elif verdict is Verdict.ONLY_NEW_DELETED:
-            result.only_new_deleted += 1
-        elif verdict in _FAILURES:
-            decision.failures.append(FailedDocument(key, _FAILURES[verdict] % readable(target)))
-        return b""
+    def carried_back(self, copy: Found) -> Found | None:
+        """What the original has to be so that the transform makes the copy of it; None where nothing does."""
+        if self.back is None or copy.document is None:
+            return None
+        moments = {0: dict(copy.expiries)} if copy.expiries else {}
+        back = self.back(Documents([copy.document], moments))
+        forth = self.transform(back) if back.contents[0] is not None else back
+        if forth.contents[0] != copy.document:
+            return None
+        return Found(back.contents[0], copy.expires_ms, back.expiries.get(0, NO_EXPIRIES))
+
+    def _circumstances(self, reader: Reader, *, needs_proof: bool) -> Circumstances:
+        (moment,) = reader.ask(_TIME, 1)
+        raise_refusal(moment)
+        seconds, microseconds = map(int, moment)
+        return Circumstances(
+            self.fence,
+            seconds * 1000 + microseconds // 1000,
+            carries_back=self.aim in {"beside", "copies_removed"} and self.back is not None,
+            nothing_evicted=not needs_proof or self.removals.nothing_evicted(reader),
+        )
 
     def _targets(self, keys: Sequence[bytes]) -> list[bytes]:
         if len(self.prefixes) > 1:
@@ -235,93 +259,53 @@ class Copies:
         new, length = encode(change.new), len(encode(change.old))
         return [new + key[length:] for key in keys]
 
+    def _original_of(self, key: bytes) -> bytes | None:
+        """What the original of a copy is called; None where the key has none of the new prefixes."""
+        for change in self.prefixes:
+            new = encode(change.new)
+            if key.startswith(new):
+                return encode(change.old) + key[len(new) :]
+        return None
+
     def _mark(self, key: bytes) -> bytes:
         return self.mark_prefix + key
 
-    def _gone(self, server: Server) -> Iterator[list[bytes]]:
-        """What was an original when its copy was made, and is no document now."""
+    def _require_few_gone(self, server: Server) -> list[list[bytes]]:
+        """What was an original when it was marked, and is no document now, in batches.
+
+        Raises:
+            RunInterrupted: So many went unseen that they can hardly have been deleted.
+        """
+        gone: list[list[bytes]] = []
+        documents, unseen = 0, 0
+        sample: list[bytes] = []
         wanted = KEY_TYPES[self.schema.storage_type].encode()
-        for marked in self._marked(server):
-            yield [
-                key for key, found in zip(marked, types_of(server, marked), strict=True) if found != wanted
-            ]
+        for keys in marked(server, self.mark_prefix):
+            documents += len(keys)
+            types = types_of(server, keys)
+            found = [key for key, is_of in zip(keys, types, strict=True) if is_of not in {wanted, b""}]
+            if found:
+                lost = self._unseen(server, found)
+                unseen += len(lost)
+                sample += lost[: self.removals.SHOWN - len(sample)]
+                gone.append(found)
+        self.removals.require_few(unseen, documents, sample)
+        return gone
 
-    def _marked(self, server: Server) -> Iterator[list[bytes]]:
-        """The originals of all copies that were made, whether they are there or not."""
-        cursor, pattern = 0, escape_pattern(self.mark_prefix) + b"*"
-        while True:
-            with server.translated_errors():
-                cursor, marks = server.client.scan(cursor, match=pattern, count=SCAN_COUNT)
-            yield [mark[len(self.mark_prefix) :] for mark in marks if isinstance(mark, bytes)]
-            if not int(cursor):
-                return
-
-
-def _found(
-    storage_type: StorageType, keys: Sequence[bytes], replies: list[Any], reader: Reader
-) -> list[Found]:
-    """What is at some keys.
-
-    Args:
-        storage_type: Of documents.
-        keys: Where to look.
-        replies: The contents of all of them, then the times of expiry of all of them.
-        reader: Asks for those of fields.
-    """
-    found = []
-    for reply, moment in zip(replies[: len(keys)], replies[len(keys) :], strict=True):
-        raise_refusal(moment)
-        if is_of_another_type(reply):
-            found.append(Found(expires_ms=moment, is_of_another_type=True))
-            continue
-        raise_refusal(reply)
-        document = None if moment == NO_SUCH_KEY else document_of(storage_type, reply)
-        found.append(Found(document, moment, _NO_EXPIRIES))
-    if reader.fields_expire and storage_type == "hash":
-        _read_expiries(keys, found, reader)
-    return found
-
-
-def _read_expiries(keys: Sequence[bytes], found: list[Found], reader: Reader) -> None:
-    """Find out when fields expire; what has gone by now is taken out of the documents."""
-    hashes = [
-        (key, at.document, at) for key, at in zip(keys, found, strict=True) if isinstance(at.document, dict)
-    ]
-    commands = [
-        render(b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(names), *names) for key, names, _ in hashes
-    ]
-    replies = reader.ask(b"".join(commands), len(hashes))
-    for (_, names, at), moments in zip(hashes, replies, strict=True):
-        if is_of_another_type(moments):
-            at.document = None
-            continue
-        raise_refusal(moments)
-        if all(moment == NEVER for moment in moments):
-            continue
-        named = dict(zip(names, moments, strict=True))
-        left = {name: value for name, value in names.items() if named[name] != NO_SUCH_FIELD}
-        at.document = left or None
-        at.expiries = {name: moment for name, moment in named.items() if moment > 0}
-
-
-def _keep_expiries(decision: Decision, target: bytes, wanted: Found, copy: Found) -> None:
-    """Let a copy and its fields expire when the original does; a field that is written forgets it."""
-    current = copy.expires_ms if copy.exists else NEVER
-    if wanted.expires_ms > 0 and wanted.expires_ms != current:
-        decision.write(b"PEXPIREAT", target, b"%d" % wanted.expires_ms)
-    elif wanted.expires_ms == NEVER and current > 0:
-        decision.write(b"PERSIST", target)
-    if not wanted.expiries and not copy.expiries:
-        return
-    fields = wanted.document if isinstance(wanted.document, dict) else {}
-    before = copy.document if isinstance(copy.document, dict) else {}
-    for name, value in fields.items():
-        moment = wanted.expiries.get(name, NEVER)
-        left = copy.expiries.get(name, NEVER) if before.get(name) == value else NEVER
-        if moment > 0 and moment != left:
-            decision.write(b"HPEXPIREAT", target, b"%d" % moment, b"FIELDS", b"1", name)
-        elif moment == NEVER and left > 0:
-            decision.write(b"HPERSIST", target, b"FIELDS", b"1", name)
+    def _unseen(self, server: Server, keys: Sequence[bytes]) -> list[bytes]:
+        """Those of some originals that are gone whose end nobody saw, and whose copies are there."""
+        marks = server.execute("MGET", *map(self._mark, keys))
+        now_ms = int(time.time() * 1000)
+        suspects = [
+            key
+            for key, data in zip(keys, marks, strict=True)
+            if (mark := Mark.decoded(data)) is not None
+            and not mark.is_moved
+            and mark.fence != self.fence
+            and not (mark.gone_at is not None and mark.gone_at <= now_ms)
+        ]
+        found = types_of(server, self._targets(suspects)) if suspects else []
+        return [key for key, is_of in zip(suspects, found, strict=True) if is_of != b"none"]
 
 
 def _size(reply: object) -> int:

@@ -1,116 +1,453 @@
-"""Compares an original, its copy and the mark of that copy, and says what has to happen to the copy."""
+"""Says what original, copy and mark of a document become, by what they are: the rule of two forms.
+
+Everything is judged by what has changed since both were in step, which the mark tells. Of hashes that is
+every field, its value and its lifetime together, and the lifetime of the key; JSON is judged as a whole.
+
+| changed since          | while both forms are in use   | once the names have moved          |
+|------------------------|-------------------------------|------------------------------------|
+| the original           | carried to the copy           | carried to the copy                |
+| the copy               | carried back to the original  | kept                               |
+| both, differently      | the copy's stands in both     | the copy's stands                  |
+| the original is gone   | a copy that is as it was goes | a copy that is as it was goes      |
+| the copy was deleted   | the original goes             | stays deleted                      |
+| the copy is not there  | made again                    | made again                         |
+
+That the application has deleted a copy is proved only if this holder of the lock had it in step, no lifetime
+of it has passed, and the server has evicted nothing meanwhile. Nothing here talks to Redis.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from redismigrate.execution.documents.whole_documents import (
-    FINGERPRINT_BYTES,
-    Document,
+from redismigrate.execution.documents.marks import (
+    NEVER,
+    Found,
+    Mark,
     are_equal,
-    fingerprint,
-    has_fingerprint,
+    digest_of_field,
+    digest_of_name,
 )
-
-NEVER = -1
 
 
 class Verdict(Enum):
-    """What has to happen to a copy, or what keeps that from happening."""
+    """What becomes of a document, in one word."""
 
-    WRITE = auto()
-    """It is absent, or was made here and is not up to date."""
-    IN_STEP = auto()
-    MARK = auto()
-    """It is up to date, but its mark tells of something else, or of another time to live."""
-    REMOVE = auto()
-    """It was made here, and its original is gone."""
-    HAND_OVER = auto()
-    """It is gone like its original, or the application has written it since: the mark is given up."""
     NOTHING = auto()
-    """There is no original, and what may be at the target was not made here."""
-    OCCUPIED = auto()
-    """It was not made here, and is something else."""
-    BOTH_WRITTEN = auto()
-    """The application has written original and copy since they were in step."""
+    """There is no original, and what may be at the target is none of our business."""
+    IN_STEP = auto()
+    WRITTEN = auto()
+    """The copy is made, or gets what the original has got."""
+    MADE_AGAIN = auto()
+    """The copy is not there, with no proof that the application has deleted it."""
+    CARRIED_BACK = auto()
+    """The original gets what the copy has got, or is gone as the copy is."""
+    MERGED = auto()
+    """Each gets what the other one has got."""
+    REMOVED = auto()
+    """The original is gone, and so goes the copy."""
+    HANDED_OVER = auto()
+    """Both are gone: the mark is given up."""
     ONLY_NEW = auto()
-    """The application has written the copy since, and not the original."""
+    """The copy is the application's word, and the original stays as it is."""
     ONLY_NEW_DELETED = auto()
-    """The application has deleted the copy since, and not written the original."""
+    """The application has deleted the copy, and the original is as it was."""
+    OCCUPIED = auto()
+    """What is at the target was not made here, and is something else."""
+    UNCONVERTIBLE = auto()
+    """No copy can be made of the original."""
+
+
+FAILURES = frozenset({Verdict.OCCUPIED, Verdict.UNCONVERTIBLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for all documents of a batch.
+
+    Attributes:
+        fence: Of this process, as it stands in marks.
+        now_ms: The server's time after everything was read, Unix time in milliseconds.
+        carries_back: The names have not moved yet: what is written to copies goes to the originals.
+        nothing_evicted: The server has evicted nothing since this process began to make marks.
+    """
+
+    fence: bytes
+    now_ms: int
+    carries_back: bool
+    nothing_evicted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of a document.
+
+    Attributes:
+        verdict: In one word.
+        copy: What the copy should be, with no document where it should be gone; None: as it is.
+        original: What the original should be, in the terms of copies, with no document where it should be
+            gone; None: as it is.
+        mark: What should be remembered; None for nothing.
+        backs_up: The original loses what nothing else holds, so that it has to be on disk before.
+        is_conflict: Both have changed, differently: the document is listed.
+        is_proved: Of `REMOVED`: the original was in step under this fence, so that its end was seen.
+    """
+
+    verdict: Verdict
+    copy: Found | None = None
+    original: Found | None = None
+    mark: Mark | None = None
+    backs_up: bool = False
+    is_conflict: bool = False
+    is_proved: bool = True
 
 
 @dataclass(slots=True)
-class Found:
-    """What is at a key, or should be.
+class _Merged:
+    """Both forms with what the other one has got.
 
     Attributes:
-        document: None when there is none.
-        expires_ms: When the key expires, Unix time; -1 for never.
-        expiries: Hash field -> when it expires.
-        is_of_another_type: There is something, and it is no document.
+        copy: As it should be.
+        original: As it should be where changes are carried back, in the terms of copies.
+        is_original_changed: Since they were in step.
+        is_copy_changed: Since they were in step.
+        is_conflict: The same was changed differently.
     """
 
-    document: Document | None = None
-    expires_ms: int = NEVER
-    expiries: Mapping[bytes, int] = field(default_factory=dict)
-    is_of_another_type: bool = False
-
-    @property
-    def exists(self) -> bool:
-        """Whether there is anything."""
-        return self.document is not None or self.is_of_another_type
+    copy: Found
+    original: Found
+    is_original_changed: bool = False
+    is_copy_changed: bool = False
+    is_conflict: bool = False
 
 
-def lifetime_of(wanted: Found) -> bytes:
-    """The part of a mark that follows the fingerprint: when the copy is to be gone; empty for never.
-
-    A copy that is gone at that moment was deleted by nobody. While it was there the application may have
-    prolonged the original, with no change of its contents.
-    """
-    moments = [wanted.expires_ms] if wanted.expires_ms > 0 else []
-    if wanted.document is not None and len(wanted.expiries) == len(wanted.document):
-        moments.append(max(wanted.expiries.values()))
-    return b"%d" % min(moments) if moments else b""
-
-
-def verdict_on(wanted: Found, copy: Found, mark: bytes | None) -> Verdict:
-    """What has to happen to a copy.
+def verdict_on(
+    original: Found,
+    copy: Found,
+    mark: Mark | None,
+    given: Circumstances,
+    *,
+    is_unconvertible: bool = False,
+    was_reported: bool = False,
+) -> Outcome:
+    """What becomes of a document.
 
     Args:
-        wanted: The copy as the original asks for it; no document when there is no original, or when no copy
-            can be made of it.
+        original: In the terms of copies, as the transform gives it; no document where there is none, or where
+            it is unconvertible.
         copy: What is at the target.
-        mark: The fingerprint of what was written there, and when it was to be gone; None when nothing was
-            written.
+        mark: What they were when they were in step; None where they never were.
+        given: What holds for all documents.
+        is_unconvertible: There is an original of which no copy can be made.
+        was_reported: The server has told that the copy's key was written since this process follows.
     """
-    if wanted.document is None:
-        if mark is None:
-            return Verdict.NOTHING
-        return Verdict.REMOVE if _is_ours(copy, mark) else Verdict.HAND_OVER
+    if is_unconvertible:
+        return _without_conversion(copy, mark, given)
+    if original.document is None:
+        if mark is not None:
+            return _without_original(original, copy, mark, given)
+        if was_reported and given.carries_back and copy.document is not None and not original.exists:
+            # The new release has made a document of its own.
+            new = Mark.of(given.fence, copy, is_made=False, is_carried=True)
+            return Outcome(Verdict.CARRIED_BACK, original=copy, mark=new)
+        return Outcome(Verdict.NOTHING)
     if mark is None:
         if not copy.exists:
-            return Verdict.WRITE
-        return Verdict.IN_STEP if _are_equal(copy, wanted) else Verdict.OCCUPIED
-    printed = fingerprint(wanted.document, wanted.expiries)
-    is_original_unchanged = mark == printed + lifetime_of(wanted)
+            return Outcome(Verdict.WRITTEN, copy=original, mark=Mark.of(given.fence, original))
+        if _are_equal(copy, original):
+            return Outcome(Verdict.IN_STEP)
+        return Outcome(Verdict.OCCUPIED)
     if not copy.exists:
-        return Verdict.ONLY_NEW_DELETED if is_original_unchanged else Verdict.WRITE
-    if _are_equal(copy, wanted):
-        return Verdict.IN_STEP if is_original_unchanged else Verdict.MARK
-    if _is_ours(copy, mark):
-        return Verdict.WRITE
-    return Verdict.ONLY_NEW if mark.startswith(printed) else Verdict.BOTH_WRITTEN
+        return _without_copy(original, mark, given)
+    if copy.document is None:
+        # It is no document any more, which can't be carried back.
+        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=not mark.is_carried)
+    return _of_both(original, copy, mark, given)
 
 
-def _are_equal(copy: Found, wanted: Found) -> bool:
-    if copy.document is None or wanted.document is None:
-        return False
-    return are_equal(copy.document, wanted.document)
+def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstances) -> Outcome:
+    """The outcome where the original is to go, now that the copy serves.
+
+    It stays where there is no copy of it, but by proof that the application has deleted that.
+
+    Args:
+        original: As `verdict_on` got it.
+        copy: As `verdict_on` got it.
+        outcome: What that said.
+        given: What holds for all documents.
+    """
+    if outcome.verdict in FAILURES or original.document is None:
+        return outcome
+    left = copy if outcome.copy is None else outcome.copy
+    if not left.exists and outcome.verdict is not Verdict.ONLY_NEW_DELETED:
+        return outcome
+    mark = outcome.mark or Mark.of(given.fence, original, is_made=False)
+    backs_up = outcome.backs_up if mark.is_carried else not _holds(left, original)
+    return replace(outcome, original=Found(), mark=mark.moved(given.fence), backs_up=backs_up)
 
 
-def _is_ours(copy: Found, mark: bytes) -> bool:
-    return copy.document is not None and has_fingerprint(
-        copy.document, copy.expiries, mark[:FINGERPRINT_BYTES]
+def taken_back(original: Found, copy: Found, mark: Mark | None, outcome: Outcome) -> Outcome:
+    """The outcome where the copy is to go, since the change is undone.
+
+    It stays where it was not made here, and where it is the application's and can't be carried back.
+
+    Args:
+        original: As `verdict_on` got it.
+        copy: As `verdict_on` got it.
+        mark: As `verdict_on` got it.
+        outcome: What that said.
+    """
+    if mark is None or not mark.is_made:
+        return replace(outcome, copy=None, mark=None, verdict=_unwritten(outcome.verdict))
+    if outcome.verdict is Verdict.ONLY_NEW or outcome.verdict is Verdict.NOTHING:
+        return replace(outcome, mark=None)
+    if outcome.verdict is Verdict.UNCONVERTIBLE and outcome.copy is None:
+        return replace(outcome, mark=None)
+    if mark.is_moved and original.document is None:
+        # The original went already: the copy is the document.
+        return replace(outcome, copy=None, mark=None)
+    return replace(
+        outcome, copy=Found() if copy.exists else None, mark=None, verdict=_unwritten(outcome.verdict)
     )
+
+
+def _unwritten(verdict: Verdict) -> Verdict:
+    """The verdict where the copy is not written after all."""
+    return _UNWRITTEN.get(verdict, verdict)
+
+
+_UNWRITTEN = {
+    Verdict.WRITTEN: Verdict.NOTHING,
+    Verdict.MADE_AGAIN: Verdict.NOTHING,
+    Verdict.OCCUPIED: Verdict.NOTHING,
+    Verdict.MERGED: Verdict.CARRIED_BACK,
+}
+
+
+def _without_conversion(copy: Found, mark: Mark | None, given: Circumstances) -> Outcome:
+    """The copy tells of what the original is no more; once it serves that is better than nothing."""
+    if mark is not None and mark.is_made and given.carries_back and _is_unchanged(copy, mark, given.now_ms):
+        return Outcome(Verdict.UNCONVERTIBLE, copy=Found())
+    return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
+
+
+def _without_original(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
+    if mark.is_moved:
+        return Outcome(Verdict.IN_STEP, mark=mark)
+    if not copy.exists:
+        return Outcome(Verdict.HANDED_OVER)
+    if _is_unchanged(copy, mark, given.now_ms):
+        is_seen = mark.fence == given.fence and given.nothing_evicted
+        return Outcome(Verdict.REMOVED, copy=Found(), is_proved=is_seen or _may_be_gone(mark, given.now_ms))
+    if given.carries_back and copy.document is not None and not original.exists:
+        new = Mark.of(given.fence, copy, is_made=mark.is_made, is_carried=True)
+        return Outcome(Verdict.CARRIED_BACK, original=copy, mark=new)
+    return Outcome(Verdict.ONLY_NEW, mark=mark if given.carries_back else mark.moved(given.fence))
+
+
+def _without_copy(original: Found, mark: Mark, given: Circumstances) -> Outcome:
+    is_proved = (
+        mark.fence == given.fence
+        and given.nothing_evicted
+        and not mark.is_moved
+        and not _may_be_gone(mark, given.now_ms)
+    )
+    if not is_proved or not _is_unchanged(original, mark, given.now_ms):
+        again = Mark.of(given.fence, original)
+        return Outcome(Verdict.MADE_AGAIN, copy=original, mark=again)
+    if given.carries_back:
+        return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=not mark.is_carried)
+    return Outcome(Verdict.ONLY_NEW_DELETED, mark=mark, backs_up=not mark.is_carried)
+
+
+def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
+    merged = _merge(original, copy, mark, given.now_ms)
+    is_copy_written = not _is_same(merged.copy, copy)
+    if given.carries_back and not mark.is_moved:
+        is_original_written = not _is_same(merged.original, original)
+        is_carried = is_original_written or (mark.is_carried and not merged.is_original_changed)
+        after = merged.original if is_original_written else original
+        new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
+        return Outcome(
+            _verdict(is_copy_written, is_original_written),
+            merged.copy if is_copy_written else None,
+            merged.original if is_original_written else None,
+            new,
+            backs_up=is_original_written and (merged.is_original_changed or not mark.is_carried),
+            is_conflict=merged.is_conflict,
+        )
+    if mark.is_moved:
+        new = mark.with_original(given.fence, original)
+    else:
+        is_carried = mark.is_carried and not merged.is_original_changed
+        new = Mark.of(given.fence, original, is_made=mark.is_made, is_carried=is_carried)
+    verdict = Verdict.WRITTEN if is_copy_written else Verdict.IN_STEP
+    if merged.is_copy_changed:
+        verdict = Verdict.MERGED if is_copy_written else Verdict.ONLY_NEW
+    return Outcome(
+        verdict,
+        merged.copy if is_copy_written else None,
+        mark=new,
+        backs_up=merged.is_conflict,
+        is_conflict=merged.is_conflict,
+    )
+
+
+def _verdict(is_copy_written: bool, is_original_written: bool) -> Verdict:
+    if is_copy_written:
+        return Verdict.MERGED if is_original_written else Verdict.WRITTEN
+    return Verdict.CARRIED_BACK if is_original_written else Verdict.IN_STEP
+
+
+def _merge(original: Found, copy: Found, mark: Mark, now_ms: int) -> _Merged:
+    """Give each what the other one has got since they were in step."""
+    merged = _Merged(Found(), Found())
+    lifetimes = _merged_lifetimes(original, copy, mark, merged)
+    hashes = original.document, copy.document
+    if isinstance(hashes[0], dict) and isinstance(hashes[1], dict):
+        forms = _merged_hashes(original, copy, mark, now_ms, merged)
+    else:
+        forms = _merged_wholes(original, copy, mark, merged)
+    (merged.original, merged.copy) = (
+        Found(form.document, lifetime, form.expiries) for form, lifetime in zip(forms, lifetimes, strict=True)
+    )
+    return merged
+
+
+def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: _Merged) -> tuple[int, int]:
+    """When the keys of original and copy are to expire."""
+    old, new = original.expires_ms, copy.expires_ms
+    # What comes under an old key again is another key, which nobody has made eternal.
+    before = NEVER if mark.is_moved and old == NEVER else mark.lifetime
+    if old == new:
+        return old, new
+    if mark.is_moved and old == NEVER:
+        merged.is_copy_changed |= new != mark.lifetime
+        return old, new
+    if new == mark.lifetime:
+        merged.is_original_changed = True
+        return old, old
+    merged.is_copy_changed = True
+    if old != before:
+        merged.is_original_changed = merged.is_conflict = True
+    return new, new
+
+
+def _merged_wholes(original: Found, copy: Found, mark: Mark, merged: _Merged) -> tuple[Found, Found]:
+    """Original and copy as one of them is."""
+    if _are_equal(copy, original):
+        return original, copy
+    if mark.is_of(copy):
+        merged.is_original_changed = True
+        return original, original
+    merged.is_copy_changed = True
+    if not mark.is_of(original):
+        merged.is_original_changed = merged.is_conflict = True
+    return copy, copy
+
+
+def _merged_hashes(
+    original: Found, copy: Found, mark: Mark, now_ms: int, merged: _Merged
+) -> tuple[Found, Found]:
+    """Original and copy, field by field."""
+    if not mark.is_moved:
+        if mark.is_of(original) and mark.is_of(copy):
+            return original, copy
+        if mark.is_of(copy):
+            merged.is_original_changed = True
+            return original, original
+        if mark.is_of(original):
+            merged.is_copy_changed = True
+            return copy, copy
+    old, new = _Fields(original), _Fields(copy)
+    for name in {**_fields(original), **_fields(copy)}:
+        if old.value(name) == new.value(name):
+            continue
+        digest = digest_of_name(name)
+        before = mark.fields.get(digest)
+        is_over = 0 < mark.expiries.get(digest, 0) <= now_ms
+        now = [digest_of_field(form, name) for form in (original, copy)]
+        # What has expired, or went with the original that was removed here, was taken away by nobody.
+        is_old_changed = now[0] != before and not (now[0] is None and (is_over or mark.is_moved))
+        is_new_changed = now[1] != before and not (now[1] is None and is_over)
+        merged.is_original_changed |= is_old_changed
+        merged.is_copy_changed |= is_new_changed
+        if is_new_changed:
+            merged.is_conflict |= is_old_changed
+            old.take(name, copy)
+        elif is_old_changed:
+            new.take(name, original)
+    return old.found(), new.found()
+
+
+class _Fields:
+    """The fields of a hash while they change."""
+
+    def __init__(self, found: Found) -> None:
+        self._document = dict(_fields(found))
+        self._expiries = dict(found.expiries)
+
+    def value(self, name: bytes) -> tuple[bytes | None, int]:
+        """A field's value and when it expires."""
+        return self._document.get(name), self._expiries.get(name, NEVER)
+
+    def take(self, name: bytes, source: Found) -> None:
+        """Take a field as another hash has it, or has it not."""
+        self._document.pop(name, None)
+        self._expiries.pop(name, None)
+        fields = _fields(source)
+        if name in fields:
+            self._document[name] = fields[name]
+            if name in source.expiries:
+                self._expiries[name] = source.expiries[name]
+
+    def found(self) -> Found:
+        """The hash as it is by now."""
+        return Found(self._document, NEVER, self._expiries)
+
+
+def _fields(found: Found) -> dict[bytes, bytes]:
+    return found.document if isinstance(found.document, dict) else {}
+
+
+def _is_unchanged(found: Found, mark: Mark, now_ms: int) -> bool:
+    """Whether a form is as when it was in step, but for what has expired since."""
+    if found.document is None or found.expires_ms != mark.lifetime:
+        return False
+    if mark.is_of(found):
+        return True
+    document = found.document
+    if not isinstance(document, dict) or not mark.fields:
+        return False
+    there = {digest_of_name(name): digest_of_field(found, name) for name in document}
+    if any(mark.fields.get(name) != digest for name, digest in there.items()):
+        return False
+    return all(0 < mark.expiries.get(name, 0) <= now_ms for name in mark.fields.keys() - there.keys())
+
+
+def _may_be_gone(mark: Mark, now_ms: int) -> bool:
+    """Whether a lifetime of what was in step has passed."""
+    return mark.gone_at is not None and mark.gone_at <= now_ms
+
+
+def _is_same(one: Found, other: Found) -> bool:
+    """Whether two forms say the same, their lifetimes included."""
+    return (
+        one.expires_ms == other.expires_ms
+        and one.document == other.document
+        and dict(one.expiries) == dict(other.expiries)
+    )
+
+
+def _holds(copy: Found, original: Found) -> bool:
+    """Whether all values of an original are in a copy."""
+    if isinstance(copy.document, dict) and isinstance(original.document, dict):
+        return original.document.items() <= copy.document.items()
+    return _are_equal(copy, original)
+
+
+def _are_equal(copy: Found, original: Found) -> bool:
+    if copy.document is None or original.document is None:
+        return False
+    return are_equal(copy.document, original.document)

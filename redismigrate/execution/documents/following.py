@@ -91,15 +91,21 @@ class Follower:
         server: The connection.
         mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
         synchroniser: Does the work; it is closed by who made it.
+        is_first: No second form was made before.
     """
 
-    def __init__(self, server: Server, mirror: Mirror, synchroniser: Synchroniser) -> None:
+    def __init__(
+        self, server: Server, mirror: Mirror, synchroniser: Synchroniser, *, is_first: bool = False
+    ) -> None:
         self._server = server
         self._mirror = mirror
         self._synchroniser = synchroniser
         self._pending: set[bytes] = set()
         self._is_behind = True
         self._tracker = Tracker(server, mirror.tracked)
+        # Our own writes of second forms are reported, too: during a first pass all of them.
+        self._is_first = is_first
+        self._second_tracker: Tracker | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -108,16 +114,34 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._tracker.close()
+        self._stop_tracking_second()
 
     @property
     def is_behind(self) -> bool:
         """Whether writes may have been missed, so that the next step is a pass over all documents."""
-        return self._is_behind or self._tracker.is_lost
+        is_lost = self._second_tracker is not None and self._second_tracker.is_lost
+        return self._is_behind or is_lost or self._tracker.is_lost
 
     @property
     def waiting(self) -> int:
-        """How many keys wait to be synchronised, if `is_behind` is false."""
+        """How many keys wait to be synchronised whose first form was written, if `is_behind` is false."""
         return len(self._pending) + self._tracker.waiting
+
+    @property
+    def has_to_follow(self) -> bool:
+        """Whether there is anything to synchronise, as far as the server has told."""
+        second = self._second_tracker is not None and self._second_tracker.waiting > 0
+        return self.is_behind or second or self.waiting > 0
+
+    def turn_to(self, mirror: Mirror) -> None:
+        """Follow another mirror of the same documents from now on, as where the names have moved.
+
+        Args:
+            mirror: Tracks the same first forms.
+        """
+        self._mirror = mirror
+        if not mirror.tracked_second:
+            self._stop_tracking_second()
 
     def synchronise_all(self, total: Synchronised | None = None) -> Synchronised:
         """Pass over all documents, and over what is written meanwhile.
@@ -139,9 +163,14 @@ class Follower:
             if self._tracker.is_lost:
                 self._tracker.close()
                 self._tracker = Tracker(self._server, self._mirror.tracked)
+            self._stop_tracking_second()
+            if not self._is_first:
+                self._track_second()
             self._synchronise(self._all_keys(), total)
+            if self._is_first:
+                self._track_second()
             if not self._tracker.is_lost:
-                self._is_behind = False
+                self._is_behind = self._is_first = False
                 return total
         raise TrackingLost(self._tracker.lost_because)
 
@@ -158,17 +187,21 @@ class Follower:
         self._drain()
         if self.is_behind:
             return self.synchronise_all(total)
-        return self._synchronise([tuple(self._pending)], total)
+        written = set(self._mirror.report_second(self._drained_second()))
+        return self._synchronise([tuple(self._pending | written)], total)
 
-    def catch_up(self) -> None:
+    def catch_up(self, total: Synchronised | None = None) -> None:
         """Synchronise all that was written before this call.
+
+        Args:
+            total: Is added to.
 
         Raises:
             FenceLost: Another process has taken over the lock.
             RedisMigrateError: The server can't be reached or used.
         """
         self._tracker.barrier(BARRIER_SECONDS)
-        self.follow()
+        self.follow(total)
 
     def count_written(self) -> int:
         """How many keys were written since they were synchronised last, before this call.
@@ -226,6 +259,18 @@ class Follower:
 
     def _drain(self) -> None:
         self._pending |= {key for key in self._tracker.drain() if self._mirror.covers(key)}
+
+    def _drained_second(self) -> set[bytes]:
+        return set() if self._second_tracker is None else self._second_tracker.drain()
+
+    def _track_second(self) -> None:
+        if self._mirror.tracked_second:
+            self._second_tracker = Tracker(self._server, self._mirror.tracked_second)
+
+    def _stop_tracking_second(self) -> None:
+        if self._second_tracker is not None:
+            self._second_tracker.close()
+            self._second_tracker = None
 
     def _all_keys(self) -> Iterator[Sequence[bytes]]:
         """All documents, with those that are written meanwhile."""

@@ -6,9 +6,9 @@ be written. It may be asked again about any document at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import hiredis
 
@@ -27,11 +27,14 @@ class Synchronised:
     Attributes:
         documents: That were there. One that was looked at twice, as it was written meanwhile, counts twice.
         written: Whose second form was written.
-        removed: Whose second form was removed.
+        removed: Whose first or second form was removed.
         turned_back: Which the application had written in the new form, and whose old form follows from that.
-        only_new: Which the application has written in the new form, and whose old form can't follow.
+        only_new: Which the application has written in the new form, and whose old form stays as it is.
         only_new_deleted: Which the application has deleted in the new form alone.
-        failures: Those that can't have a second form, which have none, and why.
+        made_again: Whose second form was not there any more, with no proof that the application has deleted
+            it.
+        failures: Those that can't have a second form, or can't be written, and why.
+        conflicts: Those of which both forms were written differently; the new one stands.
         busy: Keys that were written again and again; they have to be synchronised once more.
     """
 
@@ -41,18 +44,47 @@ class Synchronised:
     turned_back: int = 0
     only_new: int = 0
     only_new_deleted: int = 0
+    made_again: int = 0
     failures: Failures = field(default_factory=Failures)
+    conflicts: Failures = field(default_factory=Failures)
     busy: list[bytes] = field(default_factory=list)
 
     def add(self, other: Synchronised) -> None:
-        """Count what became of further documents; their failures are not among it."""
+        """Count what became of further documents; their failures and conflicts are not among it."""
         self.documents += other.documents
         self.written += other.written
         self.removed += other.removed
         self.turned_back += other.turned_back
         self.only_new += other.only_new
         self.only_new_deleted += other.only_new_deleted
+        self.made_again += other.made_again
         self.busy += other.busy
+
+    def without(self, counters: Sequence[str]) -> None:
+        """Take back what was counted of a document whose write was refused.
+
+        Args:
+            counters: The names of the attributes that count it.
+        """
+        for name in counters:
+            setattr(self, name, getattr(self, name) - 1)
+
+
+class DocumentWrites(NamedTuple):
+    """The writes of one document, which are stopped by the first that the server refuses.
+
+    Attributes:
+        key: What the mirror calls the document.
+        keys: That are written.
+        commands: In order. The last ones remember what the first ones did: they are not reached where one of
+            those is refused.
+        counters: The attributes of the result that count the document.
+    """
+
+    key: bytes
+    keys: tuple[bytes, ...]
+    commands: list[tuple[bytes, ...]]
+    counters: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -62,21 +94,43 @@ class Decision:
     Attributes:
         pieces: Rendered commands that write, in pieces.
         commands: How many these are.
+        owners: The document of each of them; None where that can't be told.
+        documents: Further writes, of which those of one document belong together.
+        forget: Renders what takes back what was remembered of a document by the pieces, whose own write was
+            refused; None where nothing is remembered.
         size_bytes: Of the values that were read, about.
         result: What becomes of the documents when the commands are carried out, but for the failures.
         failures: Documents that can't have a second form.
+        conflicts: Documents of which both forms were written differently.
     """
 
     pieces: list[ReadableBuffer] = field(default_factory=list)
     commands: int = 0
+    owners: list[bytes] | None = field(default_factory=list)
+    documents: list[DocumentWrites] = field(default_factory=list)
+    forget: Callable[[bytes], bytes] | None = None
     size_bytes: int = 0
     result: Synchronised = field(default_factory=Synchronised)
     failures: list[FailedDocument] = field(default_factory=list)
+    conflicts: list[FailedDocument] = field(default_factory=list)
+
+    @property
+    def writes_anything(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.pieces or self.documents)
 
     def write(self, *words: bytes) -> None:
-        """Add a command."""
+        """Add a command whose first argument is the key of the document."""
         self.pieces.append(render(*words))
         self.commands += 1
+        if self.owners is not None:
+            self.owners.append(words[1])
+
+    def write_unowned(self, pieces: Iterable[ReadableBuffer], commands: int) -> None:
+        """Add rendered commands of which it can't be told which is whose: a refusal ends the batch."""
+        self.pieces += pieces
+        self.commands += commands
+        self.owners = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +158,19 @@ class Mirror(Protocol):
     def tracked(self) -> tuple[bytes, ...]:
         """The prefixes of the keys of first forms, none of which begins with another one; none for all."""
 
+    @property
+    def tracked_second(self) -> tuple[bytes, ...]:
+        """Likewise of second forms that are keys of their own, where it matters who writes them."""
+
     def covers(self, key: bytes) -> bool:
         """Whether a key with a tracked prefix may be a document's."""
+
+    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+        """Take note that second forms were written; the documents, by their first keys.
+
+        Args:
+            keys: Of second forms.
+        """
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
         """All documents, in batches, and those whose second form alone is left."""

@@ -6,7 +6,7 @@ form is about to be replaced like all the rest, so the backup has to have it as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from redismigrate.execution.documents.backup import Backup
@@ -44,6 +44,15 @@ class Promotion:
         """As of the second fields."""
         return self._second_fields.tracked
 
+    @property
+    def tracked_second(self) -> tuple[bytes, ...]:
+        """As of the second fields."""
+        return self._second_fields.tracked_second
+
+    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+        """As the second fields do."""
+        return self._second_fields.report_second(keys)
+
     def covers(self, key: bytes) -> bool:
         """As the second fields do."""
         return self._second_fields.covers(key)
@@ -68,7 +77,7 @@ class Promotion:
         """
         originals = self._originals(replies)
         decision = self._second_fields.decide(keys, replies, reader)
-        if decision.pieces:
+        if decision.writes_anything:
             # What can't be converted stays as it is.
             left = {document.key for document in decision.failures}
             self._back_up(keys, originals, left)

@@ -6,7 +6,7 @@ documents. Once the old index is gone the new form moves to the declared path, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,6 +60,15 @@ class SecondFields:
     def tracked(self) -> tuple[bytes, ...]:
         """The outermost prefixes of the schema."""
         return KeyPrefixes.of(self.schema.prefixes).outermost
+
+    @property
+    def tracked_second(self) -> tuple[bytes, ...]:
+        """None: second forms have the keys of the first ones."""
+        return ()
+
+    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+        """Nothing is reported apart."""
+        return keys
 
     def covers(self, key: bytes) -> bool:
         """Whether it has none of the excluded prefixes."""
@@ -120,8 +129,7 @@ class SecondFields:
         """Add the commands for documents that had no second form yet, in a few blocks."""
         for name, column in zip(self._names[1::2], columns, strict=True):
             if isinstance(column, FixedWidth):
-                decision.pieces += render_hsets(keys, name, column)
-                decision.commands += len(keys)
+                decision.write_unowned(render_hsets(keys, name, column), len(keys))
         decision.result.written += len(keys)
 
     @cached_property

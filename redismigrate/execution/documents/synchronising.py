@@ -7,8 +7,9 @@ different keys.
 
 A batch is optimistic: WATCH its keys and the fence, read, then write in MULTI and EXEC. If a key was written,
 deleted or has expired meanwhile, EXEC does nothing and the batch is tried again in halves: so a deletion
-between the reading and the writing brings no ghost back. Several connections take turns, so that one batch is
-with the server while another one is computed.
+between the reading and the writing brings no ghost back. What the server refuses for one document leaves that
+as it is, named; the others go on. Several connections take turns, so that one batch is with the server while
+another one is computed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import hiredis
+import redis
+
+from redismigrate.execution.documents.apart import refusals_in, write_apart
 from redismigrate.execution.documents.exchange import MOST_ATTEMPTS
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import FailedDocument
 from redismigrate.execution.documents.mirroring import Decision, Mirror, Reader, Synchronised
-from redismigrate.execution.documents.wire import Wire, raise_refusal, render
+from redismigrate.execution.documents.wire import (
+    Wire,
+    concerns_one_document,
+    first_refusal,
+    raise_refusal,
+    render,
+)
 from redismigrate.execution.pace import Pace
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema.strict import readable
 
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
 BATCH_BYTES = 1 << 20
@@ -55,6 +67,9 @@ class Synchroniser:
         batch_size: Documents in a batch at most; fewer if they are large.
         on_progress: Told after every batch how many documents it had.
         pace: Admits every batch; None for no limits.
+
+    Attributes:
+        failing: The documents that had no second form, or could not be written, when last looked at.
     """
 
     def __init__(
@@ -72,6 +87,7 @@ class Synchroniser:
         self._size = min(FIRST_BATCH, batch_size)
         self._on_progress = on_progress
         self._pace = pace
+        self.failing: set[bytes] = set()
         with server.translated_errors():
             self._wires = [Wire(server.client) for _ in range(connections)]
         fence.require_state()
@@ -157,8 +173,12 @@ class Synchroniser:
             wanted = min(wanted, int(count * BATCH_SECONDS / seconds))
         self._size = max(1, min(wanted, 4 * self._size, self._batch_size))
         total.add(turn.result)
+        self.failing.difference_update(turn.keys)
         for failed in turn.failures:
+            self.failing.add(failed.key)
             total.failures.add(failed.key, failed.reason)
+        for conflict in turn.conflicts:
+            total.conflicts.add(conflict.key, conflict.reason)
         self._on_progress(count)
 
 
@@ -170,6 +190,7 @@ class _Turn:
         self.keys = keys
         self.result = Synchronised()
         self.failures: list[FailedDocument] = []
+        self.conflicts: list[FailedDocument] = []
         self.size_bytes = 0
         self.sent_at = 0.0
         self._mirror = mirror
@@ -177,11 +198,13 @@ class _Turn:
         self._fence = fence
         self._replies = 0
         self._decision = Decision()
+        # Why nothing of this part was written, where that concerns one document of it.
+        self._refusal: Exception | None = None
 
     @property
     def has_written(self) -> bool:
         """Whether it had anything to write."""
-        return bool(self._decision.pieces)
+        return self._decision.writes_anything
 
     def ask(self) -> None:
         """Watch, and ask for what the mirror has to know."""
@@ -192,30 +215,94 @@ class _Turn:
     def write(self) -> None:
         """Receive that, decide, and send the writes in one transaction."""
         watched, token, keyspace, *replies = self.wire.receive(3 + self._replies)
-        raise_refusal(watched, token, keyspace)
-        self._fence.require(token)
-        fields_expire = _EXPIRING_FIELDS.search(keyspace) is not None
-        self._decision = self._mirror.decide(self._part, replies, Reader(self.wire, fields_expire))
-        pieces = self._decision.pieces
+        self._refusal = None
+        try:
+            raise_refusal(watched, token, keyspace)
+            self._fence.require(token)
+            fields_expire = _EXPIRING_FIELDS.search(keyspace) is not None
+            self._decision = self._mirror.decide(self._part, replies, Reader(self.wire, fields_expire))
+        except redis.ResponseError as error:
+            if not concerns_one_document(error):
+                raise
+            self._refusal, self._decision = error, Decision()
+        decision = self._decision
         self.sent_at = time.monotonic()
-        self.wire.send(b"".join([_MULTI, *pieces, _EXEC]) if pieces else _UNWATCH)
+        if not decision.writes_anything:
+            self.wire.send(_UNWATCH)
+            return
+        apart = (write_apart(decision.documents),) if decision.documents else ()
+        self.wire.send(b"".join([_MULTI, *decision.pieces, *apart, _EXEC]))
 
     def is_done(self) -> bool:
-        """Receive what became of the writes; False: nothing was written, for somebody else wrote."""
+        """Receive what became of the writes; False: nothing was written, and it is to be tried in parts."""
         decision = self._decision
-        if decision.pieces:
-            # OK for MULTI, QUEUED for each command, and the results.
-            *queued, results = self.wire.receive(decision.commands + 2)
-            raise_refusal(*queued, results)
-            if results is None:
-                return False
-            raise_refusal(*results)
-        else:
+        if not decision.writes_anything:
             raise_refusal(*self.wire.receive(1))
+            if self._refusal is not None:
+                return self._is_left(self._refusal)
+            self._take()
+            return True
+        # OK for MULTI, QUEUED for each command, and the results.
+        *queued, results = self.wire.receive(decision.commands + bool(decision.documents) + 2)
+        refused = first_refusal(queued)
+        if refused is not None:  # EXEC has done nothing then
+            if not concerns_one_document(refused):
+                raise_refusal(refused)
+            return self._is_left(refused)
+        raise_refusal(results)
+        if results is None:
+            return False
+        answers = results.pop() if decision.documents else ()
+        if not self._is_all_written(results):
+            return False
+        if isinstance(answers, hiredis.ReplyError):  # of the script as a whole, before it began
+            if not concerns_one_document(answers):
+                raise_refusal(answers)
+            return self._is_left(answers)
+        self._take()
+        for document, text in refusals_in(decision.documents, answers):
+            if not concerns_one_document(text):
+                raise_refusal(hiredis.ReplyError(text.decode("utf-8", "replace")))
+            self.result.without(document.counters)
+            self.failures.append(FailedDocument(document.key, _refused(text.decode("utf-8", "replace"))))
+        return True
+
+    def _is_all_written(self, results: list[Any]) -> bool:
+        """Name the documents whose commands were refused; False where it can't be told which they are."""
+        if first_refusal(results) is None:
+            return True
+        owners, forget = self._decision.owners, self._decision.forget
+        refused = {row: reply for row, reply in enumerate(results) if isinstance(reply, hiredis.ReplyError)}
+        if owners is None:
+            (reply, *_) = refused.values()
+            if not concerns_one_document(reply):
+                raise_refusal(reply)
+            return self._is_left(reply)
+        named = {owners[row]: reply for row, reply in refused.items() if owners[row]}
+        if forget is not None and named:
+            self.wire.send(_MULTI + b"".join(map(forget, named)) + _EXEC)
+            self.wire.receive(len(named) + 2)
+        for key, reply in named.items():
+            if not concerns_one_document(reply):
+                raise_refusal(reply)
+            self.failures.append(FailedDocument(key, _refused(str(reply))))
+        raise_refusal(*(reply for row, reply in refused.items() if not owners[row]))
+        return True
+
+    def _is_left(self, refusal: Exception) -> bool:
+        """Name the document that was refused where it is alone."""
+        if len(self._part) > 1:
+            return False
+        self.failures.append(FailedDocument(self._part[0], _refused(str(refusal))))
+        return True
+
+    def _take(self) -> None:
+        """Count what was decided."""
+        decision = self._decision
         self.result.add(decision.result)
         self.failures += decision.failures
+        self.conflicts += decision.conflicts
         self.size_bytes += decision.size_bytes
-        return True
 
     def repeat(self) -> None:
         """Try again, in ever smaller batches."""
@@ -235,3 +322,7 @@ class _Turn:
                 work.append(self._part)
             else:
                 self.result.busy += self._part
+
+
+def _refused(text: str) -> str:
+    return f"the server refused it: {readable(text)}"

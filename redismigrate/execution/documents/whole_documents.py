@@ -6,16 +6,15 @@ processes or a scheduler can carry it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha1
 from typing import Any
 
 from redismigrate.execution.documents.batch import Failure
 from redismigrate.execution.documents.columns import Column
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
-from redismigrate.execution.documents.json_members import normalised, rename_member
-from redismigrate.execution.documents.mirroring import Decision
+from redismigrate.execution.documents.json_members import rename_member
+from redismigrate.execution.documents.marks import NEVER, Document, Found, Hash
 from redismigrate.execution.documents.vectors import VectorColumn
 from redismigrate.execution.documents.wire import render_for_keys
 from redismigrate.planning.rewriting import Rewrite
@@ -23,10 +22,8 @@ from redismigrate.schema.fields import StorageType
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.strict import encode, readable
 
-Hash = dict[bytes, bytes]
-Document = Hash | bytes
-"""All fields of a hash, or the text of a JSON document."""
-FINGERPRINT_BYTES = 12
+# Of one command: a script can't hand over more than some thousand.
+MOST_WORDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,11 @@ class RewriteDocuments:
             return None
         changed = text.decode("utf-8", "surrogateescape")
         for rename in self.renames:
-            renamed = rename_member(changed, rename.old, rename.new)
+            try:
+                renamed = rename_member(changed, rename.old, rename.new)
+            except (ValueError, IndexError, RecursionError):
+                reasons.append("it can't be read as JSON, or is nested too deeply for that")
+                break
             if renamed is None:
                 reasons.append(_occupied(rename))
                 continue
@@ -160,74 +161,61 @@ def document_of(storage_type: StorageType, reply: Any) -> Document | None:
     return document
 
 
-def write(decision: Decision, key: bytes, old: Document | None, new: Document) -> None:
-    """Add the commands that make a document of a document of the same type, or of nothing.
+def changes_between(key: bytes, before: Found, after: Found) -> list[tuple[bytes, ...]]:
+    """The commands that make of what is at a key what should be there.
 
     Args:
-        decision: They are added to this one.
         key: Where.
-        old: What is there.
-        new: What shall be there.
+        before: What is there.
+        after: What should be: a document of the same type, or none where it should be gone.
     """
-    if isinstance(new, bytes):
-        decision.write(b"JSON.SET", key, b"$", new)
-        return
-    before: Mapping[bytes, bytes] = old if isinstance(old, dict) else {}
-    words = [word for name, value in new.items() if before.get(name) != value for word in (name, value)]
-    if words:
-        decision.write(b"HSET", key, *words)
-    gone = [name for name in before if name not in new]
-    if gone:
-        decision.write(b"HDEL", key, *gone)
-
-
-def write_hash(decision: Decision, key: bytes, document: Hash) -> bytes:
-    """Add the command that makes a hash where nothing is; its fingerprint, of which no field expires."""
-    fields = _rendered(document.items())
-    head = b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n" % (2 + 2 * len(document), len(key), key)
-    decision.pieces += (head, fields)
-    decision.commands += 1
-    return _digest(fields)
-
-
-def are_equal(one: Document, other: Document) -> bool:
-    """Whether two documents of one type say the same; the text of JSON may spell it differently."""
-    if one == other:
-        return True
-    return isinstance(one, bytes) and isinstance(other, bytes) and normalised(one) == normalised(other)
-
-
-def fingerprint(document: Document, expiring: Mapping[bytes, int]) -> bytes:
-    """What tells later whether a document is still as it was; fields that expire are passed over."""
-    if isinstance(document, bytes):
-        return _digest(document)
-    if not expiring:
-        return _digest(_rendered(document.items()))
-    return _digest(_rendered([item for item in document.items() if item[0] not in expiring]))
-
-
-def has_fingerprint(document: Document, expiring: Mapping[bytes, int], mark: bytes) -> bool:
-    """Whether a document is as it was when it got a fingerprint.
-
-    The server may print JSON otherwise than it was written; a transform that makes new text of numbers writes
-    it as `normalised` does, by which it is known again.
-    """
-    if fingerprint(document, expiring) == mark:
-        return True
+    document = after.document
+    if document is None:
+        return [(b"DEL", key)] if before.exists else []
+    commands: list[tuple[bytes, ...]] = []
     if isinstance(document, dict):
-        return False
-    return _digest(normalised(document).encode("utf-8", "surrogatepass")) == mark
+        old = before.document if isinstance(before.document, dict) else {}
+        commands += _changes_of_fields(key, old, document)
+    elif document != before.document:
+        commands.append((b"JSON.SET", key, b"$", document))
+    current = before.expires_ms if before.exists else NEVER
+    if after.expires_ms > 0 and after.expires_ms != current:
+        commands.append((b"PEXPIREAT", key, b"%d" % after.expires_ms))
+    elif after.expires_ms == NEVER and current > 0:
+        commands.append((b"PERSIST", key))
+    if after.expiries or before.expiries:
+        commands += _changes_of_lifetimes(key, before, after)
+    return commands
 
 
-def _rendered(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Fields in the form in which Redis reads them, in one order and with their lengths."""
-    return b"".join(
-        [
-            b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value)
-            for name, value in sorted(fields)
-        ]
-    )
+def _changes_of_fields(key: bytes, old: Hash, new: Hash) -> Iterator[tuple[bytes, ...]]:
+    words = [word for name, value in new.items() if old.get(name) != value for word in (name, value)]
+    for start in range(0, len(words), MOST_WORDS):
+        yield (b"HSET", key, *words[start : start + MOST_WORDS])
+    gone = [name for name in old if name not in new]
+    for start in range(0, len(gone), MOST_WORDS):
+        yield (b"HDEL", key, *gone[start : start + MOST_WORDS])
 
 
-def _digest(rendered: bytes) -> bytes:
-    return sha1(rendered, usedforsecurity=False).digest()[:FINGERPRINT_BYTES]
+def _changes_of_lifetimes(key: bytes, before: Found, after: Found) -> Iterator[tuple[bytes, ...]]:
+    """Let fields expire when they should; one that is written has no time to live any more."""
+    old = before.document if isinstance(before.document, dict) else {}
+    new = after.document if isinstance(after.document, dict) else {}
+    for name, value in new.items():
+        moment = after.expiries.get(name, NEVER)
+        left = before.expiries.get(name, NEVER) if old.get(name) == value else NEVER
+        if moment > 0 and moment != left:
+            yield (b"HPEXPIREAT", key, b"%d" % moment, b"FIELDS", b"1", name)
+        elif moment == NEVER and left > 0:
+            yield (b"HPERSIST", key, b"FIELDS", b"1", name)
+
+
+def render_first_hash(key: bytes, fields: bytes, count: int) -> tuple[bytes, bytes]:
+    """The command that writes a hash where nothing is, in pieces.
+
+    Args:
+        key: Where.
+        fields: As `marks.rendered` gives them.
+        count: How many fields.
+    """
+    return b"*%d\r\n$4\r\nHSET\r\n$%d\r\n%b\r\n" % (2 + 2 * count, len(key), key), fields

@@ -292,6 +292,11 @@ def concerns_one_document(error: object) -> bool:
     return not any(words in lowered for words in _OF_THE_SERVER)
 
 
+def first_refusal(replies: Iterable[object]) -> hiredis.ReplyError | None:
+    """The first error among replies; None where there is none."""
+    return next((reply for reply in replies if isinstance(reply, hiredis.ReplyError)), None)
+
+
 def raise_refusal(*replies: object) -> None:
     """Raise the first error among replies.
 

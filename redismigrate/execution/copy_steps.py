@@ -1,0 +1,217 @@
+"""What the steps about copies under another prefix need: their mirror, its proofs, its backup, its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha1
+from pathlib import Path
+
+from redismigrate.execution.answers import Following, difference_in_vectors
+from redismigrate.execution.document_work import DocumentWork
+from redismigrate.execution.documents.copies import Copies
+from redismigrate.execution.documents.copy_batch import Aim, conflict_with
+from redismigrate.execution.documents.following import Follower
+from redismigrate.execution.documents.job import Failures
+from redismigrate.execution.documents.mark_store import forget_marks, mark_prefix
+from redismigrate.execution.documents.marks import fence_of
+from redismigrate.execution.documents.mirroring import Synchronised
+from redismigrate.execution.documents.removals import Removals
+from redismigrate.execution.documents.replaced import ReplacedOriginals
+from redismigrate.execution.documents.whole_documents import RewriteDocuments
+from redismigrate.execution.live import batches_of_keys, count_keys, look_at, not_in_index, types_of
+from redismigrate.execution.run import Run
+from redismigrate.execution.validation import ValidationFailed
+from redismigrate.planning.plan import Step
+from redismigrate.planning.rewriting import Rewrite
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.strict import readable
+from redismigrate.state.keys import StateKeys
+
+WAY_DIGITS = 12
+KEYS_PER_LOOK = 500
+LOOKS = 3
+SHOWN = 3
+# Rounds over what is written under old keys while originals are removed.
+MOST_ROUNDS = 20
+WRITTEN_LATE = "it was written under its old key when its document had moved; left as it is"
+
+
+class CopySteps:
+    """Makes the mirrors of copies for one process, which share what proves a deletion, and the backup.
+
+    Args:
+        work: Where.
+    """
+
+    def __init__(self, work: DocumentWork) -> None:
+        self._work = work
+        self._keys = StateKeys(work.project)
+        self._removals: Removals | None = None
+        self._replaced: dict[str, ReplacedOriginals] = {}
+
+    def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
+        """Where the copies are that a step makes, and what they should become."""
+        rewrite, before = _rewrite(step), _before(step)
+        back = rewrite.moves_reversed()
+        replaced = self._replaced_by(step, run)
+        if self._removals is None:
+            self._removals = Removals.since_now(self._work.server, self._work.max_removals)
+        return Copies(
+            before.schema,
+            before.schema.storage_type,
+            rewrite.prefixes,
+            RewriteDocuments.of(rewrite, {}),
+            self.marks(step, run),
+            aim,
+            RewriteDocuments.of(back, {}),
+            fence_of(self._work.fence.token),
+            self._removals,
+            replaced.keep,
+        )
+
+    def marks(self, step: Step, run: Run) -> bytes:
+        """How the keys of the marks begin. There and back are two sets of copies."""
+        way = f"{run.plan.revision}:{step.index}:{_rewrite(step)}".encode("utf-8", "surrogateescape")
+        digest = sha1(way, usedforsecurity=False).hexdigest()[:WAY_DIGITS]
+        return mark_prefix(self._keys, run.id, digest)
+
+    def end(self, step: Step, run: Run) -> Failures:
+        """Forget the marks; the documents of which both forms were written, by whatever process was there."""
+        conflicts = Failures()
+        copies = self.mirror(step, run, "serving")
+        for key in self._replaced_by(step, run).conflicts():
+            conflicts.add(key, conflict_with(copies.target(key)))
+        forget_marks(self._work.server, copies.mark_prefix)
+        return conflicts
+
+    def close(self) -> None:
+        """Finish the backups of originals that were replaced."""
+        for replaced in self._replaced.values():
+            replaced.close()
+
+    def backup_folder(self, step: Step, run: Run) -> Path | None:
+        """Where the originals are that were replaced; None where none was."""
+        replaced = self._replaced_by(step, run)
+        return replaced.folder if replaced.exists else None
+
+    def written_late(self, step: Step, known: Failures) -> Failures:
+        """What stands under old keys in the end, and was not told before."""
+        late = Failures(seen=known.seen)
+        old = tuple(change.old for change in _rewrite(step).prefixes)
+        schema = _before(step).schema.with_options(prefixes=old)
+        for keys in batches_of_keys(self._work.server, schema, KEYS_PER_LOOK):
+            for key in keys:
+                late.add(key, WRITTEN_LATE)
+        return late
+
+    def require_copies(self, step: Step, run: Run, allowed: int, following: Following) -> None:
+        """Compare the documents of the old index, the copies, and what the new index holds.
+
+        By count; where that falls short, key by key. A sample of keys is looked at in any case.
+
+        Args:
+            step: Made the copies.
+            run: The run.
+            allowed: How many may be out of the new index.
+            following: Keeps the copies in step.
+
+        Raises:
+            ValidationFailed: More are missing.
+        """
+        server, before, after = self._work.server, _before(step), step.after
+        if after is None:
+            raise ValueError(f"a step {step.kind} needs the index after it")
+        copies = self.mirror(step, run, "serving")
+        old = tuple(change.old for change in _rewrite(step).prefixes)
+        schema = before.schema.with_options(prefixes=old)
+        live = look_at(server, before.physical)
+        following.catch_up()
+        documents = count_keys(server, schema) if live is None else live.statistics.num_docs
+        new = look_at(server, after.physical)
+        held = 0 if new is None else new.statistics.num_docs
+        is_short = held + allowed < documents
+        lost: list[bytes] = []
+        for keys in batches_of_keys(server, schema, KEYS_PER_LOOK):
+            lost += self._lacking(copies, keys, before if live is not None else None, after, following)
+            if not is_short:
+                break
+        baseline = run.baselines.get(str(step.index))
+        unindexed = 0 if baseline is None or live is not None else baseline.unindexed
+        if len(lost) > allowed + unindexed:
+            shown = ", ".join(map(readable, lost[:SHOWN]))
+            raise ValidationFailed(
+                f"{len(lost):,} documents of {step.index} are not in {after.physical}, which has {held:,} of "
+                f"{documents:,}: {shown}.",
+                "Look at them under their old and their new keys; --max-failures admits some.",
+            )
+        if live is not None:
+            difference = difference_in_vectors(server, before, after, allowed, following)
+            if difference is not None:
+                raise ValidationFailed(
+                    f"Index {after.physical} lacks vectors that {before.physical} has: {difference}.",
+                    "Look at the documents without vectors; --max-failures admits some.",
+                )
+
+    def _lacking(
+        self,
+        copies: Copies,
+        keys: Sequence[bytes],
+        before: IndexDefinition | None,
+        after: IndexDefinition,
+        following: Following,
+    ) -> list[bytes]:
+        """Those of some originals whose copies the new index does not hold, though the old one holds them."""
+        server, suspects = self._work.server, list(keys)
+        for _ in range(LOOKS):
+            lacking = set(not_in_index(server, after.physical, [copies.target(key) for key in suspects]))
+            suspects = [key for key in suspects if copies.target(key) in lacking]
+            if not suspects:
+                return []
+            following.catch_up()
+        outside = set() if before is None else set(not_in_index(server, before.physical, suspects))
+        there = types_of(server, suspects)
+        return [
+            key for key, found in zip(suspects, there, strict=True) if found != b"none" and key not in outside
+        ]
+
+    def _replaced_by(self, step: Step, run: Run) -> ReplacedOriginals:
+        index = str(step.index)
+        if index not in self._replaced:
+            manifest = self._work.manifest(step, run)
+            options = {**manifest.options, "replaced": True}
+            self._replaced[index] = ReplacedOriginals(
+                Path(run.arguments["backup_dir"]),
+                manifest.model_copy(update={"options": options}),
+                self._work.require_lock,
+            )
+        return self._replaced[index]
+
+
+def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
+    """Remove originals, while what is written under old keys goes on to their copies.
+
+    Args:
+        follower: Is told of such writes since before the first original goes.
+        copies: Of the originals.
+        total: Is added to.
+    """
+    follower.turn_to(replace(copies, aim="originals_removed"))
+    follower.synchronise_all(total)
+    for _ in range(MOST_ROUNDS):
+        written = total.written, total.removed
+        follower.catch_up(total)
+        if (total.written, total.removed) == written:
+            return
+
+
+def _rewrite(step: Step) -> Rewrite:
+    if step.rewrite is None:
+        raise ValueError(f"a step {step.kind} needs a rewrite")
+    return step.rewrite
+
+
+def _before(step: Step) -> IndexDefinition:
+    if step.before is None:
+        raise ValueError(f"a step {step.kind} needs the index before it")
+    return step.before

@@ -1,0 +1,54 @@
+"""The script that writes documents one by one, so that what is refused for one leaves the others alone.
+
+MULTI does not roll back: a command that is refused inside of EXEC leaves those beside it done, and among them
+may be the note that the refused one was done. So the commands of a document and the note of them go together,
+and stop at the first refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from redismigrate.execution.documents.mirroring import DocumentWrites
+from redismigrate.execution.documents.wire import render
+
+# Answers for each document with 1, or with the text of what was refused.
+_WRITE_APART = b"""
+local answers, at = {}, 2
+for document = 1, tonumber(ARGV[1]) do
+  local commands, refused = tonumber(ARGV[at]), false
+  at = at + 1
+  for command = 1, commands do
+    local words = tonumber(ARGV[at])
+    if not refused then
+      local reply = redis.pcall(unpack(ARGV, at + 1, at + words))
+      if type(reply) == 'table' and reply.err then refused = reply.err end
+    end
+    at = at + words + 1
+  end
+  answers[document] = refused or 1
+end
+return answers
+"""
+
+
+def write_apart(documents: Sequence[DocumentWrites]) -> bytes:
+    """The command that carries out the writes of some documents; see `refusals_in` for its reply."""
+    keys = list(dict.fromkeys(key for document in documents for key in document.keys))
+    words = [b"EVAL", _WRITE_APART, b"%d" % len(keys), *keys, b"%d" % len(documents)]
+    for document in documents:
+        words.append(b"%d" % len(document.commands))
+        for command in document.commands:
+            words += (b"%d" % len(command), *command)
+    return render(*words)
+
+
+def refusals_in(
+    documents: Sequence[DocumentWrites], answers: Iterable[object]
+) -> list[tuple[DocumentWrites, bytes]]:
+    """The documents of which a command was refused, and how the server said so."""
+    return [
+        (document, answer)
+        for document, answer in zip(documents, answers, strict=True)
+        if isinstance(answer, bytes)
+    ]

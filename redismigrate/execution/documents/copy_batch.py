@@ -1,0 +1,192 @@
+"""Turns the verdicts on a batch of documents into the commands that carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from redismigrate.execution.documents.copy_verdicts import (
+    Circumstances,
+    Outcome,
+    Verdict,
+    once_moved,
+    taken_back,
+    verdict_on,
+)
+from redismigrate.execution.documents.job import FailedDocument
+from redismigrate.execution.documents.marks import Found, Mark
+from redismigrate.execution.documents.mirroring import Decision, DocumentWrites
+from redismigrate.execution.documents.replaced import Replaced
+from redismigrate.execution.documents.whole_documents import changes_between
+from redismigrate.execution.documents.wire import render
+from redismigrate.schema.strict import readable
+
+Aim = Literal["beside", "serving", "originals_removed", "copies_removed"]
+_OCCUPIED = "a key %s exists already, and was not made by this migration"
+_CONFLICT = (
+    "both it and its copy %s were written by other clients; the copy stands, the original is in the backup"
+)
+_COUNTERS: Mapping[Verdict, tuple[str, ...]] = {
+    Verdict.MADE_AGAIN: ("made_again",),
+    Verdict.ONLY_NEW: ("only_new",),
+    Verdict.ONLY_NEW_DELETED: ("only_new_deleted",),
+}
+
+
+class MarkedDocument(NamedTuple):
+    """A document and what is remembered of it.
+
+    Attributes:
+        key: Of the original.
+        mark_key: Of the mark.
+        mark: As it was read; None where there is none.
+    """
+
+    key: bytes
+    mark_key: bytes
+    mark: bytes | None
+
+
+class CopyBatch:
+    """The decisions about some documents, while they are made.
+
+    Args:
+        aim: What should become of the documents, see `Copies`.
+        given: What holds for all of them.
+        carried_back: What an original has to be for a copy; None where that can't be.
+        reported: The originals whose copies were reported as written; those that are decided leave it.
+        decision: Gets the commands.
+
+    Attributes:
+        replaced: What has to be on disk before the commands are sent.
+        unproved: The documents that go, although nobody saw that they were deleted.
+    """
+
+    def __init__(
+        self,
+        aim: Aim,
+        given: Circumstances,
+        carried_back: Callable[[Found], Found | None],
+        reported: set[bytes],
+        decision: Decision,
+    ) -> None:
+        self.replaced: list[Replaced] = []
+        self.unproved: list[bytes] = []
+        self._aim = aim
+        self._given = given
+        self._carried_back = carried_back
+        self._reported = reported
+        self._decision = decision
+        self._only_marks: list[bytes] = []
+
+    def add(
+        self,
+        document: MarkedDocument,
+        target: bytes,
+        original: Found,
+        wanted: Found,
+        copy: Found,
+        reason: str | None,
+    ) -> None:
+        """Decide about one document.
+
+        Args:
+            document: Which, and its mark.
+            target: The key of the copy.
+            original: What is at its key.
+            wanted: What the transform makes of that.
+            copy: What is at the target.
+            reason: Why there can be no copy of it; None where there can be.
+        """
+        decision, key = self._decision, document.key
+        refused = original.refused or copy.refused
+        if refused is not None:
+            decision.failures.append(FailedDocument(key, refused))
+            return
+        outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=reason is not None)
+        before = outcome.original
+        if before is not None and before.document is not None:
+            before = self._carried_back(before)
+            if before is None:
+                alone = replace(self._given, carries_back=False)
+                outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=reason is not None)
+        if reason is not None and self._aim != "copies_removed":
+            decision.failures.append(FailedDocument(key, reason))
+        if outcome.verdict is Verdict.OCCUPIED:
+            decision.failures.append(FailedDocument(key, _OCCUPIED % readable(target)))
+        if outcome.is_conflict:
+            decision.conflicts.append(FailedDocument(key, conflict_with(target)))
+        if not outcome.is_proved:
+            self.unproved.append(key)
+        if outcome.backs_up:
+            self.replaced.append(Replaced(key, original, outcome.is_conflict))
+        copy_changes = [] if outcome.copy is None else changes_between(target, copy, outcome.copy)
+        changes = [] if before is None else changes_between(key, original, before)
+        counters = list(_COUNTERS.get(outcome.verdict, ()))
+        if copy_changes and outcome.copy is not None:
+            counters.append("removed" if outcome.copy.document is None else "written")
+        if changes:
+            counters.append("removed" if self._aim == "originals_removed" else "turned_back")
+        self._write(document, [*copy_changes, *changes], outcome.mark, tuple(counters))
+        self._reported.discard(key)
+
+    def finish(self) -> Decision:
+        """Add the marks of documents that are written no more than that."""
+        if self._only_marks:
+            self._decision.pieces.append(render(b"MSET", *self._only_marks))
+            self._decision.commands += 1
+            if self._decision.owners is not None:
+                self._decision.owners.append(b"")
+        return self._decision
+
+    def _outcome(
+        self,
+        document: MarkedDocument,
+        wanted: Found,
+        copy: Found,
+        given: Circumstances,
+        *,
+        is_unconvertible: bool,
+    ) -> Outcome:
+        mark = Mark.decoded(document.mark)
+        was_reported = document.key in self._reported
+        outcome = verdict_on(
+            wanted, copy, mark, given, is_unconvertible=is_unconvertible, was_reported=was_reported
+        )
+        if self._aim == "originals_removed":
+            return once_moved(wanted, copy, outcome, given)
+        if self._aim == "copies_removed":
+            return taken_back(wanted, copy, mark, outcome)
+        return outcome
+
+    def _write(
+        self,
+        document: MarkedDocument,
+        commands: list[tuple[bytes, ...]],
+        mark: Mark | None,
+        counters: tuple[str, ...],
+    ) -> None:
+        """Add the commands for one document, with its mark as the last of them."""
+        remembered = None if mark is None else mark.encoded()
+        is_other = remembered != document.mark
+        for counter in counters:
+            setattr(self._decision.result, counter, getattr(self._decision.result, counter) + 1)
+        if is_other and remembered is not None and not commands:
+            self._only_marks += (document.mark_key, remembered)
+            return
+        if is_other:
+            note = (b"DEL",) if remembered is None else (b"SET",)
+            commands.append((*note, document.mark_key, *(() if remembered is None else (remembered,))))
+        if commands:
+            keys = tuple(dict.fromkeys(command[1] for command in commands))
+            self._decision.documents.append(DocumentWrites(document.key, keys, commands, counters))
+
+
+def conflict_with(target: bytes) -> str:
+    """What is told of a document of which both forms were written.
+
+    Args:
+        target: The key of its copy.
+    """
+    return _CONFLICT % readable(target)
