@@ -104,21 +104,15 @@ class CopyBatch:
         if refused is not None:
             decision.failures.append(FailedDocument(key, refused))
             return
-        outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=reason is not None)
+        is_unconvertible = reason is not None
+        outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
         before = outcome.original
         if before is not None and before.document is not None:
             before = self._carried_back(before)
             if before is None:
                 alone = replace(self._given, carries_back=False)
-                outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=reason is not None)
-        if reason is not None and self._aim != "copies_removed":
-            decision.failures.append(FailedDocument(key, reason))
-        if outcome.verdict is Verdict.OCCUPIED:
-            decision.failures.append(FailedDocument(key, _OCCUPIED % readable(target)))
-        if outcome.is_conflict:
-            decision.conflicts.append(FailedDocument(key, conflict_with(target)))
-        if not outcome.is_proved:
-            self.unproved.append(key)
+                outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
+        self._tell(key, target, outcome, reason)
         if outcome.backs_up:
             self.replaced.append(Replaced(key, original, outcome.is_conflict))
         copy_changes = [] if outcome.copy is None else changes_between(target, copy, outcome.copy)
@@ -159,6 +153,18 @@ class CopyBatch:
         if self._aim == "copies_removed":
             return taken_back(wanted, copy, mark, outcome)
         return outcome
+
+    def _tell(self, key: bytes, target: bytes, outcome: Outcome, reason: str | None) -> None:
+        """List what the user has to know of a document."""
+        decision = self._decision
+        if reason is not None and self._aim != "copies_removed":
+            decision.failures.append(FailedDocument(key, reason))
+        if outcome.verdict is Verdict.OCCUPIED:
+            decision.failures.append(FailedDocument(key, _OCCUPIED % readable(target)))
+        if outcome.is_conflict:
+            decision.conflicts.append(FailedDocument(key, conflict_with(target)))
+        if not outcome.is_proved:
+            self.unproved.append(key)
 
     def _write(
         self,

@@ -260,12 +260,17 @@ class _Turn:
                 raise_refusal(answers)
             return self._is_left(answers)
         self._take()
+        self._name_refused(answers)
+        return True
+
+    def _name_refused(self, answers: Iterable[object]) -> None:
+        """Name the documents whose own writes were refused."""
+        decision = self._decision
         for document, text in refusals_in(decision.documents, answers):
             if not concerns_one_document(text):
                 raise_refusal(hiredis.ReplyError(text.decode("utf-8", "replace")))
             self.result.without(document.counters)
             self.failures.append(FailedDocument(document.key, _refused(text.decode("utf-8", "replace"))))
-        return True
 
     def _is_all_written(self, results: list[Any]) -> bool:
         """Name the documents whose commands were refused; False where it can't be told which they are."""
