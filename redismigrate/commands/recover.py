@@ -11,6 +11,7 @@ from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked
+from redismigrate.execution.documents.mark_store import forget_other_runs
 from redismigrate.execution.live import alias_target, look_at
 from redismigrate.execution.run import now
 from redismigrate.execution.search_commands import create
@@ -116,6 +117,8 @@ def stamp(
         )
         for name in given_up:
             owners.release(name)
+        # Of a run whose own record was lost.
+        forget_other_runs(server, project.keys, None)
         return Stamped(head.heads, tuple(catalog))
 
 

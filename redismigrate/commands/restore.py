@@ -27,7 +27,9 @@ from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.manifest import INTACT_COPY
 from redismigrate.execution.documents.older_originals import bring_precision_back
+from redismigrate.execution.documents.replaced import is_of_replaced
 from redismigrate.execution.documents.restoring import Restored, restore
+from redismigrate.execution.documents.restoring_replaced import restore_replaced
 from redismigrate.execution.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.planning.overlap import overlap_problems
@@ -130,11 +132,8 @@ def restore_backups(
         fence = Fence(project.keys.fence.encode(), writer.token.encode())
         done = []
         for backup in backups:
-            job, quantizations = _job(server, fence, backup), quantizations_in(backup)
-            # Documents that got older originals back don't hold what the conversion made of them.
-            for older in reversed(older_backups[backup.folder]):
-                bring_precision_back(older, job, quantizations, takes_back=True)
-            done.append(RestoredBackup(backup, restore(job, backup, quantizations)))
+            restored = _restored(server, fence, backup, older_backups[backup.folder])
+            done.append(RestoredBackup(backup, restored))
             for document in done[-1].restored.left.listed:
                 watcher.warned(f"{readable(document.key)}: {document.reason}")
             manifest = backup.manifest
@@ -189,6 +188,8 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
     problems: list[str] = []
     schemas = live_schemas(server, existing_indexes(server))
     for backup in backups:
+        if is_of_replaced(backup):
+            continue  # it only goes where nothing is
         rewrite, before = rewrite_in(backup), schema_before(backup)
         moved = rewrite.moves_reversed()
         back = Rewrite(
@@ -208,6 +209,16 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
             "--force restores the documents alone.",
             tuple(problems),
         )
+
+
+def _restored(server: Server, fence: Fence, backup: Backup, older_backups: list[Backup]) -> Restored:
+    if is_of_replaced(backup):
+        return restore_replaced(server, fence, backup, rewrite_in(backup).storage_type)
+    job, quantizations = _job(server, fence, backup), quantizations_in(backup)
+    # Documents that got older originals back don't hold what the conversion made of them.
+    for older in reversed(older_backups):
+        bring_precision_back(older, job, quantizations, takes_back=True)
+    return restore(job, backup, quantizations)
 
 
 def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:

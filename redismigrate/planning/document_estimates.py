@@ -22,8 +22,8 @@ READ_SECONDS, READ_SECONDS_PER_BYTE = 3e-6, 3.5e-9
 LENGTH_SECONDS = 2e-6
 BACKUP_SECONDS, BACKUP_SECONDS_PER_BYTE = 3.5e-6, 2e-9
 WRITE_SECONDS, WRITE_SECONDS_PER_BYTE = 3.5e-6, 3e-9
-# A string of the state beside every copy, as long as copies are followed.
-MARK_BYTES_PER_COPY = 110
+# A string of the state beside every copy, as long as copies are followed; of hashes it remembers every field.
+MARK_BYTES_PER_COPY, MARK_BYTES_PER_FIELD = 175, 9
 COMPARED_WRITE_SECONDS, COMPARED_WRITE_SECONDS_PER_BYTE = 8e-6, 6e-9
 LOOK_SECONDS, MOVE_SECONDS = 2e-6, 5e-6
 MOVE_SECONDS_PER_JSON_BYTE = 10e-9
@@ -118,6 +118,8 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
     size_bytes, marks = _written_bytes(rewrite, sample), 0
     if rewrite.prefixes:
         marks = MARK_BYTES_PER_COPY
+        if rewrite.storage_type == "hash":
+            marks += MARK_BYTES_PER_FIELD * len(before.schema.fields)
         size_bytes = bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
     seconds = documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
     return Estimate(

@@ -60,7 +60,7 @@ class StateKeys:
 
     @property
     def marks(self) -> str:
-        """The beginning of the keys, strings, that stand beside copies of documents as they are followed."""
+        """The beginning of strings that stand beside copies of documents; they end with their run."""
         return self._key("mark:")
 
     def mark(self, copies: str) -> str:

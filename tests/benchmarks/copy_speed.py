@@ -71,7 +71,7 @@ def main() -> None:
         for _ in range(rounds):
             raw = _raw_loop(connection, keys, b"HGET", (b"embedding",), _second_fields)
             require_no_error([connection.ask("EVAL", _REMOVE_FIELDS, 0, PREFIX + "*", SECOND)])
-            own = _pass(server, FIELDS, replace(FIELDS, aim="removed"))
+            own = _pass(server, FIELDS, replace(FIELDS, aim="reverted"))
             _tell("second fields", count, raw, own)
             raw = _raw_loop(connection, keys, b"HGETALL", (), _copies)
             require_no_error([connection.ask("EVAL", _REMOVE_KEYS, 0, NEW_PREFIX + "*")])

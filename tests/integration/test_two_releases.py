@@ -232,6 +232,27 @@ def test_where_both_have_written_the_same_the_new_release_stands_and_the_other_i
     assert not keys(shop, "p:*")
 
 
+def test_an_original_that_was_replaced_comes_back_where_nothing_is(shop: Shop):
+    expanded(shop)
+    for number in (3, 4):
+        shop.client.hset(f"p:{number}", "title", f"{number} of the old release")
+        shop.client.pexpireat(f"p:{number}", FAR_AWAY)
+        shop.client.execute_command("HPEXPIREAT", f"p:{number}", FAR_AWAY, "FIELDS", 1, "title")
+        shop.client.hset(f"q:{number}", "title", "of the new release")
+    before = shop.client.hgetall("p:3")
+    run = contracted(shop)["run"]
+    shop.client.hset("p:4", "title", "another")
+
+    restored = shop.run("backup", "restore", "--run", run, "--json")
+
+    assert restored.code == 0, restored.err
+    (backup,) = restored.json["backups"]
+    assert (backup["restored"], [each["key"] for each in backup["left"]]) == (1, ["p:4"])
+    assert shop.client.hgetall("p:3") == before
+    assert shop.client.pexpiretime("p:3") == field_expiry(shop, "p:3", "title") == FAR_AWAY
+    assert shop.client.hgetall("p:4") == {b"title": b"another"}
+
+
 def test_a_conflict_that_follow_has_met_is_told_when_it_is_contracted(shop: Shop):
     expanded(shop)
     shop.client.hset("p:3", "title", "of the old release")

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from pydantic import TypeAdapter, ValidationError
 
-from redismigrate.errors import RedisMigrateError
+from redismigrate.errors import BackupDamaged, RedisMigrateError
 from redismigrate.execution.documents.backing_up import KEPT, backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.manifest import MANIFEST, damaged
+from redismigrate.execution.documents.replaced import is_of_replaced, replaced_in
 from redismigrate.operations.renaming import paths_read
 from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.schema import IndexSchema, VectorField
@@ -100,6 +101,8 @@ def _checked(backup: Backup) -> Callable[[Chunk], str | None]:
     """
     rewrite, schema = rewrite_in(backup), schema_before(backup)
     older_backups_in(backup)
+    if is_of_replaced(backup):
+        return lambda chunk: _problem_of_replaced(backup, chunk, rewrite.storage_type)
     problem = _problem_of_rewrite(rewrite, schema)
     if backup.documents and problem is None:  # without any, no scale was found
         problem = _problem_of_conversion(rewrite, quantizations_in(backup))
@@ -132,6 +135,15 @@ def _problem_of_rewrite(rewrite: Rewrite, schema: IndexSchema) -> str | None:
     for recoding in rewrite.recodings:
         if not any(_is_of(recoding, field) for field in schema.fields if isinstance(field, VectorField)):
             return f"re-encodes {recoding}, which the index never read so"
+    return None
+
+
+def _problem_of_replaced(backup: Backup, chunk: Chunk, storage_type: str) -> str | None:
+    try:
+        for _ in replaced_in(backup, chunk, storage_type):
+            pass
+    except BackupDamaged:
+        return "holds a document that is not as it was written"
     return None
 
 
