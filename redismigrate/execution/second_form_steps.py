@@ -27,7 +27,6 @@ from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim, SecondField
 from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
@@ -146,7 +145,8 @@ class SecondFormSteps:
             # The step that has copied them: between the two the names have moved.
             followed = self._start(followed_at(run, index) or step, run, "serving")
         copies = self._copies.mirror(step, run, "serving")
-        if step.after is not None and look_at(self._work.server, step.after.physical) is not None:
+        # Undoing goes on whatever it meets: what has no copy stays.
+        if run.failure is None and step.after is not None:
             allowed = self._allowed(step, run) + run.documents.failed_count
             self._copies.require_copies(step, run, allowed, self)
         done = Synchronised()

@@ -177,8 +177,12 @@ def encoded_first_mark(fence: bytes, fields: bytes, document: Hash) -> bytes:
         fields: The fields as `rendered` gives them.
         document: The hash.
     """
-    digests = {digest_of_name(name): crc32(value, digest_of_name(name)) for name, value in document.items()}
-    return _HEAD.pack(_FORMAT, _MADE, fence, _digest(fields), NEVER, len(digests)) + _packed(digests)
+    digests: list[int] = []
+    for name, value in document.items():
+        of_name = digest_of_name(name)
+        digests += (of_name, crc32(value, of_name))
+    head = _HEAD.pack(_FORMAT, _MADE, fence, _digest(fields), NEVER, len(document))
+    return head + _packing(len(digests)).pack(*digests)
 
 
 @lru_cache(maxsize=4096)
@@ -255,4 +259,10 @@ def _normalised(text: bytes) -> str | None:
 
 
 def _packed(fields: Mapping[int, int]) -> bytes:
-    return struct.pack(f">{2 * len(fields)}I", *[number for pair in fields.items() for number in pair])
+    numbers = [number for pair in fields.items() for number in pair]
+    return _packing(len(numbers)).pack(*numbers)
+
+
+@lru_cache(maxsize=256)
+def _packing(count: int) -> struct.Struct:
+    return struct.Struct(f">{count}I")
