@@ -29,6 +29,42 @@ MOST_BLOCK_BYTES = 16 << 20
 _HEAD = re.compile(rb"\*1\r\n\$([1-9][0-9]*)\r\n")
 _PART_OF_HEAD = re.compile(rb"(\*(1(\r(\n(\$([1-9][0-9]*\r?)?)?)?)?)?)?")
 _LONGEST_HEAD = 24
+# The first word of an error reply in capitals says its kind; errors of modules often have none.
+_KIND = re.compile(r"([A-Z][A-Z0-9_]+)(?: |$)")
+_KINDS_OF_ONE_DOCUMENT = frozenset({"ERR", "WRONGTYPE", "NOPERM"})
+_NO_RIGHT = re.compile(r"NOPERM|ACL failure|no permissions? |user executing the script can't", re.IGNORECASE)
+_NO_RIGHT_ON_KEY = re.compile(
+    r"(?:access|touch) (?:a key|the '.*' key|one of the keys|at least one of the keys|the specified keys)",
+    re.DOTALL,
+)
+_ABOUT_THE_CONNECTION = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ExecAbortError,
+    redis.exceptions.ClusterError,
+)
+# Errors of kind ERR that every other document would meet, too.
+_OF_THE_SERVER = (
+    "unknown command",
+    "unknown redis command",
+    "unknown subcommand",
+    "wrong number of arg",
+    "not allowed from script",
+    "error compiling script",
+    "max number of clients",
+    "protocol error",
+    "syntax error",
+    "used memory > 'maxmemory'",
+    "can't write against a read only",
+    "multi calls can not be nested",
+    "exec without multi",
+    "watch inside multi",
+    "is not allowed in transactions",
+    "cluster support disabled",
+    "invalid db index",
+)
 
 
 class Wire:
@@ -226,6 +262,34 @@ def render_hsets(keys: Sequence[bytes], field: bytes, values: FixedWidth) -> Ite
             block[:, start : start + part.shape[-1]] = part
             start += part.shape[-1]
         yield block.reshape(-1).data
+
+
+def concerns_one_document(error: object) -> bool:
+    """Whether an error reply is about the document whose command was refused, and not about all of them.
+
+    A key of another type, a key that the user has no right to, a JSON text that is nested too deeply, and
+    whatever else the server says of one value: that document is named, and the others go on. A server that
+    loads, is a replica or out of memory, a right to a command that is missing, a command that is unknown,
+    and kinds of error that nobody knows: these stop the run, which can be resumed.
+
+    `EXECABORT` is about a batch: which of its commands was refused is told by the replies before it.
+
+    Args:
+        error: What the server answered in place of a reply, as hiredis or `raise_refusal` gives it, or the
+            text of it as a script passes it on.
+    """
+    if isinstance(error, bytes):
+        error = error.decode("utf-8", "replace")
+    if isinstance(error, _ABOUT_THE_CONNECTION):
+        return False
+    text = str(error)
+    kind = _KIND.match(text)
+    if kind is not None and kind[1] not in _KINDS_OF_ONE_DOCUMENT:
+        return False
+    if _NO_RIGHT.search(text):
+        return _NO_RIGHT_ON_KEY.search(text) is not None
+    lowered = text.lower()
+    return not any(words in lowered for words in _OF_THE_SERVER)
 
 
 def raise_refusal(*replies: object) -> None:
