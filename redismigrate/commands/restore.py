@@ -133,7 +133,8 @@ def restore_backups(
             job, quantizations = _job(server, fence, backup), quantizations_in(backup)
             # Documents that got older originals back don't hold what the conversion made of them.
             for older in reversed(older_backups[backup.folder]):
-                bring_precision_back(older, job, quantizations, takes_back=True)
+                for document in bring_precision_back(older, job, quantizations, takes_back=True).listed:
+                    watcher.warned(f"{readable(document.key)}: {document.reason}")
             done.append(RestoredBackup(backup, restore(job, backup, quantizations)))
             for document in done[-1].restored.left.listed:
                 watcher.warned(f"{readable(document.key)}: {document.reason}")
