@@ -12,6 +12,7 @@ import redis
 
 from redismigrate.errors import ServerOutOfMemory
 from redismigrate.execution.documents.ahead import computed_ahead
+from redismigrate.execution.documents.wire import concerns_one_document
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias
 from redismigrate.schema import IndexSchema
@@ -194,13 +195,27 @@ def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ..
     return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among, "TIMEOUT", "0")
 
 
-def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
-    """What TYPE tells of some keys."""
+def types_of(server: Server, keys: Sequence[bytes], refused: bytes | None = None) -> list[bytes]:
+    """What TYPE tells of some keys.
+
+    Args:
+        server: The connection.
+        keys: The keys.
+        refused: What stands for the type of a key that the user has no right to; None raises the error.
+    """
     with server.translated_errors():
         pipeline = server.client.pipeline(transaction=False)
         for key in keys:
             pipeline.type(key)
-        return cast("list[bytes]", pipeline.execute())  # the client does not decode
+        found: list[bytes] = []
+        for reply in pipeline.execute(raise_on_error=False):
+            if not isinstance(reply, Exception):
+                found.append(reply)  # the client does not decode
+            elif refused is not None and concerns_one_document(reply):
+                found.append(refused)
+            else:
+                raise reply
+        return found
 
 
 def escape_pattern(prefix: bytes) -> bytes:

@@ -121,7 +121,7 @@ def _count_lost(server: Server, definition: IndexDefinition, is_excused: Excuse)
             suspects = not_in_index(server, definition.physical, suspects)
             if not suspects:
                 break
-            excused, types = is_excused(suspects), types_of(server, suspects)
+            excused, types = is_excused(suspects), types_of(server, suspects, refused=wanted)
             suspects = [
                 key
                 for key, found in zip(suspects, types, strict=True)

@@ -1,4 +1,4 @@
-"""Gives the members of JSON documents their order back, which a rename changes, by their texts in the backup."""
+"""Gives members of JSON documents their order back, which a rename changes, by the texts in the backup."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from redismigrate.execution.documents.wire import refusal, render
+from redismigrate.execution.documents.wire import NO_RIGHT, refusal, render
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.strict import encode, readable
 
@@ -272,6 +272,8 @@ class Mover:
             redis.ResponseError: The answer is an error that does not concern this document alone.
         """
         reason = refusal(answer)
+        if reason == NO_RIGHT and self.target(key) != key:
+            return f"{reason}, or on {readable(self.target(key))}"
         if reason is not None:
             return reason
         if not isinstance(answer, int) or answer >= 0:

@@ -32,6 +32,7 @@ _LONGEST_HEAD = 24
 # The first word of an error reply in capitals says its kind; errors of modules often have none.
 _KIND = re.compile(r"([A-Z][A-Z0-9_]+)(?: |$)")
 _KINDS_OF_ONE_DOCUMENT = frozenset({"ERR", "WRONGTYPE", "NOPERM"})
+NO_RIGHT = "the Redis user lacks a right on this key"
 _NO_RIGHT = re.compile(r"NOPERM|ACL failure|no permissions? |user executing the script can't", re.IGNORECASE)
 _NO_RIGHT_ON_KEY = re.compile(
     r"(?:access|touch) (?:a key|the '.*' key|one of the keys|at least one of the keys|the specified keys)",
@@ -321,7 +322,7 @@ def refusal(reply: object) -> str | None:
         raise reply
     text = _PLACE_IN_SCRIPT.sub("", str(reply)).strip().rstrip(".")
     if _NO_RIGHT.search(text):
-        return "the Redis user lacks a right on this key"
+        return NO_RIGHT
     return f"the server refused a command on it: {text.removeprefix('ERR ')}"
 
 
