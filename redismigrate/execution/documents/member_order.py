@@ -7,6 +7,7 @@ from functools import partial
 
 from redismigrate.execution.documents.backing_up import WHOLE_DOCUMENT
 from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.execution.documents.exchange import Exchange, Mode
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.json_members import normalised
@@ -15,18 +16,20 @@ from redismigrate.execution.documents.wire import refusal, render
 
 # KEYS: documents. ARGV: pairs of the text that is expected and the one to set. Answers for each with 1, or
 # the error with which it was refused. A key that has become another type holds no text.
-_PUT_BACK_TEXTS = b"""
-local answers = {}
+_PUT_BACK_TEXTS = f"""
+{EXACT_TEXT}
+local answers = {{}}
 for i, key in ipairs(KEYS) do
   local answer = 1
   if redis.pcall('JSON.GET', key) == ARGV[2 * i - 1] then
-    local reply = redis.pcall('JSON.SET', key, '$', ARGV[2 * i])
+    local text = exact_text(ARGV[2 * i])
+    local reply = text and redis.pcall('JSON.SET', key, '$', text) or {{err = '{UNSPELLABLE}'}}
     if type(reply) == 'table' and reply.err then answer = reply end
   end
   answers[i] = answer
 end
 return answers
-"""
+""".encode()
 
 
 def restore_member_order(job: RewriteJob, backup: Backup, left: Failures) -> None:

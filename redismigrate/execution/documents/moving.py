@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from redismigrate.execution.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.execution.documents.wire import NO_RIGHT, refusal, render
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.strict import encode, readable
@@ -201,6 +202,7 @@ end
 """
 # A JSON path that begins with $ answers with an array of what it finds, here of one value or none.
 _JSON = """
+%s
 local key_type, names = 'ReJSON-RL', {}
 local function look(key, path)
   local found = redis.pcall('JSON.GET', key, path)
@@ -210,6 +212,8 @@ local function read(key)
   local values = {}
   for i, rename in ipairs(renames) do
     values[2 * i - 1] = look(key, rename[1])
+    -- Before anything is written, and when it is only looked.
+    if values[2 * i - 1] then values[2 * i - 1] = exact_text(values[2 * i - 1]) or error('%s', 0) end
     values[2 * i] = (values[2 * i - 1] or not moves) and look(key, rename[2])
   end
   return values
@@ -227,7 +231,7 @@ _SCRIPTS = {
     storage_type: (_FRAME % (MOST_KEPT, of_type, PIN_MS, HAS_EXPIRED)).encode()
     for storage_type, of_type in (
         ("hash", _HASH % (FIELDS_EXPIRE, HAS_EXPIRED, HAS_EXPIRED)),
-        ("json", _JSON),
+        ("json", _JSON % (EXACT_TEXT, UNSPELLABLE)),
     )
 }
 
