@@ -34,7 +34,7 @@ from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable_key
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
 
@@ -134,10 +134,10 @@ def restore_backups(
             # Documents that got older originals back don't hold what the conversion made of them.
             for older in reversed(older_backups[backup.folder]):
                 for document in bring_precision_back(older, job, quantizations, takes_back=True).listed:
-                    watcher.warned(f"{readable(document.key)}: {document.reason}")
+                    watcher.warned(f"{readable_key(document.key)}: {document.reason}")
             done.append(RestoredBackup(backup, restore(job, backup, quantizations)))
             for document in done[-1].restored.left.listed:
-                watcher.warned(f"{readable(document.key)}: {document.reason}")
+                watcher.warned(f"{readable_key(document.key)}: {document.reason}")
             manifest = backup.manifest
             writer.transact(
                 event={

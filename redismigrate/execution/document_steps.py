@@ -42,7 +42,7 @@ from redismigrate.planning.plan import Step, StepKind
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode, readable_key
 from redismigrate.state.keys import StateKeys
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
@@ -360,7 +360,7 @@ def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
 
 def _refused(prepared: Prepared, index: str, in_all: int) -> DocumentsRefused:
     failures = prepared.failures
-    shown = "; ".join(f"{readable(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
+    shown = "; ".join(f"{readable_key(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
     more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
     refused = DocumentsRefused(
         f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "

@@ -451,3 +451,37 @@ def test_documents_that_may_not_be_shown_to_their_index_are_named_and_the_others
     assert done.code == 0, done.err
     assert failed_keys(done) == ["p:9"]
     assert products.hits("products") == PRODUCTS - 1
+
+
+def test_vectors_that_are_no_numbers_trouble_no_plan(products: Shop):
+    signalling = b"\x00\x00\xa0\x7f" * DIMS
+    products.client.hset("p:1", "embedding", signalling)
+    originals = documents(products)
+    products.write(TO_FLOAT16)
+
+    done = products.run("upgrade", "--exclusive", "--json")
+
+    assert done.code == 0, done.out + done.err
+    assert products.run("rollback", "--run", done.json["run"]).code == 0
+    assert documents(products) == originals
+
+
+def test_backup_restore_names_what_it_may_not_write_and_restores_the_others(products: Shop, limited: str):
+    originals = documents(products)
+    products.write(TO_FLOAT16)
+    run = products.run("upgrade", "--exclusive", "--json").json["run"]
+    allow(products, *OWN_KEYS, "~p:[0-8]*", "+@all")
+
+    restored = products.run("backup", "restore", "--run", run, "--force", "--url", limited, "--json")
+
+    assert restored.code == 0, restored.out + restored.err
+    (backup,) = restored.json["backups"]
+    assert (backup["restored"], backup["left_count"]) == (PRODUCTS - 1, 1)
+    assert "lacks a right" in backup["left"][0]["reason"]
+    now = documents(products)
+    assert now.pop(b"p:9")[b"embedding"] == vector(9, "float16")
+    del originals[b"p:9"]
+    assert now == originals
+    again = products.run("backup", "restore", "--run", run, "--force", "--json")
+    assert again.json["backups"][0]["left_count"] == 0
+    assert documents(products)[b"p:9"][b"embedding"] == vector(9)

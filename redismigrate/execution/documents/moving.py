@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from redismigrate.execution.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.execution.documents.wire import NO_RIGHT, refusal, render
 from redismigrate.planning.rewriting import Rewrite
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode, readable, readable_key
 
 KEYS_PER_SCRIPT = 500
 # What the scripts answer for a key; a look adds twice what `Mover.kept` tells.
@@ -54,7 +54,7 @@ local function take_pairs()
 end
 local renames, prefixes = take_pairs(), take_pairs()
 -- What takes back, last first, what was done to the document in hand.
-local undo
+local undo, undo_put = {}, false
 local function done(...) undo[#undo + 1] = {...} end
 %s
 local call, count = redis.call, #renames
@@ -147,9 +147,10 @@ local function rename_field(key)
     return 0
   end
   if call('HSETNX', key, new, value) == 0 then return -1 end
-  done('HDEL', key, new)
+  undo_put = true
   if expiry > 0 then call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
   call('HDEL', key, old)
+  undo_put = false
   return 1
 end
 local carry_out = move
@@ -162,10 +163,12 @@ if lacking then
 end
 local answers = {}
 for i = 1, #KEYS do
-  undo = {}
+  if undo[1] then undo = {} end
   local is_done, answer = pcall(carry_out, KEYS[i])
   if not is_done then
     for at = #undo, 1, -1 do try(unpack(undo[at])) end
+    if undo_put then try('HDEL', KEYS[i], new) end
+    undo_put = false
     -- A table since Redis 7.
     answer = {err = type(answer) == 'table' and answer.err or tostring(answer)}
   end
@@ -277,7 +280,7 @@ class Mover:
         """
         reason = refusal(answer)
         if reason == NO_RIGHT and self.target(key) != key:
-            return f"{reason}, or on {readable(self.target(key))}"
+            return f"{reason}, or on {readable_key(self.target(key))}"
         if reason is not None:
             return reason
         if not isinstance(answer, int) or answer >= 0:
@@ -289,7 +292,7 @@ class Mover:
                 f"first {MOST_KEPT} renames of a revision can that be remembered for the way back"
             )
         if answer < _FIRST_PREFIX:
-            return f"a key {readable(self.target(key))} exists already"
+            return f"a key {readable_key(self.target(key))} exists already"
         rename = self.rewrite.renames[-answer - 1]
         return f"it has a field {readable(rename.new)} already, beside {readable(rename.old)}"
 

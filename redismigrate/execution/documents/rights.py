@@ -13,7 +13,7 @@ from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.job import RewriteJob
 from redismigrate.execution.documents.reading import batches_of_documents
 from redismigrate.execution.documents.wire import Wire, raise_refusal, render
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode, readable_key
 
 # ARGV: how many commands, their names, then keys. Answers for each key the number of the first command that
 # the user may not run on it, which stands for every argument: some commands take several keys. 0 where there
@@ -121,7 +121,7 @@ class KeyRights:
         }
         for (key, target), command in zip(moved, answers, strict=True):
             if command is not None:
-                reason = f"the Redis user lacks the right to run {command.decode()} on {readable(target)}"
+                reason = f"the Redis user lacks the right to run {command.decode()} on {readable_key(target)}"
                 reasons.setdefault(key, reason)
         return reasons
 
