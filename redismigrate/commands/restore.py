@@ -36,7 +36,7 @@ from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable_key
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
 
@@ -132,10 +132,10 @@ def restore_backups(
         fence = Fence(project.keys.fence.encode(), writer.token.encode())
         done = []
         for backup in backups:
-            restored = _restored(server, fence, backup, older_backups[backup.folder])
+            restored = _restored(server, fence, backup, older_backups[backup.folder], watcher)
             done.append(RestoredBackup(backup, restored))
             for document in done[-1].restored.left.listed:
-                watcher.warned(f"{readable(document.key)}: {document.reason}")
+                watcher.warned(f"{readable_key(document.key)}: {document.reason}")
             manifest = backup.manifest
             writer.transact(
                 event={
@@ -211,13 +211,16 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
         )
 
 
-def _restored(server: Server, fence: Fence, backup: Backup, older_backups: list[Backup]) -> Restored:
+def _restored(
+    server: Server, fence: Fence, backup: Backup, older_backups: list[Backup], watcher: Watcher
+) -> Restored:
     if is_of_replaced(backup):
         return restore_replaced(server, fence, backup, rewrite_in(backup).storage_type)
     job, quantizations = _job(server, fence, backup), quantizations_in(backup)
     # Documents that got older originals back don't hold what the conversion made of them.
     for older in reversed(older_backups):
-        bring_precision_back(older, job, quantizations, takes_back=True)
+        for document in bring_precision_back(older, job, quantizations, takes_back=True).listed:
+            watcher.warned(f"{readable_key(document.key)}: {document.reason}")
     return restore(job, backup, quantizations)
 
 

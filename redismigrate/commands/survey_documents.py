@@ -244,7 +244,8 @@ def _with_vectors(
     values = reader.replies("HGET", right[: SAMPLED_BYTES // encoding.size_bytes], encode(path))
     # Longer or shorter than a moment ago where a writer was faster.
     values = [value for value in values if len(value) == encoding.size_bytes]
-    numbers = np.frombuffer(b"".join(values), encoding.dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        numbers = np.frombuffer(b"".join(values), encoding.dtype).astype(np.float64)
     numbers = numbers[np.isfinite(numbers)]
     return replace(
         sample,

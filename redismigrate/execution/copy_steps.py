@@ -170,7 +170,7 @@ class CopySteps:
                 return []
             following.catch_up()
         outside = set() if before is None else set(not_in_index(server, before.physical, suspects))
-        there = types_of(server, suspects)
+        there = types_of(server, suspects, b"")
         return [
             key for key, found in zip(suspects, there, strict=True) if found != b"none" and key not in outside
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from redismigrate.execution.documents.rewriting import (
     is_any_in_old_form,
     rewrite,
 )
-from redismigrate.execution.documents.rights import require_rights
+from redismigrate.execution.documents.rights import KeyRights, require_rights
 from redismigrate.execution.documents.touching import touch
 from redismigrate.execution.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
@@ -42,7 +42,7 @@ from redismigrate.planning.plan import Step, StepKind
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode, readable_key
 from redismigrate.state.keys import StateKeys
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
@@ -151,13 +151,15 @@ class DocumentSteps:
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
             leaves_new_form = step.is_all_indexed or run.direction == "downgrade"
-            prepared = back_up(
-                job,
-                writer,
-                max_failures,
-                leaves_new_form=leaves_new_form,
-                is_beside=step.strategy == "shadow_field",
-            )
+            with closing(KeyRights(job, shows_documents=is_sparse(step, run))) as rights:
+                prepared = back_up(
+                    job,
+                    writer,
+                    max_failures,
+                    leaves_new_form=leaves_new_form,
+                    is_beside=step.strategy == "shadow_field",
+                    rights=rights,
+                )
             self._work.report(prepared.failures)
             for path, count in prepared.already.items():
                 self._work.watcher.warned(
@@ -185,7 +187,9 @@ class DocumentSteps:
         counts = DocumentCounts(rewritten=done.documents).plus(failed(done.failures))
         self._work.report(done.failures)
         for location in step.restores_from:
-            bring_precision_back(self._work.open(location), job, quantizations)
+            refused = bring_precision_back(self._work.open(location), job, quantizations)
+            self._work.report(refused)
+            counts = counts.plus(failed(refused))
         written = done.documents * len(job.rewrite.recodings)
         others = None if just_read is None else self._changes_now() - just_read.changes_before - written
         # Few documents are caught up with faster once the index is built.
@@ -196,16 +200,21 @@ class DocumentSteps:
             counts = counts.plus(caught_up or DocumentCounts())
         return {"documents": run.documents.plus(counts)}
 
-    def index(self, step: Step, run: Run) -> None:
-        """Show the documents to their new index; those of the backup alone, where catching up sees all."""
+    def index(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Show the documents to their new index; those of the backup alone, where catching up sees all.
+
+        Returns the changes of the run.
+        """
         if step.after is None:
             raise ValueError("index_documents needs the index after it")
         job, backup = self._work.job(step, run), self._work.open(run.backups[str(step.index)])
         after, catches_up = step.after.schema, _has_step(run, "catch_up_documents", step.index)
         if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
-            touch(job, (chunk.documents.keys for chunk in backup.chunks()))
+            touched = touch(job, (chunk.documents.keys for chunk in backup.chunks()))
         else:
-            touch(job, batches_of_documents(self._work.server, step.after.schema, job.batch_size))
+            touched = touch(job, batches_of_documents(self._work.server, step.after.schema, job.batch_size))
+        self._work.report(touched.failures)
+        return {"documents": run.documents.plus(failed(touched.failures))}
 
     def catch_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Convert what was written while the index was built, and count what is left.
@@ -240,7 +249,7 @@ class DocumentSteps:
         # Of these the index can't tell.
         lacking += [key for key in keys if b"\0" in key]
         if lacking:
-            touch(job, (lacking,))
+            self._work.report(touch(job, (lacking,)).failures)
 
     def _index_tells_that_all_are_new(self, step: Step, job: RewriteJob) -> bool:
         """Whether no document has the old form because none has failed to be indexed.
@@ -351,7 +360,7 @@ def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
 
 def _refused(prepared: Prepared, index: str, in_all: int) -> DocumentsRefused:
     failures = prepared.failures
-    shown = "; ".join(f"{readable(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
+    shown = "; ".join(f"{readable_key(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
     more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
     refused = DocumentsRefused(
         f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "

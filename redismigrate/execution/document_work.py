@@ -19,7 +19,7 @@ from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable_key
 
 HEARTBEAT_SECONDS = 1.0
 TOLD_FAILURES = 10
@@ -116,7 +116,7 @@ class DocumentWork:
     def report(self, failures: Failures) -> None:
         """Tell of documents that are left as they are."""
         for document in failures.listed[:TOLD_FAILURES]:
-            self.watcher.warned(f"{readable(document.key)}: {document.reason}")
+            self.watcher.warned(f"{readable_key(document.key)}: {document.reason}")
         if failures.count > TOLD_FAILURES:
             self.watcher.warned(f"and {failures.count - TOLD_FAILURES:,} documents more")
 

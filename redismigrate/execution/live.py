@@ -195,18 +195,27 @@ def _search_among(physical: str, keys: Sequence[bytes]) -> tuple[bytes | str, ..
     return ("FT.SEARCH", encode(physical), "*", "NOCONTENT", *among, "TIMEOUT", "0")
 
 
-def types_of(server: Server, keys: Sequence[bytes]) -> list[bytes]:
-    """What TYPE tells of some keys; nothing of one that the user has no right to."""
+def types_of(server: Server, keys: Sequence[bytes], refused: bytes | None = None) -> list[bytes]:
+    """What TYPE tells of some keys.
+
+    Args:
+        server: The connection.
+        keys: The keys.
+        refused: What stands for the type of a key that the user has no right to; None raises the error.
+    """
     with server.translated_errors():
         pipeline = server.client.pipeline(transaction=False)
         for key in keys:
             pipeline.type(key)
-        replies = pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and not concerns_one_document(reply):
+        found: list[bytes] = []
+        for reply in pipeline.execute(raise_on_error=False):
+            if not isinstance(reply, Exception):
+                found.append(reply)  # the client does not decode
+            elif refused is not None and concerns_one_document(reply):
+                found.append(refused)
+            else:
                 raise reply
-    # The client does not decode.
-    return [b"" if isinstance(reply, Exception) else cast("bytes", reply) for reply in replies]
+        return found
 
 
 def escape_pattern(prefix: bytes) -> bytes:

@@ -55,15 +55,18 @@ class RestoringSteps:
             backup, is_all_there = self._empty_backup(step, run), False
         quantizations = quantizations_in(backup)
         # Documents that got older originals back don't hold what the conversion made of them.
+        counts = DocumentCounts()
         for location in reversed(step.restores_from):
             older = self._left(location, step)
             if older is not None:
-                bring_precision_back(older, job, quantizations, takes_back=True)
+                refused = bring_precision_back(older, job, quantizations, takes_back=True)
+                self._work.report(refused)
+                counts = counts.plus(failed(refused))
             is_all_there = is_all_there and older is not None and not older.lost
         is_all_there = is_all_there and not backup.lost
         restored = restore(job, backup, quantizations, converts_rest=not is_all_there)
         self._work.report(restored.left)
-        counts = DocumentCounts(rewritten=restored.documents).plus(failed(restored.left))
+        counts = counts.plus(DocumentCounts(rewritten=restored.documents).plus(failed(restored.left)))
         return {"documents": run.documents.plus(counts)}
 
     def _left(self, location: str, step: Step) -> Backup | None:

@@ -117,7 +117,7 @@ class StepRunner:
             case "rewrite_documents":
                 return Effect(changes=self.documents.rewrite(step, run))
             case "index_documents":
-                self.documents.index(step, run)
+                return Effect(changes=self.documents.index(step, run))
             case "catch_up_documents":
                 return Effect(changes=self.documents.catch_up(step, run))
             case "verify_backup":

@@ -19,7 +19,7 @@ from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable, readable_key
 
 KEYS_PER_LOOK = 500
 LOOKS = 3
@@ -100,7 +100,7 @@ def validate(
     lost -= baseline.unindexed
     if lost > max_failures:
         key, error = statistics.last_failure_key, statistics.last_failure_error
-        last = "." if key is None else f"; the last one is key {readable(key)}: {readable(error or '')}"
+        last = "." if key is None else f"; the last one is key {readable_key(key)}: {readable(error or '')}"
         raise ValidationFailed(
             f"{lost:,} documents can't be indexed in {definition.served}{last}",
             f"Correct the documents, or accept it with --max-failures {lost}.",
@@ -121,7 +121,7 @@ def _count_lost(server: Server, definition: IndexDefinition, is_excused: Excuse)
             suspects = not_in_index(server, definition.physical, suspects)
             if not suspects:
                 break
-            excused, types = is_excused(suspects), types_of(server, suspects)
+            excused, types = is_excused(suspects), types_of(server, suspects, refused=wanted)
             suspects = [
                 key
                 for key, found in zip(suspects, types, strict=True)

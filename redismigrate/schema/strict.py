@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+# Characters of a key in a message.
+LONGEST_KEY_SHOWN = 200
+
+
 def _as_text(value: object) -> str:
     text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
     if not isinstance(text, str):
@@ -70,6 +74,15 @@ def readable(text: str | bytes) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in decoded
     )
+
+
+def readable_key(key: str | bytes) -> str:
+    """A key on one line of a message: an empty one in quotes, a long one by its beginning and its length."""
+    text = readable(key)
+    if len(text) > LONGEST_KEY_SHOWN:
+        size_bytes = len(key if isinstance(key, bytes) else encode(key))
+        return f"{text[:LONGEST_KEY_SHOWN]}… ({size_bytes:,} bytes)"
+    return text or '""'
 
 
 class Strict(BaseModel):

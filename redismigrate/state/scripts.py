@@ -36,7 +36,8 @@ end
 # over maxmemory refuses it, and with it the script, while FT.DROPINDEX alone would pass. With an empty string
 # it changes nothing: batches of documents WATCH the fence, and a SET would abort those under way.
 # Rights are looked at before the first command (where the server can, from 7.0 on): with some of them only,
-# an index could be dropped and neither created nor put back.
+# an index could be dropped and neither created nor put back. So are those to the documents and the journal,
+# and whether that is a stream: what was done before a write that is refused stays done.
 TRANSACTION = (
     READ_INFO
     + """
@@ -62,18 +63,33 @@ for i = 1, tonumber(take()) do
     if version ~= versions[i] then return redis.error_reply('REDISMIGRATE_CONFLICT ' .. KEYS[2 + i]) end
   end
 end
-redis.call('SETRANGE', KEYS[1], 0, '')
+local function is_forbidden(command)
+  if not redis.acl_check_cmd then return false end
+  local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(command))
+  return is_known and not is_allowed
+end
 local event, commands, put_back = take_list(), take_commands(), take_commands()
+for i, value in ipairs(values) do
+  local write = value == '' and {'DEL', KEYS[2 + i]} or {'SET', KEYS[2 + i], value}
+  if value ~= '=' and is_forbidden(write) then
+    return redis.error_reply('NOPERM the user has no permissions to run ' .. write[1] .. ' on ' .. write[2])
+  end
+end
+if #event > 0 then
+  if is_forbidden({'XADD', KEYS[2], '*', 'event', ''}) then
+    return redis.error_reply('NOPERM the user has no permissions to run XADD on ' .. KEYS[2])
+  end
+  local length = redis.pcall('XLEN', KEYS[2])
+  if type(length) == 'table' and string.find(length.err, '^WRONGTYPE') then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no stream')
+  end
+end
+redis.call('SETRANGE', KEYS[1], 0, '')
 for _, guard in ipairs(take_commands()) do
   local found = read_info(redis.call('FT.INFO', guard[1]))
   if tonumber(found.max_doc_id) ~= tonumber(guard[2]) or tonumber(found.num_docs) ~= tonumber(guard[3]) then
     return redis.error_reply('REDISMIGRATE_MOVED ' .. guard[1])
   end
-end
-local function is_forbidden(command)
-  if not redis.acl_check_cmd then return false end
-  local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(command))
-  return is_known and not is_allowed
 end
 for i, command in ipairs(commands) do
   if is_forbidden(command) then
@@ -183,7 +199,8 @@ CONTROL = """
 local run = redis.call('GETRANGE', KEYS[1], 0, 99)
 if not string.find(run, '"id": "' .. ARGV[1] .. '"', 1, true) then return -1 end
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[2], ARGV[3])
+-- The event first: without it nothing is set.
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', '10000', '*', unpack(ARGV, 4))
+redis.call('SET', KEYS[2], ARGV[3])
 return 1
 """.strip()

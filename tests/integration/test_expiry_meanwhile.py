@@ -57,7 +57,7 @@ def test_showing_documents_to_an_index_keeps_an_expiry_that_is_set_meanwhile(
         client.hpexpireat("p:1", FAR_AWAY, "title")
         yield [b"p:1", b"p:gone"]
 
-    assert touch(job(server, Rewrite("hash")), keys()) == 1
+    assert touch(job(server, Rewrite("hash")), keys()).documents == 1
 
     assert expiry(client, "p:1", "title") == FAR_AWAY
 

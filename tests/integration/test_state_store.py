@@ -11,6 +11,7 @@ import redis
 from command_proxy import proxy_to
 
 from redismigrate.errors import (
+    AuthenticationFailed,
     CommandRefused,
     ConnectionFailed,
     FenceLost,
@@ -391,3 +392,34 @@ def test_a_write_whose_reply_is_lost_is_not_done_twice(server: Server, redis_ser
         with pytest.raises(RunInterrupted, match="was changed by another process"):
             writer.transact(run=RUN, event={"event": "begin"})
     assert len(_events(server)) == 1
+
+
+def test_a_journal_that_is_no_stream_refuses_a_write_before_its_commands(server: Server):
+    writer = _writer(server)
+    writer.transact(commands=[CREATE])
+    server.client.delete(KEYS.journal)
+    server.client.set(KEYS.journal, "not ours")
+    before = _everything(server)
+
+    with pytest.raises(redis.ResponseError, match="is no stream"):
+        writer.transact(run=RUN, event={"event": "step"}, commands=[DROP])
+
+    assert _everything(server) == before
+
+
+@pytest.mark.parametrize("lacking", ["-xadd", "-set"])
+def test_a_right_that_lacks_for_the_record_refuses_a_write_before_its_commands(
+    server: Server, redis_url: str, lacking: str
+):
+    _writer(server).transact(commands=[CREATE])
+    server.client.execute_command("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", lacking)
+    before = _everything(server)
+
+    with (
+        connect(redis_url.replace("unix://", "unix://limited:pw@")) as other,
+        pytest.raises(AuthenticationFailed, match=lacking[1:].upper()),
+    ):
+        _writer(other).transact(run=RUN, event={"event": "step"}, commands=[DROP])
+
+    server.client.execute_command("ACL", "DELUSER", "limited")
+    assert _everything(server) == before

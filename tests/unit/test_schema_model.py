@@ -20,6 +20,7 @@ from redismigrate.schema import (
     TextField,
     VectorField,
 )
+from redismigrate.schema.strict import readable_key
 
 HNSW = VectorField(name="v", algorithm="HNSW", dims=8, m=32, ef_runtime=20, epsilon=0.1, initial_cap=100)
 SVS = VectorField(
@@ -401,3 +402,9 @@ def test_models_are_imported_without_redis_and_yaml():
     ).stdout
 
     assert not {"redis", "yaml", "numpy", "networkx", "difflib"} & set(modules.split())
+
+
+def test_a_key_in_a_message_is_neither_nothing_nor_endless():
+    assert readable_key(b"") == '""'
+    assert readable_key(b"p:\n1") == "p:\\n1"
+    assert readable_key(b"k" * 100_000) == "k" * 200 + "… (100,000 bytes)"

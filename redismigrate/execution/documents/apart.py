@@ -9,17 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from redismigrate.execution.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.execution.documents.mirroring import DocumentWrites
 from redismigrate.execution.documents.wire import render
 
 # Answers for each document with 1, or with the text of what was refused.
-_WRITE_APART = b"""
+_WRITE_APART = """
+%s
 local answers, at = {}, 2
 for document = 1, tonumber(ARGV[1]) do
   local commands, refused = tonumber(ARGV[at]), false
   at = at + 1
   for command = 1, commands do
     local words = tonumber(ARGV[at])
+    if not refused and ARGV[at + 1] == 'JSON.SET' then
+      ARGV[at + 4] = exact_text(ARGV[at + 4])
+      if not ARGV[at + 4] then refused = '%s' end
+    end
     if not refused then
       local reply = redis.pcall(unpack(ARGV, at + 1, at + words))
       if type(reply) == 'table' and reply.err then refused = reply.err end
@@ -32,10 +38,15 @@ return answers
 """
 
 
+_HASHES = (_WRITE_APART % ("", "")).encode()
+_JSON = (_WRITE_APART % (EXACT_TEXT, UNSPELLABLE)).encode()
+
+
 def write_apart(documents: Sequence[DocumentWrites]) -> bytes:
     """The command that carries out the writes of some documents; see `refusals_in` for its reply."""
     keys = list(dict.fromkeys(key for document in documents for key in document.keys))
-    words = [b"EVAL", _WRITE_APART, b"%d" % len(keys), *keys, b"%d" % len(documents)]
+    has_json = any(command[0] == b"JSON.SET" for document in documents for command in document.commands)
+    words = [b"EVAL", _JSON if has_json else _HASHES, b"%d" % len(keys), *keys, b"%d" % len(documents)]
     for document in documents:
         words.append(b"%d" % len(document.commands))
         for command in document.commands:

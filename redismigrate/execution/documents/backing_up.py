@@ -19,11 +19,13 @@ from redismigrate.execution.documents.conversion import (
     transform_of,
 )
 from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.json_members import why_not_writable
 from redismigrate.execution.documents.manifest import ChunkRecord
 from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT, Mover
-from redismigrate.execution.documents.reading import ask_ahead, read_batches, read_json
+from redismigrate.execution.documents.reading import ask_ahead, ask_in_halves, read_batches, read_json
+from redismigrate.execution.documents.rights import KeyRights
 from redismigrate.execution.documents.vectors import ReEncodeVectors, calibrate, check_vectors
-from redismigrate.execution.documents.wire import Wire, raise_refusal
+from redismigrate.execution.documents.wire import Wire, refusal
 from redismigrate.execution.live import in_complete_index
 from redismigrate.execution.waiting import wait_until_indexed
 from redismigrate.planning.rewriting import Rewrite
@@ -73,6 +75,7 @@ def back_up(
     *,
     leaves_new_form: bool = False,
     is_beside: bool = False,
+    rights: KeyRights | None = None,
 ) -> Prepared:
     """Write the originals of all documents that can be rewritten to disk.
 
@@ -84,6 +87,7 @@ def back_up(
             else its length is as wrong as any other.
         is_beside: What follows takes such a vector for a new one in any case, and converts the others of its
             document, whose originals are needed then.
+        rights: Tells of which keys the user lacks a right; None where nobody asks.
 
     Raises:
         PlanBlocked: The vectors can't be quantized as asked for.
@@ -103,7 +107,8 @@ def back_up(
         else {},
     )
     chunks, mover = _Chunks(writer), job.mover()
-    for read, answers in looked_at(job, mover, _read(job)):
+    unreadable: dict[bytes, str] = {}
+    for read, answers in looked_at(job, mover, _read(job, unreadable)):
         takes_new_form = leaves_new_form or is_beside
         batch = _without_new_form(rewrite, read, prepared.already) if takes_new_form else read
         for recoding in rewrite.recodings:
@@ -115,11 +120,12 @@ def back_up(
         all_move = mover is not None and mover.are_all_moving(answers)
         if mover is not None and not all_move:
             _add_problems(mover, batch, answers, problems)
+        every: Sequence[int] = range(len(batch.keys))
+        rows = every if all_move else _rows_to_rewrite(mover, job.rewrite, batch, answers)
+        problems = _refusals(batch, rows, unreadable, rights) | problems
         failures = problems if leaves_new_form else _suspects(probe, read, batch) | problems
         for row in sorted(failures):
             prepared.failures.add(batch.keys[row], failures[row])
-        every: Sequence[int] = range(len(batch.keys))
-        rows = every if all_move else _rows_to_rewrite(mover, job.rewrite, batch, answers)
         if problems:
             rows = [row for row in rows if row not in problems]
         prepared.documents += len(batch.keys)
@@ -132,6 +138,25 @@ def back_up(
     if prepared.kept:
         prepared.quantizations = quantizations_of(rewrite.recodings, calibrations)
     return prepared
+
+
+def _refusals(
+    batch: Batch, rows: Sequence[int], unreadable: dict[bytes, str], rights: KeyRights | None
+) -> dict[int, str]:
+    """The rows that the server would refuse to read or to write, with the reason."""
+    problems = {}
+    if unreadable:
+        problems = {row: unreadable.pop(key) for row, key in enumerate(batch.keys) if key in unreadable}
+    if WHOLE_DOCUMENT in batch.columns:
+        texts = batch.columns[WHOLE_DOCUMENT]
+        for row in rows:
+            reason = why_not_writable(texts[row] or b"")
+            if reason is not None:
+                problems[row] = reason
+    if rights is not None:
+        lacking = rights.lacking([batch.keys[row] for row in rows])
+        problems |= {row: lacking[batch.keys[row]] for row in rows if batch.keys[row] in lacking}
+    return problems
 
 
 class _Chunks:
@@ -186,15 +211,16 @@ def _suspects(probe: ReEncodeVectors, read: Batch, batch: Batch) -> dict[int, st
     return check_vectors(probe, read)
 
 
-def _read(job: RewriteJob) -> Iterator[Batch]:
+def _read(job: RewriteJob, unreadable: dict[bytes, str]) -> Iterator[Batch]:
+    """The documents; those that can't be read have no values, and are noted with the reason."""
     fields = backup_fields(job.rewrite)
     batches: Iterable[Sequence[bytes]] = job.keys()
     if job.schema.filter is not None:
         batches = (_members(job, keys) for keys in batches)
     if job.rewrite.reads_whole_documents:
-        return read_json(job.server, batches, WHOLE_DOCUMENT)
+        return read_json(job.server, batches, WHOLE_DOCUMENT, unreadable.__setitem__)
     if fields:
-        return read_batches(job.server, batches, fields)
+        return read_batches(job.server, batches, fields, unreadable.__setitem__)
     return (Batch(list(keys), {}) for keys in batches)
 
 
@@ -216,18 +242,25 @@ def looked_at(
         for batch in batches:
             yield batch, ()
         return
-    yield from ask_ahead(job.server, batches, lambda batch: _looks(mover, batch), _answered)
+
+    def looks(batch: Batch) -> bytes:
+        return b"".join(map(mover.look, _parts(batch.keys)))
+
+    def answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
+        answers: list[object] = []
+        parts = list(_parts(batch.keys))
+        for part, reply in zip(parts, wire.receive(len(parts)), strict=True):
+            # Of which key it is the server does not say.
+            is_refused = refusal(reply) is not None
+            answers += ask_in_halves(job.server, part, mover.look) if is_refused else reply
+        return batch, answers
+
+    yield from ask_ahead(job.server, batches, looks, answered)
 
 
-def _looks(mover: Mover, batch: Batch) -> bytes:
-    starts = range(0, len(batch.keys), KEYS_PER_SCRIPT)
-    return b"".join([mover.look(batch.keys[start : start + KEYS_PER_SCRIPT]) for start in starts])
-
-
-def _answered(wire: Wire, batch: Batch) -> tuple[Batch, list[object]]:
-    replies = wire.receive(-(-len(batch.keys) // KEYS_PER_SCRIPT))
-    raise_refusal(*replies)
-    return batch, [answer for reply in replies for answer in reply]
+def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(keys), KEYS_PER_SCRIPT):
+        yield keys[start : start + KEYS_PER_SCRIPT]
 
 
 def _add_problems(mover: Mover, batch: Batch, answers: Sequence[object], problems: dict[int, str]) -> None:

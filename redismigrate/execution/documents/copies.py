@@ -282,7 +282,7 @@ class Copies:
         wanted = KEY_TYPES[self.schema.storage_type].encode()
         for keys in marked(server, self.mark_prefix):
             documents += len(keys)
-            types = types_of(server, keys)
+            types = types_of(server, keys, b"")
             found = [key for key, is_of in zip(keys, types, strict=True) if is_of not in {wanted, b""}]
             if found:
                 lost = self._unseen(server, found)
@@ -304,7 +304,7 @@ class Copies:
             and mark.fence != self.fence
             and not (mark.gone_at is not None and mark.gone_at <= now_ms)
         ]
-        found = types_of(server, self._targets(suspects)) if suspects else []
+        found = types_of(server, self._targets(suspects), b"") if suspects else []
         return [key for key, is_of in zip(suspects, found, strict=True) if is_of != b"none"]
 
 

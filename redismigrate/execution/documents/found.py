@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import hiredis
-
 from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
 from redismigrate.execution.documents.marks import Found
-from redismigrate.execution.documents.mirroring import Reader, is_of_another_type
+from redismigrate.execution.documents.mirroring import Reader
 from redismigrate.execution.documents.whole_documents import document_of
-from redismigrate.execution.documents.wire import concerns_one_document, raise_refusal, render
+from redismigrate.execution.documents.wire import is_of_another_type, raise_refusal, refusal, render
 from redismigrate.schema.fields import StorageType
-from redismigrate.schema.strict import readable
 
 # What PEXPIRETIME answers for one.
 NO_SUCH_KEY = -2
@@ -34,31 +31,19 @@ def found_at(
     """
     found = []
     for reply, moment in zip(replies[: len(keys)], replies[len(keys) :], strict=True):
-        refused = _refusal_of(moment) or _refusal_of(reply)
+        if is_of_another_type(reply):
+            raise_refusal(moment)
+            found.append(Found(expires_ms=moment, is_of_another_type=True))
+            continue
+        refused = refusal(moment) or refusal(reply)
         if refused is not None:
             found.append(Found(refused=refused))
-            continue
-        if is_of_another_type(reply):
-            found.append(Found(expires_ms=moment, is_of_another_type=True))
             continue
         document = None if moment == NO_SUCH_KEY else document_of(storage_type, reply)
         found.append(Found(document, NEVER if document is None else moment, NO_EXPIRIES))
     if reader.fields_expire and storage_type == "hash":
         _read_expiries(keys, found, reader)
     return found
-
-
-def _refusal_of(reply: object) -> str | None:
-    """Why one key can't be read, though others can.
-
-    Raises:
-        redis.ResponseError: It is not about this key alone.
-    """
-    if not isinstance(reply, hiredis.ReplyError) or is_of_another_type(reply):
-        return None
-    if not concerns_one_document(reply):
-        raise_refusal(reply)
-    return f"the server refused to read it: {readable(str(reply))}"
 
 
 def _read_expiries(keys: Sequence[bytes], found: list[Found], reader: Reader) -> None:

@@ -17,6 +17,8 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes
 
 LISTED_FAILURES = 100
+# Of the keys that are listed: they are noted in Redis with every sign of life.
+LISTED_BYTES = 1 << 18
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
 BATCH_BYTES = 4 << 20
 _EXPIRING_COMMANDS = {f"cmdstat_{name}" for name in ("hexpire", "hexpireat", "hpexpire", "hpexpireat")}
@@ -150,11 +152,13 @@ class Failures:
         count: How many.
         listed: The first of them.
         seen: Hashes of their keys; passes that share it count a document once.
+        listed_bytes: Of the keys that were to be listed.
     """
 
     count: int = 0
     listed: list[FailedDocument] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
+    listed_bytes: int = 0
 
     def add(self, key: bytes, reason: str) -> None:
         """Count one more."""
@@ -162,5 +166,6 @@ class Failures:
             return
         self.seen.add(hash(key))
         self.count += 1
-        if len(self.listed) < LISTED_FAILURES:
+        self.listed_bytes += len(key)
+        if len(self.listed) < LISTED_FAILURES and self.listed_bytes <= LISTED_BYTES:
             self.listed.append(FailedDocument(key, reason))

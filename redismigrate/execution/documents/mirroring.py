@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import hiredis
-
 from redismigrate.execution.documents.job import FailedDocument, Failures
 from redismigrate.execution.documents.wire import Wire, render
 from redismigrate.redis_server.connection import Server
@@ -187,8 +185,3 @@ class Mirror(Protocol):
         Raises:
             redis.ResponseError: The server refused to read.
         """
-
-
-def is_of_another_type(reply: object) -> bool:
-    """Whether a command was refused because the key holds no document of the wanted type."""
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith(("WRONGTYPE", "Existing key"))

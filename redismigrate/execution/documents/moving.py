@@ -1,8 +1,9 @@
 """Moves values within documents and documents to other keys, and says beforehand what forbids it.
 
 Values never leave the server for that: one script moves some hundred documents. A document moves as a whole
-or not at all, and one that has moved already is left alone, so that a script can be repeated after a crash.
-So is a key that has become another type.
+or not at all, also when the server refuses one of its commands: then those before it are taken back, and the
+script answers with the error for that key and goes on with the next one. A document that has moved already is
+left alone, so that a script can be repeated after a crash. So is a key that has become another type.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from redismigrate.execution.documents.wire import render
+from redismigrate.execution.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
+from redismigrate.execution.documents.wire import NO_RIGHT, refusal, render
 from redismigrate.planning.rewriting import Rewrite
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode, readable, readable_key
 
 KEYS_PER_SCRIPT = 500
 # What the scripts answer for a key; a look adds twice what `Mover.kept` tells.
@@ -51,8 +53,29 @@ local function take_pairs()
   return pairs_
 end
 local renames, prefixes = take_pairs(), take_pairs()
+-- What takes back, last first, what was done to the document in hand.
+local undo, undo_put = {}, false
+local function done(...) undo[#undo + 1] = {...} end
 %s
 local call, count = redis.call, #renames
+-- Commands need rights of their own. Without one, what was done could not be taken back either.
+local function forbidden()
+  local needed = {}
+  local function need(...) for _, name in ipairs({...}) do needed[#needed + 1] = name end end
+  if count > 0 and key_type == 'hash' then
+    need('HSET', 'HSETNX', 'HDEL')
+    if fields_expire then need('HPEXPIREAT') end
+  elseif count > 0 then
+    need('JSON.SET', 'JSON.DEL')
+  end
+  if #prefixes > 0 and copies then need('COPY', 'DEL') elseif #prefixes > 0 then need('RENAMENX') end
+  if #prefixes > 0 and pins then need('HPEXPIRE', 'HPERSIST') end
+  local key = KEYS[1]
+  for _, name in ipairs(needed) do
+    local is_known, is_allowed = pcall(redis.acl_check_cmd, name, key, key, key, key, key)
+    if is_known and not is_allowed then return name end
+  end
+end
 local function target_of(key)
   for i, prefix in ipairs(prefixes) do
     if string.sub(key, 1, #prefix[1]) == prefix[1] then
@@ -64,12 +87,17 @@ local function rename(key, target)
   -- The server tells a hash its new name only where a field has a time to live.
   local field = pins and call('HRANDFIELD', key)
   if field and call('HPEXPIRETIME', key, 'FIELDS', 1, field)[1] ~= -1 then field = false end
-  if field then call('HPEXPIRE', key, %d, 'FIELDS', 1, field) end
+  if field then
+    call('HPEXPIRE', key, %d, 'FIELDS', 1, field)
+    done('HPERSIST', key, 'FIELDS', 1, field)
+  end
   if copies then
-    call('COPY', key, target)
+    if call('COPY', key, target) == 0 then error('ERR the key could not be copied', 0) end
+    done('DEL', target)
     call('DEL', key)
   else
-    call('RENAMENX', key, target)
+    if call('RENAMENX', key, target) == 0 then error('ERR the key could not be renamed', 0) end
+    done('RENAMENX', target, key)
   end
   if field then call('HPERSIST', target, 'FIELDS', 1, field) end
 end
@@ -93,6 +121,10 @@ local function move(key)
     for i = 1, finds_any and count or 0 do
       if values[2 * i - 1] then put(key, renames[i][1], renames[i][2], values[2 * i - 1]) end
     end
+    -- After all of them: the members of a JSON document keep their order if one can't be put.
+    for i = 1, finds_any and count or 0 do
+      if values[2 * i - 1] then drop(key, renames[i][1], values[2 * i - 1]) end
+    end
     -- A key goes with the last of its fields: to read one that has expired removes it.
     if target and count > 0 and call('EXISTS', key) == 0 then return 0 end
     if target then rename(key, target) end
@@ -100,14 +132,14 @@ local function move(key)
   return ((finds_any or target) and 1 or 0) + kept
 end
 -- By far the most usual case, in half of the time. What is no hash answers with an error, a table.
-local old, new, pcall = names[1], names[2], redis.pcall
+local old, new, try = names[1], names[2], redis.pcall
 local function look_at_field(key)
-  local has_new = pcall('HEXISTS', key, new) == 1
-  if pcall('HEXISTS', key, old) == 1 then return has_new and -1 or 1 end
+  local has_new = try('HEXISTS', key, new) == 1
+  if try('HEXISTS', key, old) == 1 then return has_new and -1 or 1 end
   return has_new and 2 or 0
 end
 local function rename_field(key)
-  local value = pcall('HGET', key, old)
+  local value = try('HGET', key, old)
   if type(value) ~= 'string' then return 0 end
   local expiry = fields_expire and call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
   if expiry == %d then
@@ -115,16 +147,33 @@ local function rename_field(key)
     return 0
   end
   if call('HSETNX', key, new, value) == 0 then return -1 end
+  undo_put = true
   if expiry > 0 then call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
   call('HDEL', key, old)
+  undo_put = false
   return 1
 end
 local carry_out = move
 if key_type == 'hash' and count == 1 and #prefixes == 0 then
   carry_out = moves and rename_field or look_at_field
 end
+local lacking = moves and redis.acl_check_cmd and forbidden()
+if lacking then
+  return redis.error_reply("NOPERM the user has no permissions to run the '" .. lacking .. "' command")
+end
 local answers = {}
-for i = 1, #KEYS do answers[i] = carry_out(KEYS[i]) end
+for i = 1, #KEYS do
+  if undo[1] then undo = {} end
+  local is_done, answer = pcall(carry_out, KEYS[i])
+  if not is_done then
+    for at = #undo, 1, -1 do try(unpack(undo[at])) end
+    if undo_put then try('HDEL', KEYS[i], new) end
+    undo_put = false
+    -- A table since Redis 7.
+    answer = {err = type(answer) == 'table' and answer.err or tostring(answer)}
+  end
+  answers[i] = answer
+end
 return answers
 """
 # The values at the old and the new place of every rename, by turns, with one HMGET: calls are what a script
@@ -137,17 +186,26 @@ for i, rename in ipairs(renames) do names[2 * i - 1], names[2 * i] = rename[1], 
 local function read(key)
   return #names > 0 and redis.pcall('HMGET', key, unpack(names)) or names
 end
+local expiries = {}
 local function put(key, old, new, value)
   local expiry = fields_expire and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
   if expiry ~= %d then
     redis.call('HSET', key, new, value)
+    done('HDEL', key, new)
     if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
   end
+  expiries[old] = expiry
+end
+local function drop(key, old, value)
   redis.call('HDEL', key, old)
+  if expiries[old] == %d then return end
+  if expiries[old] > 0 then done('HPEXPIREAT', key, expiries[old], 'FIELDS', 1, old) end
+  done('HSET', key, old, value)
 end
 """
 # A JSON path that begins with $ answers with an array of what it finds, here of one value or none.
 _JSON = """
+%s
 local key_type, names = 'ReJSON-RL', {}
 local function look(key, path)
   local found = redis.pcall('JSON.GET', key, path)
@@ -157,18 +215,27 @@ local function read(key)
   local values = {}
   for i, rename in ipairs(renames) do
     values[2 * i - 1] = look(key, rename[1])
+    -- Before anything is written, and when it is only looked.
+    if values[2 * i - 1] then values[2 * i - 1] = exact_text(values[2 * i - 1]) or error('%s', 0) end
     values[2 * i] = (values[2 * i - 1] or not moves) and look(key, rename[2])
   end
   return values
 end
 local function put(key, old, new, value)
   redis.call('JSON.SET', key, new, value)
+  done('JSON.DEL', key, new)
+end
+local function drop(key, old, value)
   redis.call('JSON.DEL', key, old)
+  done('JSON.SET', key, old, value)
 end
 """
 _SCRIPTS = {
-    "hash": (_FRAME % (MOST_KEPT, _HASH % (FIELDS_EXPIRE, HAS_EXPIRED), PIN_MS, HAS_EXPIRED)).encode(),
-    "json": (_FRAME % (MOST_KEPT, _JSON, PIN_MS, HAS_EXPIRED)).encode(),
+    storage_type: (_FRAME % (MOST_KEPT, of_type, PIN_MS, HAS_EXPIRED)).encode()
+    for storage_type, of_type in (
+        ("hash", _HASH % (FIELDS_EXPIRE, HAS_EXPIRED, HAS_EXPIRED)),
+        ("json", _JSON % (EXACT_TEXT, UNSPELLABLE)),
+    )
 }
 
 
@@ -206,7 +273,16 @@ class Mover:
         return key
 
     def problem(self, key: bytes, answer: object) -> str | None:
-        """Why a document can't move, by the answer for its key; None when it can, or need not."""
+        """Why a document can't move, by the answer for its key; None when it can, or need not.
+
+        Raises:
+            redis.ResponseError: The answer is an error that does not concern this document alone.
+        """
+        reason = refusal(answer)
+        if reason == NO_RIGHT and self.target(key) != key:
+            return f"{reason}, or on {readable_key(self.target(key))}"
+        if reason is not None:
+            return reason
         if not isinstance(answer, int) or answer >= 0:
             return None
         if answer < _FIRST_NOT_KEPT:
@@ -216,7 +292,7 @@ class Mover:
                 f"first {MOST_KEPT} renames of a revision can that be remembered for the way back"
             )
         if answer < _FIRST_PREFIX:
-            return f"a key {readable(self.target(key))} exists already"
+            return f"a key {readable_key(self.target(key))} exists already"
         rename = self.rewrite.renames[-answer - 1]
         return f"it has a field {readable(rename.new)} already, beside {readable(rename.old)}"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_contents import quantizations_in, rewrite_in
 from redismigrate.execution.documents.conversion import Quantizations
-from redismigrate.execution.documents.job import RewriteJob
+from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.restoring import restore_precision
 
 
 def bring_precision_back(
     backup: Backup, job: RewriteJob, quantizations: Quantizations, *, takes_back: bool = False
-) -> None:
+) -> Failures:
     """Take what a conversion back can't know from a backup of the revision that is undone.
 
     Args:
@@ -19,8 +19,11 @@ def bring_precision_back(
         job: The way back.
         quantizations: How the way back made integers.
         takes_back: Do the opposite, so that the documents are as the conversion alone has left them.
+
+    Returns:
+        The documents that the server refused to write.
     """
-    restore_precision(
+    return restore_precision(
         job,
         backup,
         quantizations,

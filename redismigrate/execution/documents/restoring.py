@@ -1,35 +1,31 @@
 """The way back: puts original values where the documents still hold what a rewrite made of them.
 
 A document that was deleted or has expired stays away, and one that the application has written since keeps
-what it holds.
+what it holds. So does one that the server refuses to write: it is told, and the others go back.
 """
 
 from __future__ import annotations
 
-import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import repeat
 
 from redismigrate.execution.documents.ahead import computed_ahead
-from redismigrate.execution.documents.backing_up import KEPT, WHOLE_DOCUMENT, looked_at
+from redismigrate.execution.documents.backing_up import KEPT, looked_at
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
-from redismigrate.execution.documents.exchange import Exchange, Mode
+from redismigrate.execution.documents.exchange import Exchange, Mode, Outcome
 from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.member_order import restore_member_order
 from redismigrate.execution.documents.moving import NOTHING_TO_MOVE, Mover
 from redismigrate.execution.documents.reading import (
     batches_of_documents,
     keys_of_length,
     read_batches,
-    read_json,
 )
-from redismigrate.execution.documents.wire import render
 from redismigrate.planning.rewriting import Recoding, Rewrite
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
@@ -39,14 +35,6 @@ HAS_NEW_NAME = "it has the new name, and no backup knows it; left as it is"
 WRITTEN_OR_FILTERED = (
     "it is in the new form: written since, or never in the index by its FILTER; left as it is"
 )
-
-# KEYS: documents. ARGV: pairs of the text that is expected and the one to set. Answers with the keys.
-_PUT_BACK_TEXTS = b"""
-for i, key in ipairs(KEYS) do
-  if redis.call('JSON.GET', key) == ARGV[2 * i - 1] then redis.call('JSON.SET', key, '$', ARGV[2 * i]) end
-end
-return KEYS
-"""
 
 
 @dataclass
@@ -81,7 +69,7 @@ def restore(
     if mover is not None:
         _move_back(job, backup, mover, restored)
         if job.rewrite.reads_whole_documents:
-            _put_back_texts(job, backup)
+            restore_member_order(job, backup, restored.left)
     if job.rewrite.recodings:
         transform = transform_of(job.rewrite.recodings, quantizations)
 
@@ -91,10 +79,10 @@ def restore(
                 originals.keys, converted, {path: originals.columns[path] for path in converted}
             )
 
-        documents = _put_back(job, backup, exchange_of, restored.left)
+        documents = _put_back(job, backup, exchange_of, restored.left, restored.left)
         restored.documents = documents if mover is None else restored.documents
         if converts_rest:
-            restored.documents += _convert_back(job, quantizations)
+            restored.documents += _convert_back(job, quantizations, restored.left)
     note_written_since(job, backup, restored.left)
     return restored
 
@@ -107,7 +95,7 @@ def restore_precision(
     forward_quantizations: Quantizations,
     *,
     takes_back: bool = False,
-) -> None:
+) -> Failures:
     """Put originals where documents hold what is left of them after the way there and back.
 
     Args:
@@ -117,6 +105,9 @@ def restore_precision(
         forward: The way there.
         forward_quantizations: How that made integers.
         takes_back: Do the opposite, so that the documents are again as the way back alone has left them.
+
+    Returns:
+        The documents that the server refused to write.
     """
     there = transform_of(forward, forward_quantizations)
     renamed = {rename.old: rename.new for rename in job.rewrite.renames}
@@ -143,11 +134,17 @@ def restore_precision(
             documents.keys, {path: expected[path] for path in paths}, {path: new[path] for path in paths}
         )
 
-    _put_back(job, backup, exchange_of, Failures())
+    refused = Failures()
+    _put_back(job, backup, exchange_of, Failures(), refused)
+    return refused
 
 
 def _put_back(
-    job: RewriteJob, backup: Backup, exchange_of: Callable[[Batch], Exchange], left: Failures
+    job: RewriteJob,
+    backup: Backup,
+    exchange_of: Callable[[Batch], Exchange],
+    left: Failures,
+    refused: Failures,
 ) -> int:
     """Exchange the values of all documents of a backup; how many hold what they should.
 
@@ -160,6 +157,7 @@ def _put_back(
         backup: Its backup.
         exchange_of: The exchange for some documents of the backup.
         left: Gets the documents that hold something else.
+        refused: Gets those that the server refused to write.
     """
     first, later = _passes(backup)
     decided, undecided = _Values(), _Values()
@@ -175,6 +173,7 @@ def _put_back(
             for outcome in exchanger.run(exchange_of(documents).parts(job.documents_per_batch), Mode()):
                 decided.add(documents, outcome.done_keys)
                 undecided.add(documents, outcome.changed)
+                _note_refused(outcome, refused)
         undecided.remove(decided)
         found_later = decided.keys
         done = len(found_later)
@@ -183,10 +182,16 @@ def _put_back(
             undecided.forget(outcome.done_keys)
             for key in outcome.changed:
                 left.add(key, REWRITTEN_SINCE)
+            _note_refused(outcome, refused)
             job.on_progress(outcome.documents)
     for key in sorted(undecided.keys):
         left.add(key, REWRITTEN_SINCE)
     return done
+
+
+def _note_refused(outcome: Outcome, left: Failures) -> None:
+    for key, reason in outcome.refused.items():
+        left.add(key, reason)
 
 
 @dataclass
@@ -242,7 +247,7 @@ class _Values:
         return Batch(documents.keys, columns).take(rows)
 
 
-def _convert_back(job: RewriteJob, quantizations: Quantizations) -> int:
+def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures) -> int:
     """Convert the vectors back that have the new form by their length; how many there were."""
     converted = 0
     with job.exchanger() as exchanger:
@@ -257,6 +262,7 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations) -> int:
                 exchange = Exchange.of(found.keys, found.columns, transform(found).columns)
                 for outcome in exchanger.run((exchange,), Mode()):
                     converted += outcome.done
+                    _note_refused(outcome, left)
     return converted
 
 
@@ -281,11 +287,12 @@ def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored
                     continue
                 exchange = Exchange([mover.target(key) for key in keys], {}, {})
                 for outcome in exchanger.run((exchange,), Mode(after=back.move)):
+                    _note_refused(outcome, restored.left)
                     for key, answer in outcome.after.items():
                         problem = back.problem(key, answer)
                         if problem is not None:
                             restored.left.add(key, problem)
-                        elif answer != NOTHING_TO_MOVE:
+                        elif answer != NOTHING_TO_MOVE and key not in outcome.refused:
                             restored.documents += 1
                     job.on_progress(outcome.documents)
 
@@ -296,38 +303,6 @@ def _by_kept(chunk: Chunk) -> Iterable[tuple[int, list[bytes]]]:
     for key, kept in zip(chunk.documents.keys, chunk.numbers[KEPT], strict=True):
         keys.setdefault(kept, []).append(key)
     return keys.items()
-
-
-def _put_back_texts(job: RewriteJob, backup: Backup) -> None:
-    """Give members their order back, which a rename changes, where a document is otherwise its original."""
-    with job.exchanger() as exchanger:
-        for chunk in backup.chunks():
-            originals = chunk.documents.columns[WHOLE_DOCUMENT]
-            by_key = dict(zip(chunk.documents.keys, originals, strict=True))
-            for now in read_json(job.server, job.in_turn((chunk.documents.keys,)), WHOLE_DOCUMENT):
-                texts = {
-                    key: (current, original)
-                    for key, current in zip(now.keys, now.columns[WHOLE_DOCUMENT], strict=True)
-                    if (original := by_key[key]) is not None
-                    and current is not None
-                    and original != current
-                    and _sorted(original) == _sorted(current)
-                }
-                if texts:
-                    exchange = Exchange(list(texts), {}, {})
-                    # The script compares for itself.
-                    mode = Mode(compares=False, after=partial(_put_back_command, texts))
-                    deque(exchanger.run((exchange,), mode), maxlen=0)
-
-
-def _put_back_command(texts: Mapping[bytes, tuple[bytes, bytes]], keys: Sequence[bytes]) -> bytes:
-    words = [word for key in keys for word in texts[key]]
-    return render(b"EVAL", _PUT_BACK_TEXTS, b"%d" % len(keys), *keys, *words)
-
-
-def _sorted(text: bytes) -> str:
-    """A JSON document with its members in order. As text, since in Python 1, 1.0 and True are equal."""
-    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:

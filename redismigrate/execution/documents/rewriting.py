@@ -6,7 +6,8 @@ that holds its converted original is done, one that holds anything else was writ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
@@ -16,11 +17,12 @@ from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.chunk_file import Chunk
-from redismigrate.execution.documents.columns import Column
+from redismigrate.execution.documents.columns import Column, take
 from redismigrate.execution.documents.conversion import Quantizations, transform_of
 from redismigrate.execution.documents.digests import Digests, digests_of
-from redismigrate.execution.documents.exchange import Exchange, Mode
+from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode, Outcome
 from redismigrate.execution.documents.job import Failures, RewriteJob
+from redismigrate.execution.documents.moving import Mover
 from redismigrate.execution.documents.reading import keys_of_length, read_batches
 from redismigrate.execution.documents.vectors import check_vectors
 from redismigrate.planning.rewriting import Recoding
@@ -54,6 +56,7 @@ def rewrite(
     Raises:
         BackupDamaged: A chunk is not as it was written.
         FenceLost: Another process has taken over the lock.
+        redis.ResponseError: The server refuses what it would refuse for every document.
     """
     rewritten, mover = Rewritten(), job.mover()
     # SCAN may have given a key twice. What has moved already must not be written under its old name again.
@@ -61,19 +64,38 @@ def rewrite(
     with job.exchanger() as exchanger:
         exchanges = computed_ahead(_exchanges(job, backup, quantizations))
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
+            for key, reason in outcome.refused.items():
+                rewritten.failures.add(key, reason)
             if mover is None:
                 rewritten.documents += outcome.done
-            elif mover.are_all_moving(list(outcome.after.values())):
+            elif not outcome.refused and mover.are_all_moving(list(outcome.after.values())):
                 rewritten.documents += len(outcome.after)
             else:
-                for key, answer in outcome.after.items():
-                    problem = mover.problem(key, answer)
-                    if problem is None:
-                        rewritten.documents += 1
-                    else:
-                        rewritten.failures.add(key, problem)
+                stay = {**outcome.refused, **_that_stay(mover, outcome)}
+                for key, reason in stay.items():
+                    rewritten.failures.add(key, reason)
+                rewritten.documents += sum(key not in stay for key in outcome.after)
+                _take_back(exchanger, outcome.exchange, stay)
             job.on_progress(outcome.documents)
     return rewritten
+
+
+def _that_stay(mover: Mover, outcome: Outcome) -> dict[bytes, str]:
+    """The documents that could not move, with the reason."""
+    problems = {key: mover.problem(key, answer) for key, answer in outcome.after.items()}
+    return {key: problem for key, problem in problems.items() if problem is not None}
+
+
+def _take_back(exchanger: Exchanger, exchange: Exchange, stay: Collection[bytes]) -> None:
+    """Put the originals back where a document could not move: it has a new form whole, or not at all."""
+    rows = [row for row, key in enumerate(exchange.keys) if key in stay]
+    if not rows or not exchange.new:
+        return
+    columns = (
+        {name: take(column, rows) for name, column in of.items()} for of in (exchange.new, exchange.expected)
+    )
+    back = Exchange([exchange.keys[row] for row in rows], *columns)
+    deque(exchanger.run((back,), Mode()), maxlen=0)
 
 
 def _exchanges(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Iterator[Exchange]:
@@ -126,6 +148,8 @@ def catch_up(
                 exchange = Exchange.of(batch.keys, batch.columns, new)
                 for outcome in exchanger.run((exchange,), Mode()):
                     rewritten.documents += outcome.done
+                    for key, reason in outcome.refused.items():
+                        failures.add(key, reason)
                 if digests is not None:
                     digests.add(digests_of(recoding.path, batch.keys, new[recoding.path]))
     return rewritten

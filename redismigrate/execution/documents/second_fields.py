@@ -14,10 +14,15 @@ from typing import Any
 from redismigrate.execution.documents.columns import Column, FixedWidth
 from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
 from redismigrate.execution.documents.job import FailedDocument
-from redismigrate.execution.documents.mirroring import Decision, Reader, is_of_another_type
+from redismigrate.execution.documents.mirroring import Decision, Reader
 from redismigrate.execution.documents.reading import batches_of_documents
 from redismigrate.execution.documents.second_forms import Aim, Forms, SecondField, forms_of
-from redismigrate.execution.documents.wire import raise_refusal, render_for_keys, render_hsets
+from redismigrate.execution.documents.wire import (
+    is_of_another_type,
+    raise_refusal,
+    render_for_keys,
+    render_hsets,
+)
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes

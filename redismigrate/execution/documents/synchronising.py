@@ -35,11 +35,11 @@ from redismigrate.execution.documents.wire import (
     concerns_one_document,
     first_refusal,
     raise_refusal,
+    refusal,
     render,
 )
 from redismigrate.execution.pace import Pace
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema.strict import readable
 
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
 BATCH_BYTES = 1 << 20
@@ -267,10 +267,9 @@ class _Turn:
         """Name the documents whose own writes were refused."""
         decision = self._decision
         for document, text in refusals_in(decision.documents, answers):
-            if not concerns_one_document(text):
-                raise_refusal(hiredis.ReplyError(text.decode("utf-8", "replace")))
+            error = hiredis.ReplyError(text.decode("utf-8", "replace"))
+            self.failures.append(FailedDocument(document.key, str(refusal(error))))
             self.result.without(document.counters)
-            self.failures.append(FailedDocument(document.key, _refused(text.decode("utf-8", "replace"))))
 
     def _is_all_written(self, results: list[Any]) -> bool:
         """Name the documents whose commands were refused; False where it can't be told which they are."""
@@ -290,15 +289,15 @@ class _Turn:
         for key, reply in named.items():
             if not concerns_one_document(reply):
                 raise_refusal(reply)
-            self.failures.append(FailedDocument(key, _refused(str(reply))))
+            self.failures.append(FailedDocument(key, str(refusal(reply))))
         raise_refusal(*(reply for row, reply in refused.items() if not owners[row]))
         return True
 
-    def _is_left(self, refusal: Exception) -> bool:
+    def _is_left(self, error: Exception) -> bool:
         """Name the document that was refused where it is alone."""
         if len(self._part) > 1:
             return False
-        self.failures.append(FailedDocument(self._part[0], _refused(str(refusal))))
+        self.failures.append(FailedDocument(self._part[0], str(refusal(error))))
         return True
 
     def _take(self) -> None:
@@ -327,7 +326,3 @@ class _Turn:
                 work.append(self._part)
             else:
                 self.result.busy += self._part
-
-
-def _refused(text: str) -> str:
-    return f"the server refused it: {readable(text)}"

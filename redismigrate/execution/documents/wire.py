@@ -32,11 +32,14 @@ _LONGEST_HEAD = 24
 # The first word of an error reply in capitals says its kind; errors of modules often have none.
 _KIND = re.compile(r"([A-Z][A-Z0-9_]+)(?: |$)")
 _KINDS_OF_ONE_DOCUMENT = frozenset({"ERR", "WRONGTYPE", "NOPERM"})
+NO_RIGHT = "the Redis user lacks a right on this key"
 _NO_RIGHT = re.compile(r"NOPERM|ACL failure|no permissions? |user executing the script can't", re.IGNORECASE)
 _NO_RIGHT_ON_KEY = re.compile(
     r"(?:access|touch) (?:a key|the '.*' key|one of the keys|at least one of the keys|the specified keys)",
     re.DOTALL,
 )
+# What the server adds to an error from inside of a script.
+_PLACE_IN_SCRIPT = re.compile(r" script: \w+, on \S+?:\d+\.?$")
 _ABOUT_THE_CONNECTION = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -240,12 +243,21 @@ def render_for_keys(command: bytes, keys: Iterable[bytes], arguments: tuple[byte
     return b"".join([head + b"$%d\r\n%s%s" % (len(key), key, tail) for key in keys])
 
 
+def rows_by_length(keys: Sequence[bytes]) -> dict[int, list[int]]:
+    """The positions of the keys of each length: the order in which `render_hsets` takes them."""
+    rows: dict[int, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(len(key), []).append(row)
+    return rows
+
+
 def render_hsets(keys: Sequence[bytes], field: bytes, values: FixedWidth) -> Iterator[memoryview]:
     """HSET of one field of each key, in blocks of the keys that have one length, in no particular order."""
-    rows_of_length: dict[int, list[int]] = {}
-    for row, key in enumerate(keys):
-        rows_of_length.setdefault(len(key), []).append(row)
-    for length, rows in rows_of_length.items():
+    for length, rows in rows_by_length(keys).items():
+        if not length:  # the empty key; SCAN may give it twice
+            for row in rows:
+                yield memoryview(render(b"HSET", b"", field, values[row]))
+            continue
         head = b"*4\r\n$4\r\nHSET\r\n$%d\r\n" % length
         middle = b"\r\n$%d\r\n%s\r\n$%d\r\n" % (len(field), field, values.width)
         names = b"".join([keys[row] for row in rows])
@@ -295,6 +307,28 @@ def concerns_one_document(error: object) -> bool:
 def first_refusal(replies: Iterable[object]) -> hiredis.ReplyError | None:
     """The first error among replies; None where there is none."""
     return next((reply for reply in replies if isinstance(reply, hiredis.ReplyError)), None)
+
+
+def is_of_another_type(reply: object) -> bool:
+    """Whether a key has become another type than the command is for: it is no document any more."""
+    return isinstance(reply, Exception) and str(reply).startswith(("WRONGTYPE", "Existing key"))
+
+
+def refusal(reply: object) -> str | None:
+    """Why a document's command was refused, in words for the user; None where a reply is no error.
+
+    Raises:
+        redis.ResponseError: The error does not concern that document alone.
+    """
+    if not isinstance(reply, Exception):
+        return None
+    if not concerns_one_document(reply):
+        raise_refusal(reply)
+        raise reply
+    text = _PLACE_IN_SCRIPT.sub("", str(reply)).strip().rstrip(".")
+    if _NO_RIGHT.search(text):
+        return NO_RIGHT
+    return f"the server refused a command on it: {text.removeprefix('ERR ')}"
 
 
 def raise_refusal(*replies: object) -> None:
