@@ -227,8 +227,8 @@ class DocumentSteps:
         left = count_left(job, quantizations, digests)
         if left:
             self._work.watcher.warned(
-                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
-                "be converted; their documents are not in the index until they are written in the new one"
+                f"{left:,} documents of {index} are in the old form: writers wrote them faster than they "
+                "could be converted; they are not in the index until they are written in the new one"
             )
         return {"documents": run.documents.plus(counts.plus(DocumentCounts(left_in_old_type=left)))}
 

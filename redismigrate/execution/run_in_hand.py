@@ -131,7 +131,7 @@ class RunInHand:
             self._beat,
             DocumentSteps(work),
             RestoringSteps(work, allows_lossy=allows_lossy),
-            SecondFormSteps(work),
+            SecondFormSteps(work, allows_lossy=allows_lossy),
         )
         self.backup_dir = backup_dir
         self.allows_lossy = allows_lossy

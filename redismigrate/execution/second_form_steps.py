@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha1
 from typing import Any
@@ -11,21 +11,17 @@ from typing import Any
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.document_steps import DocumentsRefused
 from redismigrate.execution.document_work import DocumentWork, failed
-from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.following import Follower, Guard
-from redismigrate.execution.documents.job import Failures
 from redismigrate.execution.documents.mirroring import Mirror
 from redismigrate.execution.documents.older_originals import bring_precision_back
-from redismigrate.execution.documents.promoting import Promotion
-from redismigrate.execution.documents.reading import keys_of_length
-from redismigrate.execution.documents.rewriting import count_left
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import Aim, SecondField
+from redismigrate.execution.documents.second_forms import Aim
 from redismigrate.execution.documents.synchronising import Synchroniser
 from redismigrate.execution.documents.whole_documents import RewriteDocuments
 from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.execution.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
@@ -49,10 +45,12 @@ class SecondFormSteps:
 
     Args:
         work: Where.
+        allows_lossy: Take second fields back although there is no backup for what is lost with them.
     """
 
-    def __init__(self, work: DocumentWork) -> None:
+    def __init__(self, work: DocumentWork, *, allows_lossy: bool = False) -> None:
         self._work = work
+        self._second_fields = SecondFieldSteps(work, allows_lossy=allows_lossy)
         self._keys = StateKeys(work.project)
         self._followed: dict[str, _Followed] = {}
 
@@ -86,9 +84,9 @@ class SecondFormSteps:
             )
             refused.documents = failed(done.failures)
             raise refused
-        counts = DocumentCounts(read=done.documents, rewritten=done.written)
-        if step.strategy != "shadow_field":
-            counts = counts.plus(failed(done.failures))
+        counts = DocumentCounts(rewritten=done.written)
+        if step.strategy != "shadow_field":  # else they were counted when they were backed up
+            counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
         return {"documents": run.documents.plus(counts)}
 
     def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
@@ -96,32 +94,37 @@ class SecondFormSteps:
         self._stop(str(step.index))
         followed = self._start(step, run)
         done = followed.follower.synchronise_all()
+        followed.follower.count_from_now()
         for location in step.restores_from:
             quantizations = run.quantizations[str(step.index)]
             bring_precision_back(self._work.open(location), self._work.job(step, run), quantizations)
             followed.follower.follow()
         return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
 
+    def sweep(self, step: Step, run: Run) -> None:
+        """Remove what an earlier run has left of the second form that is about to be made."""
+        if step.strategy == "shadow_field":
+            with self._synchroniser(step, run) as synchroniser:
+                self._second_fields.sweep(step, synchroniser)
+
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
         index = str(step.index)
-        counts, is_followed = DocumentCounts(), index in self._followed
-        if is_followed:
+        if index in self._followed and not step.takes_back:
             self._followed[index].follower.follow()
+            self._second_fields.note_written(step, self._followed[index].follower.converted)
         self._stop(index)
-        if step.strategy == "shadow_field" and not step.takes_back:
-            if not is_followed:
-                self._promote_rest(step, run)
-            self._finish_backup(run.backups[index])
-            counts = self._left(step, run)
-        mirror = self._removal(step, run)
         with self._synchroniser(step, run) as synchroniser:
+            if step.strategy == "shadow_field":
+                counts = self._second_fields.remove(step, run, synchroniser)
+                return {"documents": run.documents.plus(counts)}
+            mirror = self._removal(step, run)
             done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
             while done.busy:
                 again, done.busy = done.busy, []
                 synchroniser.synchronise(mirror, [again], done)
         self._work.report(done.failures)
-        return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
+        return {"documents": run.documents.plus(failed(done.failures))}
 
     def follow(self) -> None:
         """Synchronise what was written since the last time; called often while something else goes on."""
@@ -184,72 +187,19 @@ class SecondFormSteps:
         if followed is not None:
             followed.follower.__exit__(None, None, None)
             followed.synchroniser.__exit__(None, None, None)
-            if isinstance(followed.mirror, Promotion):
+            if isinstance(followed.mirror, SecondFields):
                 followed.mirror.close()
-
-    def _promote_rest(self, step: Step, run: Run) -> None:
-        """Promote what was written in the old form since another process has promoted all, and stopped."""
-        source = followed_at(run, str(step.index))
-        if source is None or source.rewrite is None:
-            return
-        server, promotion = self._work.server, self._promotion(source, run)
-        with closing(promotion), self._synchroniser(source, run) as synchroniser:
-            for recoding in source.rewrite.recodings:
-                keys = promotion.keys(server)
-                in_old_form = keys_of_length(server, keys, recoding.path, recoding.bytes_before)
-                done = synchroniser.synchronise(promotion, in_old_form)
-                while done.busy:
-                    again, done.busy = done.busy, []
-                    synchroniser.synchronise(promotion, [again], done)
-
-    def _left(self, step: Step, run: Run) -> DocumentCounts:
-        """What has the old form in the end, and was not told when all documents were backed up."""
-        index = str(step.index)
-        known = {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}
-        failures = Failures(seen=known)
-        left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
-        self._work.report(failures)
-        if left:
-            self._work.watcher.warned(
-                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
-                "be converted; their documents are not in the index until they are written in the new one"
-            )
-        return DocumentCounts(left_in_old_type=left).plus(failed(failures))
-
-    def _finish_backup(self, location: str) -> None:
-        """Mark a backup as complete again that has grown while second forms were promoted."""
-        backup = self._work.open(location)
-        if not backup.manifest.complete:
-            with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
-                writer.finish()
 
     def mirror(self, step: Step, run: Run) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
         if step.strategy == "shadow_field":
-            if step.kind != "promote_documents":
-                return self._second_fields(step, run, "beside")
-            return self._promotion(step, run)
+            aim: Aim = "promoted" if step.kind == "promote_documents" else "beside"
+            return self._second_fields.mirror(step, run, aim)
         return self._copies(step, run)
 
     def _removal(self, step: Step, run: Run) -> Mirror:
-        if step.strategy == "shadow_field":
-            return self._second_fields(step, run, "reverted" if step.takes_back else "removed")
         copies = self._copies(step, run)
         return replace(copies, aim="copies_removed" if step.takes_back else "originals_removed")
-
-    def _promotion(self, step: Step, run: Run) -> Promotion:
-        backup = self._work.open(run.backups[str(step.index)])
-        return Promotion(self._second_fields(step, run, "promoted"), backup, self._work.require_lock)
-
-    def _second_fields(self, step: Step, run: Run, aim: Aim) -> SecondFields:
-        if step.rewrite is None or step.before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
-        quantizations = run.quantizations.get(str(step.index), {})
-        fields = tuple(
-            SecondField.of(recoding, step.second_fields[recoding.path], quantizations)
-            for recoding in step.rewrite.recodings
-        )
-        return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes)
 
     def _copies(self, step: Step, run: Run) -> Copies:
         rewrite, before = step.rewrite, step.before

@@ -113,7 +113,9 @@ class StepRunner:
             case "run_function":
                 self._run_function(step, run)
             case "back_up_documents":
-                return Effect(changes=self.documents.back_up(step, run))
+                changes = self.documents.back_up(step, run)
+                self.second_forms.sweep(step, run)
+                return Effect(changes=changes)
             case "rewrite_documents":
                 return Effect(changes=self.documents.rewrite(step, run))
             case "index_documents":

@@ -69,6 +69,23 @@ class Settled:
     result: Synchronised = field(default_factory=Synchronised)
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How far behind the application's writes a follower is.
+
+    Attributes:
+        waiting: Keys that were written and are not synchronised yet; its own writes may be among them.
+        written: Writes that others have made so far, about.
+        converted: Documents that it has written so far.
+        is_passing: It is passing over all documents, and what waits has to wait until that is over.
+    """
+
+    waiting: int
+    written: int
+    converted: int
+    is_passing: bool
+
+
 def read_guard(server: Server, physical: str) -> Guard:
     """What an index looks like now.
 
@@ -91,6 +108,9 @@ class Follower:
         server: The connection.
         mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
         synchroniser: Does the work; it is closed by who made it.
+
+    Attributes:
+        converted: Documents whose first form was replaced since `count_from_now`, or from the beginning.
     """
 
     def __init__(self, server: Server, mirror: Mirror, synchroniser: Synchroniser) -> None:
@@ -100,6 +120,11 @@ class Follower:
         self._pending: set[bytes] = set()
         self._is_behind = True
         self._tracker = Tracker(server, mirror.tracked)
+        # Of the pass or the round that goes on: how many keys it has done, and what became of them so far.
+        self._done = 0
+        self._result = Synchronised()
+        self._result_before = self._written_before = self._reported_before = 0
+        self.converted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +144,22 @@ class Follower:
         """How many keys wait to be synchronised, if `is_behind` is false."""
         return len(self._pending) + self._tracker.waiting
 
+    @property
+    def backlog(self) -> Backlog:
+        """How far behind it is at this moment."""
+        written = self._written_before + self._result.own_writes - self._result_before
+        reported = self._reported_before + self._tracker.reported
+        left = max(0, len(self._pending) - self._done)
+        return Backlog(left + self._tracker.waiting, max(0, reported - written), written, self.is_behind)
+
+    def note_done(self, documents: int) -> None:
+        """So many keys of the pass, or of the round, are done; told while it goes on."""
+        self._done += documents
+
+    def count_from_now(self) -> None:
+        """Begin to count what is converted."""
+        self.converted = 0
+
     def synchronise_all(self, total: Synchronised | None = None) -> Synchronised:
         """Pass over all documents, and over what is written meanwhile.
 
@@ -137,6 +178,7 @@ class Follower:
         for _ in range(PASSES):
             self._is_behind = True
             if self._tracker.is_lost:
+                self._reported_before += self._tracker.reported
                 self._tracker.close()
                 self._tracker = Tracker(self._server, self._mirror.tracked)
             self._synchronise(self._all_keys(), total)
@@ -220,9 +262,15 @@ class Follower:
         raise TrackingLost(self._tracker.lost_because)
 
     def _synchronise(self, keys: Iterable[Sequence[bytes]], total: Synchronised | None) -> Synchronised:
-        result = self._synchroniser.synchronise(self._mirror, keys, total)
-        self._pending, result.busy = set(result.busy), []
-        return result
+        total = total or Synchronised()
+        before, converted = total.own_writes, total.converted
+        self._done, self._result, self._result_before = 0, total, before
+        self._synchroniser.synchronise(self._mirror, keys, total)
+        self._pending, total.busy = set(total.busy), []
+        self._done, self._result, self._result_before = 0, Synchronised(), 0
+        self._written_before += total.own_writes - before
+        self.converted += total.converted - converted
+        return total
 
     def _drain(self) -> None:
         self._pending |= {key for key in self._tracker.drain() if self._mirror.covers(key)}

@@ -28,6 +28,8 @@ class Synchronised:
         documents: That were there. One that was looked at twice, as it was written meanwhile, counts twice.
         written: Whose second form was written.
         removed: Whose second form was removed.
+        converted: Whose first form was replaced by the new one.
+        changed: That were written or deleted in any form, where a mirror counts that.
         turned_back: Which the application had written in the new form, and whose old form follows from that.
         only_new: Which the application has written in the new form, and whose old form can't follow.
         only_new_deleted: Which the application has deleted in the new form alone.
@@ -38,17 +40,26 @@ class Synchronised:
     documents: int = 0
     written: int = 0
     removed: int = 0
+    converted: int = 0
+    changed: int = 0
     turned_back: int = 0
     only_new: int = 0
     only_new_deleted: int = 0
     failures: Failures = field(default_factory=Failures)
     busy: list[bytes] = field(default_factory=list)
 
+    @property
+    def own_writes(self) -> int:
+        """How many documents were written, about."""
+        return max(self.changed, self.written + self.removed)
+
     def add(self, other: Synchronised) -> None:
         """Count what became of further documents; their failures are not among it."""
         self.documents += other.documents
         self.written += other.written
         self.removed += other.removed
+        self.converted += other.converted
+        self.changed += other.changed
         self.turned_back += other.turned_back
         self.only_new += other.only_new
         self.only_new_deleted += other.only_new_deleted
