@@ -19,6 +19,7 @@ from redismigrate.errors import (
     RunFailed,
     RunInterrupted,
 )
+from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
 from redismigrate.execution.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
@@ -50,6 +51,7 @@ FAILURES = (
     NoBackup,
     PlanBlocked,
     DriftError,
+    WritersAhead,
 )
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
@@ -121,7 +123,10 @@ class RunInHand:
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
-        work = DocumentWork(server, keys.project, fence, watcher, self._beat, backup_dir, self.pace)
+        pace = self.pace
+        work = DocumentWork(
+            server, keys.project, fence, watcher, self._beat, backup_dir, pace, pace.look_at_writers
+        )
         self._steps = StepRunner(
             server,
             keys,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha1
@@ -20,6 +20,7 @@ from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim
 from redismigrate.execution.documents.synchronising import Synchroniser
 from redismigrate.execution.documents.whole_documents import RewriteDocuments
+from redismigrate.execution.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
@@ -176,11 +177,33 @@ class SecondFormSteps:
     def _start(self, step: Step, run: Run) -> _Followed:
         index = str(step.index)
         self._stop(index)
-        mirror, synchroniser = self.mirror(step, run), self._synchroniser(step, run)
+        mirror = self.mirror(step, run)
+        synchroniser = self._synchroniser(step, run, lambda documents: self._look(index, documents))
         synchroniser.__enter__()
         followed = _Followed(mirror, synchroniser, Follower(self._work.server, mirror, synchroniser))
         self._followed[index] = followed
         return followed
+
+    def _look(self, index: str, documents: int) -> None:
+        """Look whether writers are ahead, after a batch of so many documents."""
+        followed = self._followed.get(index)
+        if followed is not None:
+            followed.follower.note_done(documents)
+            self._work.watch(index, followed.follower.backlog)
+
+    def look_at_index(self, step: Step, physical: str) -> None:
+        """Look whether writers are ahead of the scan of an index that is waited for.
+
+        Raises:
+            WritersAhead: They have been for longer than the run may wait.
+        """
+        followed, live = self._followed.get(str(step.index)), look_at(self._work.server, physical)
+        if followed is None or live is None or self._work.pace is None:
+            return
+        keys = int(self._work.server.execute("DBSIZE"))
+        scanned = int(keys * live.statistics.percent_indexed)
+        written = followed.follower.backlog.written
+        self._work.pace.look_at_index(str(step.index), keys - scanned, scanned, written)
 
     def _stop(self, index: str) -> None:
         followed = self._followed.pop(index, None)
@@ -227,11 +250,17 @@ class SecondFormSteps:
         finally:
             self._stop(index)
 
-    def _synchroniser(self, step: Step, run: Run) -> Synchroniser:
+    def _synchroniser(
+        self, step: Step, run: Run, on_batch: Callable[[int], object] | None = None
+    ) -> Synchroniser:
         work, job = self._work, self._work.job(step, run)
-        return Synchroniser(
-            work.server, work.fence, job.connections, job.batch_size, job.on_progress, work.pace
-        )
+
+        def on_progress(documents: int) -> None:
+            job.on_progress(documents)
+            if on_batch is not None:
+                on_batch(documents)
+
+        return Synchroniser(work.server, work.fence, job.connections, job.batch_size, on_progress, work.pace)
 
 
 def followed_indexes(run: Run) -> tuple[str, ...]:

@@ -282,6 +282,7 @@ class StepRunner:
             self.second_forms.follow()
             self.watcher.indexed(step, documents, of)
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+                self.second_forms.look_at_index(step, _wanted(step).physical)
                 self.beat(documents, of)
                 last_beat = time.monotonic()
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from redismigrate.errors import ServerError
+from redismigrate.execution.busy_writers import Backlog
 from redismigrate.execution.documents.mirroring import Mirror, Synchronised
 from redismigrate.execution.documents.synchronising import Synchroniser
 from redismigrate.execution.documents.tracking import Tracker
@@ -67,23 +68,6 @@ class Settled:
     guard: Guard
     remaining: frozenset[bytes] = frozenset()
     result: Synchronised = field(default_factory=Synchronised)
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """How far behind the application's writes a follower is.
-
-    Attributes:
-        waiting: Keys that were written and are not synchronised yet; its own writes may be among them.
-        written: Writes that others have made so far, about.
-        converted: Documents that it has written so far.
-        is_passing: It is passing over all documents, and what waits has to wait until that is over.
-    """
-
-    waiting: int
-    written: int
-    converted: int
-    is_passing: bool
 
 
 def read_guard(server: Server, physical: str) -> Guard:
