@@ -31,9 +31,9 @@ class Control:
     Attributes:
         max_latency_ms: Milliseconds that a round trip to the server may take, as the 99th percentile.
         max_docs_per_second: Documents that are read or written in a second.
+        max_wait_seconds: Seconds for which writers may be ahead of the run before that ends.
         critical_latency_ms: Milliseconds of a round trip that end the run when waiting doesn't help.
         max_replica_lag_seconds: Seconds by which a replica may be behind.
-        max_wait_seconds: Seconds for which writers may be ahead of the run before that ends.
         max_memory_percent: Used memory, in percent of the server's maxmemory.
         paused: No batch of documents is begun.
         postpone_cutover: The served name does not move to its new index.
@@ -41,9 +41,9 @@ class Control:
 
     max_latency_ms: float | None = None
     max_docs_per_second: float | None = None
+    max_wait_seconds: float | None = None
     critical_latency_ms: float | None = None
     max_replica_lag_seconds: float | None = None
-    max_wait_seconds: float | None = None
     max_memory_percent: float | None = None
     paused: bool = False
     postpone_cutover: bool = False

@@ -90,6 +90,7 @@ def test_a_run_that_writers_are_ahead_of_ends_in_order(shop: Shop, writer: Write
     require_undone(shop)
 
 
+@pytest.mark.slow
 def test_status_says_that_writers_are_ahead_and_sets_how_long_the_run_waits(
     shop: Shop, writer: Writer
 ) -> None:
@@ -105,6 +106,7 @@ def test_status_says_that_writers_are_ahead_and_sets_how_long_the_run_waits(
     require_undone(shop)
 
 
+@pytest.mark.slow
 def test_a_contraction_that_writers_are_ahead_of_leaves_the_revision_expanded(
     shop: Shop, writer: Writer
 ) -> None:
