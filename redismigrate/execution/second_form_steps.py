@@ -111,12 +111,15 @@ class SecondFormSteps:
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Remove the second fields, the originals of copies, or the copies; the changes of the run."""
         index = str(step.index)
-        if index in self._followed and not step.takes_back:
-            self._followed[index].follower.follow()
-            self._second_fields.note_written(step, self._followed[index].follower.converted)
+        is_beside = step.strategy == "shadow_field"
+        # Second fields that are taken back are brought in step by the pass that removes them.
+        if index in self._followed and not (is_beside and step.takes_back):
+            follower = self._followed[index].follower
+            follower.follow()
+            self._second_fields.note_written(step, follower.converted)
         self._stop(index)
         with self._synchroniser(step, run) as synchroniser:
-            if step.strategy == "shadow_field":
+            if is_beside:
                 counts = self._second_fields.remove(step, run, synchroniser)
                 return {"documents": run.documents.plus(counts)}
             mirror = self._removal(step, run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from document_writer import REWRITES, Writer, vector_of, written
 from signalled_process import KILLED, kill_at
 from test_follow import following, wait_until
 from vector_documents import (
+    CHANGE,
     DIMS,
     TO_FLOAT16,
     TO_FLOAT32,
@@ -24,9 +25,12 @@ from vector_documents import (
 )
 
 from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.execution import second_field_steps
 from redismigrate.execution.documents.backup_folders import open_in_place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Shop
 
 SECOND = "embedding__000000000002"
@@ -230,3 +234,63 @@ def test_second_fields_of_a_run_whose_record_is_lost_are_never_read(shop: Shop) 
     }
     assert shop.run("rollback", "--run", str(result.run)).code == 0
     assert documents(shop) == before
+
+
+def test_what_is_told_to_be_left_is_there_when_it_is_told_and_counts_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": "float32"}
+    fields = [{"name": name, "type": "vector", "attrs": attributes} for name in ("a", "b")]
+    shop.write(f"op.create_index({{'index': {{'name': 'products', 'prefix': 'p:'}}, 'fields': {fields!r}}})")
+    applied(shop)
+    for number in range(40):
+        shop.client.hset(f"p:{number}", mapping={"a": vector(number), "b": vector(number + 1)})
+    both = "index.alter_field('a', datatype='{0}'); index.alter_field('b', datatype='{0}')"
+    shop.write(CHANGE + both.format("float16"), CHANGE + both.format("float32"))
+    count_left = second_field_steps.count_left
+
+    def write_and_count(*arguments: Any) -> int:
+        for number in range(3):
+            shop.client.hset(f"p:{number}", mapping={"a": vector(50), "b": vector(51)})
+        return count_left(*arguments)
+
+    monkeypatch.setattr(second_field_steps, "count_left", write_and_count)
+
+    def write_before_the_end() -> None:
+        for number in range(20):
+            shop.client.hset(f"p:{number}", mapping={"a": vector(60), "b": vector(61)})
+
+    result = migrate(shop, {"remove_documents": write_before_the_end}, strategy="shadow_field")
+
+    found = documents(shop)
+    assert sum(len(document[b"a"]) == 4 * DIMS for document in found.values()) == 3
+    assert result.documents is not None
+    assert (result.documents.left_in_old_type, result.documents.read) == (3, 40)
+    assert shop.run("rollback", "--run", str(result.run)).code == 0
+    expected = {b"p:%d" % number: (vector(number), vector(number + 1)) for number in range(40)}
+    expected |= {b"p:%d" % number: (vector(60), vector(61)) for number in range(20)}
+    expected |= {b"p:%d" % number: (vector(50), vector(51)) for number in range(3)}
+    assert {key: (held[b"a"], held[b"b"]) for key, held in documents(shop).items()} == expected
+
+
+def test_of_values_that_become_the_same_the_last_one_comes_back_though_it_was_there_before(
+    products: Shop,
+) -> None:
+    first, second = near(5, 0.00002), near(5, 0.0001)
+
+    def write(value: bytes) -> Callable[[], object]:
+        return lambda: products.client.hset("p:1", "embedding", value)
+
+    result = migrate(
+        products,
+        {
+            "back_up_documents": write(first),
+            "promote_documents": write(second),
+            "remove_documents": write(first),
+        },
+        strategy="shadow_field",
+    )
+
+    assert products.client.hget("p:1", "embedding") == converted(first, "float32", "float16")
+    assert products.run("rollback", "--run", str(result.run)).code == 0
+    assert products.client.hget("p:1", "embedding") == first
