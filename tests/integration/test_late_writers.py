@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +119,10 @@ def new_form(value: bytes | None) -> bytes | None:
     return value if value is None or len(value) == 2 * DIMS else converted(value, "float32", "float16")
 
 
-def vectors_of(shop: Shop) -> dict[bytes, bytes | None]:
-    """The vectors; fails where anything but them and the titles is left in a document."""
+def vectors_of(shop: Shop, *others: bytes) -> dict[bytes, bytes | None]:
+    """The vectors; fails where anything but them, the titles and some other fields is left in a document."""
     found = documents(shop)
-    assert {name for fields in found.values() for name in fields} <= {b"title", b"embedding"}
+    assert {name for fields in found.values() for name in fields} <= {b"title", b"embedding", *others}
     return {key: fields.get(b"embedding") for key, fields in found.items()}
 
 
@@ -294,3 +295,33 @@ def test_of_values_that_become_the_same_the_last_one_comes_back_though_it_was_th
     assert products.client.hget("p:1", "embedding") == converted(first, "float32", "float16")
     assert products.run("rollback", "--run", str(result.run)).code == 0
     assert products.client.hget("p:1", "embedding") == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.8, 1.1, 1.4, 1.7, 2.0, 2.4])
+@pytest.mark.parametrize("ending", ["resumed", "rolled back"])
+def test_a_run_that_is_killed_at_any_moment_while_writers_write_loses_nothing(
+    shop: Shop, tmp_path: Path, seconds: float, ending: str
+) -> None:
+    log = tmp_path / "writer.log"
+    application = Writer(shop.url, str(log), DIMS, "float32", 2000, 1500, REWRITES)
+    application.fill()
+    shop.write(creation(), "op.drop_index('products')")
+    applied(shop)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+
+    with application.at_work():
+        with shop.process("upgrade", "--strategy", "shadow_field") as process:
+            time.sleep(seconds)
+            process.kill()
+        if ending == "resumed":
+            assert shop.run("upgrade").code == 0
+    if shop.state("run") is not None:
+        assert shop.run("rollback").code == 0
+    elif (last := shop.state("last_run")) is not None:
+        assert shop.run("rollback", "--run", last["run"]).code == 0
+
+    expected = {
+        key: vector_of(document.vector or 0, DIMS, "float32") for key, document in written(log).items()
+    }
+    assert vectors_of(shop, b"number") == expected
