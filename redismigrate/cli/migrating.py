@@ -108,6 +108,13 @@ def migration_options(function: Function) -> Function:
             help="Do all but the cutover, and wait for `status --set postpone-cutover=off`.",
         ),
         click.option(
+            "--max-wait",
+            "max_wait_seconds",
+            metavar="SECONDS",
+            type=click.FloatRange(1, 1e9),
+            help="End when writers have been ahead of the run for so long.",
+        ),
+        click.option(
             "--max-docs-per-second",
             metavar="N",
             type=click.FloatRange(1, 1e9),

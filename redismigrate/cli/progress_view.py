@@ -166,6 +166,8 @@ def _waits_for(run: Run, control: Control) -> str:
         if run.pace.is_cutover_postponed and control.postpone_cutover:
             reasons.append("cutover postponed")
         reasons += run.pace.brakes
+        if run.pace.writers is not None:
+            reasons.append(run.pace.writers)
     return ", ".join(reasons)
 
 

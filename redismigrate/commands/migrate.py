@@ -54,8 +54,9 @@ class MigrationOptions:
         lock_timeout: Seconds to wait for another process; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
         max_latency_ms: Milliseconds that a round trip to the server may take (99th percentile); None for no
-            limit. This and the next two can be changed while the run is under way, see `control`.
+            limit. This and the next three can be changed while the run is under way, see `control`.
         max_docs_per_second: Documents that are read or written in a second; None for no limit.
+        max_wait_seconds: Seconds for which writers may be ahead of the run before it ends; None for no limit.
         postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
 
     Raises:
@@ -76,6 +77,7 @@ class MigrationOptions:
     allow_evictable_state: bool | None = None
     max_latency_ms: float | None = None
     max_docs_per_second: float | None = None
+    max_wait_seconds: float | None = None
     postpone_cutover: bool = False
 
     def __post_init__(self) -> None:

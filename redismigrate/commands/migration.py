@@ -243,6 +243,7 @@ class Migration:
         return {
             "max_latency_ms": self._options.max_latency_ms,
             "max_docs_per_second": self._options.max_docs_per_second,
+            "max_wait_seconds": self._options.max_wait_seconds,
             "postpone_cutover": self._options.postpone_cutover,
         }
 

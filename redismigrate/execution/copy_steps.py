@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 from redismigrate.execution.answers import Following, difference_in_vectors
-from redismigrate.execution.document_work import DocumentWork
+from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.copy_batch import Aim, conflict_with
 from redismigrate.execution.documents.following import Follower
@@ -18,6 +20,7 @@ from redismigrate.execution.documents.marks import fence_of
 from redismigrate.execution.documents.mirroring import Synchronised
 from redismigrate.execution.documents.removals import Removals
 from redismigrate.execution.documents.replaced import ReplacedOriginals
+from redismigrate.execution.documents.synchronising import Synchroniser
 from redismigrate.execution.documents.whole_documents import RewriteDocuments
 from redismigrate.execution.live import batches_of_keys, count_keys, look_at, not_in_index, types_of
 from redismigrate.execution.run import Run
@@ -76,26 +79,72 @@ class CopySteps:
         digest = sha1(way, usedforsecurity=False).hexdigest()[:WAY_DIGITS]
         return mark_prefix(self._keys, run.id, digest)
 
-    def end(self, step: Step, run: Run) -> Failures:
-        """Forget the marks; the documents of which both forms were written, by whatever process was there."""
-        conflicts = Failures()
-        copies = self.mirror(step, run, "serving")
-        for key in self._replaced_by(step, run).conflicts():
-            conflicts.add(key, conflict_with(copies.target(key)))
-        forget_marks(self._work.server, copies.mark_prefix)
-        return conflicts
+    def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
+        """What was written to copies goes to their originals; then the copies go. The changes of the run."""
+        mirror = self.mirror(step, run, "copies_removed")
+        done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
+        while done.busy:
+            again, done.busy = done.busy, []
+            synchroniser.synchronise(mirror, [again], done)
+        self._work.report(done.failures)
+        return self._end(step, run, done.failures)
+
+    def remove_originals(
+        self, step: Step, run: Run, follower: Follower, synchroniser: Synchroniser
+    ) -> Mapping[str, Any]:
+        """Remove originals, while what is written under their keys goes on to the copies.
+
+        Args:
+            step: Removes them.
+            run: The run.
+            follower: Is told of such writes since before the first original goes.
+            synchroniser: Its own.
+
+        Returns:
+            The changes of the run.
+        """
+        done = Synchronised()
+        move_away(follower, self.mirror(step, run, "serving"), done)
+        failures = Failures(len(synchroniser.failing), seen=done.failures.seen)
+        failures.listed += [each for each in done.failures.listed if each.key in synchroniser.failing]
+        if done.made_again:
+            self._work.watcher.warned(
+                f"{done.made_again:,} documents of {step.index} were missing under their new keys, and "
+                "nobody saw them being deleted: they were copied again"
+            )
+        self._work.report(failures)
+        return self._end(step, run, failures, looks_for_late=True)
 
     def close(self) -> None:
         """Finish the backups of originals that were replaced."""
         for replaced in self._replaced.values():
             replaced.close()
 
-    def backup_folder(self, step: Step, run: Run) -> Path | None:
-        """Where the originals are that were replaced; None where none was."""
-        replaced = self._replaced_by(step, run)
-        return replaced.folder if replaced.exists else None
+    def _end(
+        self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False
+    ) -> Mapping[str, Any]:
+        """Forget the marks, and count what has to be told; the changes of the run."""
+        conflicts = self._conflicts(step, run)
+        forget_marks(self._work.server, self.marks(step, run))
+        self._work.report(conflicts)
+        counts = run.documents.plus(failed(failures)).plus(failed(conflicts))
+        if looks_for_late:
+            late = self._written_late(step, failures)
+            self._work.report(late)
+            counts = counts.plus(failed(late))
+        replaced, backups = self._replaced_by(step, run), dict(run.backups)
+        if replaced.exists:
+            backups[str(step.index)] = str(BackupLocation.here(replaced.folder))
+        return {"documents": counts, "backups": backups}
 
-    def written_late(self, step: Step, known: Failures) -> Failures:
+    def _conflicts(self, step: Step, run: Run) -> Failures:
+        """The documents of which both forms were written, by whatever process they were met."""
+        conflicts, copies = Failures(), self.mirror(step, run, "serving")
+        for key in self._replaced_by(step, run).conflicts():
+            conflicts.add(key, conflict_with(copies.target(key)))
+        return conflicts
+
+    def _written_late(self, step: Step, known: Failures) -> Failures:
         """What stands under old keys in the end, and was not told before."""
         late = Failures(seen=known.seen)
         old = tuple(change.old for change in _rewrite(step).prefixes)

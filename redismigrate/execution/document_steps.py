@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -236,8 +237,8 @@ class DocumentSteps:
         left = count_left(job, quantizations, digests)
         if left:
             self._work.watcher.warned(
-                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
-                "be converted; their documents are not in the index until they are written in the new one"
+                f"{left:,} documents of {index} are in the old form: writers wrote them faster than they "
+                "could be converted; they are not in the index until they are written in the new one"
             )
         return {"documents": run.documents.plus(counts.plus(DocumentCounts(left_in_old_type=left)))}
 
@@ -298,11 +299,13 @@ class DocumentSteps:
 
         Returns None when nothing was missed.
         """
-        counts, previous = DocumentCounts(), None
+        counts, previous, started = DocumentCounts(), None, time.monotonic()
         if not is_any_in_old_form(job, digests):
             return None
         with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
             for _ in range(passes):
+                if previous is not None and self._work.pace is not None:
+                    self._work.pace.look_at_pass(job.physical, previous, time.monotonic() - started)
                 failures = Failures(seen=seen)
                 done = catch_up(job, writer, quantizations, digests, failures)
                 self._work.report(done.failures)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from redismigrate.execution.busy_writers import Backlog
 from redismigrate.execution.documents.backing_up import backup_fields
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_contents import REWRITES
@@ -38,6 +39,8 @@ class DocumentWork:
         backup_dir: Where the user says that backups are by now; None looks where they were written.
         pace: Admits every batch that is read or written; None for no limits.
         max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
+        watch: Told after every batch how far behind writers the second forms of an index are; may end the
+            run by raising WritersAhead.
     """
 
     server: Server
@@ -48,6 +51,7 @@ class DocumentWork:
     backup_dir: Path | None
     pace: Pace | None = None
     max_removals: int | None = None
+    watch: Callable[[str, Backlog], object] = lambda _index, _backlog: None
 
     def require_lock(self) -> None:
         """Go on only with the lock.

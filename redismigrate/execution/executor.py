@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
+from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
 from redismigrate.execution.run import Phase, Run, now
 from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
@@ -182,6 +183,7 @@ class Executor:
             except FAILURES as error:
                 self._refuse_to_take_back(error)
                 self._refuse_to_leave_kept(error)
+                self._stay_expanded(error)
                 turn_round(self._work, text_of(error), refused=error.documents)
                 undo_revision(self._work)
                 if isinstance(error, PlanBlocked | DriftError):
@@ -242,6 +244,21 @@ class Executor:
                 "Remove the cause and run the same command again, or undo the run with `redismigrate "
                 "rollback`.",
             ) from error
+
+    def _stay_expanded(self, error: RedisMigrateError) -> None:
+        """Leave what was expanded as it was where only writers are in the way of contracting it."""
+        if not isinstance(error, WritersAhead):
+            return
+        # A batch that was under way may have been left there.
+        self._work.close()
+        if self.run.arguments.get("phase") != "contract" or self.run.position != self.run.plan.cutover:
+            return
+        arguments = {**self.run.arguments, "phase": "expand"}
+        self._work.write(self.run.with_changes(arguments=arguments), self._work.event("phase expand"))
+        raise RunInterrupted(
+            f"Revision {self.run.plan.revision} stays expanded: {text_of(error)}",
+            "Run the same command again when they write less, or undo the run with `redismigrate rollback`.",
+        ) from error
 
     def _refuse_to_leave_kept(self, error: RedisMigrateError) -> None:
         """Stay where we are rather than undo half: a TEMPORARY index can't be brought back."""

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from redismigrate.errors import FenceLost
+from redismigrate.execution.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.document_work import DocumentWork
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.following import Follower
@@ -53,8 +54,20 @@ class ExpandedRun:
     ) -> None:
         self._server, self._keys, self._run = server, keys, run
         self._fence = Fence(keys.fence.encode(), token)
+        writers = BusyWriters(watcher.warned)
+
+        def watch(index: str, backlog: Backlog) -> None:
+            writers.look(index, backlog, None, time.monotonic())
+
         work = DocumentWork(
-            server, keys.project, self._fence, watcher, _no_beat, None, max_removals=max_removals
+            server,
+            keys.project,
+            self._fence,
+            watcher,
+            _no_beat,
+            None,
+            max_removals=max_removals,
+            watch=watch,
         )
         self._steps = SecondFormSteps(work)
         self._total = Synchronised()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.batch_size import BatchSize, TokenBucket
 from redismigrate.execution.brakes import Brake, ServerLoad
+from redismigrate.execution.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.latency import PING_SECONDS, UNHURRIED_PING_SECONDS, LatencyProbe
 from redismigrate.execution.pace_report import PaceReport, Rate, seconds_left
 from redismigrate.execution.run import Run
@@ -66,6 +67,7 @@ class Pace:
         self._critical_brake: Brake | None = None
         self._settles_since = self._critical_since = 0.0
         self._is_at_cutover = False
+        self._writers = BusyWriters(warn)
 
     def close(self) -> None:
         """End what measures."""
@@ -127,6 +129,49 @@ class Pace:
         else:
             self._writes.grow(self._most)
 
+    def look_at_writers(self, index: str, backlog: Backlog) -> None:
+        """Look how far behind writers the second forms of an index are.
+
+        Raises:
+            WritersAhead: They have been ahead for longer than the run may wait.
+        """
+        self._look_if_due()
+        self._writers.look(index, backlog, self._max_wait_seconds, time.monotonic())
+
+    def look_at_index(self, index: str, left: int, scanned: int, written: int) -> None:
+        """Look how far behind writers the scan of an index is.
+
+        Args:
+            index: The served name.
+            left: Keys that it has not scanned.
+            scanned: Keys that it has.
+            written: Writes so far.
+
+        Raises:
+            WritersAhead: They have been ahead for longer than the run may wait.
+        """
+        self._look_if_due()
+        self._writers.look_at_index(index, left, scanned, written, self._max_wait_seconds, time.monotonic())
+
+    def look_at_pass(self, index: str, found: int, seconds: float) -> None:
+        """Look whether another pass over what writers have written may begin.
+
+        Args:
+            index: The served name.
+            found: Documents that the last pass has found.
+            seconds: Since the first one has begun.
+
+        Raises:
+            WritersAhead: That is longer than the run may wait.
+        """
+        self._look_if_due()
+        self._writers.look_at_pass(index, found, seconds, self._max_wait_seconds)
+
+    @property
+    def _max_wait_seconds(self) -> float | None:
+        """For how long writers may be ahead. What is being undone has to be undone however long it takes."""
+        return self._control.max_wait_seconds if self._run().failure is None else None
+
     def begin_step(self) -> None:
         """Another step begins. Blocks while the run is paused: the step may take an index away."""
         self._rate = Rate(time.monotonic())
@@ -178,6 +223,7 @@ class Pace:
             brakes=tuple(map(str, self._brakes())),
             is_paused=self._control.paused,
             is_cutover_postponed=self._is_at_cutover and self._control.postpone_cutover,
+            writers=self._writers.text,
             seconds_left=None if self._control.paused else left,
         )
 

@@ -33,6 +33,7 @@ class PaceReport(BaseModel):
         brakes: The limits that are exceeded now, each with its numbers.
         is_paused: No batch of documents is begun.
         is_cutover_postponed: All is done but the cutover, which is put off.
+        writers: That writers are ahead of the run, and by how much; None while they are not.
         seconds_left: Of the revision at work, estimated; None when that can't be told.
     """
 
@@ -43,6 +44,7 @@ class PaceReport(BaseModel):
     brakes: tuple[str, ...] = ()
     is_paused: bool = False
     is_cutover_postponed: bool = False
+    writers: str | None = None
     seconds_left: float | None = None
 
 

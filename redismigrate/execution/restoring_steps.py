@@ -16,6 +16,7 @@ from redismigrate.execution.documents.backup_contents import (
     restorable_part,
 )
 from redismigrate.execution.documents.older_originals import bring_precision_back
+from redismigrate.execution.documents.reading import keys_of_length
 from redismigrate.execution.documents.restoring import restore
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
@@ -65,6 +66,14 @@ class RestoringSteps:
             is_all_there = is_all_there and older is not None and not older.lost
         is_all_there = is_all_there and not backup.lost
         restored = restore(job, backup, quantizations, converts_rest=not is_all_there)
+        if step.strategy == "shadow_field":
+            # What has the new form is turned back with its second field, or told then.
+            for recoding in job.rewrite.recodings:
+                in_new_form = keys_of_length(
+                    self._work.server, job.keys(), recoding.path, recoding.bytes_after
+                )
+                for keys in in_new_form:
+                    restored.left.forget(keys)
         self._work.report(restored.left)
         counts = counts.plus(DocumentCounts(rewritten=restored.documents).plus(failed(restored.left)))
         return {"documents": run.documents.plus(counts)}

@@ -19,6 +19,7 @@ from redismigrate.errors import (
     RunFailed,
     RunInterrupted,
 )
+from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
 from redismigrate.execution.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
@@ -50,6 +51,7 @@ FAILURES = (
     NoBackup,
     PlanBlocked,
     DriftError,
+    WritersAhead,
 )
 # With these a run has an end: nothing of it is left to be taken up.
 ENDS = (RunFailed, PlanBlocked, DriftError)
@@ -124,7 +126,15 @@ class RunInHand:
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
         work = DocumentWork(
-            server, keys.project, fence, watcher, self._beat, backup_dir, self.pace, max_removals
+            server,
+            keys.project,
+            fence,
+            watcher,
+            self._beat,
+            backup_dir,
+            self.pace,
+            max_removals,
+            self.pace.look_at_writers,
         )
         self._steps = StepRunner(
             server,
@@ -135,7 +145,7 @@ class RunInHand:
             self._beat,
             DocumentSteps(work),
             RestoringSteps(work, allows_lossy=allows_lossy),
-            SecondFormSteps(work),
+            SecondFormSteps(work, allows_lossy=allows_lossy),
         )
         self.backup_dir = backup_dir
         self.allows_lossy = allows_lossy

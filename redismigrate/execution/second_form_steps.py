@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.errors import AuthenticationFailed
-from redismigrate.execution.copy_steps import CopySteps, move_away
+from redismigrate.execution.copy_steps import CopySteps
 from redismigrate.execution.document_steps import DocumentsRefused
 from redismigrate.execution.document_work import DocumentWork, failed
-from redismigrate.execution.documents.backup_location import BackupLocation
-from redismigrate.execution.documents.backup_writer import BackupWriter
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.copy_batch import Aim as CopyAim
 from redismigrate.execution.documents.following import Follower, Guard
-from redismigrate.execution.documents.job import Failures
 from redismigrate.execution.documents.mark_store import forget_other_runs
-from redismigrate.execution.documents.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.mirroring import Mirror
 from redismigrate.execution.documents.older_originals import bring_precision_back
-from redismigrate.execution.documents.promoting import Promotion
-from redismigrate.execution.documents.reading import keys_of_length
-from redismigrate.execution.documents.rewriting import count_left
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import Aim, SecondField
+from redismigrate.execution.documents.second_forms import Aim as FieldAim
 from redismigrate.execution.documents.synchronising import Synchroniser
+from redismigrate.execution.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.execution.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
@@ -50,11 +46,13 @@ class SecondFormSteps:
 
     Args:
         work: Where.
+        allows_lossy: Take second fields back although there is no backup for what is lost with them.
     """
 
-    def __init__(self, work: DocumentWork) -> None:
+    def __init__(self, work: DocumentWork, *, allows_lossy: bool = False) -> None:
         self._work = work
         self._copies = CopySteps(work)
+        self._second_fields = SecondFieldSteps(work, allows_lossy=allows_lossy)
         self._followed: dict[str, _Followed] = {}
 
     def close(self) -> None:
@@ -84,9 +82,9 @@ class SecondFormSteps:
             refused = _refused(str(step.index), done.failures.count, first)
             refused.documents = failed(done.failures)
             raise refused
-        counts = DocumentCounts(read=done.documents, rewritten=done.written)
-        if step.strategy != "shadow_field":
-            counts = counts.plus(failed(done.failures))
+        counts = DocumentCounts(rewritten=done.written)
+        if step.strategy != "shadow_field":  # else they were counted when they were backed up
+            counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
         return {"documents": run.documents.plus(counts)}
 
     def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
@@ -94,11 +92,18 @@ class SecondFormSteps:
         self._stop(str(step.index))
         followed = self._start(step, run)
         done = followed.follower.synchronise_all()
+        followed.follower.count_from_now()
         for location in step.restores_from:
             quantizations = run.quantizations[str(step.index)]
             bring_precision_back(self._work.open(location), self._work.job(step, run), quantizations)
             followed.follower.follow()
         return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
+
+    def sweep(self, step: Step, run: Run) -> None:
+        """Remove what an earlier run has left of the second form that is about to be made."""
+        if step.strategy == "shadow_field":
+            with self._synchroniser(step, run) as synchroniser:
+                self._second_fields.sweep(step, synchroniser)
 
     def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Remove the second fields, the originals of copies, or the copies; the changes of the run.
@@ -114,83 +119,37 @@ class SecondFormSteps:
 
     def _remove_second_fields(self, step: Step, run: Run) -> Mapping[str, Any]:
         index = str(step.index)
-        counts, is_followed = DocumentCounts(), index in self._followed
-        if is_followed:
-            self._followed[index].follower.follow()
+        # Second fields that are taken back are brought in step by the pass that removes them.
+        if index in self._followed and not step.takes_back:
+            follower = self._followed[index].follower
+            follower.follow()
+            self._second_fields.note_written(step, follower.converted)
         self._stop(index)
-        if not step.takes_back:
-            if not is_followed:
-                self._promote_rest(step, run)
-            self._finish_backup(run.backups[index])
-            counts = self._left(step, run)
-        mirror = self._second_fields(step, run, "reverted" if step.takes_back else "removed")
-        done = self._pass_over(step, run, mirror)
-        self._work.report(done.failures)
-        return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
+        with self._synchroniser(step, run) as synchroniser:
+            counts = self._second_fields.remove(step, run, synchroniser)
+        return {"documents": run.documents.plus(counts)}
 
     def _take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """What was written to copies goes to their originals; then the copies go."""
         self._stop(str(step.index))
-        done = self._pass_over(step, run, self._copies.mirror(step, run, "copies_removed"))
-        self._work.report(done.failures)
-        return self._after_copies(step, run, done.failures)
+        with self._synchroniser(step, run) as synchroniser:
+            return self._copies.take_back(step, run, synchroniser)
 
     def _remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
         """The originals go, while what is written under their keys goes on to the copies."""
         index = str(step.index)
-        if index in self._followed:
-            followed = self._followed[index]
-            followed.follower.follow()
-        else:
+        if index not in self._followed:
             # The step that has copied them: between the two the names have moved.
-            followed = self._start(followed_at(run, index) or step, run, "serving")
-        copies = self._copies.mirror(step, run, "serving")
+            self._start(followed_at(run, index) or step, run, "serving")
+        followed = self._followed[index]
+        followed.follower.follow()
         # Undoing goes on whatever it meets: what has no copy stays.
         if run.failure is None and step.after is not None:
             allowed = self._allowed(step, run) + run.documents.failed_count
             self._copies.require_copies(step, run, allowed, self)
-        done = Synchronised()
-        move_away(followed.follower, copies, done)
-        failures = Failures(seen=done.failures.seen)
-        for document in done.failures.listed:
-            if document.key in followed.synchroniser.failing:
-                failures.listed.append(document)
-        failures.count = len(followed.synchroniser.failing)
-        self._stop(index)
-        if done.made_again:
-            self._work.watcher.warned(
-                f"{done.made_again:,} documents of {index} were missing under their new keys, and nobody saw "
-                "them being deleted: they were copied again"
-            )
-        self._work.report(failures)
-        return self._after_copies(step, run, failures, looks_for_late=True)
-
-    def _after_copies(
-        self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False
-    ) -> Mapping[str, Any]:
-        """End the marks, and count what has to be told; the changes of the run."""
-        counts = run.documents.plus(failed(failures))
-        conflicts = self._copies.end(step, run)
-        counts = counts.plus(failed(conflicts))
-        self._work.report(conflicts)
-        if looks_for_late:
-            late = self._copies.written_late(step, failures)
-            self._work.report(late)
-            counts = counts.plus(failed(late))
-        folder = self._copies.backup_folder(step, run)
-        backups = dict(run.backups)
-        if folder is not None:
-            backups[str(step.index)] = str(BackupLocation.here(folder))
-        return {"documents": counts, "backups": backups}
-
-    def _pass_over(self, step: Step, run: Run, mirror: Mirror) -> Synchronised:
-        """One pass over all documents that nobody follows, until none is busy any more."""
-        with self._synchroniser(step, run) as synchroniser:
-            done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
-            while done.busy:
-                again, done.busy = done.busy, []
-                synchroniser.synchronise(mirror, [again], done)
-        return done
+        try:
+            return self._copies.remove_originals(step, run, followed.follower, followed.synchroniser)
+        finally:
+            self._stop(index)
 
     def names_moved(self, run: Run) -> None:
         """From now on what is written to copies stays there: they serve."""
@@ -279,79 +238,50 @@ class SecondFormSteps:
     ) -> _Followed:
         index = str(step.index)
         self._stop(index)
-        mirror, synchroniser = self.mirror(step, run, aim), self._synchroniser(step, run)
+        mirror = self.mirror(step, run, aim)
+        synchroniser = self._synchroniser(step, run, lambda documents: self._look(index, documents))
         synchroniser.__enter__()
         follower = Follower(self._work.server, mirror, synchroniser, is_first=is_first)
         followed = _Followed(mirror, synchroniser, follower)
         self._followed[index] = followed
         return followed
 
+    def _look(self, index: str, documents: int) -> None:
+        """Look whether writers are ahead, after a batch of so many documents."""
+        followed = self._followed.get(index)
+        if followed is not None:
+            followed.follower.note_done(documents)
+            self._work.watch(index, followed.follower.backlog)
+
+    def look_at_index(self, step: Step, physical: str) -> None:
+        """Look whether writers are ahead of the scan of an index that is waited for.
+
+        Raises:
+            WritersAhead: They have been for longer than the run may wait.
+        """
+        followed, live = self._followed.get(str(step.index)), look_at(self._work.server, physical)
+        if followed is None or live is None or self._work.pace is None:
+            return
+        keys = int(self._work.server.execute("DBSIZE"))
+        scanned = int(keys * live.statistics.percent_indexed)
+        written = followed.follower.backlog.written
+        self._work.pace.look_at_index(str(step.index), keys - scanned, scanned, written)
+
     def _stop(self, index: str) -> None:
         followed = self._followed.pop(index, None)
         if followed is not None:
             followed.follower.__exit__(None, None, None)
             followed.synchroniser.__exit__(None, None, None)
-            if isinstance(followed.mirror, Promotion):
+            if isinstance(followed.mirror, SecondFields):
                 followed.mirror.close()
-
-    def _promote_rest(self, step: Step, run: Run) -> None:
-        """Promote what was written in the old form since another process has promoted all, and stopped."""
-        source = followed_at(run, str(step.index))
-        if source is None or source.rewrite is None:
-            return
-        server, promotion = self._work.server, self._promotion(source, run)
-        with closing(promotion), self._synchroniser(source, run) as synchroniser:
-            for recoding in source.rewrite.recodings:
-                keys = promotion.keys(server)
-                in_old_form = keys_of_length(server, keys, recoding.path, recoding.bytes_before)
-                done = synchroniser.synchronise(promotion, in_old_form)
-                while done.busy:
-                    again, done.busy = done.busy, []
-                    synchroniser.synchronise(promotion, [again], done)
-
-    def _left(self, step: Step, run: Run) -> DocumentCounts:
-        """What has the old form in the end, and was not told when all documents were backed up."""
-        index = str(step.index)
-        known = {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}
-        failures = Failures(seen=known)
-        left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
-        self._work.report(failures)
-        if left:
-            self._work.watcher.warned(
-                f"{left:,} vectors of {index} are in the old form: writers wrote them faster than they could "
-                "be converted; their documents are not in the index until they are written in the new one"
-            )
-        return DocumentCounts(left_in_old_type=left).plus(failed(failures))
-
-    def _finish_backup(self, location: str) -> None:
-        """Mark a backup as complete again that has grown while second forms were promoted."""
-        backup = self._work.open(location)
-        if not backup.manifest.complete:
-            with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
-                writer.finish()
 
     def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
         if step.strategy == "shadow_field":
-            if step.kind != "promote_documents":
-                return self._second_fields(step, run, "beside")
-            return self._promotion(step, run)
+            of_fields: FieldAim = "promoted" if step.kind == "promote_documents" else "beside"
+            return self._second_fields.mirror(step, run, of_fields)
         moved = _have_names_moved(run, str(step.index))
         return self._copies.mirror(step, run, aim or ("serving" if moved else "beside"))
-
-    def _promotion(self, step: Step, run: Run) -> Promotion:
-        backup = self._work.open(run.backups[str(step.index)])
-        return Promotion(self._second_fields(step, run, "promoted"), backup, self._work.require_lock)
-
-    def _second_fields(self, step: Step, run: Run, aim: Aim) -> SecondFields:
-        if step.rewrite is None or step.before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
-        quantizations = run.quantizations.get(str(step.index), {})
-        fields = tuple(
-            SecondField.of(recoding, step.second_fields[recoding.path], quantizations)
-            for recoding in step.rewrite.recodings
-        )
-        return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes)
 
     @contextmanager
     def following(self, run: Run, index: str) -> Iterator[Follower | None]:
@@ -369,11 +299,17 @@ class SecondFormSteps:
         finally:
             self._stop(index)
 
-    def _synchroniser(self, step: Step, run: Run) -> Synchroniser:
+    def _synchroniser(
+        self, step: Step, run: Run, on_batch: Callable[[int], object] | None = None
+    ) -> Synchroniser:
         work, job = self._work, self._work.job(step, run)
-        return Synchroniser(
-            work.server, work.fence, job.connections, job.batch_size, job.on_progress, work.pace
-        )
+
+        def on_progress(documents: int) -> None:
+            job.on_progress(documents)
+            if on_batch is not None:
+                on_batch(documents)
+
+        return Synchroniser(work.server, work.fence, job.connections, job.batch_size, on_progress, work.pace)
 
 
 def _have_names_moved(run: Run, index: str) -> bool:

@@ -113,7 +113,9 @@ class StepRunner:
             case "run_function":
                 self._run_function(step, run)
             case "back_up_documents":
-                return Effect(changes=self.documents.back_up(step, run))
+                changes = self.documents.back_up(step, run)
+                self.second_forms.sweep(step, run)
+                return Effect(changes=changes)
             case "rewrite_documents":
                 return Effect(changes=self.documents.rewrite(step, run))
             case "index_documents":
@@ -280,6 +282,7 @@ class StepRunner:
             self.second_forms.follow()
             self.watcher.indexed(step, documents, of)
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
+                self.second_forms.look_at_index(step, _wanted(step).physical)
                 self.beat(documents, of)
                 last_beat = time.monotonic()
 

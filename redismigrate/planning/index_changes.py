@@ -12,7 +12,7 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.plan import BESIDE, Estimate, Strategy
 from redismigrate.planning.plan_in_progress import PlanInProgress, duration
-from redismigrate.planning.rewriting import DoneRewrite, Rewrite
+from redismigrate.planning.rewriting import BYTES_PER_COMPONENT, DoneRewrite, Rewrite
 from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.planning.second_form_steps import (
     reading_second_fields,
@@ -218,6 +218,16 @@ def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexD
             plan.warnings.append(
                 f"queries on {new.served} must send {field.datatype} vectors afterwards (query_bytes_change)"
             )
+            if new.schema.storage_type == "hash":
+                plan.warnings.append(_of_old_writers(new.served, known, field))
+
+
+def _of_old_writers(served: str, before: VectorField, after: VectorField) -> str:
+    """What becomes of documents that a release writes which does not know the new form."""
+    written = f"what is written to {served} in {before.datatype} after the run is not converted: searches"
+    if BYTES_PER_COMPONENT[before.datatype] == BYTES_PER_COMPONENT[after.datatype]:
+        return f"{written} take it for {after.datatype} (old_form_writers)"
+    return f"{written} do not find it until it is written in {after.datatype} (old_form_writers)"
 
 
 def warn_of_rebuild(

@@ -31,6 +31,7 @@ class Control:
     Attributes:
         max_latency_ms: Milliseconds that a round trip to the server may take, as the 99th percentile.
         max_docs_per_second: Documents that are read or written in a second.
+        max_wait_seconds: Seconds for which writers may be ahead of the run before that ends.
         critical_latency_ms: Milliseconds of a round trip that end the run when waiting doesn't help.
         max_replica_lag_seconds: Seconds by which a replica may be behind.
         max_memory_percent: Used memory, in percent of the server's maxmemory.
@@ -40,6 +41,7 @@ class Control:
 
     max_latency_ms: float | None = None
     max_docs_per_second: float | None = None
+    max_wait_seconds: float | None = None
     critical_latency_ms: float | None = None
     max_replica_lag_seconds: float | None = None
     max_memory_percent: float | None = None
@@ -72,6 +74,7 @@ class Setting:
 SETTINGS: Mapping[str, Setting] = {
     "max-latency": Setting("max_latency_ms", 0.1, unit=" ms"),
     "max-docs-per-second": Setting("max_docs_per_second", 1),
+    "max-wait": Setting("max_wait_seconds", 1, unit=" s"),
     "critical-latency": Setting("critical_latency_ms", 1, unit=" ms"),
     # Replicas tell once a second how far they are.
     "max-replica-lag": Setting("max_replica_lag_seconds", 2, unit=" s"),

@@ -197,6 +197,20 @@ def test_integers_have_no_way_back(server: Server, client: redis.Redis):
     assert forms(client, "p:2") == [b"\x01\x02\x03\x04"] * 2
 
 
+def test_what_has_no_way_back_is_named_when_second_fields_are_taken_back(server: Server, client: redis.Redis):
+    quantizations = {"embedding": Quantization("int8_per_vector")}
+    fields = SecondFields(schema_of(), (SecondField.of(recoding("FLOAT32", "INT8"), SECOND, quantizations),))
+    put(client, "p:1", old())
+    put(client, "p:2", b"\x01\x02\x03\x04")
+    synchronise(server, fields)
+
+    result = synchronise(server, replace(fields, aim="reverted"))
+
+    assert [failed.key for failed in result.failures.listed] == [b"p:2"]
+    assert forms(client, "p:1") == [old(), None]
+    assert forms(client, "p:2") == [b"\x01\x02\x03\x04", None]
+
+
 def test_of_two_types_of_one_width_the_declared_one_counts_as_old(server: Server, client: redis.Redis):
     fields = second_fields("FLOAT16", "BFLOAT16")
     value = OLD.astype(np.float16).tobytes()

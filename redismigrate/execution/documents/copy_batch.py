@@ -121,7 +121,7 @@ class CopyBatch:
         if copy_changes and outcome.copy is not None:
             counters.append("removed" if outcome.copy.document is None else "written")
         if changes:
-            counters.append("removed" if self._aim == "originals_removed" else "turned_back")
+            counters += ("removed" if self._aim == "originals_removed" else "turned_back", "changed")
         self._write(document, [*copy_changes, *changes], outcome.mark, tuple(counters))
         self._reported.discard(key)
 

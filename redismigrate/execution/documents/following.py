@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from redismigrate.errors import ServerError
+from redismigrate.execution.busy_writers import Backlog
 from redismigrate.execution.documents.mirroring import Mirror, Synchronised
 from redismigrate.execution.documents.synchronising import Synchroniser
 from redismigrate.execution.documents.tracking import Tracker
@@ -92,6 +93,9 @@ class Follower:
         mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
         synchroniser: Does the work; it is closed by who made it.
         is_first: No second form was made before.
+
+    Attributes:
+        converted: Documents whose first form was replaced since `count_from_now`, or from the beginning.
     """
 
     def __init__(
@@ -106,6 +110,11 @@ class Follower:
         # Our own writes of second forms are reported, too: during a first pass all of them.
         self._is_first = is_first
         self._second_tracker: Tracker | None = None
+        # Of the pass or the round that goes on: how many keys it has done, and what became of them so far.
+        self._done = 0
+        self._result = Synchronised()
+        self._result_before = self._written_before = self._reported_before = 0
+        self.converted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +142,14 @@ class Follower:
         second = self._second_tracker is not None and self._second_tracker.waiting > 0
         return self.is_behind or second or self.waiting > 0
 
+    @property
+    def backlog(self) -> Backlog:
+        """How far behind it is at this moment."""
+        written = self._written_before + self._result.own_writes - self._result_before
+        reported = self._reported_before + self._tracker.reported
+        left = max(0, len(self._pending) - self._done)
+        return Backlog(left + self._tracker.waiting, max(0, reported - written), written, self.is_behind)
+
     def turn_to(self, mirror: Mirror) -> None:
         """Follow another mirror of the same documents from now on, as where the names have moved.
 
@@ -142,6 +159,14 @@ class Follower:
         self._mirror = mirror
         if not mirror.tracked_second:
             self._stop_tracking_second()
+
+    def note_done(self, documents: int) -> None:
+        """So many keys of the pass, or of the round, are done; told while it goes on."""
+        self._done += documents
+
+    def count_from_now(self) -> None:
+        """Begin to count what is converted."""
+        self.converted = 0
 
     def synchronise_all(self, total: Synchronised | None = None) -> Synchronised:
         """Pass over all documents, and over what is written meanwhile.
@@ -161,6 +186,7 @@ class Follower:
         for _ in range(PASSES):
             self._is_behind = True
             if self._tracker.is_lost:
+                self._reported_before += self._tracker.reported
                 self._tracker.close()
                 self._tracker = Tracker(self._server, self._mirror.tracked)
             self._stop_tracking_second()
@@ -253,9 +279,15 @@ class Follower:
         raise TrackingLost(self._tracker.lost_because)
 
     def _synchronise(self, keys: Iterable[Sequence[bytes]], total: Synchronised | None) -> Synchronised:
-        result = self._synchroniser.synchronise(self._mirror, keys, total)
-        self._pending, result.busy = set(result.busy), []
-        return result
+        total = total or Synchronised()
+        before, converted = total.own_writes, total.converted
+        self._done, self._result, self._result_before = 0, total, before
+        self._synchroniser.synchronise(self._mirror, keys, total)
+        self._pending, total.busy = set(total.busy), []
+        self._done, self._result, self._result_before = 0, Synchronised(), 0
+        self._written_before += total.own_writes - before
+        self.converted += total.converted - converted
+        return total
 
     def _drain(self) -> None:
         self._pending |= {key for key in self._tracker.drain() if self._mirror.covers(key)}

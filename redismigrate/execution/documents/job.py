@@ -169,3 +169,11 @@ class Failures:
         self.listed_bytes += len(key)
         if len(self.listed) < LISTED_FAILURES and self.listed_bytes <= LISTED_BYTES:
             self.listed.append(FailedDocument(key, reason))
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Take documents out again that are not left as they are after all."""
+        found = {key for key in keys if hash(key) in self.seen}
+        if found:
+            self.seen -= set(map(hash, found))
+            self.count -= len(found)
+            self.listed = [document for document in self.listed if document.key not in found]

@@ -26,6 +26,8 @@ class Synchronised:
         documents: That were there. One that was looked at twice, as it was written meanwhile, counts twice.
         written: Whose second form was written.
         removed: Whose first or second form was removed.
+        converted: Whose first form was replaced by the new one.
+        changed: Which were written or deleted by us under their first key.
         turned_back: Which the application had written in the new form, and whose old form follows from that.
         only_new: Which the application has written in the new form, and whose old form stays as it is.
         only_new_deleted: Which the application has deleted in the new form alone.
@@ -39,6 +41,8 @@ class Synchronised:
     documents: int = 0
     written: int = 0
     removed: int = 0
+    converted: int = 0
+    changed: int = 0
     turned_back: int = 0
     only_new: int = 0
     only_new_deleted: int = 0
@@ -47,11 +51,18 @@ class Synchronised:
     conflicts: Failures = field(default_factory=Failures)
     busy: list[bytes] = field(default_factory=list)
 
+    @property
+    def own_writes(self) -> int:
+        """How many writes of documents under their first keys were our own, about."""
+        return self.changed
+
     def add(self, other: Synchronised) -> None:
         """Count what became of further documents; their failures and conflicts are not among it."""
         self.documents += other.documents
         self.written += other.written
         self.removed += other.removed
+        self.converted += other.converted
+        self.changed += other.changed
         self.turned_back += other.turned_back
         self.only_new += other.only_new
         self.only_new_deleted += other.only_new_deleted
@@ -147,6 +158,19 @@ class Reader:
         """The replies to rendered commands; an error reply is an item like others."""
         self.wire.send(commands)
         return self.wire.receive(count)
+
+
+class WithinDocuments:
+    """Of a mirror whose second forms have the keys of the first ones, so that they are not reported apart."""
+
+    @property
+    def tracked_second(self) -> tuple[bytes, ...]:
+        """None."""
+        return ()
+
+    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+        """They are those of the documents."""
+        return keys
 
 
 class Mirror(Protocol):

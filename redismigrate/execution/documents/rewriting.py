@@ -187,7 +187,7 @@ def count_left(
     digests: Digests | None,
     failures: Failures | None = None,
 ) -> int:
-    """How many values have the old form although they can be converted.
+    """How many documents have a value in the old form although it can be converted.
 
     Args:
         job: The rewrite.
@@ -195,11 +195,13 @@ def count_left(
         digests: As for `catch_up`.
         failures: Gets the documents that can't be converted, where they are not known already.
     """
-    left, failures = 0, failures or Failures()
+    # Hashes: each document counts once, whatever it has of old values.
+    left: set[int] = set()
+    failures = failures or Failures()
     for recoding in job.rewrite.recodings:
         for batch in in_old_form(job, recoding, digests):
-            left += len(_convertible(job, recoding, quantizations, batch, failures).keys)
-    return left
+            left.update(map(hash, _convertible(job, recoding, quantizations, batch, failures).keys))
+    return len(left)
 
 
 def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) -> Iterator[Batch]:

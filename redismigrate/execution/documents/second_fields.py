@@ -6,17 +6,25 @@ documents. Once the old index is gone the new form moves to the declared path, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from redismigrate.execution.documents.columns import Column, FixedWidth
 from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
+from redismigrate.execution.documents.growing_backup import GrowingBackup
 from redismigrate.execution.documents.job import FailedDocument
-from redismigrate.execution.documents.mirroring import Decision, Reader
+from redismigrate.execution.documents.mirroring import Decision, Reader, WithinDocuments
 from redismigrate.execution.documents.reading import batches_of_documents
-from redismigrate.execution.documents.second_forms import Aim, Forms, SecondField, forms_of
+from redismigrate.execution.documents.restoring import WRITTEN_SINCE
+from redismigrate.execution.documents.second_forms import (
+    Aim,
+    Forms,
+    SecondField,
+    forms_of,
+    lost_values,
+)
 from redismigrate.execution.documents.wire import (
     is_of_another_type,
     raise_refusal,
@@ -33,7 +41,7 @@ NO_EXPIRY = -1
 
 
 @dataclass(frozen=True)
-class SecondFields:
+class SecondFields(WithinDocuments):
     """The mirror whose second forms are fields in the same hash.
 
     A declared value as long as the old form is the truth, and the second one follows it. One as long as the
@@ -54,26 +62,24 @@ class SecondFields:
                 which that is impossible are no failures any more: they were told before.
             "reverted": no second field, and the old form declared where there is a way back.
         excluded_prefixes: Of keys that are no documents of this mirror.
+        originals: Gets what is about to be lost; None where nobody wants it.
     """
 
     schema: IndexSchema
     fields: tuple[SecondField, ...]
     aim: Aim = "beside"
     excluded_prefixes: tuple[str, ...] = ()
+    originals: GrowingBackup | None = None
+
+    def close(self) -> None:
+        """Back up no more."""
+        if self.originals is not None:
+            self.originals.close()
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
         """The outermost prefixes of the schema."""
         return KeyPrefixes.of(self.schema.prefixes).outermost
-
-    @property
-    def tracked_second(self) -> tuple[bytes, ...]:
-        """None: second forms have the keys of the first ones."""
-        return ()
-
-    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
-        """Nothing is reported apart."""
-        return keys
 
     def covers(self, key: bytes) -> bool:
         """Whether it has none of the excluded prefixes."""
@@ -92,7 +98,11 @@ class SecondFields:
         return render_for_keys(b"HMGET", keys, self._names), len(keys)
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
-        """Write what differs, and give both forms of a field one time to live."""
+        """Write what differs, once what that replaces is on disk; give both forms one time to live.
+
+        Raises:
+            BackupError: What is replaced can't be backed up.
+        """
         decision = Decision()
         keys, rows = _hashes(keys, replies)
         # HSET clears the time to live of a field: where the database has any it is read, and set again.
@@ -111,17 +121,23 @@ class SecondFields:
         for field, forms in zip(self.fields, wanted, strict=True):
             result.turned_back += len(forms.turned_back)
             result.only_new += len(forms.only_new)
+            if self.aim == "reverted":
+                decision.failures += [FailedDocument(keys[row], WRITTEN_SINCE) for row in forms.only_new]
             if self.aim != "removed":
                 decision.failures += [
                     FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
                     for row, reason in forms.problems.items()
                 ]
         decision.size_bytes = len(keys) * self._document_bytes
-        if expiries is None and all(
-            _is_first(forms, *pair) for forms, pair in zip(wanted, pairs, strict=True)
-        ):
-            self._write_first(decision, keys, [forms.second for forms in wanted])
+        if len(wanted) == 1 and expiries is None and _is_first(wanted[0], *pairs[0]):
+            self._write_first(decision, keys, wanted[0].second)
             return decision
+        if self.originals is not None:
+            lost = {
+                field.recoding.path: lost_values(field, *pair, forms)
+                for field, pair, forms in zip(self.fields, pairs, wanted, strict=True)
+            }
+            self.originals.keep(keys, lost)
         now = [column for pair in pairs for column in pair]
         then = [column for forms in wanted for column in (forms.declared, forms.second)]
         for row, key in enumerate(keys):
@@ -130,12 +146,12 @@ class SecondFields:
             self._write(decision, key, before, after, moments)
         return decision
 
-    def _write_first(self, decision: Decision, keys: Sequence[bytes], columns: Sequence[Column]) -> None:
-        """Add the commands for documents that had no second form yet, in a few blocks."""
-        for name, column in zip(self._names[1::2], columns, strict=True):
-            if isinstance(column, FixedWidth):
-                decision.write_unowned(render_hsets(keys, name, column), len(keys))
+    def _write_first(self, decision: Decision, keys: Sequence[bytes], column: Column) -> None:
+        """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""
+        if isinstance(column, FixedWidth):
+            decision.write_unowned(render_hsets(keys, self._names[1], column), len(keys))
         decision.result.written += len(keys)
+        decision.result.changed += len(keys)
 
     @cached_property
     def _names(self) -> tuple[bytes, ...]:
@@ -172,24 +188,23 @@ class SecondFields:
         then: Column,
         moments: list[int] | None,
     ) -> None:
-        """Add the commands for one document."""
+        """Add the commands for one document, one after the other: all of them are done, or none."""
         if now == then and moments is None:
             return
-        words: list[bytes] = []
-        gone: list[bytes] = []
-        for name, old, new in zip(self._names, now, then, strict=True):
-            if new is None:
-                if old is not None:
-                    gone.append(name)
-            elif new != old:
-                words += (name, new)
+        changes = [(name, new) for name, old, new in zip(self._names, now, then, strict=True) if new != old]
+        words = [word for name, new in changes if new is not None for word in (name, new)]
+        gone = [name for name, new in changes if new is None]
         if words:
             decision.write(b"HSET", key, *words)
         if gone:
             decision.write(b"HDEL", key, *gone)
-        if any(new is not None and new != old for old, new in zip(now[1::2], then[1::2], strict=True)):
-            decision.result.written += 1
-        decision.result.removed += bool(gone)
+        names = {name for name, new in changes if new is not None}
+        result = decision.result
+        result.changed += bool(changes)
+        result.removed += bool(gone)
+        result.written += not names.isdisjoint(self._names[1::2])
+        if self.aim in {"promoted", "removed"}:
+            result.converted += not names.isdisjoint(self._names[::2])
         if moments is not None:
             self._keep_expiries(decision, key, now, then, moments)
 

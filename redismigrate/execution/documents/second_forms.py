@@ -99,6 +99,47 @@ def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> 
     return forms
 
 
+def lost_values(field: SecondField, declared: Column, second: Column, after: Forms) -> Column:
+    """What no field of a document would hold any more, and no conversion would give again.
+
+    Vectors in the old form that are replaced by the new one; and those in the new form that say more than
+    the old one which stays. What the application itself has overwritten since is not among them.
+
+    Args:
+        field: The field.
+        declared: What the declared field holds.
+        second: What the second one holds.
+        after: What both shall hold.
+    """
+    lost: list[bytes | None] = [None] * len(declared)
+    in_new_form: list[int] = []
+    rows = zip(declared, second, after.declared, after.second, strict=True)
+    for row, (value, beside, *wanted) in enumerate(rows):
+        if value is not None and value not in wanted:
+            lost[row] = value
+            if len(value) != field.recoding.bytes_before:
+                in_new_form.append(row)
+        elif value is not None and beside is not None and beside not in wanted:
+            lost[row] = beside
+            in_new_form.append(row)
+    if in_new_form:
+        stay = [after.declared[row] for row in in_new_form]
+        says_more = _say_more(field, [lost[row] for row in in_new_form], stay)
+        for row, is_lost in zip(in_new_form, says_more, strict=True):
+            lost[row] = lost[row] if is_lost else None
+    return lost
+
+
+def _say_more(field: SecondField, new: Column, old: Column) -> list[bool]:
+    """Which vectors in the new form have become others in the old form, and do not follow from these."""
+    again = field.forward.convert(old).values
+    say_more = [before != after for before, after in zip(new, again, strict=True)]
+    if field.back is None or not any(say_more):
+        return [False] * len(new)
+    backs = field.back.convert(new).values
+    return [is_other and back == value for is_other, back, value in zip(say_more, backs, old, strict=True)]
+
+
 def _new_forms(field: SecondField, aim: Aim, old: Column, second: Column) -> tuple[Column, dict[int, str]]:
     """The new form of every vector in the old form, and why some have none."""
     converted = field.forward.convert(old)

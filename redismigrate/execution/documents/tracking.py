@@ -47,6 +47,7 @@ class Tracker:
         self._most_keys = most_keys
         self._changed = threading.Condition()
         self._dirty: set[bytes] = set()
+        self._reported = 0
         self._lost_because: str | None = None
         # Clients tell their documents by their keys, so a name that nobody can have chosen.
         first = min(prefixes, default=b"")
@@ -78,6 +79,11 @@ class Tracker:
     def waiting(self) -> int:
         """How many keys were written since the last `drain`."""
         return len(self._dirty)
+
+    @property
+    def reported(self) -> int:
+        """How many writes were reported so far; of one key some at the same moment may be one."""
+        return self._reported
 
     def drain(self) -> set[bytes]:
         """The keys that were written since the last time, whatever they hold by now."""
@@ -150,6 +156,7 @@ class Tracker:
                     self._sentinels_seen.add(key)
                 elif not key.startswith(_OUR_KEYS):
                     self._dirty.add(key)
+                    self._reported += 1
             if len(self._dirty) > self._most_keys:
                 self._lose(f"more than {self._most_keys:,} keys were written and waited")
             self._changed.notify_all()
