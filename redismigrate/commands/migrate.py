@@ -46,6 +46,8 @@ class MigrationOptions:
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
         exclusive: Nobody else writes to the documents: they need not be compared before they are written.
+        ignore_other_databases: Go on although databases other than 0 hold documents of an index, which a new
+            one will lack. May also be said when the run is taken up again.
         batch_size: Documents in a batch.
         workers: Batches under way at a time, each on a connection of its own.
         backup_dir: The folder of the backups; None takes the setting.
@@ -66,6 +68,7 @@ class MigrationOptions:
     allow_lossy: bool = False
     max_failures: int = 0
     exclusive: bool = False
+    ignore_other_databases: bool = False
     batch_size: int = DEFAULT_BATCH_SIZE
     workers: int = DEFAULT_WORKERS
     backup_dir: Path | None = None

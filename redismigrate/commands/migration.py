@@ -213,7 +213,14 @@ class Migration:
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
         adoption = self._project.settings.adopt
         expands = options.phase == "expand"
-        return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, adoption, expands)
+        return PlanOptions(
+            options.strategy,
+            options.allow_lossy,
+            options.exclusive,
+            adoption,
+            expands,
+            options.ignore_other_databases,
+        )
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
         history, ids = self._project.history, self._wanted(state, direction, target)
@@ -230,6 +237,7 @@ class Migration:
             "max_failures": self._options.max_failures,
             "allow_lossy": self._options.allow_lossy,
             "exclusive": self._options.exclusive,
+            "ignore_other_databases": self._options.ignore_other_databases,
             **self._limits(),
             "batch_size": self._options.batch_size,
             "workers": self._options.workers,
@@ -275,7 +283,10 @@ class Migration:
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
         self._change_limits(run)
         executor = self._executor(writer, run.taken_up())
-        executor.finish(self._replanner(writer, stored_options(run.arguments)), self._options.phase)
+        if self._options.ignore_other_databases:
+            executor.ignore_other_databases()
+        options = stored_options(executor.run.arguments)
+        executor.finish(self._replanner(writer, options), self._options.phase)
         return executor
 
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
