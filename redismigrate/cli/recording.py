@@ -117,7 +117,7 @@ def unlock(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Drop indexes that hide an alias; restore lost aliases and indexes."""
+    """Drop indexes that hide an alias; set lost aliases again."""
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)

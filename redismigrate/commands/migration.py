@@ -123,7 +123,10 @@ class Migration:
                 executors[-1].run.id if executors else None,
                 tuple(revision for executor in executors for revision in executor.run.done),
                 seconds | {"total": time.monotonic() - started},
-                tuple(warning for item in revisions for warning in item.warnings),
+                (
+                    *(warning for item in revisions for warning in item.warnings),
+                    *(warning for executor in executors for warning in executor.warnings),
+                ),
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
@@ -155,7 +158,7 @@ class Migration:
                 executor.run.id,
                 executor.run.undone,
                 executor.seconds | total,
-                (),
+                executor.warnings,
                 *documents_of([executor]),
             )
 

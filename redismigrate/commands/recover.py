@@ -65,13 +65,10 @@ class Repaired:
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        return {
-            "dropped": list(self.dropped),
-            "aliases": list(self.aliases),
-            "created": list(self.created),
-            "warnings": list(self.warnings),
-        }
+        """As JSON data; `warnings` only where there are some."""
+        done = {"dropped": self.dropped, "aliases": self.aliases, "created": self.created}
+        told = {"warnings": self.warnings} if self.warnings else {}
+        return {name: list(value) for name, value in (done | told).items()}
 
 
 def stamp(

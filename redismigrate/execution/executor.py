@@ -52,6 +52,11 @@ class Executor:
         return self._work.seconds
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What indexes lack of databases other than 0 that were built although they do."""
+        return self._work.told_elsewhere
+
+    @property
     def backup_folder(self) -> str | None:
         """The folder of the last of its revisions that made backups here; None when none did."""
         location = backup_of_revision(self.run)

@@ -86,9 +86,14 @@ def other_databases(server: Server) -> dict[int, int]:
     Raises:
         redis.RedisError: The server does not tell.
     """
-    keyspace: Mapping[str, Mapping[str, int]] = server.client.info("keyspace")
-    sizes = {int(name.removeprefix("db")): int(told["keys"]) for name, told in keyspace.items()}
-    return {number: size for number, size in sizes.items() if number != 0}
+    keyspace: Mapping[str, object] = server.client.info("keyspace")
+    sizes = {}
+    for name, told in keyspace.items():
+        number = name.removeprefix("db")
+        # Anything else that a server may tell there is no database.
+        if number.isdecimal() and int(number) and isinstance(told, dict):
+            sizes[int(number)] = int(told.get("keys", 0))
+    return sizes
 
 
 def has_other_databases(server: Server) -> bool:
@@ -127,12 +132,15 @@ class BeforeTheLoss:
     Args:
         server: The connection.
         warn: Is told what is lost where nothing can be refused.
+
+    Attributes:
+        told: What it was told, each once.
     """
 
     def __init__(self, server: Server, warn: Callable[[str], None]) -> None:
         self._server = server
         self._warn = warn
-        self._told: set[str] = set()
+        self.told: list[str] = []
 
     def look(self, steps: Iterable[Step], run: Run) -> None:
         """Refuse steps that would leave out documents of other databases.
@@ -151,7 +159,11 @@ class BeforeTheLoss:
             return
         goes_back = run.failure is not None
         for step in steps:
-            keys = self._lost_by(step, goes_back=goes_back)
+            found, schemas = self._lost_by(step, goes_back=goes_back)
+            if goes_back:  # forward the plan has told these
+                for remark in found.remarks:
+                    self._tell_once(remark)
+            keys = in_words(found.keys_of(schemas))
             if not keys:
                 continue
             # A rebuild that rewrites documents has dropped the old index by then.
@@ -161,19 +173,20 @@ class BeforeTheLoss:
             reason = why_left_out(str(step.index), keys)
             raise PlanBlocked(f"The run can't go on: {reason}.", reasons=(reason,))
 
-    def _lost_by(self, step: Step, *, goes_back: bool) -> str:
+    def _lost_by(self, step: Step, *, goes_back: bool) -> tuple[OtherDatabases, tuple[IndexSchema, ...]]:
+        """What a step leaves out, and of which indexes."""
         schemas = schemas_left_short(step)
         before, after = step.before, step.after
         if not schemas or (goes_back and step.kind == "create_index" and step.strategy in BESIDE):
-            return ""  # the swap that follows tells it exactly
+            return OtherDatabases(), ()  # the swap that follows tells it exactly
         if step.kind == "swap_alias" and before is not None and after is not None:
             found = lost_by_swap(self._server, before.schema, before.physical, after.physical)
-            return in_words(found.keys_of([before.schema]))
-        return in_words(look_at_other_databases(self._server, schemas).keys_of(schemas))
+            return found, (before.schema,)
+        return look_at_other_databases(self._server, schemas), schemas
 
     def _tell_once(self, warning: str) -> None:
-        if warning not in self._told:
-            self._told.add(warning)
+        if warning not in self.told:
+            self.told.append(warning)
             self._warn(warning)
 
 

@@ -205,6 +205,11 @@ class RunInHand:
         """
         self._before_the_loss.look(steps, self.run)
 
+    @property
+    def told_elsewhere(self) -> tuple[str, ...]:
+        """What was told about databases other than 0 meanwhile."""
+        return tuple(self._before_the_loss.told)
+
     def repeat(self, step: Step) -> None:
         """Do a step once more that is noted as done and changes nothing but documents."""
         with self.timed(step):

@@ -128,7 +128,7 @@ def kept_as_it_was(name: str, keys: str) -> str:
     """What a change in place does not reach."""
     return (
         f"{keys} with the prefixes of index {name}: they stay in it, but what is added finds them only "
-        "once they are written again, since Redis Search scans database 0 only"
+        "once they are written again, and undoing this takes them out: Redis Search scans database 0 only"
     )
 
 
