@@ -170,7 +170,7 @@ class BeforeTheLoss:
             if goes_back or (step.kind, step.strategy) == ("create_index", "rebuild"):
                 self._tell_once(left_without(str(step.index), keys))
                 continue
-            reason = why_left_out(str(step.index), keys)
+            reason = why_left_out(str(step.index), keys, is_deletion=step.delete_documents)
             raise PlanBlocked(f"The run can't go on: {reason}.", reasons=(reason,))
 
     def _lost_by(self, step: Step, *, goes_back: bool) -> tuple[OtherDatabases, tuple[IndexSchema, ...]]:

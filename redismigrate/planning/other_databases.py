@@ -18,6 +18,10 @@ from redismigrate.schema.strict import readable
 
 SHOWN_KEYS = 3
 OVERRIDE = "--ignore-other-databases"
+_NOT_DELETED = (
+    "which FT.DROPINDEX DD does not delete: it deletes the keys of database 0 that are called as the documents "
+    "are, whatever they are"
+)
 
 
 @dataclass(frozen=True)
@@ -103,21 +107,28 @@ def in_words(keys: Iterable[KeysElsewhere]) -> str:
     return " and ".join(map(str, keys))
 
 
-def why_left_out(name: str, keys: str) -> str:
+def why_left_out(name: str, keys: str, *, is_deletion: bool = False) -> str:
     """Why a plan is blocked.
 
     Args:
         name: Of the index.
         keys: As `in_words` tells them.
+        is_deletion: The index goes, and its documents with it.
     """
+    if is_deletion:
+        return (
+            f"{keys} with the prefixes of index {name}, {_NOT_DELETED}: delete them there, or say {OVERRIDE}"
+        )
     return (
         f"{keys} with the prefixes of index {name}, but Redis Search scans database 0 only, so that searches "
         f"would not find them: move them to database 0, delete them, or say {OVERRIDE}"
     )
 
 
-def left_without(name: str, keys: str) -> str:
-    """What searches will not find, where that does not block anything."""
+def left_without(name: str, keys: str, *, is_deletion: bool = False) -> str:
+    """What searches will not find, or what is not deleted, where that does not block anything."""
+    if is_deletion:
+        return f"{keys} with the prefixes of index {name}, {_NOT_DELETED}"
     return (
         f"{keys} with the prefixes of index {name}, which will lack them until they are written again: Redis "
         "Search scans database 0 only"
@@ -130,6 +141,11 @@ def kept_as_it_was(name: str, keys: str) -> str:
         f"{keys} with the prefixes of index {name}: they stay in it, but what is added finds them only "
         "once they are written again, and undoing this takes them out: Redis Search scans database 0 only"
     )
+
+
+def deleted_with_documents(steps: Iterable[Step]) -> frozenset[str]:
+    """The served names of the indexes that go together with their documents."""
+    return frozenset(str(step.index) for step in steps if step.kind == "drop_index" and step.delete_documents)
 
 
 def schemas_left_short(step: Step) -> tuple[IndexSchema, ...]:

@@ -30,6 +30,7 @@ from redismigrate.planning.index_steps import (
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index
 from redismigrate.planning.other_databases import (
+    deleted_with_documents,
     kept_as_it_was,
     left_without,
     schemas_left_short,
@@ -99,11 +100,12 @@ class _RevisionPlanner(PlanInProgress):
         """Block what would leave out documents of other databases, and tell what stays as it was."""
         elsewhere = self.inventory.other_databases
         left_out = elsewhere.left_out(steps)
+        deleted = deleted_with_documents(steps)
         for name, keys in left_out.items():
             if self.options.ignores_other_databases:
-                self.warnings.append(left_without(name, keys))
+                self.warnings.append(left_without(name, keys, is_deletion=name in deleted))
             else:
-                self.blocked.append(why_left_out(name, keys))
+                self.blocked.append(why_left_out(name, keys, is_deletion=name in deleted))
         for name, keys in elsewhere.not_indexed_again(steps).items():
             if name not in left_out:
                 self.warnings.append(kept_as_it_was(name, keys))

@@ -170,6 +170,16 @@ def test_the_override_holds_for_the_whole_run_and_its_rollback(
     assert split.run("downgrade", "-1", IGNORE).code == 0
 
 
+def test_a_drop_with_documents_says_which_it_does_not_delete(split: Shop, other: redis.Redis) -> None:
+    split.write("op.drop_index('products', delete_documents=True)")
+    (reason,) = split.run("plan", "--json").json["blocked"]
+    assert f"{THREE}, which FT.DROPINDEX DD does not delete" in reason
+    result = split.run("upgrade", IGNORE, "--json")
+    assert result.code == 0, result.err
+    assert any("does not delete" in warning for warning in result.json["warnings"])
+    assert len(other.keys()) == 3
+
+
 def test_the_python_api_takes_the_override(split: Shop) -> None:
     split.write(TO_HNSW)
     project = Project.load(split.folder / "redismigrate.toml")
