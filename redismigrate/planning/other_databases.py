@@ -19,8 +19,8 @@ from redismigrate.schema.strict import readable
 SHOWN_KEYS = 3
 OVERRIDE = "--ignore-other-databases"
 _NOT_DELETED = (
-    "which FT.DROPINDEX DD does not delete: it deletes the keys of database 0 that are called as the documents "
-    "are, whatever they are"
+    "which FT.DROPINDEX DD does not delete: it deletes the keys of database 0 that are called like them, "
+    "whatever they are"
 )
 
 
