@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+ignore_other_databases_option = click.option(
+    "--ignore-other-databases",
+    is_flag=True,
+    help="Go on although databases other than 0 hold documents, which a new index will lack.",
+)
+
+
 def lock_options(function: Function) -> Function:
     """The options of every command that writes state."""
     for decorate in (
@@ -68,6 +75,7 @@ def plan_options(function: Function) -> Function:
             show_default=True,
             help="Documents in a batch.",
         ),
+        ignore_other_databases_option,
         click.option(
             "--exclusive", is_flag=True, help="Writers are paused: documents are rewritten without comparing."
         ),

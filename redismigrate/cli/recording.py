@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
-from redismigrate.cli.migrating import lock_options
+from redismigrate.cli.migrating import ignore_other_databases_option, lock_options
 
 
 @click.command()
@@ -112,6 +112,7 @@ def unlock(invocation: Invocation) -> None:
 
 
 @click.command()
+@ignore_other_databases_option
 @lock_options
 @global_options
 @click.pass_obj
@@ -120,6 +121,8 @@ def repair(invocation: Invocation, /, **values: Any) -> None:
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)
+    for warning in done.warnings:
+        invocation.say(f"Note: {warning}")
     lines = [f"Dropped index {name}, which hid the alias; its documents stay." for name in done.dropped]
     lines += [f"Set alias {name} again." for name in done.aliases]
     lines += [f"Created index {name} as recorded; its documents are being indexed." for name in done.created]

@@ -48,6 +48,8 @@ class MigrationOptions:
         max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
             them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
         exclusive: Nobody else writes to the documents: they need not be compared before they are written.
+        ignore_other_databases: Go on although databases other than 0 hold documents of an index, which a new
+            one will lack. May also be said when the run is taken up again.
         batch_size: Documents in a batch.
         workers: Batches under way at a time, each on a connection of its own.
         backup_dir: The folder of the backups; None takes the setting.
@@ -70,6 +72,7 @@ class MigrationOptions:
     max_failures: int = 0
     max_removals: int | None = None
     exclusive: bool = False
+    ignore_other_databases: bool = False
     batch_size: int = DEFAULT_BATCH_SIZE
     workers: int = DEFAULT_WORKERS
     backup_dir: Path | None = None

@@ -123,7 +123,10 @@ class Migration:
                 executors[-1].run.id if executors else None,
                 tuple(revision for executor in executors for revision in executor.run.done),
                 seconds | {"total": time.monotonic() - started},
-                tuple(warning for item in revisions for warning in item.warnings),
+                (
+                    *(warning for item in revisions for warning in item.warnings),
+                    *(warning for executor in executors for warning in executor.warnings),
+                ),
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
@@ -155,7 +158,7 @@ class Migration:
                 executor.run.id,
                 executor.run.undone,
                 executor.seconds | total,
-                (),
+                executor.warnings,
                 *documents_of([executor]),
             )
 
@@ -213,7 +216,14 @@ class Migration:
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
         adoption = self._project.settings.adopt
         expands = options.phase == "expand"
-        return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, adoption, expands)
+        return PlanOptions(
+            options.strategy,
+            options.allow_lossy,
+            options.exclusive,
+            adoption,
+            expands,
+            options.ignore_other_databases,
+        )
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
         history, ids = self._project.history, self._wanted(state, direction, target)
@@ -230,6 +240,7 @@ class Migration:
             "max_failures": self._options.max_failures,
             "allow_lossy": self._options.allow_lossy,
             "exclusive": self._options.exclusive,
+            "ignore_other_databases": self._options.ignore_other_databases,
             **self._limits(),
             "batch_size": self._options.batch_size,
             "workers": self._options.workers,
@@ -276,7 +287,10 @@ class Migration:
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
         self._change_limits(run)
         executor = self._executor(writer, run.taken_up())
-        executor.finish(self._replanner(writer, stored_options(run.arguments)), self._options.phase)
+        if self._options.ignore_other_databases:
+            executor.ignore_other_databases()
+        options = stored_options(executor.run.arguments)
+        executor.finish(self._replanner(writer, options), self._options.phase)
         return executor
 
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:

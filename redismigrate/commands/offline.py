@@ -24,6 +24,7 @@ from redismigrate.history.notation import Identifier, parse_range
 from redismigrate.history.resolution import resolve
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.other_databases import schemas_left_short
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_in_progress import PlanOptions
@@ -66,7 +67,7 @@ def script(
         target: A revision identifier: the file leads there from what the server has now. Or a range `a:b`: it
             leads from `a` to `b`, and no server is asked.
         direction: Upgrade or downgrade.
-        options: Of these `strategy` and `allow_lossy` count.
+        options: Of these `strategy`, `allow_lossy` and `ignore_other_databases` count.
 
     Returns:
         Lines for the standard input of `redis-cli`; one remark where nothing is to be done.
@@ -82,8 +83,19 @@ def script(
     opening = _opening(f"{direction} of project {project.settings.project} to {target}", start)
     if not plan.revisions:
         return f"{remark_line(opening[0])}\n{remark_line('nothing to do')}\n"
-    lines = (*map(remark_line, opening), *script_of(plan, start, project.keys, by))
+    remarks = map(remark_line, (*opening, *_not_looked_at(plan, target)))
+    lines = (*remarks, *script_of(plan, start, project.keys, by))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _not_looked_at(plan: Plan, target: str) -> tuple[str, ...]:
+    """What a plan without a server could not know of."""
+    builds = any(schemas_left_short(step) for item in plan.revisions for step in item.steps)
+    if ":" not in target or not builds:
+        return ()
+    return (
+        "no server was asked: documents in databases other than 0 leave these indexes; see INFO keyspace",
+    )
 
 
 def _from_server(
@@ -122,7 +134,13 @@ def _range(
 
 
 def _wishes(project: Project, options: MigrationOptions) -> PlanOptions:
-    return PlanOptions(options.strategy, options.allow_lossy, options.exclusive, project.settings.adopt)
+    return PlanOptions(
+        options.strategy,
+        options.allow_lossy,
+        options.exclusive,
+        project.settings.adopt,
+        ignores_other_databases=options.ignore_other_databases,
+    )
 
 
 def _any_server_with(project: Project, catalog: Catalog) -> Inventory:

@@ -13,12 +13,15 @@ from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.documents.mark_store import forget_other_runs
 from redismigrate.execution.live import alias_target, look_at
+from redismigrate.execution.other_databases import look_at_other_databases
 from redismigrate.execution.run import now
 from redismigrate.execution.search_commands import create
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
+from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.other_databases import in_words, left_without, why_left_out
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.strict import encode
@@ -54,15 +57,19 @@ class Repaired:
         dropped: Indexes that hid an alias; their documents stay.
         aliases: Aliases that were set again.
         created: Indexes that were gone and are made again as recorded; their documents are being scanned.
+        warnings: What these will lack of other databases than 0, or what could not be told of that.
     """
 
     dropped: tuple[str, ...]
     aliases: tuple[str, ...]
     created: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        return {"dropped": list(self.dropped), "aliases": list(self.aliases), "created": list(self.created)}
+        """As JSON data; `warnings` only where there are some."""
+        done = {"dropped": self.dropped, "aliases": self.aliases, "created": self.created}
+        told = {"warnings": self.warnings} if self.warnings else {}
+        return {name: list(value) for name, value in (done | told).items()}
 
 
 def stamp(
@@ -206,7 +213,11 @@ def unlock(project: Project) -> Holder | None:
 
 
 def repair(
-    project: Project, *, lock_timeout: float | None = None, allow_evictable_state: bool | None = None
+    project: Project,
+    *,
+    lock_timeout: float | None = None,
+    allow_evictable_state: bool | None = None,
+    ignore_other_databases: bool = False,
 ) -> Repaired:
     """Drop indexes that hide an alias of ours, set lost aliases and create lost indexes again.
 
@@ -214,9 +225,16 @@ def repair(
     index wins, and queries see its documents only. They stay when it is dropped. A TEMPORARY index that is
     gone has expired as it should.
 
+    Args:
+        project: The project.
+        lock_timeout: Seconds to wait for another process; None takes the setting.
+        allow_evictable_state: Work although the server may evict the state; None takes the setting.
+        ignore_other_databases: Create an index although databases other than 0 hold documents of it.
+
     Raises:
         PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
-            another project.
+            another project. Or databases other than 0 hold documents that an index to be created would lack;
+            nothing was changed then.
     """
     with (
         project.connect() as server,
@@ -225,14 +243,15 @@ def repair(
         refuse_unfinished_run(writer.state)
         catalog = writer.state.catalog
         inventory = survey(server, project.settings.project, catalog)
+        warnings = _look_elsewhere(server, _gone(catalog, inventory), ignores=ignore_other_databases)
         dropped: list[str] = []
         aliases: list[str] = []
         created: list[str] = []
+        for definition in _gone(catalog, inventory):
+            _create(writer, definition)
+            created.append(definition.served)
         for definition in catalog.values():
             if definition.physical not in inventory.names:
-                if definition.schema.temporary_seconds is None:
-                    _create(writer, definition)
-                    created.append(definition.served)
                 continue
             for alias in definition.all_aliases:
                 if alias in inventory.names:
@@ -242,7 +261,36 @@ def repair(
                 elif alias not in inventory.aliases:
                     _set_alias(writer, alias, definition.physical, drop_first=False)
                     aliases.append(alias)
-        return Repaired(tuple(dropped), tuple(aliases), tuple(created))
+        return Repaired(tuple(dropped), tuple(aliases), tuple(created), warnings)
+
+
+def _gone(catalog: Catalog, inventory: Inventory) -> tuple[IndexDefinition, ...]:
+    """The indexes that are to be created again."""
+    return tuple(
+        definition
+        for definition in catalog.values()
+        if definition.physical not in inventory.names and definition.schema.temporary_seconds is None
+    )
+
+
+def _look_elsewhere(server: Server, gone: Iterable[IndexDefinition], *, ignores: bool) -> tuple[str, ...]:
+    """What indexes that are created again will lack, as warnings.
+
+    Raises:
+        PlanBlocked: They will lack something, and that is not to be ignored.
+    """
+    gone = tuple(gone)
+    elsewhere = look_at_other_databases(server, [definition.schema for definition in gone])
+    warnings, reasons = [], []
+    for definition in gone:
+        keys = in_words(elsewhere.keys_of([definition.schema]))
+        if keys and ignores:
+            warnings.append(left_without(definition.served, keys))
+        elif keys:
+            reasons.append(why_left_out(definition.served, keys))
+    if reasons:
+        raise PlanBlocked(f"Nothing was repaired: {'; '.join(reasons)}.", reasons=tuple(reasons))
+    return (*warnings, *elsewhere.remarks)
 
 
 def _create(writer: StateWriter, definition: IndexDefinition) -> None:

@@ -20,10 +20,12 @@ from redismigrate.execution.live import (
     scan_keys,
     scan_some,
 )
+from redismigrate.execution.other_databases import look_at_other_databases
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.inventory import Inventory, KnownBackup
+from redismigrate.planning.other_databases import schemas_met
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
@@ -88,6 +90,7 @@ def survey(
         total_keys=int(server.execute("DBSIZE")),
         schemas=live_schemas(server, names, live) if rewrites else {},
         samples=_samples(server, interests, physical_names),
+        other_databases=look_at_other_databases(server, schemas_met(recorded, catalog)),
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
 

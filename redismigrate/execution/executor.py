@@ -53,6 +53,11 @@ class Executor:
         return self._work.seconds
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What indexes lack of databases other than 0 that were built although they do."""
+        return self._work.told_elsewhere
+
+    @property
     def backup_folder(self) -> str | None:
         """The folder of the last of its revisions that made backups here; None when none did."""
         location = backup_of_revision(self.run)
@@ -100,6 +105,11 @@ class Executor:
                     return
                 self._next_revision(replan)
 
+    def ignore_other_databases(self) -> None:
+        """Let a run that was taken up go on although an index loses documents of other databases than 0."""
+        if not self.run.arguments.get("ignore_other_databases"):
+            self._work.let_hold({"ignore_other_databases": True}, "ignore other databases")
+
     def _turn_to(self, phase: Phase) -> None:
         """Note which phase the run is in; what was expanded is looked at again before it is contracted.
 
@@ -108,8 +118,7 @@ class Executor:
         if self.run.is_expanded and phase != "expand":
             self._require_complete()
         if self.run.arguments.get("phase", "all") != phase:
-            arguments = {**self.run.arguments, "phase": phase}
-            self._work.write(self.run.with_changes(arguments=arguments), self._work.event(f"phase {phase}"))
+            self._work.let_hold({"phase": phase}, f"phase {phase}")
 
     def _require_complete(self) -> None:
         """Validate what was built in the expand phase, which may be long ago.
@@ -133,6 +142,8 @@ class Executor:
         Raises:
             RedisMigrateError: One of `FAILURES` when it is not complete by now.
         """
+        swaps = tuple(swaps)
+        self._work.look_elsewhere(swaps)
         # Whatever was written while nobody followed.
         self._work.guards(swaps)
         swapped = {step.index for step in swaps}
@@ -177,6 +188,7 @@ class Executor:
                 if cutover:
                     if self._is_taken_up:
                         self._validate_again(cutover[:-1])
+                    self._work.look_elsewhere(cutover[:-1])
                     record(self._work, cutover)
                 else:
                     self._work.carry_out(step)

@@ -24,6 +24,7 @@ from redismigrate.execution.document_steps import DocumentsRefused, DocumentStep
 from redismigrate.execution.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.other_databases import BeforeTheLoss
 from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.restoring_steps import RestoringSteps
@@ -123,6 +124,7 @@ class RunInHand:
         self.watcher = watcher
         self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
+        self._before_the_loss = BeforeTheLoss(server, watcher.warned)
         owners = OwnersWriter(server, keys, writer.token)
         fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
         work = DocumentWork(
@@ -168,6 +170,16 @@ class RunInHand:
         self.writer.transact(run=run.content(), event=event, **documents)
         self.run = run
 
+    def let_hold(self, arguments: Mapping[str, Any], event: str) -> None:
+        """Let other arguments hold for the rest of the run.
+
+        Args:
+            arguments: Their names and values.
+            event: What the journal gets.
+        """
+        changed = {**self.run.arguments, **arguments}
+        self.write(self.run.with_changes(arguments=changed), self.event(event))
+
     def end(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
         """Make this the end of the run. What it has recorded and not undone can be rolled back from now on.
 
@@ -189,6 +201,7 @@ class RunInHand:
             RedisMigrateError: One of `FAILURES` when the step met what it can't do.
         """
         with self.timed(step):
+            self.look_elsewhere((step,))
             self.run = self.run.moved(step_started_at=now())
             self.pace.begin_step()
             if step.kind == "run_function":
@@ -197,6 +210,19 @@ class RunInHand:
                 self.writer.require_kept()
                 self.writer.transact()
             self._note(step, self._steps.carry_out(step, self.run))
+
+    def look_elsewhere(self, steps: Iterable[Step]) -> None:
+        """Refuse steps by which searches would no longer find documents of databases other than 0.
+
+        Raises:
+            PlanBlocked: There are some, the run goes forward, and nothing says that they are to be ignored.
+        """
+        self._before_the_loss.look(steps, self.run)
+
+    @property
+    def told_elsewhere(self) -> tuple[str, ...]:
+        """What was told about databases other than 0 meanwhile."""
+        return tuple(self._before_the_loss.told)
 
     def repeat(self, step: Step) -> None:
         """Do a step once more that is noted as done and changes nothing but documents."""

@@ -14,6 +14,7 @@ from redismigrate.execution.live import (
     not_in_index,
     types_of,
 )
+from redismigrate.execution.other_databases import has_other_databases
 from redismigrate.execution.run import Baseline
 from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
@@ -144,6 +145,10 @@ def _failing(server: Server, definition: IndexDefinition, documents: int, failur
 
 def _unindexed(server: Server, definition: IndexDefinition, documents: int) -> int:
     """Keys that are not in the index; what writers add while the keys are counted doesn't count."""
+    if has_other_databases(server):
+        # The index counts documents of those, too: keys are looked up one by one.
+        batches = batches_of_keys(server, definition.schema, KEYS_PER_LOOK)
+        return sum(len(not_in_index(server, definition.physical, keys)) for keys in batches)
     keys = count_keys(server, definition.schema)
     live = look_at(server, definition.physical)
     return max(0, keys - max(documents, 0 if live is None else live.statistics.num_docs))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from redismigrate.planning.document_sample import DocumentSample
+from redismigrate.planning.other_databases import OtherDatabases
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.capabilities import Capabilities
@@ -77,6 +78,7 @@ class Inventory:
         backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
         planned_backup_bytes: What they will back up.
+        other_databases: What databases other than 0 hold of the indexes that the plan is about.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
     """
 
@@ -94,6 +96,7 @@ class Inventory:
     backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
     planned_backup_bytes: int = 0
+    other_databases: OtherDatabases = field(default_factory=OtherDatabases)
     fence: str = "0"
 
     def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:

@@ -28,6 +28,7 @@ class PlanOptions:
         allow_lossy: Go back although something can't be brought back.
         exclusive: Nobody else writes to the documents meanwhile.
         adoption: Whether an index may become what an alias points to.
+        ignores_other_databases: Searches need not find what databases other than 0 hold.
         expands: What clients query now has to stay: nothing may be changed in its place.
     """
 
@@ -36,6 +37,7 @@ class PlanOptions:
     exclusive: bool = False
     adoption: Adoption = "alias"
     expands: bool = False
+    ignores_other_databases: bool = False
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,13 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index
+from redismigrate.planning.other_databases import (
+    deleted_with_documents,
+    kept_as_it_was,
+    left_without,
+    schemas_left_short,
+    why_left_out,
+)
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewriting import Rewrite, recodings_of
@@ -79,6 +86,7 @@ class _RevisionPlanner(PlanInProgress):
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
         steps = in_phases(backups_first(self.steps))
+        self._look_elsewhere(steps)
         if self.options.expands:
             self._refuse_losses(losses_before_cutover(steps))
         return RevisionPlan(
@@ -87,6 +95,22 @@ class _RevisionPlanner(PlanInProgress):
             warnings=tuple(dict.fromkeys(self.warnings)),
             blocked=tuple(dict.fromkeys(self.blocked)),
         )
+
+    def _look_elsewhere(self, steps: Iterable[Step]) -> None:
+        """Block what would leave out documents of other databases, and tell what stays as it was."""
+        elsewhere = self.inventory.other_databases
+        left_out = elsewhere.left_out(steps)
+        deleted = deleted_with_documents(steps)
+        for name, keys in left_out.items():
+            if self.options.ignores_other_databases:
+                self.warnings.append(left_without(name, keys, is_deletion=name in deleted))
+            else:
+                self.blocked.append(why_left_out(name, keys, is_deletion=name in deleted))
+        for name, keys in elsewhere.not_indexed_again(steps).items():
+            if name not in left_out:
+                self.warnings.append(kept_as_it_was(name, keys))
+        if any(schemas_left_short(step) for step in steps):
+            self.warnings += elsewhere.remarks
 
     def _refuse_losses(self, losses: list[Step]) -> None:
         """Block what has to come before a swap: clients query until then what it takes away."""

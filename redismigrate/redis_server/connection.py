@@ -219,8 +219,8 @@ def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | Non
         # redis-py would say that it can't reach the server: no such file or directory.
         if file is not None and not Path(file).is_file():
             raise ConfigurationError(f"The file {file} of {option} does not exist.", "Correct the path.")
-    database = pool.connection_kwargs.get("db", 0)
-    if database != 0:
+    database = pool.connection_kwargs.get("db") or 0
+    if str(database) != "0":
         raise ConfigurationError(
             f"The URL selects database {database}, but Redis Search indexes live in database 0.",
             "Use a URL that ends in /0.",
