@@ -1,4 +1,4 @@
-"""Lets an application write between any two commands of a migration in this process, and kills the migration there."""
+"""Lets an application write between any two commands of a migration, and kills the migration there."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Meddler(Watcher):
         is_undoing: A failed revision is being undone.
         messages: What the user was warned of.
         is_dead: It was killed.
+        failure: What came up while the application wrote.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Meddler(Watcher):
         self.step = ""
         self.is_undoing = False
         self.is_dead = False
+        self.failure: Exception | None = None
         self.messages: list[str] = []
 
     def __enter__(self) -> Self:
@@ -102,6 +104,10 @@ class Meddler(Watcher):
         self._is_busy = True
         try:
             action()
+        except Exception as error:
+            # A migration makes an error of its own of whatever comes up, so it has to end at once.
+            self.failure, self.is_dead = error, True
+            raise Killed from error
         finally:
             self._is_busy = False
 
@@ -134,7 +140,7 @@ class Meddler(Watcher):
 def migrate_and_die(
     folder: Path, verb: str, target: str | None, options: MigrationOptions, kill_at: int, *, is_sent: bool
 ) -> None:
-    """Carry out a command in a process of its own, killed at a send; it exits by itself where that does not come."""
+    """Carry out a command in a process of its own that is killed at a send, if it comes to that."""
     project = commands.Project.load(folder / "redismigrate.toml")
     with Meddler(kill_at=kill_at, is_sent=is_sent, really=True) as meddler:
         try:

@@ -159,9 +159,12 @@ class Commands:
 
     def _end(self, project: commands.Project, given: Given) -> None:
         self.meddler = None
+        if given.meddler.failure is not None:
+            raise given.meddler.failure
         given.told = names_in(given.result, given.error, given.meddler.messages)
         how = getattr(given.result, "result", None) or getattr(given.result, "why", None)
-        self.tell(f"-- {'killed' if given.killed else given.error or how}")
+        place = f"{given.meddler.step}, after {given.meddler.sent} sends"
+        self.tell(f"-- {'killed' if given.killed else given.error or how}: {place}")
         if given.killed:
             # This process lives, so that its lock has to be freed as that of one that hangs.
             commands.unlock(project)

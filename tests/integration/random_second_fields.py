@@ -1,7 +1,7 @@
 """Random cases of two releases that write vectors of two datatypes while a revision converts them.
 
-A document is one key for both releases, so that its owner's last write says what it has to be: the table's rule
-for fields. The length of a vector says which release has written it.
+A document is one key for both releases, so that its owner's last write says what it has to be: the table's
+rule for fields. The length of a vector says which release has written it.
 """
 
 from __future__ import annotations

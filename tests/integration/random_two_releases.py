@@ -1,7 +1,7 @@
 """Random cases of two releases that write both forms of documents while a revision comes and goes.
 
-`python tests/integration/random_two_releases.py --cases 2000 --seed 1` runs many in a row, on a server of its own.
-All choices of a case follow from its seed; how processes race does not.
+`python tests/integration/random_two_releases.py --cases 2000 --seed 1` runs many in a row, on a server of its
+own. All choices of a case follow from its seed; how processes race does not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What becomes of a document that has two forms while two releases of an application write: the table as a model.
+"""The table of two forms as a model: what becomes of a document while two releases of an application write.
 
-A document is in one of several states that can't be told apart from outside, since nobody knows when a command
-looks at it. So a document is a set of states. What is found on the server takes those away that it refutes; when
-none is left, the table is broken.
+A document is in one of several states that can't be told apart from outside, since nobody knows when a
+command looks at it. So a document is a set of states. What is found on the server takes those away that it
+refutes; when none is left, the table is broken.
 """
 
 from __future__ import annotations
@@ -64,48 +64,61 @@ class Way:
     Attributes:
         forward: A document in its new form; None where it can't have one.
         back: In its old form.
+        is_in_place: It is moved, so that nothing may be at its new key.
     """
 
     forward: Transform
     back: Transform
+    is_in_place: bool = False
 
     @property
     def reversed(self) -> Way:
-        return Way(self.back, self.forward)
+        return Way(self.back, self.forward, self.is_in_place)
 
 
-def renaming_way(storage: str, old: str, new: str) -> Way:
-    """Hash fields, or members of the member `meta` of JSON documents, get another name."""
+def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False) -> Way:
+    """Hash fields, or members of the member `meta` of JSON documents, get another name.
 
-    def hash_way(before: bytes, after: bytes) -> Transform:
-        def transform(doc: Doc) -> Doc | None:
-            fields = doc.by_name
-            if before in fields and after in fields:
-                return None
-            return Doc.of({after if n == before else n: field for n, field in fields.items()}, doc.expires)
-
-        return transform
-
-    def json_way(before: str, after: str) -> Transform:
-        def transform(doc: Doc) -> Doc | None:
-            ((value, _),) = doc.by_name.values()
-            content = json.loads(value)
-            if depth_of(content) > DEEPEST_JSON:
-                return None
-            if before != after and isinstance(content, dict) and isinstance(content.get("meta"), dict):
-                meta = content["meta"]
-                if before in meta and after in meta:
-                    return None
-                content["meta"] = {after if n == before else n: item for n, item in meta.items()}
-            return Doc.of({WHOLE: (canonical(content), NEVER)}, doc.expires)
-
-        return transform
-
+    Args:
+        storage: "hash" or "json".
+        old: The name before.
+        new: The name after; the same where only keys change.
+        is_in_place: Documents are moved, and not written anew: they may be as deep as they like.
+    """
     if storage == "json":
-        return Way(json_way(old, new), json_way(new, old))
-    if old == new:
-        return Way(lambda doc: doc, lambda doc: doc)
-    return Way(hash_way(old.encode(), new.encode()), hash_way(new.encode(), old.encode()))
+        return Way(
+            _json_transform(old, new, is_in_place), _json_transform(new, old, is_in_place), is_in_place
+        )
+    before, after = old.encode(), new.encode()
+    return Way(_hash_transform(before, after), _hash_transform(after, before), is_in_place)
+
+
+def _hash_transform(before: bytes, after: bytes) -> Transform:
+    def transform(doc: Doc) -> Doc | None:
+        fields = doc.by_name
+        if before == after:
+            return doc
+        if before in fields and after in fields:
+            return None
+        return Doc.of({after if n == before else n: field for n, field in fields.items()}, doc.expires)
+
+    return transform
+
+
+def _json_transform(before: str, after: str, is_in_place: bool) -> Transform:
+    def transform(doc: Doc) -> Doc | None:
+        ((value, _),) = doc.by_name.values()
+        content = json.loads(value)
+        if depth_of(content) > DEEPEST_JSON and not is_in_place:
+            return None
+        meta = content.get("meta") if isinstance(content, dict) else None
+        if before != after and isinstance(meta, dict):
+            if before in meta and after in meta:
+                return None
+            content["meta"] = {after if n == before else n: item for n, item in meta.items()}
+        return Doc.of({WHOLE: (canonical(content), NEVER)}, doc.expires)
+
+    return transform
 
 
 # What JSON.SET takes; deeper ones come about by setting a path.
@@ -139,7 +152,7 @@ class State:
         proved: The copy was deleted while a process that had it in step looked on.
         removed: The original was removed, as its copy stands for it.
         lost: Values that were replaced since they were in step, and have to be in a backup.
-        is_foreign: The copy was there already, and equal.
+        is_foreign: The copy was there already, and equal; or the original was made after it.
     """
 
     old: Doc | None = None
@@ -169,9 +182,13 @@ class State:
 States = frozenset[State]
 
 
-def in_step(old: Doc | None, new: Doc | None, lost: Iterable[bytes] = ()) -> State:
+def in_step(
+    old: Doc | None, new: Doc | None, lost: Iterable[bytes] = (), *, is_foreign: bool = False
+) -> State:
     """Both as a look has left them."""
-    return State(old, new, None if old is None and new is None else (old, new), lost=frozenset(lost))
+    if old is None and new is None:
+        return State(lost=frozenset(lost))
+    return State(old, new, (old, new), lost=frozenset(lost), is_foreign=is_foreign)
 
 
 def has_failed(state: State, way: Way) -> bool:
@@ -179,7 +196,11 @@ def has_failed(state: State, way: Way) -> bool:
     if state.old is None:
         return False
     wanted = way.forward(state.old)
-    return wanted is None or (state.base is None and state.new is not None and state.new != wanted)
+    if wanted is None:
+        return True
+    if state.base is not None or state.new is None:
+        return False
+    return way.is_in_place or state.new.fields != wanted.fields
 
 
 def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
@@ -200,35 +221,64 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
     if old is None:
         if new == base[1]:
             return {State(lost=state.lost)}
-        return {in_step(way.back(new) if carries_back else None, new, state.lost) if new else state}
+        made = way.back(new) if carries_back and new else None
+        is_foreign = state.is_foreign or base[0] is None
+        return {in_step(made, new, state.lost, is_foreign=is_foreign)}
     wanted = way.forward(old)
     if wanted is None:
-        return {state} | ({replace(state, new=None)} if new == base[1] else set())
+        return _look_at_hopeless(state, way, carries_back=carries_back)
     if new is None:
         if state.proved and old == base[0]:
             return {State(lost=state.lost | _values(old))}
         return {in_step(old, wanted, state.lost)}
-    before = base[0] and way.forward(base[0])
-    merged, replaced = _merge(before, wanted, base[1], new)
+    return {_merged(state, way, wanted, carries_back=carries_back)}
+
+
+def _merged(state: State, way: Way, wanted: Doc, *, carries_back: bool) -> State:
+    """Of both forms, with the changes of both sides."""
+    old, new, base = state.old, state.new, state.base
+    assert new is not None
+    assert base is not None
+    merged, replaced = _merge(base[0] and way.forward(base[0]), wanted, base[1], new)
     lost = state.lost | replaced
     if merged is None:
-        return {State(lost=lost)}
-    if not carries_back:
-        return {in_step(old, merged, lost)}
+        return State(lost=lost)
+    if not carries_back or way.back(merged) is None:
+        return in_step(old, merged, lost, is_foreign=state.is_foreign)
     # What nobody changed in the new form keeps its name in the old one, whatever that is.
-    return {in_step(old if merged == wanted else way.back(merged), merged, lost)}
+    carried = old if merged == wanted else way.back(merged)
+    return in_step(carried, merged, lost, is_foreign=state.is_foreign)
+
+
+def _look_at_hopeless(state: State, way: Way, *, carries_back: bool) -> set[State]:
+    """Of an original that can't have a copy: it stays, unless the new release has written since as well."""
+    old, new, base = state.old, state.new, state.base
+    # What both were in step as may be forgotten.
+    kept = {state, replace(state, base=None)}
+    if old is None or base is None or new == base[1]:
+        return kept | {replace(state, new=None), replace(state, new=None, base=None)}
+    if old == base[0] or new is None:
+        return kept
+    lost = state.lost | _values(old)
+    return kept | {in_step(way.back(new) if carries_back else old, new, lost)}
 
 
 def _first_look(state: State, way: Way, carries_back: bool) -> set[State]:
     old, new = state.old, state.new
     if old is None:
         # Of a document that only the new release knows.
-        return {state} | ({in_step(way.back(new), new)} if carries_back and new is not None else set())
+        if not carries_back or new is None:
+            return {state}
+        return {state, replace(in_step(way.back(new), new), is_foreign=True)}
     wanted = way.forward(old)
     if wanted is None:
         return {state}
-    if new is None or new == wanted:
-        return {replace(in_step(old, wanted, state.lost), is_foreign=new is not None)}
+    if new is None:
+        return {in_step(old, wanted, state.lost)}
+    if new.fields == wanted.fields and not way.is_in_place:
+        # Equal values are in step; of a lifetime that differs the new one stands.
+        backs = (old, way.back(new)) if carries_back else (old,)
+        return {replace(in_step(back, new, state.lost), is_foreign=True) for back in backs}
     return {state}
 
 
@@ -279,12 +329,15 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
                 if all_fields or fields.get(name) == before.get(name):
                     fields[name] = field
             merged = Doc.of(fields, expires)
-            found.add(replace(state, old=None, new=merged, base=(None, merged)))
+            # It is carried first, and then removed.
+            found |= {replace(state, old=left, new=merged, base=(None, merged)) for left in (old, None)}
     return found
 
 
 def remove_original(state: State, way: Way) -> set[State]:
     """What contract makes of a document once its copy is in step."""
+    if state.removed and not has_failed(state, way):
+        return {replace(state, old=None)}
     if has_failed(state, way) or (state.old is not None and (state.new is None or state.base is None)):
         return {state}
     return {replace(state, old=None, base=(None, state.new), removed=True)}
@@ -294,6 +347,8 @@ def remove_copy(state: State, way: Way) -> set[State]:
     """What a rollback before the swap makes of a document."""
     kept, gone = replace(state, base=None), replace(state, new=None, base=None)
     if state.base is None or state.old is None or state.new is None:
+        return {kept}
+    if way.back(state.new) is None and state.new != way.forward(state.old):
         return {kept}
     if way.forward(state.old) is None:
         # The copy is older than its original: it may be left, and has to be where the application wrote it.

@@ -23,7 +23,7 @@ ODD_JSON = (
     '"\\"\\\\/"',
 )
 DEEP = 90
-# What is at all keys, or at some of them: type, content, moments of fields, moment of the key; the time first.
+# What is at all keys, or at some: key, content, moments of fields, moment of the key; the time first.
 READ = """
 local keys = #KEYS > 0 and KEYS or redis.call('KEYS', '*')
 local now = redis.call('TIME')
@@ -38,7 +38,8 @@ for _, key in ipairs(keys) do
     if #names > 0 then moments = redis.call('HPEXPIRETIME', key, 'FIELDS', #names, unpack(names)) end
     found[#found + 1] = {key, content, moments, redis.call('PEXPIRETIME', key)}
   elseif kind == 'ReJSON-RL' then
-    found[#found + 1] = {key, redis.call('JSON.GET', key), {}, redis.call('PEXPIRETIME', key)}
+    local text = redis.call('JSON.GET', key)
+    found[#found + 1] = {key, text, {}, redis.call('PEXPIRETIME', key)}
   end
 end
 return found

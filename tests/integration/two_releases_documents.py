@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -42,20 +42,22 @@ class Attempt:
     Attributes:
         removes_originals: It may have come to that.
         removes_copies: It may have come to that.
-        follows: It is `follow`: what the new release writes is carried back.
+        has_followed: It is `follow`, and has looked at all: what the new release writes is carried back.
         sent: How many sends there were.
         is_settled: It has looked at all documents since the last word.
         written: The documents that were written meanwhile, and at which send last.
         over: Those that were written when the run was over already.
+        failing: Those that perhaps could not have a copy at some time.
     """
 
     removes_originals: bool = False
     removes_copies: bool = False
-    follows: bool = False
+    has_followed: bool = False
     sent: int = 0
     is_settled: bool = False
     written: dict[bytes, int] = field(default_factory=dict)
     over: set[bytes] = field(default_factory=set)
+    failing: set[bytes] = field(default_factory=set)
 
 
 class KnownDocuments:
@@ -116,9 +118,9 @@ class KnownDocuments:
         said: set[State] = set()
         for state in states:
             base = state.base
-            if attempt is not None and attempt.follows and by_new and met == (None, None):
+            if attempt is not None and attempt.has_followed and by_new and met == (None, None):
                 base = (None, None)
-            after = replace(state, old=left[0], new=left[1], base=base, is_foreign=False)
+            after = replace(state, old=left[0], new=left[1], base=base)
             after = replace(after, proved=state.proved and after.new is None)
             is_seen = by_new and met[1] is not None and after.new is None and base is not None
             if not is_seen or attempt is None or is_over:
@@ -131,17 +133,23 @@ class KnownDocuments:
         if attempt is not None:
             attempt.written[word.suffix] = attempt.sent
             attempt.is_settled = False
+            if any(has_failed(state, self.way) for state in said):
+                attempt.failing.add(word.suffix)
             if is_over:
                 attempt.over.add(word.suffix)
-        self._tell(f"the {word.side} release: {word.name} {word.suffix!r} -> {left[0]} | {left[1]}")
+        self._tell(f"the {word.side} release: {word.name} {word.suffix!r} {met[0]} | {met[1]}")
+        self._tell(f"    -> {word.suffix!r} {left[0]} | {left[1]}")
 
-    def settle(self, outcome: Outcome, *, is_complete: bool, is_reverse: bool) -> None:
+    def settle(
+        self, outcome: Outcome, *, is_complete: bool, is_reverse: bool, named: Container[bytes] = ()
+    ) -> None:
         """Compare all documents with what the table admits when a command has ended.
 
         Args:
             outcome: How the run stands.
             is_complete: The command has come to its end by itself.
             is_reverse: A run that had moved names was undone.
+            named: The documents that the user was told of: what was written late may stay where it is.
         """
         now, found = self._releases.snapshot()
         attempt, way = self.attempt or Attempt(), self.way
@@ -157,7 +165,7 @@ class KnownDocuments:
                     for seen in look(state, way, carries_back=outcome == "undone")
                     for last in end(seen, way)
                 }
-                if is_late or is_reverse:
+                if is_late or is_reverse or (suffix in attempt.written and suffix in named):
                     right |= may
             elif outcome == "expanded" and is_complete and suffix not in attempt.written:
                 right = {
@@ -198,7 +206,7 @@ class KnownDocuments:
         return [s for s, states in self.sets.items() if all_or_any(has_failed(x, way) for x in states)]
 
     def in_conflict(self) -> list[bytes]:
-        """The documents that both releases have written differently, so that the next look replaces something."""
+        """The documents that both releases have written differently: the next look replaces something."""
         way = self.way
 
         def replaces(state: State) -> bool:
@@ -216,7 +224,10 @@ class KnownDocuments:
         """How many copies the next look removes since their originals are gone, and nobody saw that."""
         all_or_any = all if surely else any
         return sum(
-            all_or_any(s.old is None and s.new is not None and s.base and s.new == s.base[1] for s in states)
+            all_or_any(
+                s.old is None and s.new is not None and not s.removed and s.base and s.new == s.base[1]
+                for s in states
+            )
             for states in self.sets.values()
         )
 
