@@ -16,10 +16,12 @@ from redis.connection import AbstractConnection
 
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.execution.documents.wire import Wire
+from redismigrate.execution.documents.wire import Wire, render
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
 from redismigrate.planning.plan import Step
+
+EXEC = render(b"EXEC")
 
 
 class Killed(BaseException):
@@ -36,6 +38,8 @@ class Meddler(Watcher):
         really: By SIGKILL, in a process that nobody needs afterwards.
 
     Attributes:
+        takes_rights: Called once, between the commands of a transaction and its EXEC, which is refused in
+            part then: rights are looked at again.
         sent: How many sends there were.
         step: The kind of the step at work.
         is_undoing: A failed revision is being undone.
@@ -54,6 +58,7 @@ class Meddler(Watcher):
     ) -> None:
         self._writes, self._kill_at, self._is_sent, self._really = writes, kill_at, is_sent, really
         self._is_busy = False
+        self.takes_rights: Callable[[], None] | None = None
         self._thread = threading.current_thread()
         self._patches: list[Any] = []
         self.sent = 0
@@ -68,7 +73,15 @@ class Meddler(Watcher):
 
         def send(wire: Wire, *parts: Any) -> None:
             self._before()
-            wire_send(wire, *parts)
+            whole = b"".join(parts)
+            takes = self.takes_rights
+            if takes is not None and whole.endswith(EXEC) and whole != EXEC and not self._is_busy:
+                self.takes_rights = None
+                wire_send(wire, whole[: -len(EXEC)])
+                self.meddle(takes)
+                wire_send(wire, EXEC)
+            else:
+                wire_send(wire, *parts)
             self._after()
 
         def send_packed(connection: AbstractConnection, command: Any, check_health: bool = True) -> None:

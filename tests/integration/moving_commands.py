@@ -20,8 +20,8 @@ from redismigrate.schema.strict import readable
 PREFIXES = [(b"p:", b"q:"), (b"product:", b"shop:product:")]
 MOST_UNPROVED = 10
 SETTLING_SECONDS = 5.0
-MOST_COMMANDS = 25
-MOST_ATTEMPTS = 6
+ALL_RIGHTS: dict[str, Any] = {"keys": ["*"], "channels": ["*"], "commands": ["+@all"]}
+RIGHTLESS_SHARE = 0.1
 STRATEGIES = ["shadow_copy"] * 9 + ["rebuild"]
 
 
@@ -66,6 +66,9 @@ class MovingCommands(Commands):
         self.releases = Releases(url, storage, choose(PREFIXES), names, self.random)
         self.client = self.releases.client
         self.client.flushall()
+        self.client.acl_setuser("campaign", enabled=True, passwords=["+secret"], **ALL_RIGHTS)
+        url = url.replace("unix://", "unix://campaign:secret@")
+        self.rightless: bytes | None = None
         self.shop = MovingProject(folder, url, self.releases, is_adopted=chance() < 0.2)
         way = renaming_way(storage, *names, is_in_place=self.strategy == "rebuild")
         self.documents = KnownDocuments(self.releases, way, self.tell)
@@ -103,6 +106,17 @@ class MovingCommands(Commands):
         self.words_left -= 1
         self.word("expanded")
 
+    def take_rights(self) -> None:
+        """The user may not write some document any more, neither its old nor its new key."""
+        self.rightless = self.random.choice(sorted(self.documents.sets))
+        others = [suffix for suffix in self.documents.sets if suffix != self.rightless]
+        keys = [prefix + suffix for prefix in self.releases.prefixes for suffix in others]
+        keys += [prefix + b"redismigrate:barrier:*" for prefix in self.releases.prefixes]
+        patterns = [b"~" + escaped(key) for key in keys]
+        words = ("resetkeys", "%R~*", "~{redismigrate*", "~products*", *patterns)
+        self.client.execute_command("ACL", "SETUSER", "campaign", *words)
+        self.tell(f"no right to write {self.rightless!r} any more")
+
     def attempt(self, verb: str, target: str | None, more: dict[str, Any]) -> RedisMigrateError | None:
         """Give a command once, which may be killed; what it refused, if it did."""
         self.draw_anew()
@@ -113,11 +127,16 @@ class MovingCommands(Commands):
         attempt.removes_copies = self.mode == "undo" or (self.mode == "forward" and is_failing)
         is_rebuilt = self.strategy == "rebuild"
         options = options_of(self.random, strategy=self.strategy, exclusive=is_rebuilt, **self.limits, **more)
-        given = self.give(self.shop.project, self.shop.folder, verb, target, options, self.meddle)
+        self.rightless = None
+        takes = self.take_rights if self.random.random() < RIGHTLESS_SHARE else None
+        given = self.give(self.shop.project, self.shop.folder, verb, target, options, self.meddle, takes)
+        self.client.acl_setuser("campaign", enabled=True, **ALL_RIGHTS)
         attempt.sent = given.meddler.sent
         attempt.removes_originals |= given.is_real
         after = self.shop.run
         outcome = self._ended(before, given) if after is None else self._unfinished(verb, before, after)
+        if self.rightless is not None:
+            attempt.written[self.rightless] = attempt.sent
         self.failing_now |= attempt.failing | set(documents.failing(surely=False))
         documents.settle(
             outcome,
@@ -209,3 +228,8 @@ class MovingCommands(Commands):
             if time.monotonic() > deadline:
                 raise Broken(f"after the run: {', '.join(wrong[:5])}")
             time.sleep(0.01)
+
+
+def escaped(key: bytes) -> bytes:
+    """A key as a pattern of an ACL, which has no spaces."""
+    return b"".join(b"?" if byte <= ord(" ") or byte in b"*?[]^-\\" else bytes([byte]) for byte in key)

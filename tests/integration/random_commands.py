@@ -84,6 +84,7 @@ class Commands:
         target: str | None,
         options: MigrationOptions,
         writes: Callable[[], None],
+        takes_rights: Callable[[], None] | None = None,
     ) -> Given:
         """Give a command, which may be killed.
 
@@ -94,6 +95,7 @@ class Commands:
             target: The revision, or the run to roll back.
             options: Of the command.
             writes: What releases do before each of its sends.
+            takes_rights: Takes rights away in the middle of a transaction.
         """
         kill_at, is_sent = self._kill()
         given = Given(is_real=kill_at is not None and self.random.random() < REAL_SHARE)
@@ -110,6 +112,7 @@ class Commands:
             return given
         with Meddler(writes, kill_at, is_sent=is_sent) as self.meddler:
             given.meddler = self.meddler
+            self.meddler.takes_rights = takes_rights
             try:
                 given.result = carry_out(project, verb, target, options, self.meddler)
             except Killed:

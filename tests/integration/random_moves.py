@@ -127,6 +127,8 @@ class MovingCase(MovingCommands):
             self.limits |= limits
         elif isinstance(error, PlanBlocked) and (left := self.shop.leftover_indexes()):
             self._drop(left)
+        elif self.rightless is not None:
+            self.tell("the right is given back")
         elif not any(self._is_named(suffix, {told}) for suffix in self.failing_now):
             raise Broken(f"{verb} failed, and names no document that is the reason: {told}") from error
         elif "max_failures" in limits and self.random.random() < 0.5:
