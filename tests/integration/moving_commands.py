@@ -69,6 +69,8 @@ class MovingCommands(Commands):
         self.client.acl_setuser("campaign", enabled=True, passwords=["+secret"], **ALL_RIGHTS)
         url = url.replace("unix://", "unix://campaign:secret@")
         self.rightless: bytes | None = None
+        # A run that was killed may tell of them later.
+        self.were_rightless: set[bytes] = set()
         self.shop = MovingProject(folder, url, self.releases, is_adopted=chance() < 0.2)
         way = renaming_way(storage, *names, is_in_place=self.strategy == "rebuild")
         self.documents = KnownDocuments(self.releases, way, self.tell)
@@ -123,6 +125,7 @@ class MovingCommands(Commands):
         before, documents = self._begin(verb), self.documents
         attempt = documents.attempt = Attempt()
         attempt.removes_originals = self.strategy == "rebuild"
+        attempt.restores = self.mode == "reverse"
         is_failing = before.run is not None and before.run.failure is not None
         attempt.removes_copies = self.mode == "undo" or (self.mode == "forward" and is_failing)
         is_rebuilt = self.strategy == "rebuild"
@@ -137,7 +140,14 @@ class MovingCommands(Commands):
         outcome = self._ended(before, given) if after is None else self._unfinished(verb, before, after)
         if self.rightless is not None:
             attempt.written[self.rightless] = attempt.sent
-        self.failing_now |= attempt.failing | set(documents.failing(surely=False))
+            self.were_rightless.add(self.rightless)
+        # A copy that is deleted while it is looked for is told, too.
+        self.failing_now |= (
+            attempt.failing
+            | set(attempt.written)
+            | self.were_rightless
+            | set(documents.failing(surely=False))
+        )
         documents.settle(
             outcome,
             is_complete=given.is_complete,

@@ -83,7 +83,7 @@ def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False)
         storage: "hash" or "json".
         old: The name before.
         new: The name after; the same where only keys change.
-        is_in_place: Documents are moved, and not written anew: they may be as deep as they like.
+        is_in_place: Documents are moved. If nothing is renamed in them they may be as deep as they like.
     """
     if storage == "json":
         return Way(
@@ -109,7 +109,7 @@ def _json_transform(before: str, after: str, is_in_place: bool) -> Transform:
     def transform(doc: Doc) -> Doc | None:
         ((value, _),) = doc.by_name.values()
         content = json.loads(value)
-        if depth_of(content) > DEEPEST_JSON and not is_in_place:
+        if depth_of(content) > DEEPEST_JSON and not (is_in_place and before == after):
             return None
         meta = content.get("meta") if isinstance(content, dict) else None
         if before != after and isinstance(meta, dict):
@@ -219,7 +219,7 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
     if base is None:
         return _first_look(state, way, carries_back)
     if old is None:
-        if new == base[1]:
+        if new == base[1] and base[0] is not None:
             return {State(lost=state.lost)}
         made = way.back(new) if carries_back and new else None
         is_foreign = state.is_foreign or base[0] is None
@@ -231,7 +231,9 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
         if state.proved and old == base[0]:
             return {State(lost=state.lost | _values(old))}
         return {in_step(old, wanted, state.lost)}
-    return {_merged(state, way, wanted, carries_back=carries_back)}
+    seen = _merged(state, way, wanted, carries_back=carries_back)
+    # What can't be carried back is not in step.
+    return {seen, state} if new is not None and way.back(new) is None else {seen}
 
 
 def _merged(state: State, way: Way, wanted: Doc, *, carries_back: bool) -> State:
@@ -332,6 +334,15 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
             # It is carried first, and then removed.
             found |= {replace(state, old=left, new=merged, base=(None, merged)) for left in (old, None)}
     return found
+
+
+def restore(state: State, way: Way) -> set[State]:
+    """What undoing a run may make of what was written under the old key once the names had moved."""
+    old, new = state.old, state.new
+    wanted = old and way.forward(old)
+    if state.base is not None or old is None or new is None or wanted is None:
+        return {state}
+    return {in_step(old, wanted, state.lost | _values(new))}
 
 
 def remove_original(state: State, way: Way) -> set[State]:

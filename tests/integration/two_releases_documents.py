@@ -19,6 +19,7 @@ from two_forms_model import (
     look,
     remove_copy,
     remove_original,
+    restore,
 )
 from two_releases import Releases, Word
 
@@ -42,6 +43,7 @@ class Attempt:
     Attributes:
         removes_originals: It may have come to that.
         removes_copies: It may have come to that.
+        restores: It undoes a run whose names had moved.
         has_followed: It is `follow`, and has looked at all: what the new release writes is carried back.
         sent: How many sends there were.
         is_settled: It has looked at all documents since the last word.
@@ -52,6 +54,7 @@ class Attempt:
 
     removes_originals: bool = False
     removes_copies: bool = False
+    restores: bool = False
     has_followed: bool = False
     sent: int = 0
     is_settled: bool = False
@@ -244,6 +247,8 @@ class KnownDocuments:
             lambda state: look(state, way, carries_back=True),
             lambda state: look(state, way, carries_back=False),
         ]
+        if attempt.restores:
+            changes.append(lambda state: restore(state, way))
         if attempt.removes_originals:
             changes.append(lambda state: remove_original(state, way))
         if attempt.removes_copies:
