@@ -218,6 +218,11 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
         return {State(lost=state.lost)}
     if base is None:
         return _first_look(state, way, carries_back)
+    if state.is_foreign and (old, new) != base:
+        # It has no mark, so that it may be taken for what it was: another's.
+        forgotten = replace(state, base=None, is_foreign=False)
+        own = replace(state, is_foreign=False)
+        return look(own, way, carries_back=carries_back) | {forgotten}
     if old is None:
         if new == base[1] and base[0] is not None:
             return {State(lost=state.lost)}

@@ -225,9 +225,12 @@ class KnownDocuments:
 
     def unproved_removals(self, *, surely: bool) -> int:
         """How many copies the next look removes since their originals are gone, and nobody saw that."""
-        all_or_any = all if surely else any
+        if not surely:
+            return sum(
+                any((s.old is None) != (s.new is None) for s in states) for states in self.sets.values()
+            )
         return sum(
-            all_or_any(
+            all(
                 s.old is None and s.new is not None and not s.removed and s.base and s.new == s.base[1]
                 for s in states
             )
