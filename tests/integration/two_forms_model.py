@@ -1,0 +1,392 @@
+"""The table of two forms as a model: what becomes of a document while two releases of an application write.
+
+A document is in one of several states that can't be told apart from outside, since nobody knows when a
+command looks at it. So a document is a set of states. What is found on the server takes those away that it
+refutes; when none is left, the table is broken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+NEVER = -1
+# What passes at the very moment of a look may be there or not.
+BLINK_MS = 3
+WHOLE = b"$"
+
+
+@dataclass(frozen=True)
+class Doc:
+    """A hash, or a JSON document as one field `$`.
+
+    Attributes:
+        fields: Name, value, and when that expires in Unix milliseconds.
+        expires: When the key does.
+    """
+
+    fields: frozenset[tuple[bytes, bytes, int]]
+    expires: int = NEVER
+
+    @classmethod
+    def of(cls, fields: dict[bytes, tuple[bytes, int]], expires: int = NEVER) -> Doc | None:
+        """None where there is no field."""
+        return cls(frozenset((n, v, at) for n, (v, at) in fields.items()), expires) if fields else None
+
+    @property
+    def by_name(self) -> dict[bytes, tuple[bytes, int]]:
+        return {name: (value, at) for name, value, at in self.fields}
+
+    def at(self, now: int) -> Doc | None:
+        """What is left of it at a time."""
+        if NEVER < self.expires < now:
+            return None
+        left = {name: field for name, field in self.by_name.items() if not NEVER < field[1] < now}
+        return Doc.of(left, self.expires)
+
+    def __str__(self) -> str:
+        fields = " ".join(
+            f"{name!r}={value[:60]!r}" + (f"@{at}" if at > 0 else "")
+            for name, (value, at) in sorted(self.by_name.items())
+        )
+        return f"<{fields}{f' @{self.expires}' if self.expires > 0 else ''}>"
+
+
+Transform = Callable[[Doc], Doc | None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What the documents of a run become.
+
+    Attributes:
+        forward: A document in its new form; None where it can't have one.
+        back: In its old form.
+        is_in_place: It is moved, so that nothing may be at its new key.
+    """
+
+    forward: Transform
+    back: Transform
+    is_in_place: bool = False
+
+    @property
+    def reversed(self) -> Way:
+        return Way(self.back, self.forward, self.is_in_place)
+
+
+def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False) -> Way:
+    """Hash fields, or members of the member `meta` of JSON documents, get another name.
+
+    Args:
+        storage: "hash" or "json".
+        old: The name before.
+        new: The name after; the same where only keys change.
+        is_in_place: Documents are moved. If nothing is renamed in them they may be as deep as they like.
+    """
+    if storage == "json":
+        return Way(
+            _json_transform(old, new, is_in_place), _json_transform(new, old, is_in_place), is_in_place
+        )
+    before, after = old.encode(), new.encode()
+    return Way(_hash_transform(before, after), _hash_transform(after, before), is_in_place)
+
+
+def _hash_transform(before: bytes, after: bytes) -> Transform:
+    def transform(doc: Doc) -> Doc | None:
+        fields = doc.by_name
+        if before == after:
+            return doc
+        if before in fields and after in fields:
+            return None
+        return Doc.of({after if n == before else n: field for n, field in fields.items()}, doc.expires)
+
+    return transform
+
+
+def _json_transform(before: str, after: str, is_in_place: bool) -> Transform:
+    def transform(doc: Doc) -> Doc | None:
+        ((value, _),) = doc.by_name.values()
+        content = json.loads(value)
+        if depth_of(content) > DEEPEST_JSON and not (is_in_place and before == after):
+            return None
+        meta = content.get("meta") if isinstance(content, dict) else None
+        if before != after and isinstance(meta, dict):
+            if before in meta and after in meta:
+                return None
+            content["meta"] = {after if n == before else n: item for n, item in meta.items()}
+        return Doc.of({WHOLE: (canonical(content), NEVER)}, doc.expires)
+
+    return transform
+
+
+# What JSON.SET takes; deeper ones come about by setting a path.
+DEEPEST_JSON = 127
+
+
+def canonical(content: Any) -> bytes:
+    """A JSON value as text in which order and spaces don't count."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def depth_of(content: Any) -> int:
+    """How deep objects and arrays lie in each other."""
+    deepest, left = 0, [(content, 1)]
+    while left:
+        item, depth = left.pop()
+        if isinstance(item, dict | list):
+            deepest = max(deepest, depth)
+            left += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
+    return deepest
+
+
+@dataclass(frozen=True)
+class State:
+    """One document as a run may know it.
+
+    Attributes:
+        old: Under the old prefix.
+        new: Its copy.
+        base: Both as the run saw them in step last; None where it never did.
+        proved: The copy was deleted while a process that had it in step looked on.
+        removed: The original was removed, as its copy stands for it.
+        lost: Values that were replaced since they were in step, and have to be in a backup.
+        is_foreign: The copy was there already, and equal; or the original was made after it.
+    """
+
+    old: Doc | None = None
+    new: Doc | None = None
+    base: tuple[Doc | None, Doc | None] | None = None
+    proved: bool = False
+    removed: bool = False
+    lost: frozenset[bytes] = frozenset()
+    is_foreign: bool = False
+
+    def at(self, now: int) -> State:
+        """After the lifetimes that have passed by a time."""
+        old = self.old and self.old.at(now)
+        new = self.new and self.new.at(now)
+        return self if (old, new) == (self.old, self.new) else replace(self, old=old, new=new)
+
+    @property
+    def reversed(self) -> State:
+        return State(self.new, self.old)
+
+    def __str__(self) -> str:
+        base = "never in step" if self.base is None else f"in step as {self.base[0]} | {self.base[1]}"
+        flags = [name for name in ("proved", "removed") if getattr(self, name)]
+        return f"{self.old} | {self.new} ({base}{' '.join(['', *flags])})"
+
+
+States = frozenset[State]
+
+
+def in_step(
+    old: Doc | None, new: Doc | None, lost: Iterable[bytes] = (), *, is_foreign: bool = False
+) -> State:
+    """Both as a look has left them."""
+    if old is None and new is None:
+        return State(lost=frozenset(lost))
+    return State(old, new, (old, new), lost=frozenset(lost), is_foreign=is_foreign)
+
+
+def has_failed(state: State, way: Way) -> bool:
+    """Whether there can't be a good copy: it has to be named, and stays as it is."""
+    if state.old is None:
+        return False
+    wanted = way.forward(state.old)
+    if wanted is None:
+        return True
+    if state.base is not None or state.new is None:
+        return False
+    return way.is_in_place or state.new.fields != wanted.fields
+
+
+def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
+    """What a command makes of a document when it looks at it: the table.
+
+    Args:
+        state: Before.
+        way: Of the run.
+        carries_back: Whether what the new release wrote goes to the original as well.
+    """
+    old, new, base = state.old, state.new, state.base
+    if state.removed:
+        return _carry_late_write(state, way)
+    if old is None and new is None:
+        return {State(lost=state.lost)}
+    if base is None:
+        return _first_look(state, way, carries_back)
+    if state.is_foreign and (old, new) != base:
+        # It has no mark, so that it may be taken for what it was: another's.
+        forgotten = replace(state, base=None, is_foreign=False)
+        own = replace(state, is_foreign=False)
+        return look(own, way, carries_back=carries_back) | {forgotten}
+    if old is None:
+        if new == base[1] and base[0] is not None:
+            return {State(lost=state.lost)}
+        made = way.back(new) if carries_back and new else None
+        is_foreign = state.is_foreign or base[0] is None
+        return {in_step(made, new, state.lost, is_foreign=is_foreign)}
+    wanted = way.forward(old)
+    if wanted is None:
+        return _look_at_hopeless(state, way, carries_back=carries_back)
+    if new is None:
+        if state.proved and old == base[0]:
+            return {State(lost=state.lost | _values(old))}
+        return {in_step(old, wanted, state.lost)}
+    seen = _merged(state, way, wanted, carries_back=carries_back)
+    # What can't be carried back is not in step.
+    return {seen, state} if new is not None and way.back(new) is None else {seen}
+
+
+def _merged(state: State, way: Way, wanted: Doc, *, carries_back: bool) -> State:
+    """Of both forms, with the changes of both sides."""
+    old, new, base = state.old, state.new, state.base
+    assert new is not None
+    assert base is not None
+    merged, replaced = _merge(base[0] and way.forward(base[0]), wanted, base[1], new)
+    lost = state.lost | replaced
+    if merged is None:
+        return State(lost=lost)
+    if not carries_back or way.back(merged) is None:
+        return in_step(old, merged, lost, is_foreign=state.is_foreign)
+    # What nobody changed in the new form keeps its name in the old one, whatever that is.
+    carried = old if merged == wanted else way.back(merged)
+    return in_step(carried, merged, lost, is_foreign=state.is_foreign)
+
+
+def _look_at_hopeless(state: State, way: Way, *, carries_back: bool) -> set[State]:
+    """Of an original that can't have a copy: it stays, unless the new release has written since as well."""
+    old, new, base = state.old, state.new, state.base
+    # What both were in step as may be forgotten.
+    kept = {state, replace(state, base=None)}
+    if old is None or base is None or new == base[1]:
+        return kept | {replace(state, new=None), replace(state, new=None, base=None)}
+    if old == base[0] or new is None:
+        return kept
+    lost = state.lost | _values(old)
+    return kept | {in_step(way.back(new) if carries_back else old, new, lost)}
+
+
+def _first_look(state: State, way: Way, carries_back: bool) -> set[State]:
+    old, new = state.old, state.new
+    if old is None:
+        # Of a document that only the new release knows.
+        if not carries_back or new is None:
+            return {state}
+        return {state, replace(in_step(way.back(new), new), is_foreign=True)}
+    wanted = way.forward(old)
+    if wanted is None:
+        return {state}
+    if new is None:
+        return {in_step(old, wanted, state.lost)}
+    if new.fields == wanted.fields and not way.is_in_place:
+        # Equal values are in step; of a lifetime that differs the new one stands.
+        backs = (old, way.back(new)) if carries_back else (old,)
+        return {replace(in_step(back, new, state.lost), is_foreign=True) for back in backs}
+    return {state}
+
+
+def _merge(
+    before: Doc | None, wanted: Doc, before_new: Doc | None, new: Doc
+) -> tuple[Doc | None, frozenset[bytes]]:
+    """Both sides' changes together, and the values of the old side that give way."""
+    bo, o = _parts(before), _parts(wanted)
+    bn, n = _parts(before_new), _parts(new)
+    merged: dict[bytes | None, Any] = {}
+    replaced: set[bytes] = set()
+    for name in bo.keys() | o.keys() | bn.keys() | n.keys():
+        is_old_written, is_new_written = o.get(name) != bo.get(name), n.get(name) != bn.get(name)
+        merged[name] = n.get(name) if is_new_written or not is_old_written else o.get(name)
+        is_conflict = is_old_written and is_new_written and o.get(name) != n.get(name)
+        if is_conflict and name is not None and o.get(name) is not None:
+            replaced.add(o[name][0])
+    expires = merged.pop(None)
+    fields = {name: field for name, field in merged.items() if name is not None and field is not None}
+    return Doc.of(fields, NEVER if expires is None else expires), frozenset(replaced)
+
+
+def _parts(doc: Doc | None) -> dict[bytes | None, Any]:
+    """Fields, and under None the lifetime of the key."""
+    return {} if doc is None else {**doc.by_name, None: doc.expires}
+
+
+def _values(doc: Doc) -> frozenset[bytes]:
+    return frozenset(value for _, value, _ in doc.fields)
+
+
+def _carry_late_write(state: State, way: Way) -> set[State]:
+    """A write under an old key whose original was removed: its fields go to the copy, one by one."""
+    old, new = state.old, state.new
+    if old is None:
+        return {state}
+    wanted = way.forward(old)
+    if wanted is None:
+        return {state}
+    if new is None:
+        return {replace(state, old=None, new=wanted, base=(None, wanted))}
+    before = _parts(state.base[1]) if state.base is not None else {}
+    found = set()
+    for all_fields in (True, False):
+        for expires in {new.expires, wanted.expires}:
+            fields = new.by_name
+            for name, field in wanted.by_name.items():
+                if all_fields or fields.get(name) == before.get(name):
+                    fields[name] = field
+            merged = Doc.of(fields, expires)
+            # It is carried first, and then removed.
+            found |= {replace(state, old=left, new=merged, base=(None, merged)) for left in (old, None)}
+    return found
+
+
+def restore(state: State, way: Way) -> set[State]:
+    """What undoing a run may make of what was written under the old key once the names had moved."""
+    old, new = state.old, state.new
+    wanted = old and way.forward(old)
+    if state.base is not None or old is None or new is None or wanted is None:
+        return {state}
+    return {in_step(old, wanted, state.lost | _values(new))}
+
+
+def remove_original(state: State, way: Way) -> set[State]:
+    """What contract makes of a document once its copy is in step."""
+    if state.removed and not has_failed(state, way):
+        return {replace(state, old=None)}
+    if has_failed(state, way) or (state.old is not None and (state.new is None or state.base is None)):
+        return {state}
+    return {replace(state, old=None, base=(None, state.new), removed=True)}
+
+
+def remove_copy(state: State, way: Way) -> set[State]:
+    """What a rollback before the swap makes of a document."""
+    kept, gone = replace(state, base=None), replace(state, new=None, base=None)
+    if state.base is None or state.old is None or state.new is None:
+        return {kept}
+    if way.back(state.new) is None and state.new != way.forward(state.old):
+        return {kept}
+    if way.forward(state.old) is None:
+        # The copy is older than its original: it may be left, and has to be where the application wrote it.
+        return {kept} if state.new != state.base[1] else {kept, gone}
+    return {kept, gone} if state.is_foreign else {gone}
+
+
+Change = Callable[[State], set[State]]
+
+
+def closure(states: Iterable[State], changes: Iterable[Change], now: int, most: int = 4000) -> States:
+    """All states that changes and the time can lead to, in any order and number."""
+    found: set[State] = set()
+    left = list(states)
+    changes = list(changes)
+    while left:
+        state = left.pop()
+        if state in found:
+            continue
+        found.add(state)
+        assert len(found) < most, "the model does not come to an end"
+        left.append(state.at(now))
+        for change in changes:
+            left += change(state)
+    return frozenset(found)

@@ -1,0 +1,284 @@
+"""What the table admits of every document by now, narrowed by all that is seen on the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from two_forms_model import (
+    BLINK_MS,
+    Change,
+    Doc,
+    State,
+    States,
+    Way,
+    closure,
+    has_failed,
+    look,
+    remove_copy,
+    remove_original,
+    restore,
+)
+from two_releases import Releases, Word
+
+MARKER = re.compile(rb"w\d+x")
+# So near to its end a command can't know of writes under old keys any more.
+LAST_SENDS = 6
+LEFT = 12
+NOBODY = frozenset([State()])
+
+Outcome = Literal["as it was", "interrupted", "expanded", "finished", "undone"]
+
+
+class Broken(AssertionError):
+    """What the server holds is not what the table says."""
+
+
+@dataclass
+class Attempt:
+    """One command while it runs.
+
+    Attributes:
+        removes_originals: It may have come to that.
+        removes_copies: It may have come to that.
+        restores: It undoes a run whose names had moved.
+        has_followed: It is `follow`, and has looked at all: what the new release writes is carried back.
+        sent: How many sends there were.
+        is_settled: It has looked at all documents since the last word.
+        written: The documents that were written meanwhile, and at which send last.
+        over: Those that were written when the run was over already.
+        failing: Those that perhaps could not have a copy at some time.
+    """
+
+    removes_originals: bool = False
+    removes_copies: bool = False
+    restores: bool = False
+    has_followed: bool = False
+    sent: int = 0
+    is_settled: bool = False
+    written: dict[bytes, int] = field(default_factory=dict)
+    over: set[bytes] = field(default_factory=set)
+    failing: set[bytes] = field(default_factory=set)
+
+
+class KnownDocuments:
+    """All documents under both prefixes, as sets of states.
+
+    Args:
+        releases: Who writes them.
+        way: What an upgrade makes of them.
+        tell: Is told what happens.
+    """
+
+    def __init__(self, releases: Releases, way: Way, tell: Callable[[str], None]) -> None:
+        self._releases, self._way, self._tell = releases, way, tell
+        self.sets: dict[bytes, States] = {}
+        # While the run at work goes down, the old form is that under the new prefix.
+        self.is_down = False
+        self.attempt: Attempt | None = None
+
+    @property
+    def way(self) -> Way:
+        """Of the run at work."""
+        return self._way.reversed if self.is_down else self._way
+
+    def turn(self, is_down: bool, *, keeps_steps: bool = False) -> None:
+        """Begin a run in a direction.
+
+        Args:
+            is_down: Which.
+            keeps_steps: It undoes one that is known to have documents in step.
+        """
+        is_turned = is_down != self.is_down
+        self.is_down = is_down
+        for suffix, states in self.sets.items():
+            begun = {State(*((s.new, s.old) if is_turned else (s.old, s.new))) for s in states}
+            if keeps_steps:
+                steps = ((s, s.base) for s in states if not s.removed)
+                begun |= {State(s.new, s.old, base[::-1]) for s, base in steps if base is not None}
+            self.sets[suffix] = frozenset(begun)
+
+    def forget(self) -> None:
+        """The record is gone, and with it what was in step."""
+        self.turn(self.is_down)
+
+    def say(self, word: Word, *, is_over: bool = False) -> None:
+        """Let a release say a word.
+
+        Args:
+            word: What.
+            is_over: The run at work has ended, though its command has not.
+        """
+        attempt = self.attempt
+        spoken = self._releases.speak(word)
+        states = self.sets.get(word.suffix, NOBODY)
+        states = closure(states, self._changes(), spoken.before_ms)
+        met, left = self._oriented(spoken.before), self._oriented(spoken.after)
+        states = self._narrowed(word.suffix, states, met, f"before {word.name} by the {word.side} release")
+        by_new = (word.side == "new") != self.is_down
+        said: set[State] = set()
+        for state in states:
+            base = state.base
+            if attempt is not None and attempt.has_followed and by_new and met == (None, None):
+                base = (None, None)
+            after = replace(state, old=left[0], new=left[1], base=base)
+            after = replace(after, proved=state.proved and after.new is None)
+            is_seen = by_new and met[1] is not None and after.new is None and base is not None
+            if not is_seen or attempt is None or is_over:
+                said.add(after)
+                continue
+            said.add(replace(after, proved=True))
+            if not attempt.is_settled:
+                said.add(after)
+        self.sets[word.suffix] = frozenset(said)
+        if attempt is not None:
+            attempt.written[word.suffix] = attempt.sent
+            attempt.is_settled = False
+            if any(has_failed(state, self.way) for state in said):
+                attempt.failing.add(word.suffix)
+            if is_over:
+                attempt.over.add(word.suffix)
+        self._tell(f"the {word.side} release: {word.name} {word.suffix!r} {met[0]} | {met[1]}")
+        self._tell(f"    -> {word.suffix!r} {left[0]} | {left[1]}")
+
+    def settle(
+        self, outcome: Outcome, *, is_complete: bool, is_reverse: bool, named: Container[bytes] = ()
+    ) -> None:
+        """Compare all documents with what the table admits when a command has ended.
+
+        Args:
+            outcome: How the run stands.
+            is_complete: The command has come to its end by itself.
+            is_reverse: A run that had moved names was undone.
+            named: The documents that the user was told of: what was written late may stay where it is.
+        """
+        now, found = self._releases.snapshot()
+        attempt, way = self.attempt or Attempt(), self.way
+        for suffix, states in self.sets.items():
+            may = closure(states, self._changes(), now)
+            right = set(may)
+            is_late = attempt.sent - attempt.written.get(suffix, -LEFT) <= LAST_SENDS
+            if outcome in {"finished", "undone"} and suffix not in attempt.over:
+                end = remove_copy if outcome == "undone" else remove_original
+                right = {
+                    last
+                    for state in may
+                    for seen in look(state, way, carries_back=outcome == "undone")
+                    for last in end(seen, way)
+                }
+                if is_late or is_reverse or (suffix in attempt.written and suffix in named):
+                    right |= may
+            elif outcome == "expanded" and is_complete and suffix not in attempt.written:
+                right = {
+                    seen
+                    for state in may
+                    for back in (True, False)
+                    for seen in look(state, way, carries_back=back)
+                }
+            met = tuple(found.pop(prefix + suffix, None) for prefix in self._releases.prefixes)
+            right = {state.at(moment) for state in right for moment in (now, now - BLINK_MS)}
+            left = self._narrowed(suffix, frozenset(right), self._oriented(met), f"{outcome}")  # type: ignore[arg-type]
+            if outcome in {"finished", "undone"}:
+                self._require_in_backup(suffix, left)
+            self.sets[suffix] = frozenset(replace(s, proved=False) for s in left)
+        if found:
+            raise Broken(f"{outcome}: nobody wrote {sorted(found)[:5]}")
+
+    def is_settled(self) -> bool:
+        """Whether all documents are as they are to be once `follow` has looked at them; narrows them then."""
+        now, found = self._releases.snapshot()
+        settled = {}
+        for suffix, states in self.sets.items():
+            may = closure(states, self._changes(), now)
+            seen = {seen for state in may for seen in look(state, self.way, carries_back=True)}
+            right = {state.at(moment) for state in seen for moment in (now, now - BLINK_MS)}
+            met = self._oriented(tuple(found.get(p + suffix) for p in self._releases.prefixes))  # type: ignore[arg-type]
+            settled[suffix] = frozenset(state for state in right if (state.old, state.new) == met)
+            if not settled[suffix]:
+                self.unsettled = f"{suffix!r}: {met[0]} | {met[1]}, not one of " + ", ".join(map(str, right))
+                return False
+        self.sets.update(settled)
+        return True
+
+    def failing(self, *, surely: bool) -> list[bytes]:
+        """The documents of which there can't be a good copy, surely or perhaps."""
+        all_or_any = all if surely else any
+        way = self.way
+        return [s for s, states in self.sets.items() if all_or_any(has_failed(x, way) for x in states)]
+
+    def in_conflict(self) -> list[bytes]:
+        """The documents that both releases have written differently: the next look replaces something."""
+        way = self.way
+
+        def replaces(state: State) -> bool:
+            seen = look(state, way, carries_back=True)
+            return bool(seen) and all(after.lost - state.lost for after in seen)
+
+        both = {
+            suffix
+            for suffix, states in self.sets.items()
+            if all(s.old is not None and s.new is not None and replaces(s) for s in states)
+        }
+        return sorted(both)
+
+    def unproved_removals(self, *, surely: bool) -> int:
+        """How many copies the next look removes since their originals are gone, and nobody saw that."""
+        if not surely:
+            return sum(
+                any((s.old is None) != (s.new is None) for s in states) for states in self.sets.values()
+            )
+        return sum(
+            all(
+                s.old is None and s.new is not None and not s.removed and s.base and s.new == s.base[1]
+                for s in states
+            )
+            for states in self.sets.values()
+        )
+
+    def keys(self, suffix: bytes) -> set[bytes]:
+        """Of a document, both."""
+        return {prefix + suffix for prefix in self._releases.prefixes}
+
+    def _changes(self) -> Sequence[Change]:
+        """What a command may do to a document by now."""
+        attempt, way = self.attempt, self.way
+        if attempt is None:
+            return ()
+        changes: list[Change] = [
+            lambda state: look(state, way, carries_back=True),
+            lambda state: look(state, way, carries_back=False),
+        ]
+        if attempt.restores:
+            changes.append(lambda state: restore(state, way))
+        if attempt.removes_originals:
+            changes.append(lambda state: remove_original(state, way))
+        if attempt.removes_copies:
+            changes.append(lambda state: remove_copy(state, way))
+        return changes
+
+    def _oriented(self, pair: tuple[Doc | None, Doc | None]) -> tuple[Doc | None, Doc | None]:
+        return (pair[1], pair[0]) if self.is_down else pair
+
+    def _narrowed(
+        self, suffix: bytes, states: States, met: tuple[Doc | None, Doc | None], when: str
+    ) -> States:
+        left = frozenset(state for state in states if (state.old, state.new) == met)
+        if not left:
+            way = " (going down)" if self.is_down else ""
+            allowed = "\n  allowed ".join(sorted(map(str, states))[:LEFT])
+            raise Broken(f"{when}, {suffix!r}{way}:\n  found   {met[0]} | {met[1]}\n  allowed {allowed}")
+        return left
+
+    lost_markers: Callable[[], bytes] = staticmethod(lambda: b"")  # type: ignore[assignment]
+
+    def _require_in_backup(self, suffix: bytes, states: States) -> None:
+        """What a write of the migration has replaced has to be on disk."""
+        surely = frozenset.intersection(*(state.lost for state in states))
+        markers = {marker for value in surely for marker in MARKER.findall(value)}
+        if markers:
+            held = self.lost_markers()
+            missing = sorted(marker for marker in markers if marker not in held)
+            if missing:
+                raise Broken(f"{suffix!r}: what was replaced is in no backup: {missing}")
