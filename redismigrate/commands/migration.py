@@ -289,6 +289,7 @@ class Migration:
         executor = self._executor(writer, run.taken_up())
         if self._options.ignore_other_databases:
             executor.ignore_other_databases()
+        executor.admit_failures(self._options.max_failures)
         options = stored_options(executor.run.arguments)
         executor.finish(self._replanner(writer, options), self._options.phase)
         return executor

@@ -141,7 +141,9 @@ class CopySteps:
         """The documents of which both forms were written, by whatever process they were met."""
         conflicts, copies = Failures(), self.mirror(step, run, "serving")
         for key in self._replaced_by(step, run).conflicts():
-            conflicts.add(key, conflict_with(copies.target(key)))
+            # Undone, the run has copied the other way as well, and its backup is one.
+            if key.startswith(copies.tracked):
+                conflicts.add(key, conflict_with(copies.target(key)))
         return conflicts
 
     def _written_late(self, step: Step, known: Failures) -> Failures:

@@ -105,6 +105,11 @@ class Executor:
                     return
                 self._next_revision(replan)
 
+    def admit_failures(self, most: int) -> None:
+        """Let more documents fail than the run was begun with, as an error may have told the user to say."""
+        if most > int(self.run.arguments.get("max_failures", 0)):
+            self._work.let_hold({"max_failures": most}, f"admit {most} failures")
+
     def ignore_other_databases(self) -> None:
         """Let a run that was taken up go on although an index loses documents of other databases than 0."""
         if not self.run.arguments.get("ignore_other_databases"):

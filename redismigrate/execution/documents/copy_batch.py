@@ -122,7 +122,12 @@ class CopyBatch:
             counters.append("removed" if outcome.copy.document is None else "written")
         if changes:
             counters += ("removed" if self._aim == "originals_removed" else "turned_back", "changed")
-        self._write(document, [*copy_changes, *changes], outcome.mark, tuple(counters))
+        # What is refused must not have taken the other form away before.
+        takes_copy = outcome.copy is not None and outcome.copy.document is None
+        commands = [*changes, *copy_changes] if takes_copy else [*copy_changes, *changes]
+        # A copy that can't be carried back stands all the same.
+        may_fail = self._aim == "beside" and not copy_changes
+        self._write(document, commands, outcome.mark, tuple(counters), may_fail=may_fail)
         self._reported.discard(key)
 
     def finish(self) -> Decision:
@@ -172,6 +177,8 @@ class CopyBatch:
         commands: list[tuple[bytes, ...]],
         mark: Mark | None,
         counters: tuple[str, ...],
+        *,
+        may_fail: bool,
     ) -> None:
         """Add the commands for one document, with its mark as the last of them."""
         remembered = None if mark is None else mark.encoded()
@@ -186,7 +193,7 @@ class CopyBatch:
             commands.append((*note, document.mark_key, *(() if remembered is None else (remembered,))))
         if commands:
             keys = tuple(dict.fromkeys(command[1] for command in commands))
-            self._decision.documents.append(DocumentWrites(document.key, keys, commands, counters))
+            self._decision.documents.append(DocumentWrites(document.key, keys, commands, counters, may_fail))
 
 
 def conflict_with(target: bytes) -> str:

@@ -257,8 +257,8 @@ def _without_copy(original: Found, mark: Mark, given: Circumstances) -> Outcome:
         again = Mark.of(given.fence, original)
         return Outcome(Verdict.MADE_AGAIN, copy=original, mark=again)
     if given.carries_back:
-        return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=not mark.is_carried)
-    return Outcome(Verdict.ONLY_NEW_DELETED, mark=mark, backs_up=not mark.is_carried)
+        return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=True)
+    return Outcome(Verdict.ONLY_NEW_DELETED, mark=mark, backs_up=True)
 
 
 def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:

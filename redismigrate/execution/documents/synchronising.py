@@ -268,8 +268,12 @@ class _Turn:
         decision = self._decision
         for document, text in refusals_in(decision.documents, answers):
             error = hiredis.ReplyError(text.decode("utf-8", "replace"))
-            self.failures.append(FailedDocument(document.key, str(refusal(error))))
+            reason = str(refusal(error))
             self.result.without(document.counters)
+            if document.may_fail:
+                self.result.only_new += 1
+            else:
+                self.failures.append(FailedDocument(document.key, reason))
 
     def _is_all_written(self, results: list[Any]) -> bool:
         """Name the documents whose commands were refused; False where it can't be told which they are."""
