@@ -155,14 +155,16 @@ def verdict_on(
     if mark is None:
         if not copy.exists:
             return Outcome(Verdict.WRITTEN, copy=original, mark=Mark.of(given.fence, original))
-        if _are_equal(copy, original):
-            return Outcome(Verdict.IN_STEP)
+        if _are_equal(copy, original) and _have_equal_lifetimes(copy, original):
+            return Outcome(Verdict.IN_STEP, mark=Mark.of(given.fence, original, is_made=False))
         return Outcome(Verdict.OCCUPIED)
     if not copy.exists:
         return _without_copy(original, mark, given)
     if copy.document is None:
         # It is no document any more, which can't be carried back.
-        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=not mark.is_carried)
+        is_conflict = mark.is_moved or not _is_unchanged(original, mark, given.now_ms)
+        backs_up = is_conflict or not _is_still_carried(original, mark)
+        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=backs_up, is_conflict=is_conflict)
     return _of_both(original, copy, mark, given)
 
 
@@ -184,6 +186,7 @@ def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstan
         return outcome
     mark = outcome.mark or Mark.of(given.fence, original, is_made=False)
     backs_up = outcome.backs_up if mark.is_carried else not _holds(left, original)
+    backs_up |= outcome.is_conflict
     return replace(outcome, original=Found(), mark=mark.moved(given.fence), backs_up=backs_up)
 
 
@@ -247,43 +250,46 @@ def _without_original(original: Found, copy: Found, mark: Mark, given: Circumsta
 
 
 def _without_copy(original: Found, mark: Mark, given: Circumstances) -> Outcome:
-    is_proved = (
-        mark.fence == given.fence
-        and given.nothing_evicted
-        and not mark.is_moved
-        and not _may_be_gone(mark, given.now_ms)
-    )
+    is_seen = mark.fence == given.fence and not _may_be_gone(mark, given.now_ms)
+    is_proved = given.nothing_evicted and not mark.is_moved and (is_seen or mark.is_deleted)
     if not is_proved or not _is_unchanged(original, mark, given.now_ms):
         again = Mark.of(given.fence, original)
         return Outcome(Verdict.MADE_AGAIN, copy=original, mark=again)
     if given.carries_back:
         return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=not mark.is_carried)
-    return Outcome(Verdict.ONLY_NEW_DELETED, mark=mark, backs_up=not mark.is_carried)
+    # What was proved once is true for whoever goes on.
+    deleted = replace(mark, is_deleted=True)
+    return Outcome(Verdict.ONLY_NEW_DELETED, mark=deleted, backs_up=not mark.is_carried)
 
 
 def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
     merged = _merge(original, copy, mark, given.now_ms)
     is_copy_written = not _is_same(merged.copy, copy)
+    is_still_carried = _is_still_carried(original, mark)
     if given.carries_back and not mark.is_moved:
         is_original_written = not _is_same(merged.original, original)
-        is_carried = is_original_written or (mark.is_carried and not merged.is_original_changed)
+        is_carried = is_original_written or is_still_carried
         after = merged.original if is_original_written else original
-        new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
+        new = None
+        if after.document is not None:
+            new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
         return Outcome(
             _verdict(is_copy_written, is_original_written),
             merged.copy if is_copy_written else None,
             merged.original if is_original_written else None,
             new,
-            backs_up=is_original_written and (merged.is_original_changed or not mark.is_carried),
+            backs_up=is_original_written and not is_still_carried,
             is_conflict=merged.is_conflict,
         )
     if mark.is_moved:
         new = mark.with_original(given.fence, original)
     else:
-        is_carried = mark.is_carried and not merged.is_original_changed
-        new = Mark.of(given.fence, original, is_made=mark.is_made, is_carried=is_carried)
+        new = Mark.of(given.fence, original, is_made=mark.is_made, is_carried=is_still_carried)
     verdict = Verdict.WRITTEN if is_copy_written else Verdict.IN_STEP
-    if merged.is_copy_changed:
+    if merged.copy.document is None:
+        # The application has deleted some fields here, and all others there.
+        verdict, new = Verdict.ONLY_NEW_DELETED, replace(new, is_deleted=True)
+    elif merged.is_copy_changed:
         verdict = Verdict.MERGED if is_copy_written else Verdict.ONLY_NEW
     return Outcome(
         verdict,
@@ -318,10 +324,9 @@ def _merge(original: Found, copy: Found, mark: Mark, now_ms: int) -> _Merged:
 def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: _Merged) -> tuple[int, int]:
     """When the keys of original and copy are to expire."""
     old, new = original.expires_ms, copy.expires_ms
-    # What comes under an old key again is another key, which nobody has made eternal.
-    before = NEVER if mark.is_moved and old == NEVER else mark.lifetime
     if old == new:
         return old, new
+    # What comes under an old key again is another key, which nobody has made eternal.
     if mark.is_moved and old == NEVER:
         merged.is_copy_changed |= new != mark.lifetime
         return old, new
@@ -329,7 +334,7 @@ def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: _Merged)
         merged.is_original_changed = True
         return old, old
     merged.is_copy_changed = True
-    if old != before:
+    if mark.is_moved or old != mark.lifetime:
         merged.is_original_changed = merged.is_conflict = True
     return new, new
 
@@ -342,7 +347,7 @@ def _merged_wholes(original: Found, copy: Found, mark: Mark, merged: _Merged) ->
         merged.is_original_changed = True
         return original, original
     merged.is_copy_changed = True
-    if not mark.is_of(original):
+    if mark.is_moved or not mark.is_of(original):
         merged.is_original_changed = merged.is_conflict = True
     return copy, copy
 
@@ -351,7 +356,9 @@ def _merged_hashes(
     original: Found, copy: Found, mark: Mark, now_ms: int, merged: _Merged
 ) -> tuple[Found, Found]:
     """Original and copy, field by field."""
-    if not mark.is_moved:
+    # Then what is there was written since, and what it lacks had gone with the key.
+    is_key_over = 0 < mark.lifetime <= now_ms
+    if not (mark.is_moved or is_key_over):
         if mark.is_of(original) and mark.is_of(copy):
             return original, copy
         if mark.is_of(copy):
@@ -366,17 +373,20 @@ def _merged_hashes(
             continue
         digest = digest_of_name(name)
         before = mark.fields.get(digest)
-        is_over = 0 < mark.expiries.get(digest, 0) <= now_ms
+        is_over = is_key_over or 0 < mark.expiries.get(digest, 0) <= now_ms
         now = [digest_of_field(form, name) for form in (original, copy)]
-        # What has expired, or went with the original that was removed here, was taken away by nobody.
-        is_old_changed = now[0] != before and not (now[0] is None and (is_over or mark.is_moved))
+        # What has expired was taken away by nobody. Where the original was removed here, what it has by now
+        # was written since, and what it lacks went with it.
+        is_old_changed = now[0] != before and not (now[0] is None and is_over)
+        if mark.is_moved:
+            is_old_changed = now[0] is not None
         is_new_changed = now[1] != before and not (now[1] is None and is_over)
         merged.is_original_changed |= is_old_changed
         merged.is_copy_changed |= is_new_changed
-        if is_new_changed:
+        if is_new_changed or (now[0] is None and not is_old_changed):
             merged.is_conflict |= is_old_changed
             old.take(name, copy)
-        elif is_old_changed:
+        elif is_old_changed or now[1] is None:
             new.take(name, original)
     return old.found(), new.found()
 
@@ -403,8 +413,8 @@ class _Fields:
                 self._expiries[name] = source.expiries[name]
 
     def found(self) -> Found:
-        """The hash as it is by now."""
-        return Found(self._document, NEVER, self._expiries)
+        """The hash as it is by now; none where no field is left."""
+        return Found(self._document or None, NEVER, self._expiries)
 
 
 def _fields(found: Found) -> dict[bytes, bytes]:
@@ -426,6 +436,11 @@ def _is_unchanged(found: Found, mark: Mark, now_ms: int) -> bool:
     return all(0 < mark.expiries.get(name, 0) <= now_ms for name in mark.fields.keys() - there.keys())
 
 
+def _is_still_carried(original: Found, mark: Mark) -> bool:
+    """Whether an original holds nothing but what was carried back to it, or is in the backup since then."""
+    return mark.is_carried and mark.is_of(original) and original.expires_ms == mark.lifetime
+
+
 def _may_be_gone(mark: Mark, now_ms: int) -> bool:
     """Whether a lifetime of what was in step has passed."""
     return mark.gone_at is not None and mark.gone_at <= now_ms
@@ -433,11 +448,7 @@ def _may_be_gone(mark: Mark, now_ms: int) -> bool:
 
 def _is_same(one: Found, other: Found) -> bool:
     """Whether two forms say the same, their lifetimes included."""
-    return (
-        one.expires_ms == other.expires_ms
-        and one.document == other.document
-        and dict(one.expiries) == dict(other.expiries)
-    )
+    return one.document == other.document and _have_equal_lifetimes(one, other)
 
 
 def _holds(copy: Found, original: Found) -> bool:
@@ -445,6 +456,10 @@ def _holds(copy: Found, original: Found) -> bool:
     if isinstance(copy.document, dict) and isinstance(original.document, dict):
         return original.document.items() <= copy.document.items()
     return _are_equal(copy, original)
+
+
+def _have_equal_lifetimes(copy: Found, original: Found) -> bool:
+    return copy.expires_ms == original.expires_ms and dict(copy.expiries) == dict(original.expiries)
 
 
 def _are_equal(copy: Found, original: Found) -> bool:
