@@ -154,12 +154,13 @@ class Explorer:
             yield from self._looks(state, "follow", aim, reported=True)
         if state.phase == "expanded":
             yield "the names move", state._replace(phase="serving", told=False)
+        if state.phase != "removing":
             for name, after in self._looks(state, "rollback", "copies_removed", reported=False):
                 yield name, next_run(after)
-        elif state.phase == "serving":
+        if state.phase == "serving":
             for name, after in self._looks(state, "removal", "originals_removed", reported=False):
                 yield name, after._replace(phase="removing")
-        else:
+        if state.phase == "removing":
             yield "the run ends", next_run(state)
             yield (
                 "the run ends, and the way back begins",

@@ -222,7 +222,7 @@ def _lifetimes(old: Form, new: Form, base: Form, *, is_moved: bool) -> tuple[int
         return new.lifetime, new.lifetime, is_old_changed
     if is_old_changed:
         return old.lifetime, old.lifetime, False
-    return old.lifetime, new.lifetime, False
+    return new.lifetime, new.lifetime, False
 
 
 def _take(fields: dict[bytes, tuple[bytes, int]], name: bytes, value: tuple[bytes, int] | None) -> None:

@@ -128,3 +128,11 @@ def test_a_copy_that_is_taken_back_goes_where_its_original_has_it_all():
         Found(A), Found(B), mark(Found(A)), verdict_on(Found(A), Found(B), mark(Found(A)), BESIDE)
     )
     assert (outcome.original, outcome.copy) == (Found(B), ABSENT)
+
+
+def test_a_copy_whose_original_was_deleted_and_written_again_is_taken_back_with_all_that_it_has():
+    gone = mark(Found(A, 9000), is_moved=True)
+    old, new = Found({b"t": b"1"}), Found(B, 9000)
+    outcome = taken_back(old, new, gone, verdict_on(old, new, gone, BESIDE))
+    assert (outcome.original, outcome.copy) == (Found(B | {b"t": b"1"}, 9000), ABSENT)
+    assert outcome.backs_up

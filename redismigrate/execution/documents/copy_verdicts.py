@@ -266,7 +266,7 @@ def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> 
     merged = _merge(original, copy, mark, given.now_ms)
     is_copy_written = not _is_same(merged.copy, copy)
     is_still_carried = _is_still_carried(original, mark)
-    if given.carries_back and not mark.is_moved:
+    if given.carries_back:
         is_original_written = not _is_same(merged.original, original)
         is_carried = is_original_written or is_still_carried
         after = merged.original if is_original_written else original
@@ -329,7 +329,7 @@ def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: _Merged)
     # What comes under an old key again is another key, which nobody has made eternal.
     if mark.is_moved and old == NEVER:
         merged.is_copy_changed |= new != mark.lifetime
-        return old, new
+        return new, new
     if new == mark.lifetime:
         merged.is_original_changed = True
         return old, old

@@ -117,8 +117,8 @@ class Mark:
         return min(moments, default=None)
 
     def moved(self, fence: bytes) -> Self:
-        """The mark of a document whose original the run removes."""
-        return replace(self, fence=fence, is_moved=True)
+        """The mark of a document whose original the run removes: what comes there again is another one."""
+        return replace(self, fence=fence, is_moved=True, is_carried=False)
 
     def with_original(self, fence: bytes, original: Found) -> Self:
         """The mark once fields that came under an old key again are in the copy, too.
