@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from small_rules import Look, Pairs, expected, pairs
+from small_rules import ONLY_NEW, UNCONVERTIBLE, Look, Pairs, expected, pairs
 from small_server import NEVER, RUN_ID, Form, Server, hash_of
 from small_world import (
     State,
@@ -27,11 +27,13 @@ from small_world import (
 
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents import mark_store, synchronising
+from redismigrate.execution.documents.batch import Failure
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.marks import fence_of
 from redismigrate.execution.documents.removals import Removals
 from redismigrate.execution.documents.replaced import Replaced
+from redismigrate.execution.documents.whole_documents import Documents, DocumentTransform
 from redismigrate.schema import IndexSchema, TagField
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.state.keys import StateKeys
@@ -232,10 +234,10 @@ class Explorer:
             self._schema,
             self._schema.storage_type,
             (CHANGE,),
-            lambda documents: documents,
+            _leaving_out(UNCONVERTIBLE),
             self._prefix,
             aim,
-            lambda documents: documents,
+            _leaving_out(ONLY_NEW),
             fence_of(TOKEN),
             Removals(before=(RUN_ID, 0)),
             kept.extend,
@@ -418,6 +420,20 @@ class Explorer:
                 after = event(form, state.clock)
                 if after != form:
                     yield side, key, after
+
+
+def _leaving_out(value: bytes) -> DocumentTransform:
+    """The transform that changes nothing, and can't convert one value."""
+
+    def transform(documents: Documents) -> Documents:
+        contents, failures = list(documents.contents), []
+        for row, document in enumerate(contents):
+            if value in (document.values() if isinstance(document, dict) else {document}):
+                contents[row] = None
+                failures.append(Failure(row, "it is odd"))
+        return Documents(contents, documents.expiries, failures) if failures else documents
+
+    return transform
 
 
 def _form_of(kept: Replaced, state: State) -> Form | None:

@@ -93,15 +93,47 @@ def pairs(form: Form | None) -> Pairs:
     return frozenset((name, value) for name, (value, _) in form.fields().items())
 
 
+# Values of originals of which no copy can be made, and of copies that can't be carried back.
+UNCONVERTIBLE, ONLY_NEW = b"8", b"9"
+
+
 def expected(look: Look, ledger: Ledger) -> Iterator[Expected]:
     """What a look may lead to; more than one where the table leaves it open."""
-    for each in _beside_or_serving(look, ledger):
+    for each in _where_carried(look, ledger):
         if look.aim == "originals_removed":
             yield _without_original(look, ledger, each)
         elif look.aim == "copies_removed":
             yield _taken_back(look, ledger, each)
         else:
             yield each
+
+
+def _where_carried(look: Look, ledger: Ledger) -> Iterator[Expected]:
+    """What can't be carried back stays in the copy alone."""
+    if look.old is not None and look.old.kind == look.kind and _has(look.old, UNCONVERTIBLE):
+        yield _without_conversion(look, ledger)
+        return
+    for each in _beside_or_serving(look, ledger):
+        is_written = each.old is not None and each.old != look.old
+        if is_written and (_has(each.old, UNCONVERTIBLE) or _has(each.old, ONLY_NEW)):
+            yield from _beside_or_serving(look._replace(aim="serving"), ledger)
+        else:
+            yield each
+
+
+def _has(form: Form, value: bytes) -> bool:
+    return any(each == value for _, each in pairs(form))
+
+
+def _without_conversion(look: Look, ledger: Ledger) -> Expected:
+    """A copy that tells of what the original is no more goes, unless it serves or is the application's."""
+    new, base = look.new, ledger.base
+    is_named = look.aim != "copies_removed"
+    is_document = new is not None and new.kind == look.kind
+    is_ours = look.carries_back and base is not None and ledger.is_made and not ledger.is_moved
+    if is_ours and is_document and _is_unchanged(new, base, look.clock):
+        return Expected(look.old, None, Ledger(), is_named=is_named)
+    return Expected(look.old, new, ledger, is_named=is_named)
 
 
 def _beside_or_serving(look: Look, ledger: Ledger) -> Iterator[Expected]:
@@ -203,7 +235,9 @@ def _of_both(look: Look, ledger: Ledger) -> Expected:
     merged_old = hash_of(to_old, lifetimes[0]) if is_hash else Form(look.kind, to_old[b""][0], lifetimes[0])
     merged_new = hash_of(to_new, lifetimes[1]) if is_hash else Form(look.kind, to_new[b""][0], lifetimes[1])
     if look.carries_back:
-        after = Ledger() if merged_old is None else ledger._replace(base=merged_old, is_mine=True)
+        after = Ledger()
+        if merged_old is not None:
+            after = ledger._replace(base=merged_old, is_mine=True, is_moved=False)
         return Expected(merged_old, merged_new, after, is_conflict)
     if ledger.is_moved:
         lifetime = base.lifetime if old.lifetime == NEVER else old.lifetime
@@ -244,7 +278,7 @@ def _without_original(look: Look, ledger: Ledger, done: Expected) -> Expected:
 def _taken_back(look: Look, ledger: Ledger, done: Expected) -> Expected:
     """The copy goes, but where it is not the run's, or is all that there is."""
     old = done.old
-    is_back = done.new is None or done.old == done.new
+    is_back = done.new is None or (done.old == done.new and not _has(done.new, UNCONVERTIBLE))
     is_document = look.new is not None and look.new.kind == look.kind
     stays = not (is_document and ledger.is_made and is_back)
     return Expected(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from small_rules import Ledger
+from small_rules import ONLY_NEW, UNCONVERTIBLE, Ledger
 from small_server import NEVER, Form, hash_of
 
 from redismigrate.execution.documents.marks import Mark, fence_of
@@ -28,6 +28,7 @@ class Words:
         has_evictions: The server may evict keys.
         has_refusals: Each write may be refused.
         has_races: Writes may come between reading and writing.
+        has_odd: Some values of originals can't be converted, some of copies not be carried back.
     """
 
     kind: str = "hash"
@@ -39,6 +40,7 @@ class Words:
     has_evictions: bool = False
     has_refusals: bool = False
     has_races: bool = False
+    has_odd: bool = False
 
 
 class State(NamedTuple):
@@ -111,6 +113,8 @@ def _writing(text: bytes) -> Event:
 def events_of(words: Words) -> list[tuple[str, Event]]:
     """What a release may do to its form."""
     events: list[tuple[str, Event]] = [("deletes the document", _anew(None))]
+    if words.has_odd:
+        words = replace(words, values=(*words.values, UNCONVERTIBLE, ONLY_NEW))
     if words.kind == "json":
         events += [(f"JSON.SET $ {value.decode()}", _writing(value)) for value in words.values]
     else:

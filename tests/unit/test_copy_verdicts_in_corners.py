@@ -136,3 +136,10 @@ def test_a_copy_whose_original_was_deleted_and_written_again_is_taken_back_with_
     outcome = taken_back(old, new, gone, verdict_on(old, new, gone, BESIDE))
     assert (outcome.original, outcome.copy) == (Found(B | {b"t": b"1"}, 9000), ABSENT)
     assert outcome.backs_up
+
+
+def test_a_copy_that_can_not_be_carried_back_stays_though_its_original_was_written_too():
+    before, old, new = mark(Found(A)), Found(A | {b"t": b"1"}), Found(B)
+    alone = verdict_on(old, new, before, SERVING)
+    outcome = taken_back(old, new, before, alone)
+    assert (outcome.verdict, outcome.copy, outcome.original) == (Verdict.ONLY_NEW, None, None)

@@ -207,6 +207,12 @@ def taken_back(original: Found, copy: Found, mark: Mark | None, outcome: Outcome
         return replace(outcome, mark=None)
     if outcome.verdict is Verdict.UNCONVERTIBLE and outcome.copy is None:
         return replace(outcome, mark=None)
+    left = copy if outcome.copy is None else outcome.copy
+    both = original.document is not None and left.document is not None
+    is_held = _are_equal(left, original) and _have_equal_lifetimes(left, original)
+    if both and outcome.original is None and not is_held:
+        # What the copy has got beside that can't be carried back.
+        return replace(outcome, copy=None, mark=None, verdict=Verdict.ONLY_NEW)
     if mark.is_moved and original.document is None:
         # The original went already: the copy is the document.
         return replace(outcome, copy=None, mark=None)
@@ -230,7 +236,9 @@ _UNWRITTEN = {
 
 def _without_conversion(copy: Found, mark: Mark | None, given: Circumstances) -> Outcome:
     """The copy tells of what the original is no more; once it serves that is better than nothing."""
-    if mark is not None and mark.is_made and given.carries_back and _is_unchanged(copy, mark, given.now_ms):
+    if mark is None or not mark.is_made or mark.is_moved or not given.carries_back:
+        return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
+    if _is_unchanged(copy, mark, given.now_ms):
         return Outcome(Verdict.UNCONVERTIBLE, copy=Found())
     return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
 
