@@ -21,14 +21,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from redismigrate.execution.documents.marks import (
-    NEVER,
-    Found,
-    Mark,
-    are_equal,
-    digest_of_field,
-    digest_of_name,
+from redismigrate.execution.documents.copy_merging import (
+    have_equal_lifetimes,
+    is_same,
+    merge,
+    say_the_same,
 )
+from redismigrate.execution.documents.marks import Found, Mark, digest_of_field, digest_of_name
 
 
 class Verdict(Enum):
@@ -103,25 +102,6 @@ class Outcome:
     is_proved: bool = True
 
 
-@dataclass(slots=True)
-class _Merged:
-    """Both forms with what the other one has got.
-
-    Attributes:
-        copy: As it should be.
-        original: As it should be where changes are carried back, in the terms of copies.
-        is_original_changed: Since they were in step.
-        is_copy_changed: Since they were in step.
-        is_conflict: The same was changed differently.
-    """
-
-    copy: Found
-    original: Found
-    is_original_changed: bool = False
-    is_copy_changed: bool = False
-    is_conflict: bool = False
-
-
 def verdict_on(
     original: Found,
     copy: Found,
@@ -155,14 +135,16 @@ def verdict_on(
     if mark is None:
         if not copy.exists:
             return Outcome(Verdict.WRITTEN, copy=original, mark=Mark.of(given.fence, original))
-        if _are_equal(copy, original):
-            return Outcome(Verdict.IN_STEP)
+        if say_the_same(copy, original) and have_equal_lifetimes(copy, original):
+            return Outcome(Verdict.IN_STEP, mark=Mark.of(given.fence, original, is_made=False))
         return Outcome(Verdict.OCCUPIED)
     if not copy.exists:
         return _without_copy(original, mark, given)
     if copy.document is None:
         # It is no document any more, which can't be carried back.
-        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=not mark.is_carried)
+        is_conflict = mark.is_moved or not _is_unchanged(original, mark, given.now_ms)
+        backs_up = is_conflict or not _is_still_carried(original, mark)
+        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=backs_up, is_conflict=is_conflict)
     return _of_both(original, copy, mark, given)
 
 
@@ -184,6 +166,7 @@ def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstan
         return outcome
     mark = outcome.mark or Mark.of(given.fence, original, is_made=False)
     backs_up = outcome.backs_up if mark.is_carried else not _holds(left, original)
+    backs_up |= outcome.is_conflict
     return replace(outcome, original=Found(), mark=mark.moved(given.fence), backs_up=backs_up)
 
 
@@ -204,6 +187,12 @@ def taken_back(original: Found, copy: Found, mark: Mark | None, outcome: Outcome
         return replace(outcome, mark=None)
     if outcome.verdict is Verdict.UNCONVERTIBLE and outcome.copy is None:
         return replace(outcome, mark=None)
+    left = copy if outcome.copy is None else outcome.copy
+    both = original.document is not None and left.document is not None
+    is_held = say_the_same(left, original) and have_equal_lifetimes(left, original)
+    if both and outcome.original is None and not is_held:
+        # What the copy has got beside that can't be carried back.
+        return replace(outcome, copy=None, mark=None, verdict=Verdict.ONLY_NEW)
     if mark.is_moved and original.document is None:
         # The original went already: the copy is the document.
         return replace(outcome, copy=None, mark=None)
@@ -227,7 +216,9 @@ _UNWRITTEN = {
 
 def _without_conversion(copy: Found, mark: Mark | None, given: Circumstances) -> Outcome:
     """The copy tells of what the original is no more; once it serves that is better than nothing."""
-    if mark is not None and mark.is_made and given.carries_back and _is_unchanged(copy, mark, given.now_ms):
+    if mark is None or not mark.is_made or mark.is_moved or not given.carries_back:
+        return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
+    if _is_unchanged(copy, mark, given.now_ms):
         return Outcome(Verdict.UNCONVERTIBLE, copy=Found())
     return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
 
@@ -247,43 +238,45 @@ def _without_original(original: Found, copy: Found, mark: Mark, given: Circumsta
 
 
 def _without_copy(original: Found, mark: Mark, given: Circumstances) -> Outcome:
-    is_proved = (
-        mark.fence == given.fence
-        and given.nothing_evicted
-        and not mark.is_moved
-        and not _may_be_gone(mark, given.now_ms)
-    )
+    is_seen = mark.fence == given.fence and not _may_be_gone(mark, given.now_ms)
+    is_proved = given.nothing_evicted and not mark.is_moved and (is_seen or mark.is_deleted)
     if not is_proved or not _is_unchanged(original, mark, given.now_ms):
         again = Mark.of(given.fence, original)
         return Outcome(Verdict.MADE_AGAIN, copy=original, mark=again)
     if given.carries_back:
         return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=True)
-    return Outcome(Verdict.ONLY_NEW_DELETED, mark=mark, backs_up=True)
+    # What was proved once is true for whoever goes on.
+    return Outcome(Verdict.ONLY_NEW_DELETED, mark=replace(mark, is_deleted=True), backs_up=True)
 
 
 def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
-    merged = _merge(original, copy, mark, given.now_ms)
-    is_copy_written = not _is_same(merged.copy, copy)
-    if given.carries_back and not mark.is_moved:
-        is_original_written = not _is_same(merged.original, original)
-        is_carried = is_original_written or (mark.is_carried and not merged.is_original_changed)
+    merged = merge(original, copy, mark, given.now_ms)
+    is_copy_written = not is_same(merged.copy, copy)
+    is_still_carried = _is_still_carried(original, mark)
+    if given.carries_back:
+        is_original_written = not is_same(merged.original, original)
+        is_carried = is_original_written or is_still_carried
         after = merged.original if is_original_written else original
-        new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
+        new = None
+        if after.document is not None:
+            new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
         return Outcome(
             _verdict(is_copy_written, is_original_written),
             merged.copy if is_copy_written else None,
             merged.original if is_original_written else None,
             new,
-            backs_up=is_original_written and (merged.is_original_changed or not mark.is_carried),
+            backs_up=is_original_written and not is_still_carried,
             is_conflict=merged.is_conflict,
         )
     if mark.is_moved:
         new = mark.with_original(given.fence, original)
     else:
-        is_carried = mark.is_carried and not merged.is_original_changed
-        new = Mark.of(given.fence, original, is_made=mark.is_made, is_carried=is_carried)
+        new = Mark.of(given.fence, original, is_made=mark.is_made, is_carried=is_still_carried)
     verdict = Verdict.WRITTEN if is_copy_written else Verdict.IN_STEP
-    if merged.is_copy_changed:
+    if merged.copy.document is None:
+        # The application has deleted some fields here, and all others there.
+        verdict, new = Verdict.ONLY_NEW_DELETED, replace(new, is_deleted=True)
+    elif merged.is_copy_changed:
         verdict = Verdict.MERGED if is_copy_written else Verdict.ONLY_NEW
     return Outcome(
         verdict,
@@ -298,117 +291,6 @@ def _verdict(is_copy_written: bool, is_original_written: bool) -> Verdict:
     if is_copy_written:
         return Verdict.MERGED if is_original_written else Verdict.WRITTEN
     return Verdict.CARRIED_BACK if is_original_written else Verdict.IN_STEP
-
-
-def _merge(original: Found, copy: Found, mark: Mark, now_ms: int) -> _Merged:
-    """Give each what the other one has got since they were in step."""
-    merged = _Merged(Found(), Found())
-    lifetimes = _merged_lifetimes(original, copy, mark, merged)
-    hashes = original.document, copy.document
-    if isinstance(hashes[0], dict) and isinstance(hashes[1], dict):
-        forms = _merged_hashes(original, copy, mark, now_ms, merged)
-    else:
-        forms = _merged_wholes(original, copy, mark, merged)
-    (merged.original, merged.copy) = (
-        Found(form.document, lifetime, form.expiries) for form, lifetime in zip(forms, lifetimes, strict=True)
-    )
-    return merged
-
-
-def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: _Merged) -> tuple[int, int]:
-    """When the keys of original and copy are to expire."""
-    old, new = original.expires_ms, copy.expires_ms
-    # What comes under an old key again is another key, which nobody has made eternal.
-    before = NEVER if mark.is_moved and old == NEVER else mark.lifetime
-    if old == new:
-        return old, new
-    if mark.is_moved and old == NEVER:
-        merged.is_copy_changed |= new != mark.lifetime
-        return old, new
-    if new == mark.lifetime:
-        merged.is_original_changed = True
-        return old, old
-    merged.is_copy_changed = True
-    if old != before:
-        merged.is_original_changed = merged.is_conflict = True
-    return new, new
-
-
-def _merged_wholes(original: Found, copy: Found, mark: Mark, merged: _Merged) -> tuple[Found, Found]:
-    """Original and copy as one of them is."""
-    if _are_equal(copy, original):
-        return original, copy
-    if mark.is_of(copy):
-        merged.is_original_changed = True
-        return original, original
-    merged.is_copy_changed = True
-    if not mark.is_of(original):
-        merged.is_original_changed = merged.is_conflict = True
-    return copy, copy
-
-
-def _merged_hashes(
-    original: Found, copy: Found, mark: Mark, now_ms: int, merged: _Merged
-) -> tuple[Found, Found]:
-    """Original and copy, field by field."""
-    if not mark.is_moved:
-        if mark.is_of(original) and mark.is_of(copy):
-            return original, copy
-        if mark.is_of(copy):
-            merged.is_original_changed = True
-            return original, original
-        if mark.is_of(original):
-            merged.is_copy_changed = True
-            return copy, copy
-    old, new = _Fields(original), _Fields(copy)
-    for name in {**_fields(original), **_fields(copy)}:
-        if old.value(name) == new.value(name):
-            continue
-        digest = digest_of_name(name)
-        before = mark.fields.get(digest)
-        is_over = 0 < mark.expiries.get(digest, 0) <= now_ms
-        now = [digest_of_field(form, name) for form in (original, copy)]
-        # What has expired, or went with the original that was removed here, was taken away by nobody.
-        is_old_changed = now[0] != before and not (now[0] is None and (is_over or mark.is_moved))
-        is_new_changed = now[1] != before and not (now[1] is None and is_over)
-        merged.is_original_changed |= is_old_changed
-        merged.is_copy_changed |= is_new_changed
-        if is_new_changed:
-            merged.is_conflict |= is_old_changed
-            old.take(name, copy)
-        elif is_old_changed:
-            new.take(name, original)
-    return old.found(), new.found()
-
-
-class _Fields:
-    """The fields of a hash while they change."""
-
-    def __init__(self, found: Found) -> None:
-        self._document = dict(_fields(found))
-        self._expiries = dict(found.expiries)
-
-    def value(self, name: bytes) -> tuple[bytes | None, int]:
-        """A field's value and when it expires."""
-        return self._document.get(name), self._expiries.get(name, NEVER)
-
-    def take(self, name: bytes, source: Found) -> None:
-        """Take a field as another hash has it, or has it not."""
-        self._document.pop(name, None)
-        self._expiries.pop(name, None)
-        fields = _fields(source)
-        if name in fields:
-            self._document[name] = fields[name]
-            if name in source.expiries:
-                self._expiries[name] = source.expiries[name]
-
-    def found(self) -> Found:
-        """The hash as it is by now."""
-        return Found(self._document, NEVER, self._expiries)
-
-
-def _fields(found: Found) -> dict[bytes, bytes]:
-    return found.document if isinstance(found.document, dict) else {}
 
 
 def _is_unchanged(found: Found, mark: Mark, now_ms: int) -> bool:
@@ -426,28 +308,18 @@ def _is_unchanged(found: Found, mark: Mark, now_ms: int) -> bool:
     return all(0 < mark.expiries.get(name, 0) <= now_ms for name in mark.fields.keys() - there.keys())
 
 
+def _is_still_carried(original: Found, mark: Mark) -> bool:
+    """Whether an original holds nothing but what was carried back to it, or is in the backup since then."""
+    return mark.is_carried and mark.is_of(original) and original.expires_ms == mark.lifetime
+
+
 def _may_be_gone(mark: Mark, now_ms: int) -> bool:
     """Whether a lifetime of what was in step has passed."""
     return mark.gone_at is not None and mark.gone_at <= now_ms
-
-
-def _is_same(one: Found, other: Found) -> bool:
-    """Whether two forms say the same, their lifetimes included."""
-    return (
-        one.expires_ms == other.expires_ms
-        and one.document == other.document
-        and dict(one.expiries) == dict(other.expiries)
-    )
 
 
 def _holds(copy: Found, original: Found) -> bool:
     """Whether all values of an original are in a copy."""
     if isinstance(copy.document, dict) and isinstance(original.document, dict):
         return original.document.items() <= copy.document.items()
-    return _are_equal(copy, original)
-
-
-def _are_equal(copy: Found, original: Found) -> bool:
-    if copy.document is None or original.document is None:
-        return False
-    return are_equal(copy.document, original.document)
+    return say_the_same(copy, original)

@@ -27,7 +27,7 @@ FENCE_BYTES = 6
 # Format, flags, fence, digest of the whole, when the key expires, how many digests of fields follow.
 _HEAD = struct.Struct(f">BB{FENCE_BYTES}s{DIGEST_BYTES}sqI")
 _FORMAT = 1
-_MADE, _MOVED, _CARRIED = 1, 2, 4
+_MADE, _MOVED, _CARRIED, _DELETED = 1, 2, 4, 8
 # Digest of a field's name, when the field expires.
 _EXPIRY = struct.Struct(">Iq")
 _NO_DIGEST = bytes(DIGEST_BYTES)
@@ -71,6 +71,7 @@ class Mark:
         is_made: The run has made the copy; else it was there, or is the application's.
         is_moved: The run has removed the original, so that its absence says nothing.
         is_carried: The original holds what was written to the copy, and carried back by the run.
+        is_deleted: That the application has deleted the copy was proved once.
     """
 
     fence: bytes
@@ -81,6 +82,7 @@ class Mark:
     is_made: bool = True
     is_moved: bool = False
     is_carried: bool = False
+    is_deleted: bool = False
 
     @classmethod
     def of(cls, fence: bytes, found: Found, *, is_made: bool = True, is_carried: bool = False) -> Self:
@@ -115,8 +117,8 @@ class Mark:
         return min(moments, default=None)
 
     def moved(self, fence: bytes) -> Self:
-        """The mark of a document whose original the run removes."""
-        return replace(self, fence=fence, is_moved=True)
+        """The mark of a document whose original the run removes: what comes there again is another one."""
+        return replace(self, fence=fence, is_moved=True, is_carried=False)
 
     def with_original(self, fence: bytes, original: Found) -> Self:
         """The mark once fields that came under an old key again are in the copy, too.
@@ -124,14 +126,19 @@ class Mark:
         The whole is not known any more: from now on only fields are compared.
         """
         document = original.document
+        # What comes without a lifetime says nothing of one, as in `_merged_lifetimes`.
+        lifetime = self.lifetime if original.expires_ms == NEVER else original.expires_ms
         if not isinstance(document, dict):
-            return replace(type(self).of(fence, original, is_made=self.is_made), is_moved=True)
+            new = type(self).of(fence, original, is_made=self.is_made)
+            return replace(new, lifetime=lifetime, is_moved=True)
         fields = {**self.fields, **_digests_of_fields(document, original.expiries)}
         expiries = dict(self.expiries)
         for name in document:
             expiries.pop(digest_of_name(name), None)
         expiries |= {digest_of_name(name): moment for name, moment in original.expiries.items()}
-        return replace(self, fence=fence, whole=_NO_DIGEST, fields=fields, expiries=expiries)
+        return replace(
+            self, fence=fence, whole=_NO_DIGEST, lifetime=lifetime, fields=fields, expiries=expiries
+        )
 
     def is_of(self, found: Found) -> bool:
         """Whether a document is as it was, the lifetimes of its fields included, but not that of its key."""
@@ -144,7 +151,8 @@ class Mark:
 
     def encoded(self) -> bytes:
         """As the value of a string."""
-        flags = _MADE * self.is_made | _MOVED * self.is_moved | _CARRIED * self.is_carried
+        flags = _MADE * self.is_made | _MOVED * self.is_moved
+        flags |= _CARRIED * self.is_carried | _DELETED * self.is_deleted
         head = _HEAD.pack(_FORMAT, flags, self.fence, self.whole, self.lifetime, len(self.fields))
         return head + _packed(self.fields) + b"".join(_EXPIRY.pack(*each) for each in self.expiries.items())
 
@@ -160,8 +168,8 @@ class Mark:
         pairs = struct.unpack_from(f">{2 * count}I", data, _HEAD.size)
         fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
         expiries = dict(_EXPIRY.iter_unpack(data[end:]))
-        is_made, is_moved, is_carried = (bool(flags & flag) for flag in (_MADE, _MOVED, _CARRIED))
-        return cls(fence, whole, lifetime, fields, expiries, is_made, is_moved, is_carried)
+        states = (bool(flags & flag) for flag in (_MADE, _MOVED, _CARRIED, _DELETED))
+        return cls(fence, whole, lifetime, fields, expiries, *states)
 
 
 def fence_of(token: bytes) -> bytes:

@@ -88,7 +88,7 @@ class DocumentWrites(NamedTuple):
         commands: In order. The last ones remember what the first ones did: they are not reached where one of
             those is refused.
         counters: The attributes of the result that count the document.
-        may_fail: The new form stands as it is when they are refused, so that this is no failure.
+        may_fail: The document has its second form although they are refused.
     """
 
     key: bytes

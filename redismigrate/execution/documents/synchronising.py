@@ -175,8 +175,8 @@ class Synchroniser:
         total.add(turn.result)
         self.failing.difference_update(turn.keys)
         for failed in turn.failures:
-            self.failing.add(failed.key)
             total.failures.add(failed.key, failed.reason)
+        self.failing.update({failed.key for failed in turn.failures} - turn.complete)
         for conflict in turn.conflicts:
             total.conflicts.add(conflict.key, conflict.reason)
         self._on_progress(count)
@@ -191,6 +191,8 @@ class _Turn:
         self.result = Synchronised()
         self.failures: list[FailedDocument] = []
         self.conflicts: list[FailedDocument] = []
+        # Those that have their second form although a write of theirs was refused.
+        self.complete: set[bytes] = set()
         self.size_bytes = 0
         self.sent_at = 0.0
         self._mirror = mirror
@@ -268,12 +270,10 @@ class _Turn:
         decision = self._decision
         for document, text in refusals_in(decision.documents, answers):
             error = hiredis.ReplyError(text.decode("utf-8", "replace"))
-            reason = str(refusal(error))
+            self.failures.append(FailedDocument(document.key, str(refusal(error))))
             self.result.without(document.counters)
             if document.may_fail:
-                self.result.only_new += 1
-            else:
-                self.failures.append(FailedDocument(document.key, reason))
+                self.complete.add(document.key)
 
     def _is_all_written(self, results: list[Any]) -> bool:
         """Name the documents whose commands were refused; False where it can't be told which they are."""
