@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.execution.answers import Following, difference_in_vectors
-from redismigrate.execution.document_work import DocumentWork, failed
+from redismigrate.execution.document_work import TOLD_FAILURES, DocumentWork, failed
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.copy_batch import Aim, conflict_with
 from redismigrate.execution.documents.following import Follower
-from redismigrate.execution.documents.job import Failures
+from redismigrate.execution.documents.job import FailedDocument, Failures
 from redismigrate.execution.documents.mark_store import forget_marks, mark_prefix
 from redismigrate.execution.documents.marks import fence_of
 from redismigrate.execution.documents.mirroring import Synchronised
@@ -28,7 +28,7 @@ from redismigrate.execution.validation import ValidationFailed
 from redismigrate.planning.plan import Step
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable, readable_key
 from redismigrate.state.keys import StateKeys
 
 WAY_DIGITS = 12
@@ -52,6 +52,14 @@ class CopySteps:
         self._keys = StateKeys(work.project)
         self._removals: Removals | None = None
         self._replaced: dict[str, ReplacedOriginals] = {}
+        self._told = Failures()
+
+    def tell(self, conflict: FailedDocument) -> None:
+        """Tell of a document that both releases have written, once, and not of more than a few."""
+        count = self._told.count
+        self._told.add(conflict.key, conflict.reason)
+        if count < self._told.count <= TOLD_FAILURES:
+            self._work.watcher.warned(f"{readable_key(conflict.key)}: {conflict.reason}")
 
     def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
@@ -126,7 +134,10 @@ class CopySteps:
         """Forget the marks, and count what has to be told; the changes of the run."""
         conflicts = self._conflicts(step, run)
         forget_marks(self._work.server, self.marks(step, run))
-        self._work.report(conflicts)
+        for conflict in conflicts.listed:
+            self.tell(conflict)
+        if conflicts.count > TOLD_FAILURES:
+            self._work.watcher.warned(f"both were written of {conflicts.count - TOLD_FAILURES:,} more")
         counts = run.documents.plus(failed(failures)).plus(failed(conflicts))
         if looks_for_late:
             late = self._written_late(step, failures)

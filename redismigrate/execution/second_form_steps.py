@@ -309,7 +309,15 @@ class SecondFormSteps:
             if on_batch is not None:
                 on_batch(documents)
 
-        return Synchroniser(work.server, work.fence, job.connections, job.batch_size, on_progress, work.pace)
+        return Synchroniser(
+            work.server,
+            work.fence,
+            job.connections,
+            job.batch_size,
+            on_progress,
+            work.pace,
+            self._copies.tell,
+        )
 
 
 def _have_names_moved(run: Run, index: str) -> bool:

@@ -57,6 +57,10 @@ def _tell_nobody(documents: int) -> None:
     """Where nobody wants to know how far a pass is."""
 
 
+def _tell_nothing(conflict: FailedDocument) -> None:
+    """Where nobody wants to know which documents both releases have written."""
+
+
 class Synchroniser:
     """Owns the connections over which batches are synchronised.
 
@@ -67,6 +71,7 @@ class Synchroniser:
         batch_size: Documents in a batch at most; fewer if they are large.
         on_progress: Told after every batch how many documents it had.
         pace: Admits every batch; None for no limits.
+        on_conflict: Told of every document of which both forms were written differently.
 
     Attributes:
         failing: The documents that had no second form, or could not be written, when last looked at.
@@ -80,6 +85,7 @@ class Synchroniser:
         batch_size: int,
         on_progress: Callable[[int], object] = _tell_nobody,
         pace: Pace | None = None,
+        on_conflict: Callable[[FailedDocument], object] = _tell_nothing,
     ) -> None:
         self._server = server
         self._fence = fence
@@ -87,6 +93,7 @@ class Synchroniser:
         self._size = min(FIRST_BATCH, batch_size)
         self._on_progress = on_progress
         self._pace = pace
+        self._on_conflict = on_conflict
         self.failing: set[bytes] = set()
         with server.translated_errors():
             self._wires = [Wire(server.client) for _ in range(connections)]
@@ -179,6 +186,7 @@ class Synchroniser:
         self.failing.update({failed.key for failed in turn.failures} - turn.complete)
         for conflict in turn.conflicts:
             total.conflicts.add(conflict.key, conflict.reason)
+            self._on_conflict(conflict)
         self._on_progress(count)
 
 
