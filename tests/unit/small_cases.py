@@ -312,12 +312,19 @@ class Explorer:
         return [(each.key, _form_of(each, state)) for each in looked.kept]
 
     def _require_safe(self, state: State, looked: Looked) -> None:
-        """What an original has lost was safe before (I3); nothing is lost that nobody took away (I2)."""
+        """What an original has lost was safe before (I3); nothing is lost that nobody took away (I2).
+
+        And what the new release has written is in one of both (I1).
+        """
         gone = self._pairs(state.old) - pairs(looked.old)
         unsafe = gone - state.ledger.safe - _backed_up(looked) - self._pairs(looked.new)
         if unsafe:
             raise Broken(f"I3: {sorted(unsafe)} went without a backup, now {looked.old} and {looked.new}")
         base, ledger = state.ledger.base, state.ledger
+        written = self._pairs(state.new) - self._pairs(base)
+        lost = written - self._pairs(looked.old) - self._pairs(looked.new)
+        if lost:
+            raise Broken(f"I1: {sorted(lost)} of the copy is lost, now {looked.old} and {looked.new}")
         before = {name for name, _ in self._pairs(state.old) | self._pairs(state.new)}
         after = {name for name, _ in self._pairs(looked.old) | self._pairs(looked.new)}
         olds, news = ({name for name, _ in self._pairs(form)} for form in (state.old, state.new))
