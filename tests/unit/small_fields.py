@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from small_cases import Broken
+from small_looks import Broken
 from small_server import NEVER, Form, Server, hash_of
 
 from redismigrate.errors import FenceLost
@@ -96,8 +96,8 @@ def wanted(form: Form | None, aim: str) -> Form | None:
 Event = Callable[[dict[bytes, tuple[bytes, int]]], dict[bytes, tuple[bytes, int]]]
 
 
-def _events() -> Iterator[tuple[str, Event]]:
-    for name, values in (("old", OLD_FORMS), ("new", NEW_FORMS)):
+def _events(old_forms: tuple[bytes, ...], new_forms: tuple[bytes, ...]) -> Iterator[tuple[str, Event]]:
+    for name, values in (("old", old_forms), ("new", new_forms)):
         for number, value in enumerate(values):
             one = {DECLARED: (value, NEVER)}
             yield f"HSET v {name} {number}", lambda fields, one=one: fields | one
@@ -114,13 +114,18 @@ def _events() -> Iterator[tuple[str, Event]]:
     yield "DEL", lambda _: {}
 
 
-EVENTS = tuple(_events())
-
-
 @dataclass
 class FieldsExplorer:
-    """Walks over all states."""
+    """Walks over all states.
 
+    Args:
+        old_forms: What is written in the old form.
+        new_forms: In the new one.
+        refuses: Each write may be refused.
+    """
+
+    old_forms: tuple[bytes, ...] = OLD_FORMS
+    new_forms: tuple[bytes, ...] = NEW_FORMS
     refuses: bool = False
     transitions: int = 0
     parents: dict[State, tuple[State, str] | None] = field(default_factory=dict)
@@ -154,7 +159,7 @@ class FieldsExplorer:
         return "\n  ".join([str(error), *reversed(events), f"before that: {state}"])
 
     def _steps(self, state: State) -> Iterator[tuple[str, State]]:
-        for name, event in EVENTS:
+        for name, event in _events(self.old_forms, self.new_forms):
             fields = event({} if state.form is None else state.form.fields())
             if state.clock == 0 or name != "v expires at 1":
                 yield name, state._replace(form=hash_of(fields))

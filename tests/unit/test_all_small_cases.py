@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from small_cases import Broken, Explorer, Words
+from small_cases import Explorer
+from small_looks import Broken
+from small_world import Words
 
 from redismigrate.execution.documents import copies, copy_batch, copy_verdicts, mark_store, marks
 from redismigrate.execution.documents.copies import Copies
@@ -69,13 +71,13 @@ def read_marks_of_any_run(patch: pytest.MonkeyPatch) -> None:
 def mark_what_was_refused(patch: pytest.MonkeyPatch) -> None:
     write = CopyBatch._write
 
-    def write_mark_apart(batch, document, commands, mark, counters):
+    def write_mark_apart(batch, document, commands, mark, counters, last=()):
         before = Mark.decoded(document.mark)
         if mark is None or mark == before:
-            write(batch, document, commands, mark, counters)
+            write(batch, document, commands, mark, counters, last)
             return
         batch._only_marks += (document.mark_key, mark.encoded())
-        write(batch, document, commands, before, counters)
+        write(batch, document, commands, before, counters, last)
 
     patch.setattr(CopyBatch, "_write", write_mark_apart)
 
@@ -92,13 +94,11 @@ def keep_mark_of_refused_first_copy(patch: pytest.MonkeyPatch) -> None:
 
 def remove_before_copying(patch: pytest.MonkeyPatch) -> None:
     write = CopyBatch._write
-    patch.setattr(
-        CopyBatch,
-        "_write",
-        lambda batch, document, commands, mark, counters: write(
-            batch, document, commands[::-1], mark, counters
-        ),
-    )
+
+    def write_last_first(batch, document, commands, mark, counters, last=()):
+        write(batch, document, [*last, *commands[::-1]], mark, counters)
+
+    patch.setattr(CopyBatch, "_write", write_last_first)
 
 
 def take_absence_for_deletion(patch: pytest.MonkeyPatch) -> None:
