@@ -194,7 +194,7 @@ class Explorer:
         # What is taken for deleted field by field is, after an eviction, no more proved as a whole.
         if again.writes and not (state.evicted and after.new is None):
             raise Broken(f"I6: one more look writes, and leaves {again.old} and {again.new} of {after}")
-        if looked.writes:
+        if looked.writes and self.words.has_stale:
             self._looks_at.require_fenced(state, aim, reported=reported)
 
     def _refused(

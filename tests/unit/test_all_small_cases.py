@@ -19,15 +19,16 @@ from redismigrate.execution.documents.marks import Mark
 
 NEVER = -1
 FEW = (
-    Words(),
+    Words(values=(b"1",), has_stale=True),
+    Words(values=(b"1", b"2")),
     Words(values=(b"1",), lifetimes=(NEVER, 1)),
     Words(values=(b"1",), has_refusals=True),
-    Words(kind="json", values=(b"1", b"2"), has_refusals=True),
+    Words(kind="json", values=(b"1", b"2")),
 )
 MANY = (
-    (Words(lifetimes=(NEVER, 1)), 26_000),
-    (Words(values=(b"1",), lifetimes=(NEVER, 1, 2)), 8_500),
-    (Words(values=(b"1",), moments=(NEVER, 1)), 63_000),
+    (Words(lifetimes=(NEVER, 1), has_stale=True), 26_000),
+    (Words(values=(b"1",), lifetimes=(NEVER, 1, 2), has_stale=True), 8_500),
+    (Words(values=(b"1",), moments=(NEVER, 1), has_stale=True), 63_000),
     (Words(has_foreign=True, has_evictions=True, has_refusals=True), 21_000),
     (Words(kind="json", lifetimes=(NEVER, 1), has_refusals=True), 31_000),
     (Words(values=(b"1",), has_odd=True), 7_000),
@@ -173,7 +174,7 @@ REFUSED = Words(has_refusals=True)
         (remove_before_copying, REFUSED, "I2: |I3: "),
         (take_absence_for_deletion, HASHES, "instead of"),
         (look_no_more_after_removal, HASHES, "instead of"),
-        (write_without_the_lock, HASHES, "I8: "),
+        (write_without_the_lock, Words(has_stale=True), "I8: "),
         (watch_nothing, Words(has_races=True), "between reading and writing"),
     ],
 )
