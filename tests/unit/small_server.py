@@ -223,6 +223,13 @@ class Server:
             return _refused(_WRONG_TYPE)
         return [word for name, value, _ in form.content for word in (name, value)]
 
+    def _hmget(self, words: list[bytes]) -> Any:
+        form = self._get(words[1])
+        if form is not None and form.kind != "hash":
+            return _refused(_WRONG_TYPE)
+        fields = {} if form is None else form.fields()
+        return [fields[name][0] if name in fields else None for name in words[2:]]
+
     def _json_get(self, words: list[bytes]) -> Any:
         form = self._get(words[1])
         if form is None:
@@ -337,6 +344,7 @@ _READS: dict[bytes, Callable[[Server, list[bytes]], Any]] = {
     b"MGET": Server._mget,
     b"GET": lambda server, words: server._string(words[1]),
     b"HGETALL": Server._hgetall,
+    b"HMGET": Server._hmget,
     b"JSON.GET": Server._json_get,
     b"PEXPIRETIME": Server._pexpiretime,
     b"HPEXPIRETIME": Server._hpexpiretime,

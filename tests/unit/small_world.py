@@ -29,6 +29,7 @@ class Words:
         has_refusals: Each write may be refused.
         has_races: Writes may come between reading and writing.
         has_odd: Some values of originals can't be converted, some of copies not be carried back.
+        has_stale: A process that has lost the lock may go on.
     """
 
     kind: str = "hash"
@@ -41,6 +42,7 @@ class Words:
     has_refusals: bool = False
     has_races: bool = False
     has_odd: bool = False
+    has_stale: bool = False
 
 
 class State(NamedTuple):

@@ -143,3 +143,12 @@ def test_a_copy_that_can_not_be_carried_back_stays_though_its_original_was_writt
     alone = verdict_on(old, new, before, SERVING)
     outcome = taken_back(old, new, before, alone)
     assert (outcome.verdict, outcome.copy, outcome.original) == (Verdict.ONLY_NEW, None, None)
+
+
+def test_that_an_original_goes_is_noted_before_it_does():
+    decision = Decision()
+    batch = CopyBatch("originals_removed", SERVING, lambda copy: copy, set(), decision)
+    before = mark(Found(A))
+    batch.add(MarkedDocument(b"o", b"m", before.encoded()), b"n", Found(A), Found(A), Found(A), None)
+    (document,) = batch.finish().documents
+    assert document.commands == [(b"SET", b"m", before.moved(FENCE).encoded()), (b"DEL", b"o")]

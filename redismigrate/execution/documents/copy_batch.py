@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -122,12 +122,17 @@ class CopyBatch:
             counters.append("removed" if outcome.copy.document is None else "written")
         if changes:
             counters += ("removed" if self._aim == "originals_removed" else "turned_back", "changed")
-        # What is refused must not have taken the other form away before.
-        takes_copy = outcome.copy is not None and outcome.copy.document is None
-        commands = [*changes, *copy_changes] if takes_copy else [*copy_changes, *changes]
         # A copy that can't be carried back stands all the same.
         may_fail = self._aim == "beside" and not copy_changes
-        self._write(document, commands, outcome.mark, tuple(counters), may_fail=may_fail)
+        # What goes goes last: the first refusal leaves what comes behind it as it is. An original goes even
+        # after the note of that, or else its absence would say that the application has deleted it.
+        is_copy_last = outcome.copy is not None and outcome.copy.document is None
+        is_noted_first = outcome.mark is not None and before is not None and before.document is None
+        if is_noted_first:
+            commands, last = copy_changes, changes
+        else:
+            commands, last = [*changes, *copy_changes] if is_copy_last else [*copy_changes, *changes], []
+        self._write(document, commands, outcome.mark, tuple(counters), last=last, may_fail=may_fail)
         self._reported.discard(key)
 
     def finish(self) -> Decision:
@@ -178,20 +183,22 @@ class CopyBatch:
         mark: Mark | None,
         counters: tuple[str, ...],
         *,
-        may_fail: bool,
+        last: Sequence[tuple[bytes, ...]] = (),
+        may_fail: bool = False,
     ) -> None:
-        """Add the commands for one document, with its mark as the last of them."""
+        """Add the commands for one document, then its mark, and then what has to wait for that."""
         remembered = None if mark is None else mark.encoded()
         # Not by its bytes: the server may name the fields of a hash in another order the next time.
         is_other = mark != Mark.decoded(document.mark)
         for counter in counters:
             setattr(self._decision.result, counter, getattr(self._decision.result, counter) + 1)
-        if is_other and remembered is not None and not commands:
+        if is_other and remembered is not None and not (commands or last):
             self._only_marks += (document.mark_key, remembered)
             return
         if is_other:
             note = (b"DEL",) if remembered is None else (b"SET",)
             commands.append((*note, document.mark_key, *(() if remembered is None else (remembered,))))
+        commands += last
         if commands:
             keys = tuple(dict.fromkeys(command[1] for command in commands))
             self._decision.documents.append(DocumentWrites(document.key, keys, commands, counters, may_fail))
