@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from redismigrate.commands import Project
 
+    _TextType = click.ParamType[str]
+else:
+    _TextType = click.ParamType  # generic since click 8.4
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 _RELATIVE = re.compile(r"-\d+(?::.*)?")
 _PROTECTED = "\0"
@@ -249,7 +253,7 @@ class RevisionCommand(click.Command):
         return super().parse_args(ctx, protected)
 
 
-class RevisionType(click.ParamType[str]):
+class RevisionType(_TextType):
     """A revision identifier."""
 
     name = "revision"
