@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from redismigrate.cli.context import Invocation, backup_dir_option, echo, global_options, report_error
+from redismigrate.cli.context import (
+    Invocation,
+    backup_dir_option,
+    echo,
+    global_options,
+    lines_text,
+    report_error,
+)
 from redismigrate.cli.migrating import lock_options
+from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
     from redismigrate.commands.backups import ListedBackups, VerifiedBackup, VerifiedBackups
@@ -123,7 +131,7 @@ def prune(invocation: Invocation, /, runs: tuple[str, ...], **values: Any) -> No
         removed = commands.prune_backups(invocation.project(), runs, **values, watcher=watcher)
     for path in removed.kept:
         invocation.say(f"Kept {path}, which belongs to no backup.")
-    invocation.result(removed.to_json(), "" if invocation.is_quiet else _prune_text(removed))
+    invocation.result(removed.to_json(), "" if invocation.is_quiet else readable(_prune_text(removed)))
 
 
 def _report_damage(invocation: Invocation, result: VerifiedBackups) -> None:
@@ -147,7 +155,7 @@ def _list_text(found: ListedBackups) -> str:
     if not found.backups:
         return _none_in(found.folder)
     rows = [_TITLES, *(_cells(backup) for backup in found.backups)]
-    return "\n".join(_aligned(rows))
+    return lines_text(_aligned(rows))
 
 
 def _cells(backup: BackupSummary) -> tuple[str, ...]:
@@ -183,7 +191,7 @@ def _restore_text(restored: RestoredBackups) -> str:
             f"{manifest.run} {manifest.revision} {manifest.index}: "
             f"{_counted(item.restored.documents, 'document')} restored{tail}."
         )
-    return "\n".join(lines)
+    return lines_text(lines)
 
 
 def _prune_text(removed: PrunedBackups) -> str:

@@ -11,7 +11,6 @@ from redismigrate.commands.backups import list_backups, translated_errors
 from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, failed_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
 from redismigrate.execution.document_work import failed
 from redismigrate.execution.documents.backup import Backup
@@ -37,6 +36,7 @@ from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.strict import readable_key
+from redismigrate.shown_url import shown_url
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
 
@@ -170,7 +170,7 @@ def _require_known(project: Project, server: Server, state: State, run: str) -> 
     """Refuse what anybody who can write to the folder could have put there: a manifest moves any keys."""
     if not is_known(server, project.keys, state, run):
         raise BackupError(
-            f"Redis at {redacted(project.settings.url)} knows of no run {run} of project "
+            f"Redis at {shown_url(project.settings.url)} knows of no run {run} of project "
             f"{project.settings.project}.",
             "Check the URL; --force restores a backup whose run was forgotten, if you know where it is from.",
         )

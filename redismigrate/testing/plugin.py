@@ -89,7 +89,7 @@ def redismigrate_server() -> Iterator[ScratchServer]:
         try:
             server = started.enter_context(scratch_server())
         except RedisMigrateError as error:
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+            raise pytest.fail.Exception(readable_lines(str(error)), pytrace=False) from None
         yield server
 
 
@@ -115,6 +115,6 @@ def redismigrate_runner(
         project = ScratchProject(Project.load(redismigrate_config, overrides).settings)
         runner = MigrationRunner(project, redismigrate_server, redismigrate_documents, redismigrate_options)
     except RedisMigrateError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise pytest.fail.Exception(readable_lines(str(error)), pytrace=False) from None
     with runner:
         yield runner
