@@ -63,7 +63,7 @@ def list_backups(invocation: Invocation, /, run: str | None) -> None:
 @global_options
 @click.pass_obj
 def verify(invocation: Invocation, /, run: str | None) -> int:
-    """Read every byte of the backups. Exits with 1 when something is damaged."""
+    """Read every byte of the backups. Exits with 1 when one is damaged, or on record and gone."""
     from redismigrate import commands
 
     def tell(verified: VerifiedBackup) -> None:
@@ -71,6 +71,8 @@ def verify(invocation: Invocation, /, run: str | None) -> int:
         invocation.say(f"{_name(verified.backup)}: {_amount(verified.backup)}, {state}")
 
     result = commands.verify_backups(invocation.project(), run, tell)
+    for note in result.notes:
+        invocation.say(f"Note: {note}")
     if result.damaged:
         _report_damage(invocation, result)
         return 1
@@ -137,12 +139,13 @@ def prune(invocation: Invocation, /, runs: tuple[str, ...], **values: Any) -> No
 def _report_damage(invocation: Invocation, result: VerifiedBackups) -> None:
     """Every problem, and then how many backups have one: as one document with `--json`."""
     from redismigrate.errors import BackupDamaged
-    from redismigrate.execution.documents.manifest import INTACT_COPY_OR_NONE
 
     count = _counted(len(result.backups), "backup")
     verb = "is" if len(result.damaged) == 1 else "are"
-    message = f"{len(result.damaged)} of {count} in {result.folder} {verb} damaged."
-    error = BackupDamaged(message, INTACT_COPY_OR_NONE)
+    state = "damaged or gone" if any(verified.is_gone for verified in result.damaged) else "damaged"
+    message = f"{len(result.damaged)} of {count} in {result.folder} {verb} {state}."
+    hints = dict.fromkeys(verified.hint for verified in result.damaged if verified.hint)
+    error = BackupDamaged(message, " ".join(hints))
     if not invocation.json:
         for verified in result.damaged:
             for problem in verified.problems:

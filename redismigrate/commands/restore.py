@@ -24,7 +24,6 @@ from redismigrate.execution.documents.backup_contents import (
 from redismigrate.execution.documents.backup_folders import open_in_place
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import RewriteJob
-from redismigrate.execution.documents.manifest import INTACT_COPY
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.replaced import is_of_replaced
 from redismigrate.execution.documents.restoring import Restored, restore
@@ -152,7 +151,7 @@ def restore_backups(
 def _restorable(project: Project, run: str) -> tuple[Path, list[Backup]]:
     """The folder of all backups, and those of the run, the newest first; all of them were read."""
     listed = list_backups(project, run)
-    backups, problems = [], []
+    backups, problems, hints = [], [], []
     # What was backed up last was changed last.
     for summary in reversed(listed.backups):
         try:
@@ -161,8 +160,9 @@ def _restorable(project: Project, run: str) -> tuple[Path, list[Backup]]:
                 require_restorable(backups[-1])
         except BackupDamaged as error:
             problems.append(error.message)
+            hints.append(error.hint)
     if problems:
-        raise BackupDamaged(f"{' '.join(problems)} Nothing was restored.", INTACT_COPY)
+        raise BackupDamaged(f"{' '.join(problems)} Nothing was restored.", " ".join(dict.fromkeys(hints)))
     return listed.folder, backups
 
 

@@ -83,6 +83,7 @@ def redismigrate_options() -> MigrationOptions:
 def redismigrate_server() -> Iterator[ScratchServer]:
     """An embedded server for this process, or the one that REDISMIGRATE_TEST_URL names."""
     from redismigrate.errors import RedisMigrateError
+    from redismigrate.foreign_text import readable_lines
     from redismigrate.testing.scratch_server import scratch_server
 
     with ExitStack() as started:
@@ -104,6 +105,7 @@ def redismigrate_runner(
     """Takes the project up and down its history; what it makes is removed after the test."""
     from redismigrate.commands.project import Project
     from redismigrate.errors import RedisMigrateError
+    from redismigrate.foreign_text import readable_lines
     from redismigrate.testing.runner import MigrationRunner
     from redismigrate.testing.scratch_server import ScratchProject
 
