@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -36,7 +35,6 @@ _SEPARATORS = {"version_locations": os.pathsep, "schemas": ","}
 ENVIRONMENT_VARIABLE = "REDISMIGRATE_ENV"
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
-_QUERY_OPTION = re.compile(r"(?<=[?&])([^=&]*)=([^&]*)")
 
 
 class Settings(BaseModel):
@@ -139,25 +137,6 @@ class Settings(BaseModel):
         if backup_dir == "":
             raise ValueError("must not be empty")
         return backup_dir
-
-
-def redacted(url: str) -> str:
-    """The URL without its password, for messages and logs.
-
-    A password that should have been percent-encoded breaks the URL into wrong parts, so it is not parsed: all
-    between the first colon and the last @ counts as password.
-    """
-    scheme, separator, rest = url.partition("://")
-    rest = _QUERY_OPTION.sub(_without_password, rest)
-    credentials, _, location = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{separator}{user}:***@{location}" if colon else f"{scheme}{separator}{rest}"
-
-
-def _without_password(option: re.Match[str]) -> str:
-    # The names of options are percent-decoded, too: `passwor%64`.
-    is_password = unquote_plus(option[1]).endswith("password")
-    return f"{option[1]}=***" if is_password else option[0]
 
 
 def zone_of(timezone: str) -> tzinfo:

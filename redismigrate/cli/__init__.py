@@ -10,15 +10,16 @@ import logging
 import signal
 import sys
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
 import click
 
 from redismigrate import __version__
 from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
-from redismigrate.cli.context import Invocation, discard, global_options, report_error, stdout_kept_for
+from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
+from redismigrate.foreign_text import readable_lines, readable_paragraph
 
 INTERRUPTED = 1
 
@@ -39,6 +40,14 @@ for _module in (scripting, lineage, migrating, following, backups, recording, se
         redismigrate.add_command(_command)
 
 
+class _ReadableFormatter(logging.Formatter):
+    """Log messages quote text of others, too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message as it may be shown."""
+        return readable_lines(super().format(record))
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code."""
     # Without a command click would call its own help text an error.
@@ -48,7 +57,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of indexes may hold bytes that are not UTF-8; standard error escapes them by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_ReadableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     invocation = Invocation()
     with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
         code = _run(invocation, arguments)
@@ -107,4 +118,5 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
 
 def _show_traceback(invocation: Invocation) -> None:
     if invocation.is_verbose:
-        traceback.print_exc()
+        with suppress(OSError):
+            echo(readable_paragraph(traceback.format_exc().rstrip()), sys.stderr)

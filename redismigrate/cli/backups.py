@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from redismigrate.cli.context import Invocation, backup_dir_option, echo, global_options, report_error
+from redismigrate.cli.context import (
+    Invocation,
+    backup_dir_option,
+    echo,
+    global_options,
+    lines_text,
+    report_error,
+)
 from redismigrate.cli.migrating import lock_options
+from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
     from redismigrate.commands.backups import ListedBackups, VerifiedBackup, VerifiedBackups
@@ -55,7 +63,7 @@ def list_backups(invocation: Invocation, /, run: str | None) -> None:
 @global_options
 @click.pass_obj
 def verify(invocation: Invocation, /, run: str | None) -> int:
-    """Read every byte of the backups. Exits with 1 when something is damaged."""
+    """Read every byte of the backups. Exits with 1 when one is damaged, or on record and gone."""
     from redismigrate import commands
 
     def tell(verified: VerifiedBackup) -> None:
@@ -63,6 +71,8 @@ def verify(invocation: Invocation, /, run: str | None) -> int:
         invocation.say(f"{_name(verified.backup)}: {_amount(verified.backup)}, {state}")
 
     result = commands.verify_backups(invocation.project(), run, tell)
+    for note in result.notes:
+        invocation.say(f"Note: {note}")
     if result.damaged:
         _report_damage(invocation, result)
         return 1
@@ -123,18 +133,19 @@ def prune(invocation: Invocation, /, runs: tuple[str, ...], **values: Any) -> No
         removed = commands.prune_backups(invocation.project(), runs, **values, watcher=watcher)
     for path in removed.kept:
         invocation.say(f"Kept {path}, which belongs to no backup.")
-    invocation.result(removed.to_json(), "" if invocation.is_quiet else _prune_text(removed))
+    invocation.result(removed.to_json(), "" if invocation.is_quiet else readable(_prune_text(removed)))
 
 
 def _report_damage(invocation: Invocation, result: VerifiedBackups) -> None:
     """Every problem, and then how many backups have one: as one document with `--json`."""
     from redismigrate.errors import BackupDamaged
-    from redismigrate.execution.documents.manifest import INTACT_COPY_OR_NONE
 
     count = _counted(len(result.backups), "backup")
     verb = "is" if len(result.damaged) == 1 else "are"
-    message = f"{len(result.damaged)} of {count} in {result.folder} {verb} damaged."
-    error = BackupDamaged(message, INTACT_COPY_OR_NONE)
+    state = "damaged or gone" if any(verified.is_gone for verified in result.damaged) else "damaged"
+    message = f"{len(result.damaged)} of {count} in {result.folder} {verb} {state}."
+    hints = dict.fromkeys(verified.hint for verified in result.damaged if verified.hint)
+    error = BackupDamaged(message, " ".join(hints))
     if not invocation.json:
         for verified in result.damaged:
             for problem in verified.problems:
@@ -147,7 +158,7 @@ def _list_text(found: ListedBackups) -> str:
     if not found.backups:
         return _none_in(found.folder)
     rows = [_TITLES, *(_cells(backup) for backup in found.backups)]
-    return "\n".join(_aligned(rows))
+    return lines_text(_aligned(rows))
 
 
 def _cells(backup: BackupSummary) -> tuple[str, ...]:
@@ -183,7 +194,7 @@ def _restore_text(restored: RestoredBackups) -> str:
             f"{manifest.run} {manifest.revision} {manifest.index}: "
             f"{_counted(item.restored.documents, 'document')} restored{tail}."
         )
-    return "\n".join(lines)
+    return lines_text(lines)
 
 
 def _prune_text(removed: PrunedBackups) -> str:

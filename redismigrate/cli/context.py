@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +16,16 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from redismigrate.errors import RedisMigrateError
+from redismigrate.foreign_text import readable, readable_lines, readable_paragraph
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from redismigrate.commands import Project
+
+    _TextType = click.ParamType[str]
+else:
+    _TextType = click.ParamType  # generic since click 8.4
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _RELATIVE = re.compile(r"-\d+(?::.*)?")
@@ -62,9 +67,9 @@ class Invocation:
 
     def console(self) -> Console:
         """Where text for people goes."""
-        from rich.console import Console
+        from redismigrate.cli.rendering import ForeignSafeConsole
 
-        console = Console(stderr=self.json, highlight=False, soft_wrap=True, quiet=self.is_quiet)
+        console = ForeignSafeConsole(stderr=self.json, highlight=False, soft_wrap=True, quiet=self.is_quiet)
         if not console.is_terminal:
             console.width = 160
         return console
@@ -73,7 +78,7 @@ class Invocation:
         """A line for people; not with --quiet."""
         if not self.is_quiet:
             with suppress(OSError):  # a full disk below it is no reason to stop a run
-                echo(text, sys.stderr if self.json else sys.stdout)
+                echo(readable_paragraph(text), sys.stderr if self.json else sys.stdout)
 
     def result(self, document: Any, text: str = "") -> None:
         """The command's result: the document with --json, else the text.
@@ -94,11 +99,16 @@ class Invocation:
 
 
 def echo(text: str, stream: TextIO) -> None:
-    """Write a line; a reader that has gone away doesn't stop the command."""
+    """Write lines as `readable_lines` shows them; a reader that has gone away doesn't stop the command."""
     try:
-        click.echo(text, file=stream)
+        click.echo(readable_lines(text), file=stream)
     except BrokenPipeError:
         discard(stream)
+
+
+def lines_text(lines: Iterable[str]) -> str:
+    """Lines as one text: a line break in a value of others begins no line of ours."""
+    return "\n".join(map(readable, lines))
 
 
 def discard(stream: TextIO) -> None:
@@ -131,9 +141,9 @@ def report_error(
             invocation.result({**(run or {}), "error": {"code": code, "message": message, "hint": hint}})
             return
     with suppress(OSError):
-        echo(f"Error: {message}", sys.stderr)
+        echo(f"Error: {readable_paragraph(message)}", sys.stderr)
         if hint:
-            echo(hint, sys.stderr)
+            echo(readable_paragraph(hint), sys.stderr)
 
 
 @contextmanager
@@ -249,7 +259,7 @@ class RevisionCommand(click.Command):
         return super().parse_args(ctx, protected)
 
 
-class RevisionType(click.ParamType[str]):
+class RevisionType(_TextType):
     """A revision identifier."""
 
     name = "revision"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
 
 from redismigrate.cli.plan_view import render_steps
+from redismigrate.cli.rendering import markup
 from redismigrate.cli.watching import TerminalWatcher
 from redismigrate.commands.demo import DemoResult, DemoWatcher, Loaded, PlannedScene, PlayedScene
 from redismigrate.commands.demo_questions import Answer
@@ -50,7 +50,7 @@ class DemoView(TerminalWatcher, DemoWatcher):
         question = applied.planned.scene.question
         self._say(f"Applied in {applied.seconds:.2f} s. The index sees {applied.documents:,} documents.")
         self._say(f"\nNearest to [bold]{question.like}[/], itself left out:")
-        self._say(f"  [bold]FT.SEARCH {question.index} '{escape(applied.query)}'[/]")
+        self._say(f"  [bold]FT.SEARCH {question.index} '{markup(applied.query)}'[/]")
         self._answer("before", applied.before)
         if applied.after == applied.before:
             self._say("  after   the same packages at the same distances")
@@ -82,7 +82,7 @@ class DemoView(TerminalWatcher, DemoWatcher):
         """Name the revision on the way back."""
         if run.direction == "downgrade":
             recorded = run.plan.recorded
-            self._say(f"  undoing {recorded.revision} {escape(recorded.message)}")
+            self._say(f"  undoing {recorded.revision} {markup(recorded.message)}")
 
     def step_started(self, step: Step) -> None:  # noqa: ARG002 - the event's signature
         """End the progress of the step before."""
@@ -90,7 +90,7 @@ class DemoView(TerminalWatcher, DemoWatcher):
 
     def _title(self, text: str) -> None:
         self._console.print()
-        rule = Rule(f"[bold]{escape(text)}[/]", align="left", style="dim")
+        rule = Rule(f"[bold]{markup(text)}[/]", align="left", style="dim")
         self._console.print(rule, width=min(self._console.width, RULE_WIDTH))
 
     def _answer(self, moment: str, answer: Answer) -> None:
@@ -100,12 +100,12 @@ class DemoView(TerminalWatcher, DemoWatcher):
             words = "no package matches"
         else:
             words = f"{answer.matching:,} packages match; the nearest:"
-        self._say(f"  {moment:<6}  {escape(words)}")
+        self._say(f"  {moment:<6}  {markup(words)}")
         table = Table.grid(padding=(0, 2, 0, 0))
         for width in (DISTANCE_WIDTH, NAME_WIDTH, None):
             table.add_column(width=width, no_wrap=True, overflow="ellipsis")
         for hit in answer.hits:
-            table.add_row(f"{hit.distance:.4f}", escape(hit.name), escape(hit.summary))
+            table.add_row(f"{hit.distance:.4f}", markup(hit.name), markup(hit.summary))
         if answer.hits:
             self._console.print(Padding.indent(table, 10))
 

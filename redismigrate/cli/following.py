@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redismigrate.cli.context import Invocation, global_options, max_removals_option
+from redismigrate.cli.context import Invocation, global_options, lines_text, max_removals_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def follow(invocation: Invocation, /, max_removals: int | None) -> None:
     with _stopped_by_signals() as stop, TerminalWatcher(invocation) as watcher:
         followed = commands.follow(invocation.project(), goes_on, watcher, max_removals)
     lines = [] if followed.report is None else [_text(followed.report)]
-    invocation.result(followed.to_json(), "\n".join([*lines, f"Ended: {followed.why}."]))
+    invocation.result(followed.to_json(), lines_text([*lines, f"Ended: {followed.why}."]))
 
 
 def _text(report: FollowerReport) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redismigrate.cli.context import Invocation, relative_path
+from redismigrate.cli.context import Invocation, lines_text, relative_path
+from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
     from redismigrate.commands import Project
@@ -131,7 +132,7 @@ def show_generated(invocation: Invocation, path: Path, content: ScriptContent) -
             "operations": list(content.operations),
             "notes": list(content.notes),
         },
-        "\n".join([f"Wrote {relative_path(path)}", *(f"  {operation}" for operation in content.operations)]),
+        lines_text([f"Wrote {relative_path(path)}", *(f"  {operation}" for operation in content.operations)]),
     )
     for note in content.notes:
         invocation.say(f"Note: {note}")
@@ -150,4 +151,4 @@ def _ask(pair: Rename | IndexRename) -> bool:
         if isinstance(pair, Rename)
         else f"Is index {pair.new} index {pair.old} under a new name?"
     )
-    return click.confirm(question)
+    return click.confirm(readable(question))

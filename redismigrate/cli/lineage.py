@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, relative_path
+from redismigrate.cli.context import (
+    REVISION,
+    Invocation,
+    RevisionCommand,
+    global_options,
+    lines_text,
+    relative_path,
+)
 
 if TYPE_CHECKING:
     from redismigrate.commands.revisions import Listing
@@ -26,7 +33,7 @@ def heads(invocation: Invocation, /, check: bool, resolve_dependencies: bool) ->
     found = commands.heads(invocation.project(), check=check, resolve_dependencies=resolve_dependencies)
     invocation.result(
         [script_to_json(script) for script in found],
-        "\n".join(_line(script) for script in found) or "There are no revisions yet.",
+        lines_text(_line(script) for script in found) or "There are no revisions yet.",
     )
 
 
@@ -44,7 +51,7 @@ def branches(invocation: Invocation) -> None:
         lines += [f"  {_line(child)}" for child in children]
     for label, (script, tips) in found.labels.items():
         lines.append(f"label {label}: from {script.revision} to {', '.join(tips)}")
-    invocation.result(found.to_json(), "\n".join(lines) or "The history does not branch.")
+    invocation.result(found.to_json(), lines_text(lines) or "The history does not branch.")
 
 
 @click.command(cls=RevisionCommand)
@@ -71,7 +78,7 @@ def history(invocation: Invocation, /, rev_range: str | None, indicate_current: 
     if listing.ahead:
         lines.append(f"Redis is ahead of these scripts by {', '.join(listing.ahead)}")
     none = "There are no revisions yet." if rev_range is None else "There are no revisions between these."
-    invocation.result(listing.to_json(), "\n".join(lines) or none)
+    invocation.result(listing.to_json(), lines_text(lines) or none)
 
 
 @click.command()
@@ -97,7 +104,7 @@ def graph(invocation: Invocation, /, form: str) -> None:
     elif form == "mermaid":
         text = mermaid(listing.scripts, listing.dependencies)
     else:
-        text = "\n".join(_drawn(listing)) or "There are no revisions yet."
+        text = lines_text(_drawn(listing)) or "There are no revisions yet."
     invocation.result({"format": form, "text": text}, text)
 
 
@@ -130,7 +137,7 @@ def show(invocation: Invocation, /, rev: str) -> None:
             lines.append(f"  can't be told from the scripts alone: {shown.unknown}")
         else:
             lines += [f"  {operation}" for operation in words] or ["  nothing"]
-    invocation.result(shown.to_json(), "\n".join(lines))
+    invocation.result(shown.to_json(), lines_text(lines))
 
 
 def _drawn(listing: Listing) -> list[str]:

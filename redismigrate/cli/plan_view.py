@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from redismigrate.cli.rendering import markup
 from redismigrate.planning.plan import Alternative, Plan, RevisionPlan, Step
 
 # From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
@@ -25,17 +25,17 @@ SMALLEST_MEGABYTES = 0.1
 def render_plan(plan: Plan, console: Console) -> None:
     """Print a plan."""
     for warning in plan.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}")
+        console.print(f"[yellow]note:[/] {markup(warning)}")
     if not plan.revisions:
         console.print("Nothing to do.")
         return
     count = len(plan.revisions)
     console.print(
-        f"{plan.direction.capitalize()} to [bold]{escape(plan.target)}[/]: {count} "
-        f"revision{'s' if count != 1 else ''}, project {escape(plan.project)}"
+        f"{plan.direction.capitalize()} to [bold]{markup(plan.target)}[/]: {count} "
+        f"revision{'s' if count != 1 else ''}, project {markup(plan.project)}"
     )
     for item in plan.revisions:
-        console.print(f"\n[bold]{item.revision}[/] {escape(item.recorded.message)}")
+        console.print(f"\n[bold]{item.revision}[/] {markup(item.recorded.message)}")
         render_steps(item, console)
     if plan.blocked:
         console.print("[red bold]The plan is blocked; nothing would be changed.[/]")
@@ -47,9 +47,9 @@ def render_steps(item: RevisionPlan, console: Console) -> None:
     if item.alternatives:
         console.print(Padding.indent(_alternatives_table(item.alternatives), INDENT))
     for warning in item.warnings:
-        console.print(f"  [yellow]note:[/] {escape(warning)}")
+        console.print(f"  [yellow]note:[/] {markup(warning)}")
     for reason in item.blocked:
-        console.print(f"  [red]blocked:[/] {escape(reason)}")
+        console.print(f"  [red]blocked:[/] {markup(reason)}")
 
 
 def _steps_table(steps: Sequence[Step], width: int) -> Table:
@@ -72,7 +72,7 @@ def _steps_table(steps: Sequence[Step], width: int) -> Table:
     if is_wide:
         table.add_column("rollback", overflow="fold")
     for step, cost in zip(steps, costs, strict=True):
-        description, rollback = escape(step.description), escape(step.rollback)
+        description, rollback = markup(step.description), markup(step.rollback)
         if titles and not columns:
             description += _costs_below(cost)
         if rollback and not is_wide:
@@ -92,11 +92,11 @@ def _alternatives_table(alternatives: Sequence[Alternative]) -> Table:
     table.add_column("writes, documents", overflow="fold")
     last = None
     for way in alternatives:
-        name = escape(way.index) if way.index != last else ""
+        name = markup(way.index) if way.index != last else ""
         last = way.index
         mark = "[green]*[/]" if way.is_chosen else ""
         if way.impossible:
-            reason = f"[dim]impossible: {escape('; '.join(way.impossible))}[/]"
+            reason = f"[dim]impossible: {markup('; '.join(way.impossible))}[/]"
             table.add_row(name, mark, way.strategy, "", "", "", reason)
             continue
         down = _seconds(way.search_downtime_seconds) or "none"
@@ -108,7 +108,7 @@ def _alternatives_table(alternatives: Sequence[Alternative]) -> Table:
             down,
             _seconds(way.seconds),
             _size(way.memory_bytes, "+"),
-            escape(remarks),
+            markup(remarks),
         )
     return table
 

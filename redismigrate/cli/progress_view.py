@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from redismigrate.cli.context import Invocation
 from redismigrate.commands.watching import Watched
+from redismigrate.foreign_text import readable
 from redismigrate.state.control import Control, settings_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def show_watched(invocation: Invocation, moments: Iterator[Watched]) -> None:
     else:
         for last in _with_lines(invocation, moments):  # noqa: B007 - the last one is shown below
             pass
-    invocation.result(None, "No run is under way." if last is None else outcome_text(last))
+    invocation.result(None, "No run is under way." if last is None else readable(outcome_text(last)))
 
 
 def _with_lines(invocation: Invocation, moments: Iterator[Watched]) -> Iterator[Watched]:
@@ -183,6 +184,6 @@ def _duration(seconds: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    from rich.markup import escape
+    from redismigrate.cli.rendering import markup
 
-    return escape(text)
+    return markup(text)

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options
+from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, lines_text
 from redismigrate.cli.migrating import ignore_other_databases_option, lock_options
+from redismigrate.foreign_text import readable
 
 
 @click.command()
@@ -108,7 +109,7 @@ def unlock(invocation: Invocation) -> None:
 
     holder = commands.unlock(invocation.project())
     text = "Nobody held the lock." if holder is None else f"Freed the lock of {holder}."
-    invocation.result({"freed": None if holder is None else str(holder)}, text)
+    invocation.result({"freed": None if holder is None else str(holder)}, readable(text))
 
 
 @click.command()
@@ -126,7 +127,7 @@ def repair(invocation: Invocation, /, **values: Any) -> None:
     lines = [f"Dropped index {name}, which hid the alias; its documents stay." for name in done.dropped]
     lines += [f"Set alias {name} again." for name in done.aliases]
     lines += [f"Created index {name} as recorded; its documents are being indexed." for name in done.created]
-    invocation.result(done.to_json(), "\n".join(lines) or "Nothing to repair.")
+    invocation.result(done.to_json(), lines_text(lines) or "Nothing to repair.")
 
 
 @click.command()

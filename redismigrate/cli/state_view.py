@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from redismigrate.cli.context import lines_text
 from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
@@ -43,7 +44,7 @@ def current_text(current: Current) -> str:
         )
     elif current.unfinished_run is not None:
         lines.append(f"  run {current.unfinished_run} is unfinished: redismigrate status")
-    return "\n".join(lines)
+    return lines_text(lines)
 
 
 def _index_lines(current: Current, served: str) -> list[str]:
@@ -79,7 +80,7 @@ def status_text(status: Status) -> str:
             )
             words = f"{event.get('event', '')} {event.get('revision', '')} {details}".rstrip()
             lines.append(f"  {_time_of(event['at'])} {words}")
-    return "\n".join(lines)
+    return lines_text(lines)
 
 
 def check_text(report: CheckReport) -> str:
@@ -95,7 +96,7 @@ def check_text(report: CheckReport) -> str:
         lines.append(f"Indexes that nobody manages: {', '.join(map(readable, report.unmanaged))}")
     if report.result == "same":
         lines.insert(0, "Schemas, scripts, record and server agree.")
-    return "\n".join(lines)
+    return lines_text(lines)
 
 
 def _follower_line(status: Status) -> str:

@@ -99,6 +99,6 @@ def _bar(console: Console, total: int) -> Progress:
 
 
 def _escaped(text: str) -> str:
-    from rich.markup import escape
+    from redismigrate.cli.rendering import markup
 
-    return escape(text)
+    return markup(text)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.project import Project
+from redismigrate.commands.recorded_backups import links_in, recorded_backups
 from redismigrate.errors import BackupDamaged, BackupError, BackupMissing, UsageError
+from redismigrate.execution.documents.backup import hint_for
 from redismigrate.execution.documents.backup_folders import BackupSummary, open_in_place
 from redismigrate.execution.documents.backup_folders import list_backups as list_folders
-from redismigrate.execution.documents.manifest import damaged
+from redismigrate.execution.documents.manifest import INTACT_COPY, INTACT_COPY_OR_NONE, damaged
 
 _SEE_LIST = "`redismigrate backup list` shows the runs that have one."
 
@@ -42,10 +44,14 @@ class VerifiedBackup:
     Attributes:
         backup: As it is listed.
         problems: What is wrong with it, one sentence each that names its folder and the file.
+        hint: What to do about them.
+        is_gone: Whether it is on record only.
     """
 
     backup: BackupSummary
     problems: tuple[str, ...]
+    hint: str = ""
+    is_gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,11 +60,13 @@ class VerifiedBackups:
 
     Attributes:
         folder: The setting `backup_dir`.
-        backups: All that were read, the oldest first.
+        backups: All that were read, the oldest first, and those on record that are not there.
+        notes: What could not be looked at, each one sentence.
     """
 
     folder: Path
     backups: tuple[VerifiedBackup, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def damaged(self) -> tuple[VerifiedBackup, ...]:
@@ -71,7 +79,8 @@ class VerifiedBackups:
             {**summary_to_json(verified.backup), "problems": list(verified.problems)}
             for verified in self.backups
         ]
-        return {"folder": str(self.folder), "backups": backups}
+        told = {"notes": list(self.notes)} if self.notes else {}
+        return {"folder": str(self.folder), "backups": backups, **told}
 
 
 def list_backups(project: Project, run: str | None = None) -> ListedBackups:
@@ -97,7 +106,9 @@ def list_backups(project: Project, run: str | None = None) -> ListedBackups:
 def verify_backups(
     project: Project, run: str | None = None, on_verified: Callable[[VerifiedBackup], None] | None = None
 ) -> VerifiedBackups:
-    """Read every chunk of the backups of a project; the server is not asked.
+    """Read every chunk of the backups of a project, and look whether those on record are there.
+
+    Where the server can't be asked, a note says so: copies may be verified where there is none.
 
     Args:
         project: Whose backups.
@@ -109,14 +120,23 @@ def verify_backups(
         BackupError: The folder can't be read.
         UsageError: Several runs begin so.
     """
-    listed = list_backups(project, run)
+    listed = list_backups(project)
+    with translated_errors(f"The backups in {listed.folder} can't be read"):
+        found = (*listed.backups, *links_in(listed.folder, project.settings.project))
+    recorded = recorded_backups(project, [backup.folder for backup in found])
+    backups = (*found, *recorded.gone)
+    if run is not None:
+        backups = of_run(backups, run, listed.folder)
     verified = []
-    for backup in listed.backups:
+    for backup in backups:
+        if backup in recorded.gone:
+            verified.append(VerifiedBackup(backup, (str(backup.problem),), INTACT_COPY_OR_NONE, is_gone=True))
+            continue
         with translated_errors(f"The backup in {backup.folder} can't be read"):
-            verified.append(VerifiedBackup(backup, _problems_of(backup)))
+            verified.append(_verified(backup))
         if on_verified is not None:
             on_verified(verified[-1])
-    return VerifiedBackups(listed.folder, tuple(verified))
+    return VerifiedBackups(listed.folder, tuple(verified), recorded.notes)
 
 
 def of_run(backups: Sequence[BackupSummary], run: str, folder: Path) -> tuple[BackupSummary, ...]:
@@ -144,14 +164,15 @@ def of_run(backups: Sequence[BackupSummary], run: str, folder: Path) -> tuple[Ba
     return tuple(backup for backup in backups if backup.run in fitting)
 
 
-def _problems_of(backup: BackupSummary) -> tuple[str, ...]:
+def _verified(backup: BackupSummary) -> VerifiedBackup:
     if backup.problem is not None:
-        return (backup.problem,)
+        return VerifiedBackup(backup, (backup.problem,), INTACT_COPY_OR_NONE)
     try:
         problems = open_in_place(backup.folder).verify()
     except BackupDamaged as error:  # since it was listed
-        return (error.message,)
-    return tuple(damaged(backup.folder, problem).message for problem in problems)
+        return VerifiedBackup(backup, (error.message,), INTACT_COPY_OR_NONE)
+    told = tuple(damaged(backup.folder, problem).message for problem in problems)
+    return VerifiedBackup(backup, told, hint_for(problems).replace(INTACT_COPY, INTACT_COPY_OR_NONE))
 
 
 @contextmanager

@@ -96,11 +96,10 @@ def check(project: Project) -> CheckReport:
         ConfigurationError, SchemaError: The declared schemas can't be read.
     """
     declared = declared_schemas(project) if declares_schemas(project) else None
-    known = {script.revision: script.sha256 for script in project.scripts}
     with project.connect() as server:
         state = read_state(server, project.keys)
         applied = state.head.applied
-        missing = tuple(id_ for id_ in known if id_ not in applied)
+        missing = tuple(script.revision for script in project.scripts if script.revision not in applied)
         notes: list[str] = []
         at_head = _head_catalog(project, state, notes, is_all_applied=not missing)
         findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
@@ -182,7 +181,7 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
                 None,
                 f"Redis is ahead by revision {revision} ({record.message or 'no message'}): no script has it",
             )
-        elif record.sha256 not in {"", known[revision].sha256}:
+        elif not record.is_of(known[revision].sha256, known[revision].code_sha256):
             yield Finding(
                 "history",
                 "script_changed",

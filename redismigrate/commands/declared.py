@@ -35,8 +35,8 @@ def declared_schemas(project: Project) -> dict[str, IndexSchema]:
         project: The project.
 
     Raises:
-        ConfigurationError: An entry names no file, module or attribute, what it names is no schema, or an
-            index is declared twice; says which entry.
+        ConfigurationError: An entry names no file, module or attribute, what it names is no schema or holds
+            none, nothing is declared at all, or an index is declared twice; says which entry.
         SchemaError: A schema is wrong; says in which file or attribute.
     """
     origins: dict[str, str] = {}
@@ -48,6 +48,9 @@ def declared_schemas(project: Project) -> dict[str, IndexSchema]:
                 "Take one of them out, or correct the setting schemas.",
             )
         origins[schema.name], found[schema.name] = origin, schema
+    if not found and declares_schemas(project):
+        # What is not there yet, or was forgotten, would drop every index.
+        raise _nothing_declared(f"{ENV_FILE}: schemas() returns no schema")
     return {name: schema for name, schema in found.items() if project.env_module.includes("index", name)}
 
 
@@ -132,4 +135,15 @@ def _from_module(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
                 "Correct the setting schemas.",
             )
         value = getattr(value, attribute)
-    yield from schemas_in(value, entry)
+    schemas = tuple(schemas_in(value, entry))
+    if not schemas:
+        raise _nothing_declared(f"schemas: {entry!r} holds no schema")
+    yield from schemas
+
+
+def _nothing_declared(where: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{where}: the indexes that were declared there would be dropped.",
+        f"Give {_FORMS}. Where no index is wanted any more, take this declaration out of the configuration "
+        "and write `op.drop_index` into a revision.",
+    )

@@ -135,7 +135,7 @@ def current(project: Project) -> Current:
     with project.connect() as server:
         state = read_state(server, project.keys)
     run = expanded_run(state)
-    known = {script.revision: script.sha256 for script in project.scripts}
+    known = {script.revision: script for script in project.scripts}
     return Current(
         project=project.settings.project,
         head=state.head,
@@ -147,7 +147,7 @@ def current(project: Project) -> Current:
         changed=tuple(
             id_
             for id_, record in state.head.revisions.items()
-            if id_ in known and record.sha256 not in {"", known[id_]}
+            if id_ in known and not record.is_of(known[id_].sha256, known[id_].code_sha256)
         ),
         unfinished_run=None if state.run is None else str(state.run.get("id")),
         heads_of_scripts=len(heads_of(project.scripts)),

@@ -12,12 +12,12 @@ from redismigrate.commands.backup_needs import backed_up_by, is_needed_by_last, 
 from redismigrate.commands.backups import list_backups, of_run, summary_to_json, translated_errors
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state
-from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, ConnectionFailed, RunInProgress, StateError
 from redismigrate.execution.documents.backup_folders import BackupSummary, files_of, prune
 from redismigrate.execution.documents.manifest import INTACT_COPY_OR_NONE
 from redismigrate.execution.progress import Watcher
 from redismigrate.redis_server.connection import Server
+from redismigrate.shown_url import shown_url
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State, read_state
 
@@ -124,8 +124,8 @@ def _refuse_needed(project: Project, server: Server, state: State, runs: Iterabl
     """Raise where a run is half way that goes back to the values in one of these backups."""
     if not state.exists:
         raise StateError(
-            f"Redis at {redacted(project.settings.url)} has no record of project {project.settings.project}, "
-            "so it can't tell whether an unfinished run needs the backup.",
+            f"Redis at {shown_url(project.settings.url)} has no record of project {project.settings.project}"
+            ", so it can't tell whether an unfinished run needs the backup.",
             f"Check the URL. {_WITHOUT_ASKING}",
         )
     if state.run is None:

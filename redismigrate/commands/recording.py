@@ -97,6 +97,7 @@ def _recorded(
         parents=script.down_revisions,
         depends_on=history.dependencies(revision),
         sha256=script.sha256,
+        code_sha256=script.code_sha256,
         operations=operations,
         **more,
     )

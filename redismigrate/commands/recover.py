@@ -106,7 +106,7 @@ def stamp(
         given_up = recorded_names - catalog.keys()
         head = Head(
             {
-                item.revision: kept.get(item.revision) or record_of(item, now(), signature())
+                item.revision: _accepted(kept.get(item.revision), record_of(item, now(), signature()))
                 for item in recorded
             }
         )
@@ -127,6 +127,13 @@ def stamp(
         # Of a run whose own record was lost.
         forget_other_runs(server, project.keys, None)
         return Stamped(head.heads, tuple(catalog))
+
+
+def _accepted(kept: AppliedRevision | None, stamped: AppliedRevision) -> AppliedRevision:
+    """The record of a revision: what is known of its application, with the script as it is now."""
+    if kept is None:
+        return stamped
+    return replace(kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256)
 
 
 def stamped_by(history: History, target: str | Iterable[str], applied: frozenset[str]) -> frozenset[str]:
@@ -166,6 +173,7 @@ def record_of(item: RecordedRevision, applied_at: str, by: str) -> AppliedRevisi
         depends_on=item.depends_on,
         message=item.message,
         sha256=item.sha256,
+        code_sha256=item.code_sha256,
         applied_at=applied_at,
         seconds=0.0,
         by=by,

@@ -11,7 +11,6 @@ from redismigrate.commands.backups import list_backups, translated_errors
 from redismigrate.commands.migrate import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, failed_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.config import redacted
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
 from redismigrate.execution.document_work import failed
 from redismigrate.execution.documents.backup import Backup
@@ -25,7 +24,6 @@ from redismigrate.execution.documents.backup_contents import (
 from redismigrate.execution.documents.backup_folders import open_in_place
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import RewriteJob
-from redismigrate.execution.documents.manifest import INTACT_COPY
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.replaced import is_of_replaced
 from redismigrate.execution.documents.restoring import Restored, restore
@@ -37,6 +35,7 @@ from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.strict import readable_key
+from redismigrate.shown_url import shown_url
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
 
@@ -152,7 +151,7 @@ def restore_backups(
 def _restorable(project: Project, run: str) -> tuple[Path, list[Backup]]:
     """The folder of all backups, and those of the run, the newest first; all of them were read."""
     listed = list_backups(project, run)
-    backups, problems = [], []
+    backups, problems, hints = [], [], []
     # What was backed up last was changed last.
     for summary in reversed(listed.backups):
         try:
@@ -161,8 +160,9 @@ def _restorable(project: Project, run: str) -> tuple[Path, list[Backup]]:
                 require_restorable(backups[-1])
         except BackupDamaged as error:
             problems.append(error.message)
+            hints.append(error.hint)
     if problems:
-        raise BackupDamaged(f"{' '.join(problems)} Nothing was restored.", INTACT_COPY)
+        raise BackupDamaged(f"{' '.join(problems)} Nothing was restored.", " ".join(dict.fromkeys(hints)))
     return listed.folder, backups
 
 
@@ -170,7 +170,7 @@ def _require_known(project: Project, server: Server, state: State, run: str) -> 
     """Refuse what anybody who can write to the folder could have put there: a manifest moves any keys."""
     if not is_known(server, project.keys, state, run):
         raise BackupError(
-            f"Redis at {redacted(project.settings.url)} knows of no run {run} of project "
+            f"Redis at {shown_url(project.settings.url)} knows of no run {run} of project "
             f"{project.settings.project}.",
             "Check the URL; --force restores a backup whose run was forgotten, if you know where it is from.",
         )

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
-from redismigrate.config import DEFAULT_URL, default_project_name, redacted, zone_of
+from redismigrate.config import DEFAULT_URL, default_project_name, zone_of
 from redismigrate.configuration_file import CONFIGURATION_FILE, is_configuration
 from redismigrate.errors import ConfigurationError, UsageError
+from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
     from redismigrate.commands.generating import ScriptContent
@@ -58,7 +59,7 @@ def init(directory: Path, template: str = "generic", url: str | None = None) -> 
     written = copy_template(template, directory)
     lines = [
         f"script_location = {_toml_string(directory.as_posix())}",
-        f"url = {_toml_string(url if redacted(url) == url else DEFAULT_URL)}",
+        f"url = {_toml_string(url if shown_url(url) == url else DEFAULT_URL)}",
     ]
     if pyproject.is_file():
         configuration = pyproject

@@ -69,6 +69,7 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
         depends_on=recorded.depends_on,
         message=recorded.message,
         sha256=recorded.sha256,
+        code_sha256=recorded.code_sha256,
         applied_at=now(),
         seconds=seconds,
         by=signature(),

@@ -156,6 +156,7 @@ class _Section:
             depends_on=recorded.depends_on,
             message=recorded.message,
             sha256=recorded.sha256,
+            code_sha256=recorded.code_sha256,
             applied_at=RECORDED_AT,
             seconds=0.0,
             by=self.by,

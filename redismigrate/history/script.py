@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redismigrate.errors import DuplicateRevision, ScriptError
 from redismigrate.history.script_module import execute, parse, place, read_source
+from redismigrate.history.script_text import code_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -50,6 +51,7 @@ class Script:
         create_date: The text after "Create Date:" in the docstring, if there is any.
         path: The file.
         sha256: The hexadecimal digest of the file's bytes.
+        code_sha256: That of what Python reads of them, see `code_digest`.
     """
 
     revision: str
@@ -60,6 +62,7 @@ class Script:
     create_date: str | None
     path: Path
     sha256: str
+    code_sha256: str = ""
 
     def load(self) -> Migration:
         """Execute the script and return its functions.
@@ -126,6 +129,7 @@ def script_from_source(source: bytes, path: Path) -> Script:
         create_date=create_date.group(1) if create_date else None,
         path=path,
         sha256=hashlib.sha256(source).hexdigest(),
+        code_sha256=code_digest(source),
     )
 
 

@@ -27,6 +27,7 @@ class RecordedRevision:
         adopted: Indexes that no revision created and that this one changes, as they were found; on a
             downgrade those that are given up again.
         undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
+        code_sha256: Of what Python reads of the script.
     """
 
     revision: str
@@ -38,6 +39,7 @@ class RecordedRevision:
     operations: tuple[Operation, ...]
     adopted: dict[str, IndexDefinition] = field(default_factory=dict)
     undone_functions: tuple[RunFunction, ...] = ()
+    code_sha256: str = ""
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""

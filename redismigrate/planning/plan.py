@@ -252,8 +252,9 @@ def digest_of(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition |
     revisions = []
     for plan in plans:
         recorded = _plain(RevisionPlan(recorded=plan.recorded, steps=()))["recorded"]
+        del recorded["sha256"]  # another checkout of the same script is the same plan
         if not any(step.kind == "run_function" for step in plan.steps):
-            del recorded["sha256"]
+            del recorded["code_sha256"]
         revisions.append([recorded, [(step.kind, step.index, step.strategy) for step in plan.steps]])
     definitions = {
         name: None if definition is None else _plain(Step(kind="claim_index", before=definition))["before"]

@@ -14,7 +14,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
-from redismigrate.config import redacted
 from redismigrate.errors import (
     AuthenticationFailed,
     ClusterUnsupported,
@@ -27,6 +26,7 @@ from redismigrate.errors import (
     ServerOutOfMemory,
 )
 from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
     from redismigrate.redis_server.embedded import EmbeddedServer
@@ -59,7 +59,7 @@ class Server:
 
     def __init__(self, client: redis.Redis, url: str, embedded: EmbeddedServer | None = None) -> None:
         self.client = client
-        self.url = redacted(url)
+        self.url = shown_url(url)
         self._embedded = embedded
 
     @cached_property
@@ -141,7 +141,7 @@ def connect(url: str, tls: Mapping[str, Any] | None = None) -> Server:
     except (ValueError, TypeError, redis.RedisError):
         # The ValueError may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
-            f"The URL {redacted(url)} can't be understood.",
+            f"The URL {shown_url(url)} can't be understood.",
             f"Write {_form_of(url)}, with special characters percent-encoded"
             f"{', and behind the ? only options of redis-py' if '?' in url else ''}.",
         ) from None

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, unquote, urlsplit
 
-from redismigrate.config import redacted
 from redismigrate.errors import ConfigurationError, EmbeddedServerUnavailable
 from redismigrate.redis_server.server_binary import find_server_binary, log_excerpt, server_environment
+from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -215,7 +215,7 @@ def embedded_from_url(url: str) -> EmbeddedServer:
     path = unquote(parts.path)
     if not url.startswith("embedded://") or parts.netloc or parts.query or parts.fragment or path == "/":
         raise ConfigurationError(
-            f"{redacted(url)} is not the URL of an embedded server.",
+            f"{shown_url(url)} is not the URL of an embedded server.",
             "Write embedded:// for a temporary one, or embedded:///absolute/path to keep its data there.",
         )
     return EmbeddedServer(data_dir=Path(path) if path else None)

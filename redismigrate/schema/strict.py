@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
 
 from redismigrate.errors import SchemaError
+from redismigrate.foreign_text import readable as readable  # noqa: PLC0414 - those who encode import it here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,18 +63,6 @@ Name = Annotated[Line, AfterValidator(_as_name)]
 def encode(text: str) -> bytes:
     """The bytes that a `Text` stands for."""
     return text.encode("utf-8", "surrogateescape")
-
-
-def readable(text: str | bytes) -> str:
-    """A `Text`, or its bytes, on one line of a terminal: what can't be printed or is no UTF-8 as escapes.
-
-    Keys and values come from anywhere, and ESC or a line break among them could forge what is shown.
-    """
-    decoded = (text if isinstance(text, bytes) else encode(text)).decode("utf-8", "backslashreplace")
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in decoded
-    )
 
 
 def readable_key(key: str | bytes) -> str:

@@ -92,6 +92,8 @@ class AppliedRevision:
         plan_digest: Of the plan that was run; empty when stamped.
         backup: Where its backup is, if it made one.
         adopted: Indexes that no revision had created before this one changed them.
+        code_sha256: Of what Python reads of its script, without comments and line ends; empty in records of
+            versions that did not know it.
     """
 
     parents: tuple[str, ...]
@@ -104,6 +106,16 @@ class AppliedRevision:
     plan_digest: str = ""
     backup: str | None = None
     adopted: tuple[str, ...] = ()
+    code_sha256: str = ""
+
+    def is_of(self, sha256: str, code_sha256: str) -> bool:
+        """Whether a script is the one that was applied, or one that differs in nothing that Python reads.
+
+        Args:
+            sha256: Of the script.
+            code_sha256: Of what Python reads of it.
+        """
+        return self.sha256 in {"", sha256} or (bool(self.code_sha256) and self.code_sha256 == code_sha256)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AppliedRevision:

@@ -83,13 +83,14 @@ def redismigrate_options() -> MigrationOptions:
 def redismigrate_server() -> Iterator[ScratchServer]:
     """An embedded server for this process, or the one that REDISMIGRATE_TEST_URL names."""
     from redismigrate.errors import RedisMigrateError
+    from redismigrate.foreign_text import readable_lines
     from redismigrate.testing.scratch_server import scratch_server
 
     with ExitStack() as started:
         try:
             server = started.enter_context(scratch_server())
         except RedisMigrateError as error:
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+            raise pytest.fail.Exception(readable_lines(str(error)), pytrace=False) from None
         yield server
 
 
@@ -104,6 +105,7 @@ def redismigrate_runner(
     """Takes the project up and down its history; what it makes is removed after the test."""
     from redismigrate.commands.project import Project
     from redismigrate.errors import RedisMigrateError
+    from redismigrate.foreign_text import readable_lines
     from redismigrate.testing.runner import MigrationRunner
     from redismigrate.testing.scratch_server import ScratchProject
 
@@ -115,6 +117,6 @@ def redismigrate_runner(
         project = ScratchProject(Project.load(redismigrate_config, overrides).settings)
         runner = MigrationRunner(project, redismigrate_server, redismigrate_documents, redismigrate_options)
     except RedisMigrateError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+        raise pytest.fail.Exception(readable_lines(str(error)), pytrace=False) from None
     with runner:
         yield runner

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import UsageError
+from redismigrate.foreign_text import readable
 from redismigrate.history.identifiers import resolve_one
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
@@ -300,7 +301,7 @@ class MigrationRunner:
     def name(self, revision: str) -> str:
         """A revision with the first line of its script, for messages."""
         message = self.project.history[revision].message
-        return f"{revision} ({message})" if message else revision
+        return f"{revision} ({readable(message)})" if message else revision
 
     def _resolve(self, revision: str) -> str:
         return resolve_one(self.project.history, revision, self.state.head.applied)

@@ -14,6 +14,7 @@ from redismigrate import commands
 from redismigrate.commands.declared import declares_schemas
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.errors import PlanBlocked, RedisMigrateError, RunFailed
+from redismigrate.foreign_text import readable, readable_lines
 from redismigrate.operations.model import Irreversible
 from redismigrate.operations.recorder import record
 from redismigrate.schema.definition import Catalog
@@ -196,12 +197,12 @@ def _down_one(runner: MigrationRunner, revision: str) -> None:
             for item in plan.revisions:
                 for operation in item.recorded.operations:
                     if isinstance(operation, Irreversible):
-                        pytest.skip(f"{runner.name(revision)} is irreversible: {operation.reason}")
+                        pytest.skip(f"{runner.name(revision)} is irreversible: {readable(operation.reason)}")
             raise
 
 
 def _lines(message: str, details: tuple[str, ...]) -> str:
-    return f"{message}:" + "".join(f"\n  {detail}" for detail in details)
+    return f"{readable(message)}:" + "".join(f"\n  {readable(detail)}" for detail in details)
 
 
 @contextmanager
@@ -217,4 +218,4 @@ def _plainly(what: str = "") -> Iterator[None]:
                 "\nOptions of the tests come from the fixture redismigrate_options: "
                 "MigrationOptions(exclusive=True), for example."
             )
-        raise pytest.fail.Exception(message, pytrace=False) from None
+        raise pytest.fail.Exception(readable_lines(message), pytrace=False) from None

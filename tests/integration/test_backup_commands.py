@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -269,6 +270,95 @@ def test_verifying_needs_no_server(shop: Shop):
     assert shop.run("backup", "verify", "--url", "redis://127.0.0.1:1").code == 0
 
 
+def test_verifying_without_a_server_says_that_the_record_was_not_asked(shop: Shop):
+    back_up(shop)
+    result = shop.run("backup", "verify", "--url", "redis://127.0.0.1:1")
+    assert "Note: Redis could not be asked which backups are on record: Can't reach Redis" in result.out
+
+
+def recorded_backup(shop: Shop) -> Path:
+    """The folder of the backup that a revision has made and that is on record."""
+    stock(shop, 20)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    applied(shop)
+    (found,) = shop.run("backup", "list", "--json").json["backups"]
+    return Path(found["folder"])
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_recorded_backup_that_is_gone_or_a_link_is_told(shop: Shop, level: int, is_link: bool):
+    folder = recorded_backup(shop)
+    assert shop.run("backup", "verify").code == 0
+    moved = folder.parents[level - 1] if level else folder
+    moved.rename(shop.folder / "moved")
+    if is_link:
+        moved.symlink_to(shop.folder / "moved")
+    result = shop.run("backup", "verify")
+    assert (result.code, "There are no backups" in result.out) == (1, False)
+    if is_link:
+        assert f"The backup in {moved} is damaged: the folder is a link." in result.err
+    else:
+        assert "is on record, and gone: " in result.err
+        assert "damaged or gone." in result.err
+    listed = shop.run("backup", "verify", "--json").json
+    assert listed["error"]["code"] == "backup_damaged"
+    if moved.is_symlink():
+        moved.unlink()
+    (shop.folder / "moved").rename(moved)
+    assert shop.run("backup", "verify").code == 0
+
+
+def test_copies_are_verified_against_the_record_too_and_what_was_pruned_is_not_missed(shop: Shop):
+    folder = recorded_backup(shop)
+    run_folder = folder.parents[1]
+    copies = shop.folder / "copies"
+    shutil.copytree(backups_of(shop), copies)
+    assert shop.run("backup", "verify", "--backup-dir", "copies").code == 0
+    kept = shop.folder / "kept"
+    backups_of(shop).rename(kept)
+    assert shop.run("backup", "verify", "--backup-dir", "copies").code == 0
+    shutil.rmtree(copies / "shop")
+    assert shop.run("backup", "verify", "--backup-dir", "copies").code == 1
+    kept.rename(backups_of(shop))
+    assert shop.run("backup", "prune", "--run", run_folder.name).code == 0
+    assert shop.run("backup", "verify").code == 0
+
+
+def test_what_another_host_wrote_is_noted(shop: Shop):
+    apply_with_backup(shop, RUN)
+    result = shop.run("backup", "verify")
+    assert (result.code, "host laptop wrote it to" in result.out) == (0, True)
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_listed_like_any_other(shop: Shop):
+    back_up(shop)
+    strange = backups_of(shop).joinpath("shop", os.fsdecode(b"caf\xe9"), "8f3a1c9b2d4e", "products")
+    strange.mkdir(parents=True)
+    (strange / "notes.txt").touch()
+    listed = shop.run("backup", "list")
+    assert (listed.code, RUN in listed.out, "caf\\xe9" in listed.out) == (0, True, True)
+    assert len(shop.run("backup", "list", "--json").json["backups"]) == 2
+    verified = shop.run("backup", "verify")
+    assert (verified.code, "caf\\xe9/8f3a1c9b2d4e/products is damaged" in verified.err) == (1, True)
+    assert shop.run("backup", "verify", "--run", RUN).code == 0
+
+
+def test_a_file_that_stands_in_a_backup_by_chance_is_to_be_moved_away(shop: Shop):
+    folder = recorded_backup(shop)
+    (folder / ".DS_Store").touch()
+    for command in (("downgrade", "-1"), ("backup", "restore", "--run", folder.parents[1].name)):
+        result = shop.run(*command)
+        assert (result.code, ".DS_Store does not belong to the backup" in result.err) == (1, True), result.err
+        assert "Move .DS_Store out of the folder: redismigrate has not written it." in result.err
+        assert "intact copy" not in result.err
+    result = shop.run("backup", "verify")
+    assert "Move .DS_Store out" in result.err
+    (folder / ".DS_Store").unlink()
+    shop.run("rollback")
+    assert shop.run("downgrade", "-1").code == 0
+
+
 def test_a_flipped_byte_is_told_with_the_backup_and_its_chunk(shop: Shop):
     folder = back_up(shop)
     back_up(shop, run=OTHER_RUN)
@@ -358,6 +448,9 @@ def test_folders_that_are_links_are_no_backups(shop: Shop, tmp_path: Path, level
     link.symlink_to(tmp_path.joinpath("outside", *names[: level + 1]))
     assert shop.run("backup", "list", "--json").json["backups"] == []
     shop.refuses("backup", "prune", "--run", RUN, "--offline", code=1, says=("There is no backup of run",))
+    result = shop.run("backup", "verify")
+    assert (result.code, "There are no backups" in result.out) == (1, False)
+    assert f"The backup in {link} is damaged: the folder is a link." in result.err.splitlines()
     assert Backup.open(outside).verify() == []
 
 

@@ -132,13 +132,19 @@ def test_a_url_of_another_kind_is_refused(shop, url):
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://localhost:port", "redis://localhost:99999", "redis://localhost/0?db=x"]
+    ("url", "shown"),
+    [
+        # May be a password whose host is missing.
+        ("redis://localhost:port", "redis://localhost:***"),
+        ("redis://localhost:99999", "redis://localhost:99999"),
+        ("redis://localhost/0?db=x", "redis://localhost/0?db=x"),
+    ],
 )
-def test_a_url_that_cannot_be_understood_is_refused(shop, url):
+def test_a_url_that_cannot_be_understood_is_refused(shop, url, shown):
     shop.write(PRODUCTS)
 
     shop.refuses(
-        "upgrade", "--url", url, code=8, says=(f"The URL {url} can't be understood.", "percent-encoded")
+        "upgrade", "--url", url, code=8, says=(f"The URL {shown} can't be understood.", "percent-encoded")
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 CREATE = """
@@ -135,7 +137,7 @@ def test_an_alias_that_was_moved_is_told(shop, client):
 
 def test_a_script_that_was_changed_since_is_told(applied):
     script = next((applied.folder / "migrations" / "versions").glob("*.py"))
-    script.write_text(script.read_text() + "# a word more\n")
+    script.write_text(script.read_text() + "WORD = 'more'\n")
     result = applied.run("check")
     assert (result.code, result.out) == (
         3,
@@ -145,6 +147,51 @@ def test_a_script_that_was_changed_since_is_told(applied):
         ),
     )
     assert findings(applied) == [("history", "script_changed", None)]
+
+
+@pytest.mark.parametrize(
+    "checkout",
+    [
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b"def upgrade", b"# seen\ndef upgrade") + b"# by two\n",
+        lambda text: text.replace(b"\n", b" \n"),
+    ],
+    ids=["CRLF", "byte order mark", "comments", "trailing blanks"],
+)
+def test_what_a_checkout_or_an_editor_changes_is_no_change(applied, checkout):
+    script = next((applied.folder / "migrations" / "versions").glob("*.py"))
+    before = script.read_bytes()
+    assert checkout(before) != before
+    script.write_bytes(checkout(before))
+    assert findings(applied, code=0) == []
+    assert applied.run("current", "--json").json["changed"] == []
+
+
+def test_a_record_without_the_newer_digest_is_compared_by_the_older_one(applied, client):
+    key = "{redismigrate:shop}:head"
+    head = json.loads(client.get(key))
+    del head["revisions"]["000000000001"]["code_sha256"]
+    client.set(key, json.dumps(head))
+    assert findings(applied, code=0) == []
+    script = next((applied.folder / "migrations" / "versions").glob("*.py"))
+    script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
+    assert findings(applied) == [("history", "script_changed", None)]
+
+
+def test_stamp_accepts_a_script_that_was_changed_and_keeps_who_applied_it(applied, client):
+    key = "{redismigrate:shop}:head"
+    before = json.loads(client.get(key))["revisions"]["000000000001"]
+    script = next((applied.folder / "migrations" / "versions").glob("*.py"))
+    script.write_text(script.read_text() + "WORD = 'more'\n")
+    assert findings(applied) == [("history", "script_changed", None)]
+    assert applied.run("stamp", "head").code == 0
+    assert findings(applied, code=0) == []
+    after = json.loads(client.get(key))["revisions"]["000000000001"]
+    assert after["sha256"] != before["sha256"]
+    assert {name: value for name, value in after.items() if "sha256" not in name} == {
+        name: value for name, value in before.items() if "sha256" not in name
+    }
 
 
 def test_what_a_changed_script_makes_now_is_told_as_well(applied):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.config import DEFAULT_URL, default_project_name, load_settings, redacted, zone_of
+from redismigrate.config import DEFAULT_URL, default_project_name, load_settings, zone_of
 from redismigrate.configuration_file import find_configuration
 from redismigrate.errors import ConfigurationError
+from redismigrate.shown_url import shown_url
 
 
 @pytest.fixture
@@ -393,10 +394,31 @@ def test_the_name_of_a_folder_is_made_fit_for_a_key():
         ("embedded://", "embedded://"),
         ("embedded:///srv/data", "embedded:///srv/data"),
         ("no url at all", "no url at all"),
+        ("redis://localhost/0?Password=secret", "redis://localhost/0?Password=***"),
+        ("redis://localhost/0?PASSWORD=secret&db=0", "redis://localhost/0?PASSWORD=***&db=0"),
+        ("redis://localhost/0?pwd=secret", "redis://localhost/0?pwd=***"),
+        (
+            "redis://localhost/0?auth%5Ftoken=secret&client_name=a",
+            "redis://localhost/0?auth%5Ftoken=***&client_name=a",
+        ),
+        ("redis://localhost/0?secret", "redis://localhost/0?***"),
+        ("redis://localhost/0?password=sec&ret=1&db=0", "redis://localhost/0?password=***&***&db=0"),
+        ("redis://localhost/0?db=0#secret", "redis://localhost/0?db=0#***"),
+        ("redis://localhost/0#secret", "redis://localhost/0#***"),
+        ("redis://localhost:6379/0?Password=sec@ret", "redis://localhost:6379/0?Password=***"),
+        ("redis://user:secret@localhost/0?Password=sec@ret", "redis://user:***@***"),
+        ("redis://user:sec?re=t@localhost/0?db=0", "redis://user:***@localhost/0?db=0"),
+        ("redis://user:secret", "redis://user:***"),
+        ("redis://user:sec/ret/0", "redis://user:***"),
+        ("redis://[::1]:6379/0?x=secret", "redis://[::1]:6379/0?x=***"),
+        ("user:secret@localhost:6379", "user:***@localhost:6379"),
+        ("redis:/user:secret@localhost:6379", "redis:***@localhost:6379"),
+        ("sentinel://a:1,b:2/shop?Sentinel_Password=secret", "sentinel://a:1,b:2/shop?Sentinel_Password=***"),
+        ("unix:///run/a:b.sock?Password=secret", "unix:///run/a:b.sock?Password=***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, shown):
-    assert redacted(url) == shown
+    assert shown_url(url) == shown
 
 
 @given(
@@ -405,6 +427,6 @@ def test_a_url_is_shown_without_its_password(url, shown):
     st.text(st.characters(codec="utf-8")).map(lambda text: f"<{text}>"),
 )
 def test_no_password_whatever_is_shown_of_a_url(template, user, password):
-    assert redacted(template.format(user=user, password=password)) == template.format(
+    assert shown_url(template.format(user=user, password=password)) == template.format(
         user=user, password="***"
     )

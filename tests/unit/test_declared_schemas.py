@@ -16,6 +16,7 @@ YAML = """
 index: {name: NAME, prefix: "p:"}
 fields: [{name: title, type: text}]
 """
+ONE_SCHEMA = 'SCHEMAS = {"index": {"name": "orders"}, "fields": [{"name": "title", "type": "text"}]}'
 
 
 @pytest.fixture
@@ -110,7 +111,7 @@ def test_an_attribute_may_be_of_an_object_and_a_module_may_import_others_beside_
 
 
 def test_the_folder_is_on_the_import_path_only_meanwhile(declared, tmp_path):
-    declared("shop_empty:SCHEMAS", shop_empty_py="SCHEMAS = []")
+    declared("shop_one:SCHEMAS", shop_one_py=ONE_SCHEMA)
     assert str(tmp_path) not in sys.path
 
 
@@ -197,17 +198,40 @@ def test_what_is_no_schema_is_told_with_its_place(declared, value, says):
     assert refusal(declared, "shop_wrong:SCHEMAS", shop_wrong_py=f"SCHEMAS = {value}").startswith(says)
 
 
+@pytest.mark.parametrize("value", ["[]", "()", "{}", "[[], {}]", "{'shop': []}"])
+def test_an_attribute_that_holds_no_schema_is_refused(declared, value):
+    message = refusal(
+        declared,
+        "*.yaml",
+        "shop_none:SCHEMAS",
+        a_yaml=YAML.replace("NAME", "a"),
+        shop_none_py=f"SCHEMAS = {value}",
+    )
+    assert message.startswith("schemas: 'shop_none:SCHEMAS' holds no schema: the indexes that were declared")
+
+
+@pytest.mark.parametrize("value", ["[]", "()", "{}", "[[], {}]"])
+def test_an_env_py_that_returns_nothing_where_nothing_else_is_declared_is_refused(declared, value):
+    message = refusal(declared, env=f"def schemas(x): return {value}")
+    assert message.startswith("env.py: schemas() returns no schema: the indexes that were declared there")
+
+
+def test_an_env_py_may_return_nothing_beside_the_setting(declared):
+    found = declared("*.yaml", env="def schemas(x): return []", a_yaml=YAML.replace("NAME", "a"))
+    assert list(found) == ["a"]
+
+
 def test_a_file_that_is_wrong_is_told_with_its_path(declared, tmp_path):
     message = refusal(declared, "*.yaml", a_yaml="index: {name: a}\nfield: []\n")
     assert message.startswith(f"{tmp_path}/a.yaml: the schema has an unknown key 'field'")
 
 
 def test_the_environment_variable_separates_entries_with_commas(declared, tmp_path, monkeypatch):
-    declared("*.yaml", a_yaml=YAML.replace("NAME", "products"), shop_list_py="SCHEMAS = []")
+    declared("*.yaml", a_yaml=YAML.replace("NAME", "products"), shop_list_py=ONE_SCHEMA)
     monkeypatch.setenv("REDISMIGRATE_SCHEMAS", "shop_list:SCHEMAS,a.yaml")
     project = Project.load(tmp_path / "redismigrate.toml")
     assert project.settings.schemas == ("shop_list:SCHEMAS", "a.yaml")
-    assert list(declared_schemas(project)) == ["products"]
+    assert list(declared_schemas(project)) == ["orders", "products"]
 
 
 def test_a_class_of_redisvl_is_no_schema(declared):

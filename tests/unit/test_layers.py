@@ -24,7 +24,7 @@ LAYERS = (
     ("history", "operations", "redis_server"),
     ("schema",),
     ("config", "packaged"),
-    ("configuration_file",),
+    ("configuration_file", "foreign_text", "shown_url"),
     ("errors",),
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}

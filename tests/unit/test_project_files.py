@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 from doc_pages import ROOT, blocks_of
+from lowest_versions import lowest_versions
+from packaging.requirements import Requirement
 
 import redismigrate
 
@@ -65,6 +67,24 @@ def test_ci_runs_the_tests_with_redisvl_where_it_is_installed():
         for path in (ROOT / "tests" / "integration").glob("test_*.py")
         if "needs_redisvl" in path.read_text(encoding="utf-8")
     }
+
+
+def test_the_lowest_versions_are_those_that_the_project_admits():
+    constraints = lowest_versions(read("pyproject.toml"))
+    declared = [Requirement(text) for text in PROJECT["dependencies"]]
+    assert len(constraints) > len(declared)  # and the embedded server
+    for requirement, constraint in zip(declared, map(Requirement, constraints), strict=False):
+        assert requirement.name == constraint.name
+        (bound,) = requirement.specifier
+        assert (bound.operator, f"=={bound.version}") == (">=", str(constraint.specifier))
+
+
+def test_ci_and_tox_install_what_the_project_declares_and_pin_nothing_themselves():
+    assert "tests/lowest_versions.py" in read(".ci/run")
+    lowest = read("tox.ini").partition("[testenv:lowest]")[2].partition("\n[")[0]
+    assert "tests/lowest_versions.py" in lowest
+    assert "==" not in lowest
+    assert "redismigrate demo" in lowest
 
 
 def test_ci_can_be_run():

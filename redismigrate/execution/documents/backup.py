@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from redismigrate.errors import BackupDamaged
 from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
 from redismigrate.execution.documents.durable_files import UnexpectedFile, read_regular_file
 from redismigrate.execution.documents.manifest import (
     CHUNK_LIST,
+    INTACT_COPY,
     MANIFEST,
     ChunkRecord,
     Manifest,
@@ -19,6 +21,8 @@ from redismigrate.execution.documents.manifest import (
     load_manifest,
     read_chunk_list,
 )
+
+STRAY = "does not belong to the backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,15 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file} {self.what}"
+
+
+def hint_for(problems: Sequence[Problem]) -> str:
+    """What to do about a backup with these problems: what only stands beside it is no damage of its own."""
+    strays = ", ".join(problem.file for problem in problems if problem.what == STRAY)
+    hints = [INTACT_COPY] if any(problem.what != STRAY for problem in problems) else []
+    if strays:
+        hints.append(f"Move {strays} out of the folder: redismigrate has not written it.")
+    return " ".join(hints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ class Backup:
             for entry in self.folder.iterdir()
             if entry.name not in known and not is_temporary(entry)
         )
-        return problems + [Problem(name, "does not belong to the backup") for name in unknown]
+        return problems + [Problem(name, STRAY) for name in unknown]
 
     def require_intact(self, problem_of: Callable[[Chunk], str | None] = lambda _: None) -> None:
         """Read every chunk before anything is taken from the backup.
@@ -125,7 +138,8 @@ class Backup:
         """
         problems = self.verify(problem_of)
         if problems:
-            raise damaged(self.folder, "; ".join(map(str, problems)))
+            error = damaged(self.folder, "; ".join(map(str, problems)))
+            raise BackupDamaged(error.message, hint_for(problems))
 
     def without_damaged(self, problem_of: Callable[[Chunk], str | None] = lambda _: None) -> Backup:
         """What is left of it: reads every chunk, and has those that are damaged as `lost`.

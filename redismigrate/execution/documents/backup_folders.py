@@ -74,7 +74,7 @@ def name_of_folder(folder: str) -> str:
     """The name that `folder_name` was given; of a long one what is left of it."""
     if folder == "%":
         return ""
-    return unquote_to_bytes(folder.partition(SHORTENED)[0]).decode("utf-8", "surrogateescape")
+    return unquote_to_bytes(os.fsencode(folder.partition(SHORTENED)[0])).decode("utf-8", "surrogateescape")
 
 
 def backup_folder(backup_dir: Path, project: str, run: str, revision: str, index: str) -> Path:

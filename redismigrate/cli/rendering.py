@@ -1,0 +1,28 @@
+"""Rich's console and markup for text of others, none of which is taken for markup or lines of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
+from rich.segment import Segment
+
+from redismigrate.foreign_text import readable, readable_lines
+
+
+class ForeignSafeConsole(Console):
+    """A console on which only rich itself writes control characters, whatever is printed."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The segments of something printed."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and not segment.text.isprintable():
+                yield Segment(readable_lines(segment.text), segment.style)
+            else:
+                yield segment
+
+
+def markup(text: str) -> str:
+    """A text of others as markup for one line."""
+    return escape(readable(text))
