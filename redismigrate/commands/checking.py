@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from redismigrate.commands.declared import declared_schemas, declares_schemas
 from redismigrate.commands.project import Project
+from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.replaying import replay
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
-from redismigrate.commands.survey import survey
+from redismigrate.commands.survey import live_index_reader, survey
 from redismigrate.errors import BehindHead, DriftError, ScriptError
 from redismigrate.history.folder import heads_of
 from redismigrate.planning.drift import drifts_of
@@ -92,7 +93,7 @@ def check(project: Project) -> CheckReport:
     itself: the server is compared with what is applied.
 
     Raises:
-        ScriptError: The history can't be replayed without a server, and not all of it is applied.
+        ScriptError: A script that waits to be applied raised or asked for what can't be.
         ConfigurationError, SchemaError: The declared schemas can't be read.
     """
     declared = declared_schemas(project) if declares_schemas(project) else None
@@ -101,7 +102,7 @@ def check(project: Project) -> CheckReport:
         applied = state.head.applied
         missing = tuple(script.revision for script in project.scripts if script.revision not in applied)
         notes: list[str] = []
-        at_head = _head_catalog(project, state, notes, is_all_applied=not missing)
+        at_head = _head_catalog(project, server, state, missing, notes)
         findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
         server.capabilities.require_search()
         expected = _applied_catalog(project, state, at_head if not missing else None)
@@ -111,14 +112,24 @@ def check(project: Project) -> CheckReport:
     return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
 
 
-def _head_catalog(project: Project, state: State, notes: list[str], *, is_all_applied: bool) -> Catalog:
+def _head_catalog(
+    project: Project, server: Server, state: State, missing: Collection[str], notes: list[str]
+) -> Catalog:
+    """What all scripts make; where they can't be replayed, what those to come make of what is recorded."""
     try:
         return replay(project)
     except ScriptError as error:
-        if not is_all_applied:
-            raise
-        notes.append(f"The record stands for the scripts, which can't be replayed: {error.message}")
-        return state.catalog
+        reason = error.message
+    catalog = state.catalog
+    if missing:
+        server.capabilities.require_search()
+        # A fault in one of these is told: they are what the next upgrade runs.
+        to_come = project.history.ordered(missing)
+        for item in record_upgrades(project.history, to_come, catalog, live_index_reader(server)):
+            catalog = item.apply(catalog)
+    if state.head.applied:
+        notes.append(f"The record stands for the applied scripts, which can't be replayed: {reason}")
+    return catalog
 
 
 def _applied_catalog(project: Project, state: State, at_head: Catalog | None) -> Catalog:

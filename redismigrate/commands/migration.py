@@ -316,7 +316,7 @@ class Migration:
             catalog = writer.state.catalog
             inventory = self._survey(writer.state, (recorded,), options)
             # What an earlier revision did to an index that this one brings under management counts, too.
-            known = recorded.adopt(catalog) if recorded.direction == "upgrade" else catalog
+            known = recorded.start(catalog)
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
             return plan_revision(recorded, catalog, inventory, self._plan_options(options))
 

@@ -12,7 +12,7 @@ from redismigrate.history.graph import History
 from redismigrate.history.script import Migration, Script
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.model import Operation, RunFunction
-from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.operations.recorded import Direction, RecordedRevision, names_after
 from redismigrate.operations.recorder import LiveIndexReader, record
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog
@@ -71,14 +71,16 @@ def record_downgrades(
             RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
         ]
-        adopted = head.revisions[revision].adopted
-        given_up = {name: op.catalog[name] for name in adopted if name in op.catalog}
+        found = dict(op.adopted)
+        unmanaged = (*head.revisions[revision].adopted, *names_after(op.recorded, found).values())
+        given_up = {name: op.catalog[name] for name in unmanaged if name in op.catalog}
         item = _recorded(
             history,
             revision,
             "downgrade",
             op.recorded,
             adopted=given_up,
+            found=found,
             undone_functions=tuple(reversed(undone)),
         )
         catalog = item.apply(catalog)
@@ -134,7 +136,7 @@ def function_source(project: Project, catalog: Callable[[], Catalog]) -> Functio
         migration = script.load()
         now = catalog()
         if recorded.direction == "upgrade":
-            functions = collect_functions(migration.upgrade, recorded.adopt(now), str(script.path))
+            functions = collect_functions(migration.upgrade, recorded.start(now), str(script.path))
         elif step.function_in == "upgrade":
             before = recorded.apply_operations(now)
             functions = _functions_of_applied(script, migration, before, now)

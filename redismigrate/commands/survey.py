@@ -58,7 +58,7 @@ def survey(
     recorded = tuple(recorded)
     touched = set(touched_indexes(recorded)) if recorded else set(catalog)
     definitions = [catalog[name] for name in catalog if name in touched]
-    definitions += [d for item in recorded for d in item.adopted.values()]
+    definitions += [d for item in recorded for d in item.brought_in.values()]
     live: dict[str, LiveIndex] = {}
     for definition in definitions:
         index = look_at(server, definition.physical)

@@ -68,15 +68,14 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
     interests: dict[str, Interest] = {}
     first_names: dict[str, str] = {}
     for item in recorded:
-        if item.direction == "upgrade":
-            catalog = item.adopt(catalog)
+        catalog = item.start(catalog)
         for operation in item.operations:
             before, catalog = catalog, operation.apply(catalog)
             if operation.kind == "create_index":
                 name, old, new = operation.schema.name, operation.schema, operation.schema
                 first_names.pop(name, None)
             elif operation.kind == "change_index":
-                new_name = _name_after(operation)
+                new_name = operation.name_after
                 old, new = before[operation.name].schema, catalog[new_name].schema
                 name = first_names.pop(operation.name, operation.name)
                 first_names[new_name] = name
@@ -88,11 +87,6 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
             if operation.kind == "change_index" and may_rewrite(operation, old, new):
                 interest.may_be_rewritten = True
     return interests
-
-
-def _name_after(operation: ChangeIndex) -> str:
-    names = [change.name for change in operation.changes if change.kind == "rename_to"]
-    return names[-1] if names else operation.name
 
 
 def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:

@@ -156,6 +156,11 @@ class ChangeIndex:
     changes: tuple[IndexChange, ...]
     kind: Literal["change_index"] = "change_index"
 
+    @property
+    def name_after(self) -> str:
+        """What the index is called once it is changed."""
+        return next((c.name for c in reversed(self.changes) if c.kind == "rename_to"), self.name)
+
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog with the changed index; SchemaError for changes that can't be, or not together."""
         definition = catalog.index(self.name)

@@ -25,7 +25,9 @@ class RecordedRevision:
         sha256: Of the script.
         operations: In order.
         adopted: Indexes that no revision created and that this one changes, as they were found; on a
-            downgrade those that are given up again.
+            downgrade those that are given up again, as its operations leave them.
+        found: On a downgrade, indexes that are managed by nobody by then and that it changes all the same, as
+            they were found: another branch that had adopted them is undone already.
         undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
         code_sha256: Of what Python reads of the script.
     """
@@ -40,16 +42,16 @@ class RecordedRevision:
     adopted: dict[str, IndexDefinition] = field(default_factory=dict)
     undone_functions: tuple[RunFunction, ...] = ()
     code_sha256: str = ""
+    found: dict[str, IndexDefinition] = field(default_factory=dict)
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""
-        if self.direction == "upgrade":
-            catalog = self.adopt(catalog)
-        catalog = self.apply_operations(catalog)
-        if self.direction == "downgrade":
-            for name in self.adopted:
-                catalog = catalog.without(name)
-        return catalog
+        return self.apply_operations(self.start(catalog)).without(*self.given_up)
+
+    @property
+    def given_up(self) -> frozenset[str]:
+        """The served names that a downgrade takes out of management; their indexes stay on the server."""
+        return frozenset(self.adopted) if self.direction == "downgrade" else frozenset()
 
     def apply_operations(self, catalog: Catalog) -> Catalog:
         """The catalog after the operations alone."""
@@ -57,18 +59,38 @@ class RecordedRevision:
             catalog = operation.apply(catalog)
         return catalog
 
-    def adopt(self, catalog: Catalog) -> Catalog:
-        """The catalog with the indexes this revision brings under management."""
-        for definition in self.adopted.values():
+    def start(self, catalog: Catalog) -> Catalog:
+        """The catalog as the operations find it, with the indexes that are brought under management."""
+        for definition in self.brought_in.values():
             catalog = catalog.with_definition(definition)
         return catalog
+
+    @property
+    def brought_in(self) -> dict[str, IndexDefinition]:
+        """The indexes that come under management before the operations, as they were found.
+
+        What a downgrade gives up is told as its operations leave it, so that is not among them.
+        """
+        return self.adopted if self.direction == "upgrade" else self.found
+
+
+def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[str, str]:
+    """What indexes are called once operations have renamed them, by what they are called before."""
+    found = {name: name for name in names}
+    for operation in operations:
+        if operation.kind == "change_index":
+            for first, name in found.items():
+                if name == operation.name:
+                    found[first] = operation.name_after
+                    break
+    return found
 
 
 def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
     """The served names that operations name, in order of their first mention."""
     names: dict[str, None] = {}
     for item in recorded:
-        names.update(dict.fromkeys(item.adopted))
+        names.update(dict.fromkeys((*item.adopted, *item.found)))
         for operation in item.operations:
             match operation.kind:
                 case "create_index":

@@ -51,13 +51,15 @@ def plan_chain(
         if compares:
             others = alternatives_of(plan, item, catalog, inventory, options)
             plan = plan.model_copy(update={"alternatives": others})
+        before = item.start(catalog)
         for name in touched_indexes((item,)):
             if name not in met:
-                met[name] = catalog.get(name) or item.adopted.get(name)
+                met[name] = before.get(name)
         plans.append(plan)
-        before, catalog = catalog, with_physical_names(item.apply(catalog), plan.steps)
+        after = with_physical_names(item.apply_operations(before), plan.steps)
+        catalog = after.without(*item.given_up)
         inventory = replace(
-            inventory.renamed(plan.steps).after(before, catalog),
+            inventory.renamed(plan.steps).after(before, after, item.given_up),
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from redismigrate.operations.recorded import RecordedRevision, touched_indexes
+from redismigrate.operations.recorded import RecordedRevision, names_after, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
@@ -96,11 +96,12 @@ class DocumentChange:
         yield from what_forbids_rewriting(
             self.old, self.rewrite, self.inventory, exclusive=self.exclusive or self.is_beside
         )
-        final = self.recorded.apply(self.start)
+        # What a downgrade gives up still reads its documents.
+        final = self.recorded.apply_operations(self.start)
+        touched = [name for name in touched_indexes((self.recorded,)) if name in self.start]
         changed_too = {
-            self.start[name].physical: final[name].schema if name in final else None
-            for name in touched_indexes((self.recorded,))
-            if name in self.start
+            self.start[name].physical: final[now].schema if now in final else None
+            for name, now in names_after(self.recorded.operations, touched).items()
         }
         yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
         if self._loses_precision and documents and not self.allow_lossy and not self.restores_from:

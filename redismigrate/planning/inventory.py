@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from redismigrate.planning.document_sample import DocumentSample
@@ -123,19 +124,26 @@ class Inventory:
                 samples[after.served] = sample if step.rewrite is None else sample.after(step.rewrite)
         return replace(self, live=live, samples=samples)
 
-    def after(self, before: Catalog, after: Catalog) -> Inventory:
-        """The server as it will be once a revision has turned one catalog into the other."""
+    def after(self, before: Catalog, after: Catalog, given_up: AbstractSet[str] = frozenset()) -> Inventory:
+        """The server as it will be once a revision has turned one catalog into the other.
+
+        Args:
+            before: The indexes that its operations find, those among them that it has just adopted.
+            after: Those that they leave; what is given up is still there.
+            given_up: The served names that are no project's from then on.
+        """
         old = {definition.physical for definition in before.values()}
         new = {definition.physical for definition in after.values()}
         old_aliases = {alias for definition in before.values() for alias in definition.all_aliases}
-        owners = {name: owner for name, owner in self.owners.items() if name in after or name not in before}
+        ours = after.keys() - given_up
+        owners = {name: owner for name, owner in self.owners.items() if name in ours or name not in before}
         return replace(
             self,
             live={name: index for name, index in self.live.items() if name in new or name not in old},
             names=(self.names - (old - new)) | new,
             aliases={name: target for name, target in self.aliases.items() if name not in old_aliases}
             | {alias: d.physical for d in after.values() for alias in d.all_aliases},
-            owners=owners | dict.fromkeys(after, self.project),
+            owners=owners | dict.fromkeys(ours, self.project),
             schemas=self._schemas_after(before, after),
         )
 

@@ -177,17 +177,14 @@ def schemas_met(recorded: Iterable[RecordedRevision], catalog: Catalog) -> tuple
     """
     schemas: list[IndexSchema] = []
     for item in recorded:
-        if item.direction == "upgrade":
-            catalog = item.adopt(catalog)
+        catalog = item.start(catalog)
         for operation in item.operations:
             before, catalog = catalog, operation.apply(catalog)
             match operation.kind:
                 case "create_index":
                     schemas.append(catalog[operation.schema.name].schema)
                 case "change_index":
-                    names = [change.name for change in operation.changes if change.kind == "rename_to"]
-                    after = names[-1] if names else operation.name
-                    schemas += [before[operation.name].schema, catalog[after].schema]
+                    schemas += [before[operation.name].schema, catalog[operation.name_after].schema]
                 case "set_synonyms":
                     schemas.append(before[operation.index].schema)
                 case "drop_index" if operation.delete_documents:

@@ -70,19 +70,16 @@ class _RevisionPlanner(PlanInProgress):
 
     def plan(self) -> RevisionPlan:
         """Walk over the operations and put the record last."""
-        self.start = self.recorded.adopt(self.catalog)
-        if self.recorded.direction == "upgrade":
-            self._adopt()
-        else:
+        self.start = self.recorded.start(self.catalog)
+        self._adopt()
+        if self.recorded.direction == "downgrade":
             self._undo_functions()
         for operation in self.recorded.operations:
             before = self.catalog
             self.catalog = operation.apply(before)
             _PLANNERS[type(operation)](self, operation, before)
-        if self.recorded.direction == "downgrade":
-            for name in self.recorded.adopted:
-                if name in self.catalog:
-                    self.release(name)
+        for name in sorted(self.recorded.given_up & self.catalog.keys()):
+            self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
         steps = in_phases(backups_first(self.steps))
@@ -121,7 +118,7 @@ class _RevisionPlanner(PlanInProgress):
         ]
 
     def _adopt(self) -> None:
-        for name, definition in self.recorded.adopted.items():
+        for name, definition in self.recorded.brought_in.items():
             self.claim(name)
             owner = self.owner(definition.physical)
             if definition.physical != name and owner not in (None, self.inventory.project):
@@ -144,7 +141,7 @@ class _RevisionPlanner(PlanInProgress):
                     f"index {name} was not made by a revision: {lost} can't be read from the server, "
                     "and aliases can't be listed; name those you use in create_alias and alter_field"
                 )
-        self.catalog = self.recorded.adopt(self.catalog)
+        self.catalog = self.start
 
     def _undo_functions(self) -> None:
         has_own = any(isinstance(operation, RunFunction) for operation in self.recorded.operations)

@@ -85,9 +85,9 @@ class Catalog(Mapping[str, IndexDefinition]):
         """The catalog with this index added or replaced."""
         return Catalog({**self.definitions, definition.served: definition})
 
-    def without(self, name: str) -> Catalog:
-        """The catalog without this index."""
-        return Catalog({served: d for served, d in self.definitions.items() if served != name})
+    def without(self, *names: str) -> Catalog:
+        """The catalog without these indexes."""
+        return Catalog({served: d for served, d in self.definitions.items() if served not in names})
 
     def alias_target(self, alias: str) -> str | None:
         """The served name of the index that has this further alias."""

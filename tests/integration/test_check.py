@@ -279,7 +279,7 @@ def test_a_history_that_begins_with_a_live_index_is_compared_by_its_record(shop,
     assert shop.run("upgrade").code == 0
     result = shop.run("check")
     assert result.code == 0
-    assert "The record stands for the scripts, which can't be replayed: " in result.out
+    assert "The record stands for the applied scripts, which can't be replayed: " in result.out
     client.execute_command("FT.ALTER", "products", "SCHEMA", "ADD", "brand", "TAG")
     assert findings(shop) == [("server", "field_added", "products")]
 
