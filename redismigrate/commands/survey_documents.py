@@ -76,7 +76,7 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
                 name, old, new = operation.schema.name, operation.schema, operation.schema
                 first_names.pop(name, None)
             elif operation.kind == "change_index":
-                new_name = _name_after(operation)
+                new_name = operation.name_after
                 old, new = before[operation.name].schema, catalog[new_name].schema
                 name = first_names.pop(operation.name, operation.name)
                 first_names[new_name] = name
@@ -88,11 +88,6 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
             if operation.kind == "change_index" and may_rewrite(operation, old, new):
                 interest.may_be_rewritten = True
     return interests
-
-
-def _name_after(operation: ChangeIndex) -> str:
-    names = [change.name for change in operation.changes if change.kind == "rename_to"]
-    return names[-1] if names else operation.name
 
 
 def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:

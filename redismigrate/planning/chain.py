@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
+from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
@@ -56,8 +56,12 @@ def plan_chain(
                 met[name] = catalog.get(name) or item.adopted.get(name)
         plans.append(plan)
         before, catalog = catalog, with_physical_names(item.apply(catalog), plan.steps)
+        made = inventory.made
+        for operation in item.operations:
+            made = made_in_run(operation, made)
         inventory = replace(
             inventory.renamed(plan.steps).after(before, catalog),
+            made=made,
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),
