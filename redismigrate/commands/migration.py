@@ -312,9 +312,9 @@ class Migration:
         return executor
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
-        def replan(recorded: RecordedRevision) -> RevisionPlan:
+        def replan(recorded: RecordedRevision, made: frozenset[str] | None) -> RevisionPlan:
             catalog = writer.state.catalog
-            inventory = self._survey(writer.state, (recorded,), options)
+            inventory = replace(self._survey(writer.state, (recorded,), options), made=made)
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.start(catalog)
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))

@@ -89,10 +89,43 @@ def survey(
         },
         total_keys=int(server.execute("DBSIZE")),
         schemas=live_schemas(server, names, live) if rewrites else {},
+        empty=_empty(server, definitions, live, interests),
         samples=_samples(server, interests, physical_names),
         other_databases=look_at_other_databases(server, schemas_met(recorded, catalog)),
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
+
+
+def _empty(
+    server: Server,
+    definitions: Iterable[IndexDefinition],
+    live: Mapping[str, LiveIndex],
+    interests: Mapping[str, Interest],
+) -> frozenset[str]:
+    """Physical names of the indexes that may be rewritten and have no documents, new ones among them."""
+    rewritten = {name: interest for name, interest in interests.items() if interest.may_be_rewritten}
+    known = {definition.served: definition for definition in definitions}
+    found = set()
+    for name, interest in rewritten.items():
+        definition = known.get(name) or IndexDefinition.plain(interest.schema)
+        if _is_empty(server, live.get(definition.physical), definition.schema):
+            found.add(definition.physical)
+    return frozenset(found)
+
+
+def _is_empty(server: Server, index: LiveIndex | None, schema: IndexSchema) -> bool:
+    """Whether no key is a document of an index, nor would be one if it could be indexed.
+
+    The schema is the recorded one: the server does not tell SKIPINITIALSCAN.
+    """
+    if index is not None:
+        statistics = index.statistics
+        if statistics.num_docs:
+            return False
+        may_lack = statistics.is_indexing or statistics.indexing_failures or schema.skip_initial_scan
+        if not may_lack and schema.filter is None:
+            return True
+    return next(scan_keys(server, schema), None) is None
 
 
 def backups_of(

@@ -168,6 +168,13 @@ class DocumentSteps:
                     "already; they are left as they are"
                 )
             self._failed_keys |= prepared.failures.seen
+            if step.counts_on_none and prepared.documents:
+                raise DocumentsRefused(
+                    f"Index {step.index} had no documents when this was planned, and has "
+                    f"{prepared.documents:,} by now: to give them another form in place, writers have to be "
+                    "paused.",
+                    "Pause them and say --exclusive, or let the script say op.assume_exclusive(reason).",
+                )
             if len(self._failed_keys) > max_failures:
                 raise _refused(prepared, str(step.index), len(self._failed_keys))
             found = QUANTIZATIONS.dump_python(dict(prepared.quantizations))
@@ -195,7 +202,7 @@ class DocumentSteps:
         others = None if just_read is None else self._changes_now() - just_read.changes_before - written
         # Few documents are caught up with faster once the index is built.
         is_quiet = others is not None and 0 <= others < FEW_WRITES
-        if job.rewrite.recodings and not (job.is_exclusive or is_sparse(step, run) or is_quiet):
+        if _has_step(run, "catch_up_documents", step.index) and not (is_sparse(step, run) or is_quiet):
             digests = self._digests(step, job, backup, quantizations)
             caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())
@@ -272,7 +279,7 @@ class DocumentSteps:
         self, rewrite: Rewrite | None, run: Run
     ) -> Callable[[Sequence[bytes]], frozenset[bytes]] | None:
         """Tells which documents writers have brought back to the old form; None where nobody could."""
-        if rewrite is None or run.arguments["exclusive"]:
+        if rewrite is None or run.is_exclusive:
             return None
         recodings = [recoding for recoding in rewrite.recodings if not recoding.has_one_width]
 

@@ -94,7 +94,7 @@ class DocumentWork:
             step.rewrite,
             int(run.arguments["batch_size"]),
             int(run.arguments["workers"]),
-            bool(run.arguments["exclusive"]),
+            run.is_exclusive,
             on_progress,
             self.pace,
         )

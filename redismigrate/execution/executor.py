@@ -26,7 +26,7 @@ from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 
-Replan = Callable[[RecordedRevision], RevisionPlan]
+Replan = Callable[[RecordedRevision, frozenset[str] | None], RevisionPlan]
 
 
 class Executor:
@@ -212,8 +212,9 @@ class Executor:
     def _next_revision(self, replan: Replan) -> None:
         recorded, *rest = self.run.remaining
         blocked = {"event": "blocked", "revision": recorded.revision}
+        made = self.run.made_so_far
         try:
-            plan = replan(recorded)
+            plan = replan(recorded, made)
         except DriftError:
             self._work.end(self.run, blocked)
             raise
@@ -229,6 +230,7 @@ class Executor:
             plan=plan,
             position=0,
             remaining=tuple(rest),
+            made=None if made is None else tuple(sorted(made)),
             baselines={},
             backups={},
             quantizations={},

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
 from redismigrate.execution.pace_report import PaceReport
-from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema.quantization import Quantization
@@ -113,6 +113,7 @@ class Run(BaseModel):
         undone: The revisions undone by that so far, in order.
         names: Physical name as recorded -> as it is by now, of the indexes that this has built anew.
         remaining: The revisions after this one.
+        made: Served names of the indexes that the revisions before this one have made, see `made_in_run`.
         done: The revisions of this run that are recorded; while it is rolled back, those that still are.
         baselines: Served name -> the index before its change.
         backups: Served name -> where the backup is that the revision at work has made of it, `host:path`.
@@ -144,6 +145,7 @@ class Run(BaseModel):
     undone: tuple[str, ...] = ()
     names: dict[str, str] = {}
     remaining: tuple[RecordedRevision, ...] = ()
+    made: tuple[str, ...] | None = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
     backups: dict[str, str] = {}
@@ -158,6 +160,19 @@ class Run(BaseModel):
     by: str
     host: str
     pid: int
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody else writes to the documents: who began the run said so, or the script at work."""
+        return bool(self.arguments["exclusive"]) or self.plan.recorded.exclusive_because is not None
+
+    @property
+    def made_so_far(self) -> frozenset[str] | None:
+        """As `made`, for the revision after the one at work."""
+        made = None if self.made is None else frozenset(self.made)
+        for operation in self.plan.recorded.operations:
+            made = made_in_run(operation, made)
+        return made
 
     @property
     def steps(self) -> tuple[Step, ...]:

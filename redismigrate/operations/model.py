@@ -158,8 +158,9 @@ class ChangeIndex:
 
     @property
     def name_after(self) -> str:
-        """What the index is called once it is changed."""
-        return next((c.name for c in reversed(self.changes) if c.kind == "rename_to"), self.name)
+        """The served name of the index once it is changed."""
+        names = [change.name for change in self.changes if change.kind == "rename_to"]
+        return names[-1] if names else self.name
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog with the changed index; SchemaError for changes that can't be, or not together."""
@@ -232,6 +233,25 @@ class Irreversible:
         return f"irreversible: {self.reason}"
 
 
+@dataclass(frozen=True)
+class AssumeExclusive:
+    """Says that nobody else writes to the documents while it is carried out, as --exclusive does."""
+
+    reason: str
+    kind: Literal["assume_exclusive"] = "assume_exclusive"
+
+    def apply(self, catalog: Catalog) -> Catalog:
+        """The catalog as it was."""
+        return catalog
+
+    def reverse(self, before: Catalog) -> tuple[Operation, ...]:  # noqa: ARG002 - all reverses take the same
+        """The same for the way back."""
+        return (self,)
+
+    def __str__(self) -> str:
+        return f"assume that nobody else writes to the documents: {self.reason}"
+
+
 Operation = Annotated[
     CreateIndex
     | DropIndex
@@ -240,7 +260,8 @@ Operation = Annotated[
     | SetSynonyms
     | ChangeIndex
     | RunFunction
-    | Irreversible,
+    | Irreversible
+    | AssumeExclusive,
     PydanticField(discriminator="kind"),
 ]
 

@@ -53,6 +53,12 @@ class RecordedRevision:
         """The served names that a downgrade takes out of management; their indexes stay on the server."""
         return frozenset(self.adopted) if self.direction == "downgrade" else frozenset()
 
+    @property
+    def exclusive_because(self) -> str | None:
+        """Why nobody else writes to documents meanwhile, as its script says; None where it does not."""
+        reasons = [item.reason for item in self.operations if item.kind == "assume_exclusive"]
+        return "; ".join(reasons) or None
+
     def apply_operations(self, catalog: Catalog) -> Catalog:
         """The catalog after the operations alone."""
         for operation in self.operations:
@@ -84,6 +90,24 @@ def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[s
                     found[first] = operation.name_after
                     break
     return found
+
+
+def made_in_run(operation: Operation, made: frozenset[str] | None) -> frozenset[str] | None:
+    """The indexes that a run has made itself, once it has carried out a further operation.
+
+    Args:
+        operation: The operation.
+        made: Served names before it; None once an index from before the run was dropped: an application may
+            use its documents, which an index that is made after that can be about.
+    """
+    match operation.kind:
+        case "create_index" if made is not None:
+            return made | {operation.schema.name}
+        case "drop_index" if made is not None:
+            return made - {operation.name} if operation.name in made else None
+        case "change_index" if made is not None and operation.name in made:
+            return made - {operation.name} | {operation.name_after}
+    return made
 
 
 def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from redismigrate.operations.changes import (
 )
 from redismigrate.operations.given import as_field, as_name, as_schema
 from redismigrate.operations.model import (
+    AssumeExclusive,
     ChangeIndex,
     CreateAlias,
     CreateIndex,
@@ -105,6 +106,13 @@ class Operations:
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
         self._record(Irreversible(reason))
+
+    def assume_exclusive(self, reason: str) -> None:
+        """Say that nobody else writes to the documents while this function's changes are carried out.
+
+        It allows what `--exclusive` allows, in this direction of this revision alone; the plan shows why.
+        """
+        self._record(AssumeExclusive(as_name(reason, "reason")))
 
     def run(self, up: DataMigration, down: DataMigration | None = None) -> None:
         """Run a function of one redis client (decode_responses=False) as a step of its own.

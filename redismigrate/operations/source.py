@@ -103,6 +103,8 @@ def _operation_lines(operation: Operation, catalog: Catalog, remarks: Remarks) -
             return _block(operation, catalog, remarks)
         case "irreversible":
             return _call("op.irreversible", [operation.reason], {})
+        case "assume_exclusive":
+            return _call("op.assume_exclusive", [operation.reason], {})
     raise SchemaError(f"A script can't be written that says: {operation}.", "Write it by hand.")
 
 

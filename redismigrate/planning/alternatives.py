@@ -45,7 +45,7 @@ def alternatives_of(
             strategy=strategy,
             is_chosen=strategy == _strategy_of(plan, name),
             impossible=_why_impossible(other, name, strategy, changed),
-            **_told(strategy, _steps_of(other, name), options),
+            **_told(strategy, _steps_of(other, name), recorded, options),
         )
         for name in changed
         for strategy, other in others.items()
@@ -85,19 +85,21 @@ def _why_impossible(
     return own or concerning
 
 
-def _writes(strategy: Strategy, options: PlanOptions, *, rewrites: bool) -> str:
+def _writes(strategy: Strategy, recorded: RecordedRevision, options: PlanOptions, *, rewrites: bool) -> str:
     if not rewrites:
         return "kept"
-    if options.exclusive:
-        return "paused, as --exclusive says"
+    if options.exclusive or recorded.exclusive_because is not None:
+        return f"paused, as {'--exclusive' if options.exclusive else 'the script'} says"
     return "kept by compare-and-set" if strategy == "rebuild" else "kept, followed by tracking"
 
 
-def _told(strategy: Strategy, steps: list[Step], options: PlanOptions) -> dict[str, Any]:
+def _told(
+    strategy: Strategy, steps: list[Step], recorded: RecordedRevision, options: PlanOptions
+) -> dict[str, Any]:
     """What is told of one way to change one index."""
     rewrites = dict.fromkeys(str(step.rewrite) for step in steps if step.rewrite)
     return {
-        "writes": _writes(strategy, options, rewrites=bool(rewrites)),
+        "writes": _writes(strategy, recorded, options, rewrites=bool(rewrites)),
         "search_downtime_seconds": round(sum(step.estimate.search_downtime_seconds for step in steps), 2),
         "seconds": round(sum(step.estimate.seconds for step in steps), 2),
         "memory_bytes": memory_of(steps),

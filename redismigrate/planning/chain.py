@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
+from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
@@ -58,8 +58,12 @@ def plan_chain(
         plans.append(plan)
         after = with_physical_names(item.apply_operations(before), plan.steps)
         catalog = after.without(*item.given_up)
+        made = inventory.made
+        for operation in item.operations:
+            made = made_in_run(operation, made)
         inventory = replace(
             inventory.renamed(plan.steps).after(before, after, item.given_up),
+            made=made,
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),

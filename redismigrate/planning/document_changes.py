@@ -21,7 +21,7 @@ from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate, Strategy
 from redismigrate.planning.rewriting import Rewrite
 from redismigrate.planning.second_form_steps import SecondFormCosts
-from redismigrate.planning.strategies import what_forbids_rewriting
+from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.quantization import Quantization
 
@@ -65,12 +65,23 @@ class DocumentChange:
             backup_estimate(old, rewrite, inventory),
             rewrite_estimate(old, rewrite, inventory, exclusive=self.exclusive),
             without_scan(build, old, inventory) if sparse else build,
-            None if self.exclusive else catch_up_estimate(old, rewrite, inventory),
+            catch_up_estimate(old, rewrite, inventory) if self._catches_up else None,
             sparse,
             self.restores_from,
             expected_quantizations(old, rewrite, inventory),
             self.is_all_indexed,
+            self.counts_on_none,
         )
+
+    @property
+    def _catches_up(self) -> bool:
+        """Whether what writers write meanwhile is converted.
+
+        Which documents a FILTER keeps out can't be told then, nor where a value is that has moved.
+        """
+        if self.exclusive or self.rewrite.prefixes or self.old.schema.filter is not None:
+            return False
+        return not {rename.old for rename in self.rewrite.renames} & set(self.rewrite.recoded_paths)
 
     def second_form_costs(self, build: Estimate, strategy: Strategy) -> SecondFormCosts:
         """What it costs with search up, by a second form beside the first.
@@ -93,9 +104,16 @@ class DocumentChange:
         Args:
             documents: How many the index has.
         """
-        yield from what_forbids_rewriting(
-            self.old, self.rewrite, self.inventory, exclusive=self.exclusive or self.is_beside
-        )
+        if not self.is_beside:
+            yield from what_forbids_rewriting(
+                self.old,
+                self.rewrite,
+                self.inventory,
+                exclusive=self.exclusive or self._is_empty,
+                is_made=self._is_made,
+            )
+        elif self.inventory.capabilities.is_cluster:
+            yield why_not_in_cluster(self.old)
         # What a downgrade gives up still reads its documents.
         final = self.recorded.apply_operations(self.start)
         touched = [name for name in touched_indexes((self.recorded,)) if name in self.start]
@@ -107,6 +125,25 @@ class DocumentChange:
         if self._loses_precision and documents and not self.allow_lossy and not self.restores_from:
             yield self._what_is_lost()
 
+    @property
+    def _is_empty(self) -> bool:
+        return self.old.physical in self.inventory.empty
+
+    @property
+    def _is_made(self) -> bool:
+        return self.inventory.is_made(self.old.served)
+
+    @property
+    def counts_on_none(self) -> bool:
+        """Whether it is allowed only because the index has no documents."""
+        if self.exclusive or self.is_beside or not self._is_empty:
+            return False
+        return any(
+            what_forbids_rewriting(
+                self.old, self.rewrite, self.inventory, exclusive=False, is_made=self._is_made
+            )
+        )
+
     def warnings_beside(self) -> Iterator[str]:
         """What the user should know before it is done with search up."""
         quantizations = expected_quantizations(self.old, self.rewrite, self.inventory)
@@ -115,6 +152,12 @@ class DocumentChange:
     def warnings(self, costs: RewriteCosts) -> Iterator[str]:
         """What the user should know before."""
         yield from self._warnings(costs.quantizations)
+        if self.rewrite.moves and costs.rewrite.documents and not self.exclusive:
+            yield (
+                f"index {self.new.served} is made in this run, so writers need not be paused for it: what "
+                "they write in the old form of its documents meanwhile stays so "
+                f"({self.rewrite.moves_only()})"
+            )
 
     def _warnings(self, quantizations: Mapping[str, Quantization]) -> Iterator[str]:
         for path, quantization in quantizations.items():

@@ -88,7 +88,7 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
     others = {name: schema for name, schema in plan.inventory.schemas.items() if name != old.physical}
     return Situation(
         plan.options.adoption,
-        plan.options.exclusive,
+        plan.is_exclusive,
         plan.inventory.capabilities.ignores_partial_updates,
         readers=tuple(
             name
@@ -159,7 +159,7 @@ def _document_change(
         new,
         rewrite,
         plan.inventory,
-        plan.options.exclusive,
+        plan.is_exclusive,
         plan.options.allow_lossy,
         is_beside,
     )

@@ -19,11 +19,12 @@ class RewriteCosts:
         backup: Of reading and backing up.
         rewrite: Of writing.
         build: Of the new index.
-        catch_up: Of looking for what was written meanwhile; None where nobody writes.
+        catch_up: Of converting what was written meanwhile; None where nobody writes, or that can't be.
         quantizations: Hash field -> how integers will about be made of it.
         is_sparse: The documents are few among the keys of the server.
         restores_from: The backups, `host:path`, from which originals come back that a conversion can't give.
         is_all_indexed: No document failed to be indexed so far.
+        counts_on_none: There are no documents, and it is to be refused once there are.
     """
 
     backup: Estimate
@@ -34,6 +35,7 @@ class RewriteCosts:
     restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = field(default_factory=dict)
     is_all_indexed: bool = False
+    counts_on_none: bool = False
 
 
 def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
@@ -102,6 +104,7 @@ def rewrite_steps(
             estimate=costs.backup,
             restores_from=costs.restores_from,
             is_all_indexed=costs.is_all_indexed,
+            counts_on_none=costs.counts_on_none,
             **documents,
         ),
         step(

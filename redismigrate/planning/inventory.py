@@ -80,6 +80,8 @@ class Inventory:
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
         planned_backup_bytes: What they will back up.
         other_databases: What databases other than 0 hold of the indexes that the plan is about.
+        empty: Physical names of the live indexes that are looked at for a rewrite and have no documents.
+        made: Served names of the indexes that the run has made itself, see `made_in_run`.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
     """
 
@@ -98,6 +100,8 @@ class Inventory:
     planned_memory_bytes: int = 0
     planned_backup_bytes: int = 0
     other_databases: OtherDatabases = field(default_factory=OtherDatabases)
+    empty: frozenset[str] = frozenset()
+    made: frozenset[str] | None = frozenset()
     fence: str = "0"
 
     def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:
@@ -112,17 +116,23 @@ class Inventory:
 
         Taking the same steps once more changes nothing.
         """
-        live, samples = dict(self.live), dict(self.samples)
+        live, samples, empty = dict(self.live), dict(self.samples), set(self.empty)
         for step in steps:
             before, after = step.before, step.after
             if step.kind not in CHANGES_AN_INDEX | REWRITES or before is None or after is None:
                 continue
             if before.physical in live:
                 live[after.physical] = live[before.physical]
+            if before.physical in empty:
+                empty.add(after.physical)
             if before.served in samples:
                 sample = samples[before.served]
                 samples[after.served] = sample if step.rewrite is None else sample.after(step.rewrite)
-        return replace(self, live=live, samples=samples)
+        return replace(self, live=live, samples=samples, empty=frozenset(empty))
+
+    def is_made(self, name: str) -> bool:
+        """Whether the run has made an index itself, so that no application can use it yet."""
+        return self.made is not None and name in self.made
 
     def after(self, before: Catalog, after: Catalog, given_up: AbstractSet[str] = frozenset()) -> Inventory:
         """The server as it will be once a revision has turned one catalog into the other.

@@ -92,6 +92,7 @@ class Step(BaseModel):
         after_record: Whether it comes once the revision is recorded and serves: it removes what was replaced.
         is_all_indexed: Whether no document failed to be indexed before the run: what doesn't fit the index
             then has been written since.
+        counts_on_none: Whether it is refused once the index has documents: it had none when it was planned.
         delete_documents: Whether dropping takes the documents along.
         function: Which `op.run` of the script, by position.
         function_in: Which function of the script calls `op.run`.
@@ -117,6 +118,7 @@ class Step(BaseModel):
     takes_back: bool = False
     after_record: bool = False
     is_all_indexed: bool = False
+    counts_on_none: bool = False
     delete_documents: bool = False
     function: int | None = None
     function_in: Direction | None = None

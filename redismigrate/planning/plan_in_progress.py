@@ -66,6 +66,11 @@ class PlanInProgress:
     warnings: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody else writes to the documents meanwhile: the user says so, or the script."""
+        return self.options.exclusive or self.recorded.exclusive_because is not None
+
     def add(self, kind: StepKind, index: str | None = None, **values: Any) -> None:
         """Another step."""
         self.steps.append(Step(kind=kind, index=index, **values))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.operations.model import (
+    AssumeExclusive,
     ChangeIndex,
     CreateAlias,
     CreateIndex,
@@ -18,7 +19,7 @@ from redismigrate.operations.model import (
     SetSynonyms,
 )
 from redismigrate.operations.moves import moves_of
-from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_changes import build_beside, change_index, warn_of_rebuild, warn_of_scan
 from redismigrate.planning.index_steps import (
@@ -78,6 +79,7 @@ class _RevisionPlanner(PlanInProgress):
             before = self.catalog
             self.catalog = operation.apply(before)
             _PLANNERS[type(operation)](self, operation, before)
+            self.inventory = replace(self.inventory, made=made_in_run(operation, self.inventory.made))
         for name in sorted(self.recorded.given_up & self.catalog.keys()):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
@@ -189,10 +191,7 @@ class _RevisionPlanner(PlanInProgress):
 
     def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
         old = before[operation.name]
-        new_name = operation.name
-        for change in operation.changes:
-            new_name = change.name if change.kind == "rename_to" else new_name
-        new = self.catalog[new_name]
+        new = self.catalog[operation.name_after]
         renames, prefixes = moves_of(operation.changes, old.schema)
         rewrite = Rewrite(
             old.schema.storage_type,
@@ -281,6 +280,12 @@ class _RevisionPlanner(PlanInProgress):
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
 
+    def _assume_exclusive(self, operation: AssumeExclusive, before: Catalog) -> None:  # noqa: ARG002
+        self.warnings.append(
+            f"the script assumes that nobody else writes to the documents meanwhile: {operation.reason} "
+            "(op.assume_exclusive)"
+        )
+
 
 _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
     CreateIndex: _RevisionPlanner._create_index,  # noqa: SLF001 - the class's own table
@@ -291,6 +296,7 @@ _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
     SetSynonyms: _RevisionPlanner._set_synonyms,  # noqa: SLF001
     RunFunction: _RevisionPlanner._run_function,  # noqa: SLF001
     Irreversible: _RevisionPlanner._irreversible,  # noqa: SLF001
+    AssumeExclusive: _RevisionPlanner._assume_exclusive,  # noqa: SLF001
 }
 
 

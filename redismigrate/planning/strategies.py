@@ -274,21 +274,38 @@ def what_documents_forbid(
 
 
 def what_forbids_rewriting(
-    definition: IndexDefinition, rewrite: Rewrite, inventory: Inventory, *, exclusive: bool
+    definition: IndexDefinition, rewrite: Rewrite, inventory: Inventory, *, exclusive: bool, is_made: bool
 ) -> Iterator[str]:
-    """Why the documents of an index can't be rewritten as things are."""
+    """Why the documents of an index can't be rewritten in place as things are.
+
+    Args:
+        definition: The index.
+        rewrite: What becomes of its documents.
+        inventory: The server as it is now.
+        exclusive: Nobody else writes to them, or there are none.
+        is_made: The run has made the index itself: what is not moved, no application has looked for.
+    """
     name, filter_ = definition.served, definition.schema.filter
     if inventory.capabilities.is_cluster:
-        yield f"the documents of index {name} lie in several slots of a cluster, which no transaction spans"
+        yield why_not_in_cluster(definition)
     if exclusive:
         return
-    if rewrite.moves:
+    if rewrite.moves and not is_made:
         yield (
             f"{rewrite.moves_only()} in the documents of index {name} needs --exclusive: what writers delete "
-            "or write under the old name meanwhile can't be seen; pause them and say it"
+            "or write under the old name meanwhile can't be seen; pause them and say it, or let the script "
+            "say op.assume_exclusive(reason)"
         )
-    elif filter_ is not None:
+    elif rewrite.recodings and filter_ is not None:
         yield (
             f"index {name} has a FILTER, and which documents it keeps out can't be told while it is down: "
-            "pause writers and say --exclusive"
+            "pause writers and say --exclusive, or let the script say op.assume_exclusive(reason)"
         )
+
+
+def why_not_in_cluster(definition: IndexDefinition) -> str:
+    """Why documents in a cluster are not rewritten."""
+    return (
+        f"the documents of index {definition.served} lie in several slots of a cluster, which no transaction "
+        "spans"
+    )

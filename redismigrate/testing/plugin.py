@@ -73,10 +73,13 @@ def redismigrate_documents() -> SampleDocuments:
 
 @pytest.fixture
 def redismigrate_options() -> MigrationOptions:
-    """The options of every upgrade and downgrade: override it for those that need others."""
+    """The options of every upgrade and downgrade: override it for those that need others.
+
+    They are exclusive: nobody but the tests writes to what the tests have made.
+    """
     from redismigrate.commands.migrate import MigrationOptions
 
-    return MigrationOptions()
+    return MigrationOptions(exclusive=True)
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ class MigrationRunner:
         project: The project, whose settings name the server.
         scratch: The server.
         samples: The documents of `insert_sample_documents`.
-        options: Of every upgrade and downgrade.
+        options: Of every upgrade and downgrade; by default nobody else writes to the documents.
 
     Attributes:
         project: The project.
@@ -58,7 +58,7 @@ class MigrationRunner:
         options: MigrationOptions | None = None,
     ) -> None:
         self.project = project
-        self.options = options or MigrationOptions()
+        self.options = options or MigrationOptions(exclusive=True)
         self._scratch = scratch
         self._samples = dict(samples or {})
         self._sampled: set[str] = set()

@@ -216,6 +216,6 @@ def _plainly(what: str = "") -> Iterator[None]:
             # It speaks of the command line.
             message += (
                 "\nOptions of the tests come from the fixture redismigrate_options: "
-                "MigrationOptions(exclusive=True), for example."
+                "MigrationOptions(exclusive=True, allow_lossy=True), for example."
             )
         raise pytest.fail.Exception(readable_lines(message), pytrace=False) from None

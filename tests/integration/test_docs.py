@@ -44,6 +44,8 @@ from redismigrate.schema.definition import Catalog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import redis
+
 PARSERS: dict[str, Callable[[str], object]] = {
     "json": json.loads,
     "toml": tomllib.loads,
@@ -92,11 +94,16 @@ class Reader:
         elif block.language == "console":
             self._follow_console(block)
         elif block.language == "bash":
-            self._run(f"(set -e\n{block.text}\n)")
+            self.run(f"(set -e\n{block.text}\n)")
         elif block.language == "python" and "def upgrade(" in block.text:
             self._record(block.text)
         elif block.language == "python":
-            self._run(f"python - <<'END OF PROGRAM'\n{block.text}\nEND OF PROGRAM")
+            self.run(f"python - <<'END OF PROGRAM'\n{block.text}\nEND OF PROGRAM")
+
+    def run(self, script: str) -> None:
+        """Run a script of bash where the page has led to; it must end with 0."""
+        code, printed = self._type(script)
+        assert code == 0, printed
 
     def leave(self) -> None:
         """End bash."""
@@ -109,10 +116,6 @@ class Reader:
             self._ids.compare(command.output, printed)
             if following is None or following.text != "echo $?":
                 assert code == 0, f"`{command.text}` ended with {code}:\n{printed}"
-
-    def _run(self, script: str) -> None:
-        code, printed = self._type(script)
-        assert code == 0, printed
 
     def _type(self, command: str) -> tuple[int, str]:
         """Run a command in the page's bash; its exit code and what it printed, in the words of the page."""
@@ -174,19 +177,44 @@ def reader(tmp_path: Path, redis_url: str) -> Iterator[Reader]:
     reader.leave()
 
 
+# What a newcomer reads, one after the other, and tries on one Redis.
+FIRST_PAGES = (ROOT / "README.md", ROOT / "docs" / "tutorial.md")
+
+
 def is_followed(page: Path) -> bool:
-    return any(block.language or block.title for block in blocks_of(page))
+    return page not in FIRST_PAGES and any(block.language or block.title for block in blocks_of(page))
+
+
+def follow(page: Path, reader: Reader) -> None:
+    """Do what a page says, and see what it shows."""
+    for block in blocks_of(page):
+        try:
+            reader.follow(block)
+        except AssertionError as error:
+            raise AssertionError(f"{page.relative_to(ROOT)}, block at line {block.line}: {error}") from error
 
 
 @pytest.mark.parametrize(
     "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if is_followed(page)]
 )
 def test_a_page_shows_what_happens(page: Path, reader: Reader):
-    for block in blocks_of(page):
-        try:
-            reader.follow(block)
-        except AssertionError as error:
-            raise AssertionError(f"{page.relative_to(ROOT)}, block at line {block.line}: {error}") from error
+    follow(page, reader)
+
+
+def test_the_first_pages_show_what_happens_one_after_the_other_on_one_server(
+    tmp_path: Path, redis_url: str, client: redis.Redis
+):
+    readers = []
+    for page in FIRST_PAGES:
+        home = tmp_path / page.stem
+        home.mkdir()
+        readers.append(Reader(home.resolve(), redis_url))
+        follow(page, readers[-1])
+    client.flushall()
+    # Where each of them has ended, a colleague, or CI, brings an empty Redis to the head by the one command.
+    for reader in readers:
+        reader.run("redismigrate upgrade head && redismigrate check")
+        reader.leave()
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])

@@ -247,3 +247,8 @@ def test_the_readme_does_what_it_says(folder, reader):
     assert {kind for kind, _ in blocks} == {"console", "python"}
     for kind, block in blocks:
         reader.follow(kind, block)
+
+
+def test_it_goes_up_on_an_empty_redis_by_one_command_and_back(project: Project):
+    assert upgrade(project, "head").revisions == tuple(project.history)
+    downgrade(project, "base")
