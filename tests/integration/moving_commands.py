@@ -97,10 +97,12 @@ class MovingCommands(Commands):
         is_back = self.mode == "undo" or (self.mode == "forward" and meddler.is_undoing)
         attempt.removes_originals |= removes and not is_back
         attempt.removes_copies |= is_back
+        run = self.client.get(f"{STATE}:run") or b""
+        if run:
+            attempt.at_work = meddler.sent
         often = max(self.often, 0.1) if meddler.step == "remove_documents" else self.often
         if not self.words_left or self.strategy == "rebuild" or self.random.random() > often:
             return
-        run = self.client.get(f"{STATE}:run") or b""
         if self.mode != "forward" and b'"rolls_back": true' not in run and b'"rolls_back":true' not in run:
             return
         if not run and not meddler.step:
@@ -119,10 +121,21 @@ class MovingCommands(Commands):
         self.client.execute_command("ACL", "SETUSER", "campaign", *words)
         self.tell(f"no right to write {self.rightless!r} any more")
 
-    def attempt(self, verb: str, target: str | None, more: dict[str, Any]) -> RedisMigrateError | None:
-        """Give a command once, which may be killed; what it refused, if it did."""
+    def attempt(
+        self, verb: str, target: str | None, more: dict[str, Any], *, has_words: bool = True
+    ) -> RedisMigrateError | None:
+        """Give a command once, which may be killed; what it refused, if it did.
+
+        Args:
+            verb: "upgrade", "downgrade" or "rollback".
+            target: The revision, or the run to roll back.
+            more: Options.
+            has_words: Releases may write meanwhile.
+        """
         self.draw_anew()
         before, documents = self._begin(verb), self.documents
+        if not has_words:
+            self.words_left = 0
         attempt = documents.attempt = Attempt()
         attempt.removes_originals = self.strategy == "rebuild"
         attempt.restores = self.mode == "reverse"
@@ -175,7 +188,8 @@ class MovingCommands(Commands):
         before = Before(run, position, dict(documents.sets), documents.is_down, self.mode)
         if run is None:
             self.mode = "reverse" if verb == "rollback" else "forward"
-            documents.turn(is_down=position == "new")
+            # What the run that is undone would still remove goes first, as when it has not ended.
+            documents.turn(is_down=position == "new", keeps_steps=self.mode == "reverse")
         elif verb == "rollback" and not run.rolls_back:
             self.mode = "reverse" if run.is_recorded else "undo"
             if run.is_recorded:

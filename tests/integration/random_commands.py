@@ -57,6 +57,9 @@ class Commands:
 
     Args:
         seed: Of all choices.
+
+    Attributes:
+        kills: How many commands were killed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -64,6 +67,7 @@ class Commands:
         self.seed = seed
         self.story: list[str] = []
         self.meddler: Meddler | None = None
+        self.kills = 0
         self._drawn = 0
 
     def tell(self, text: str) -> None:
@@ -108,6 +112,7 @@ class Commands:
             process.start()
             process.join(DEADLINE_SECONDS)
             given.killed = process.exitcode == KILLED
+            self.kills += given.killed
             self.tell(f"-- {'killed' if given.killed else 'ended'}")
             return given
         with Meddler(writes, kill_at, is_sent=is_sent) as self.meddler:
@@ -169,6 +174,7 @@ class Commands:
         place = f"{given.meddler.step}, after {given.meddler.sent} sends"
         self.tell(f"-- {'killed' if given.killed else given.error or how}: {place}")
         if given.killed:
+            self.kills += 1
             # This process lives, so that its lock has to be freed as that of one that hangs.
             commands.unlock(project)
 

@@ -20,6 +20,10 @@ from redismigrate.execution.run import Run
 
 MOST_COMMANDS = 25
 MOST_ATTEMPTS = 6
+# With so many attempts behind it a command is left in peace, or documents that fail never end.
+ATTEMPTS_WITH_WORDS = 3
+# An adopted index that has other prefixes by now can't be taken back by `downgrade` yet, only by `rollback`.
+DOWNGRADES_ADOPTED = False
 
 
 class MovingCase(MovingCommands):
@@ -80,7 +84,7 @@ class MovingCase(MovingCommands):
             self.drive("upgrade", phase=phase)
         elif last is not None and self.random.random() < 0.35:
             self.drive("rollback", last)
-        else:
+        elif DOWNGRADES_ADOPTED or not self.shop.is_adopted:
             self.drive("downgrade", phase=phase)
 
     def _go_on_expanded(self, run: Run, *, to_the_end: bool) -> None:
@@ -109,8 +113,8 @@ class MovingCase(MovingCommands):
         """Give a command, and do what its errors tell, to the letter."""
         if verb == "downgrade":
             target = self.shop.base
-        for _ in range(MOST_ATTEMPTS):
-            error = self.attempt(verb, target, more)
+        for done in range(MOST_ATTEMPTS):
+            error = self.attempt(verb, target, more, has_words=done < ATTEMPTS_WITH_WORDS)
             if error is None:
                 return
             self._obey(verb, error)

@@ -208,7 +208,9 @@ class FieldCase(Commands):
         old, new = self.before, self.after
         if len(value) == len(self._encoded(old)):
             there = converted(value, old, new)
-            allowed = {"old": {value}, "new": {there}}.get(stage, {value, there})
+            # On the way back its precision comes back last.
+            rounded = converted(there, new, old)
+            allowed = {"old": {value}, "new": {there}}.get(stage, {value, there, rounded})
             return allowed | ({value, there} if owned.may_stay else set())
         back = converted(value, new, old)
         again = converted(back, old, new)

@@ -23,6 +23,8 @@ from redismigrate.redis_server.embedded import EmbeddedServer
 
 # Every so many cases one is about vectors in second fields.
 FIELD_SHARE = 5
+# How often is told how far it is.
+TOLD_CASES = 50
 
 
 def run_case(seed: int, url: str) -> Commands:
@@ -41,6 +43,13 @@ def run_case(seed: int, url: str) -> Commands:
     return case
 
 
+def _tell(cases: int, kills: int, started: float, failures: Counter[str]) -> None:
+    """How far it is. Kills in cases that fail aren't counted."""
+    seconds = time.monotonic() - started
+    failed = sum(failures.values())
+    print(f"{cases} cases with {kills} kills in {seconds:.0f} s, {failed} failed", flush=True)
+
+
 def main() -> int:
     """Run cases in a row."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -50,11 +59,11 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="Tell the story of a case that fails.")
     arguments = parser.parse_args()
     failures: Counter[str] = Counter()
-    started = time.monotonic()
+    started, kills = time.monotonic(), 0
     with EmbeddedServer() as server:
         for done, seed in enumerate(range(arguments.seed, arguments.seed + arguments.cases)):
             try:
-                run_case(seed, server.url)
+                kills += run_case(seed, server.url).kills
             except Exception as error:  # noqa: BLE001 - whatever it is, it is to be told and repeated
                 failures[str(error).partition("\n")[0][:100]] += 1
                 print(f"seed {seed}, case {done + 1}: {type(error).__name__}: {error}", flush=True)
@@ -64,8 +73,9 @@ def main() -> int:
                 print(f"  again: python {sys.argv[0]} --cases 1 --seed {seed} --verbose", flush=True)
                 if not arguments.keep_going:
                     break
-    seconds = time.monotonic() - started
-    print(f"{done + 1} cases in {seconds:.0f} s, {sum(failures.values())} failed", flush=True)
+            if not (done + 1) % TOLD_CASES:
+                _tell(done + 1, kills, started, failures)
+    _tell(done + 1, kills, started, failures)
     return 1 if failures else 0
 
 

@@ -153,6 +153,8 @@ class State:
         removed: The original was removed, as its copy stands for it.
         lost: Values that were replaced since they were in step, and have to be in a backup.
         is_foreign: The copy was there already, and equal; or the original was made after it.
+        finishing: The run that is undone still goes on to remove its originals, which are `new` here: all
+            but `old` and `new` is said in its direction.
     """
 
     old: Doc | None = None
@@ -162,6 +164,7 @@ class State:
     removed: bool = False
     lost: frozenset[bytes] = frozenset()
     is_foreign: bool = False
+    finishing: bool = False
 
     def at(self, now: int) -> State:
         """After the lifetimes that have passed by a time."""
@@ -170,12 +173,13 @@ class State:
         return self if (old, new) == (self.old, self.new) else replace(self, old=old, new=new)
 
     @property
-    def reversed(self) -> State:
-        return State(self.new, self.old)
+    def turned(self) -> State:
+        """In the other direction, but for what is said in that already."""
+        return replace(self, old=self.new, new=self.old, finishing=not self.finishing)
 
     def __str__(self) -> str:
         base = "never in step" if self.base is None else f"in step as {self.base[0]} | {self.base[1]}"
-        flags = [name for name in ("proved", "removed") if getattr(self, name)]
+        flags = [name for name in ("proved", "removed", "finishing") if getattr(self, name)]
         return f"{self.old} | {self.new} ({base}{' '.join(['', *flags])})"
 
 
@@ -193,6 +197,8 @@ def in_step(
 
 def has_failed(state: State, way: Way) -> bool:
     """Whether there can't be a good copy: it has to be named, and stays as it is."""
+    if state.finishing:
+        return has_failed(state.turned, way.reversed)
     if state.old is None:
         return False
     wanted = way.forward(state.old)
@@ -212,6 +218,8 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
         carries_back: Whether what the new release wrote goes to the original as well.
     """
     old, new, base = state.old, state.new, state.base
+    if state.finishing:
+        return set()
     if state.removed:
         return _carry_late_write(state, way)
     if old is None and new is None:
@@ -221,14 +229,11 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
     if state.is_foreign and (old, new) != base:
         # It has no mark, so that it may be taken for what it was: another's.
         forgotten = replace(state, base=None, is_foreign=False)
-        own = replace(state, is_foreign=False)
-        return look(own, way, carries_back=carries_back) | {forgotten}
+        own = look(replace(state, is_foreign=False), way, carries_back=carries_back)
+        # It goes on not to be the run's, so that a rollback leaves it.
+        return own | {replace(seen, is_foreign=True) for seen in own} | {forgotten}
     if old is None:
-        if new == base[1] and base[0] is not None:
-            return {State(lost=state.lost)}
-        made = way.back(new) if carries_back and new else None
-        is_foreign = state.is_foreign or base[0] is None
-        return {in_step(made, new, state.lost, is_foreign=is_foreign)}
+        return {_without_original(state, base, way, carries_back=carries_back)}
     wanted = way.forward(old)
     if wanted is None:
         return _look_at_hopeless(state, way, carries_back=carries_back)
@@ -239,6 +244,16 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
     # What can't be carried back is not in step.
     return {seen, state} if new is not None and way.back(new) is None else {seen}
+
+
+def _without_original(
+    state: State, base: tuple[Doc | None, Doc | None], way: Way, *, carries_back: bool
+) -> State:
+    new = state.new
+    if new == base[1] and base[0] is not None:
+        return State(lost=state.lost)
+    made = way.back(new) if carries_back and new else None
+    return in_step(made, new, state.lost, is_foreign=state.is_foreign or base[0] is None)
 
 
 def _merged(state: State, way: Way, wanted: Doc, *, carries_back: bool) -> State:
@@ -267,6 +282,9 @@ def _look_at_hopeless(state: State, way: Way, *, carries_back: bool) -> set[Stat
     if old == base[0] or new is None:
         return kept
     lost = state.lost | _values(old)
+    if None not in base and new.expires == base[1].expires and old.expires != base[0].expires:  # type: ignore[union-attr]
+        # The lifetime of the key is a matter of its own.
+        new = replace(new, expires=old.expires)
     return kept | {in_step(way.back(new) if carries_back else old, new, lost)}
 
 
@@ -326,7 +344,7 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
     if wanted is None:
         return {state}
     if new is None:
-        return {replace(state, old=None, new=wanted, base=(None, wanted))}
+        return {replace(state, old=left, new=wanted, base=(None, wanted)) for left in (old, None)}
     before = _parts(state.base[1]) if state.base is not None else {}
     found = set()
     for all_fields in (True, False):
@@ -341,8 +359,22 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
     return found
 
 
+def finish(state: State, way: Way) -> set[State]:
+    """What undoing a run does first, which had not yet removed all its originals: that, then it turns."""
+    if not state.finishing:
+        return {state}
+    ahead, forth = state.turned, way.reversed
+    done = look(ahead, forth, carries_back=False) | remove_original(ahead, forth)
+    begun = {State(state.old, state.new, lost=state.lost)}
+    if state.base is not None and not state.removed:
+        begun.add(State(state.old, state.new, state.base[::-1], lost=state.lost))
+    return {each.turned for each in done} | begun
+
+
 def restore(state: State, way: Way) -> set[State]:
     """What undoing a run may make of what was written under the old key once the names had moved."""
+    if state.finishing:
+        return {state}
     old, new = state.old, state.new
     wanted = old and way.forward(old)
     if state.base is not None or old is None or new is None or wanted is None:
@@ -352,6 +384,8 @@ def restore(state: State, way: Way) -> set[State]:
 
 def remove_original(state: State, way: Way) -> set[State]:
     """What contract makes of a document once its copy is in step."""
+    if state.finishing:
+        return {state}
     if state.removed and not has_failed(state, way):
         return {replace(state, old=None)}
     if has_failed(state, way) or (state.old is not None and (state.new is None or state.base is None)):
@@ -361,7 +395,12 @@ def remove_original(state: State, way: Way) -> set[State]:
 
 def remove_copy(state: State, way: Way) -> set[State]:
     """What a rollback before the swap makes of a document."""
+    if state.finishing:
+        return {state}
     kept, gone = replace(state, base=None), replace(state, new=None, base=None)
+    if way.is_in_place and state.removed and state.old is None:
+        # It was moved, and is moved back.
+        return {kept, State(state.new and way.back(state.new), lost=state.lost)}
     if state.base is None or state.old is None or state.new is None:
         return {kept}
     if way.back(state.new) is None and state.new != way.forward(state.old):

@@ -15,6 +15,7 @@ from two_forms_model import (
     States,
     Way,
     closure,
+    finish,
     has_failed,
     look,
     remove_copy,
@@ -27,7 +28,6 @@ MARKER = re.compile(rb"w\d+x")
 # So near to its end a command can't know of writes under old keys any more.
 LAST_SENDS = 6
 LEFT = 12
-NOBODY = frozenset([State()])
 
 Outcome = Literal["as it was", "interrupted", "expanded", "finished", "undone"]
 
@@ -46,6 +46,7 @@ class Attempt:
         restores: It undoes a run whose names had moved.
         has_followed: It is `follow`, and has looked at all: what the new release writes is carried back.
         sent: How many sends there were.
+        at_work: At which of them there was a run last; what is sent after it has ended looks at no document.
         is_settled: It has looked at all documents since the last word.
         written: The documents that were written meanwhile, and at which send last.
         over: Those that were written when the run was over already.
@@ -57,6 +58,7 @@ class Attempt:
     restores: bool = False
     has_followed: bool = False
     sent: int = 0
+    at_work: int | None = None
     is_settled: bool = False
     written: dict[bytes, int] = field(default_factory=dict)
     over: set[bytes] = field(default_factory=set)
@@ -77,6 +79,8 @@ class KnownDocuments:
         self.sets: dict[bytes, States] = {}
         # While the run at work goes down, the old form is that under the new prefix.
         self.is_down = False
+        # What a document is that nobody has written yet.
+        self._unknown: States = frozenset([State()])
         self.attempt: Attempt | None = None
 
     @property
@@ -89,15 +93,15 @@ class KnownDocuments:
 
         Args:
             is_down: Which.
-            keeps_steps: It undoes one that is known to have documents in step.
+            keeps_steps: It undoes one that has not removed all originals yet, and does so first.
         """
         is_turned = is_down != self.is_down
         self.is_down = is_down
+        self._unknown = frozenset([State(), State(finishing=True)] if keeps_steps else [State()])
         for suffix, states in self.sets.items():
             begun = {State(*((s.new, s.old) if is_turned else (s.old, s.new))) for s in states}
             if keeps_steps:
-                steps = ((s, s.base) for s in states if not s.removed)
-                begun |= {State(s.new, s.old, base[::-1]) for s, base in steps if base is not None}
+                begun |= {state.turned for state in states}
             self.sets[suffix] = frozenset(begun)
 
     def forget(self) -> None:
@@ -113,7 +117,7 @@ class KnownDocuments:
         """
         attempt = self.attempt
         spoken = self._releases.speak(word)
-        states = self.sets.get(word.suffix, NOBODY)
+        states = self.sets.get(word.suffix, self._unknown)
         states = closure(states, self._changes(), spoken.before_ms)
         met, left = self._oriented(spoken.before), self._oriented(spoken.after)
         states = self._narrowed(word.suffix, states, met, f"before {word.name} by the {word.side} release")
@@ -124,8 +128,10 @@ class KnownDocuments:
             if attempt is not None and attempt.has_followed and by_new and met == (None, None):
                 base = (None, None)
             after = replace(state, old=left[0], new=left[1], base=base)
-            after = replace(after, proved=state.proved and after.new is None)
-            is_seen = by_new and met[1] is not None and after.new is None and base is not None
+            place = int(not state.finishing)
+            after = replace(after, proved=state.proved and left[place] is None)
+            is_copy = by_new != state.finishing
+            is_seen = is_copy and met[place] is not None and left[place] is None and base is not None
             if not is_seen or attempt is None or is_over:
                 said.add(after)
                 continue
@@ -156,17 +162,18 @@ class KnownDocuments:
         """
         now, found = self._releases.snapshot()
         attempt, way = self.attempt or Attempt(), self.way
+        end = attempt.sent if attempt.at_work is None else attempt.at_work
         for suffix, states in self.sets.items():
             may = closure(states, self._changes(), now)
             right = set(may)
-            is_late = attempt.sent - attempt.written.get(suffix, -LEFT) <= LAST_SENDS
+            is_late = end - attempt.written.get(suffix, -LEFT) <= LAST_SENDS
             if outcome in {"finished", "undone"} and suffix not in attempt.over:
-                end = remove_copy if outcome == "undone" else remove_original
+                removal = remove_copy if outcome == "undone" else remove_original
                 right = {
                     last
                     for state in may
                     for seen in look(state, way, carries_back=outcome == "undone")
-                    for last in end(seen, way)
+                    for last in removal(seen, way)
                 }
                 if is_late or is_reverse or (suffix in attempt.written and suffix in named):
                     right |= may
@@ -252,6 +259,7 @@ class KnownDocuments:
         ]
         if attempt.restores:
             changes.append(lambda state: restore(state, way))
+            changes.append(lambda state: finish(state, way))
         if attempt.removes_originals:
             changes.append(lambda state: remove_original(state, way))
         if attempt.removes_copies:
