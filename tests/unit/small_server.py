@@ -181,6 +181,10 @@ class Server:
                 reply = self._execute(command)
                 if isinstance(reply, hiredis.ReplyError):
                     refused = str(reply).encode()
+            for _ in range(int(next(rest))):
+                command = [next(rest) for _ in range(int(next(rest)))]
+                if refused is not None:
+                    self._execute(command)
             answers.append(1 if refused is None else refused)
         return answers
 

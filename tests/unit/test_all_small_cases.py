@@ -104,13 +104,13 @@ def read_marks_of_any_run(patch: pytest.MonkeyPatch) -> None:
 def mark_what_was_refused(patch: pytest.MonkeyPatch) -> None:
     write = CopyBatch._write
 
-    def write_mark_apart(batch, document, commands, mark, counters, **how):
+    def write_mark_apart(batch, document, commands, mark, counters, *more, **how):
         before = Mark.decoded(document.mark)
         if mark is None or mark == before:
-            write(batch, document, commands, mark, counters, **how)
+            write(batch, document, commands, mark, counters, *more, **how)
             return
         batch._only_marks += (document.mark_key, mark.encoded())
-        write(batch, document, commands, before, counters, **how)
+        write(batch, document, commands, before, counters, *more, **how)
 
     patch.setattr(CopyBatch, "_write", write_mark_apart)
 
@@ -128,8 +128,8 @@ def keep_mark_of_refused_first_copy(patch: pytest.MonkeyPatch) -> None:
 def remove_before_copying(patch: pytest.MonkeyPatch) -> None:
     write = CopyBatch._write
 
-    def write_last_first(batch, document, commands, mark, counters, last=(), may_fail=False):
-        write(batch, document, [*last, *commands[::-1]], mark, counters, may_fail=may_fail)
+    def write_last_first(batch, document, commands, mark, counters, last=(), undo=(), **how):
+        write(batch, document, [*last, *commands[::-1]], mark, counters, (), undo, **how)
 
     patch.setattr(CopyBatch, "_write", write_last_first)
 

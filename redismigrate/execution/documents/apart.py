@@ -32,6 +32,14 @@ for document = 1, tonumber(ARGV[1]) do
     end
     at = at + words + 1
   end
+  -- What takes back the first of them.
+  local undoing = tonumber(ARGV[at])
+  at = at + 1
+  for command = 1, undoing do
+    local words = tonumber(ARGV[at])
+    if refused then redis.pcall(unpack(ARGV, at + 1, at + words)) end
+    at = at + words + 1
+  end
   answers[document] = refused or 1
 end
 return answers
@@ -48,9 +56,10 @@ def write_apart(documents: Sequence[DocumentWrites]) -> bytes:
     has_json = any(command[0] == b"JSON.SET" for document in documents for command in document.commands)
     words = [b"EVAL", _JSON if has_json else _HASHES, b"%d" % len(keys), *keys, b"%d" % len(documents)]
     for document in documents:
-        words.append(b"%d" % len(document.commands))
-        for command in document.commands:
-            words += (b"%d" % len(command), *command)
+        for commands in (document.commands, document.undo):
+            words.append(b"%d" % len(commands))
+            for command in commands:
+                words += (b"%d" % len(command), *command)
     return render(*words)
 
 

@@ -9,7 +9,7 @@ document, `copy_batch` how that is carried out. Marks end with their run, see `m
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,7 @@ class Copies:
         fence: Of this process, as it stands in marks.
         removals: What may go because its other form is gone.
         keep: Backs up originals before they are replaced by what is in none of their copies.
-        reported: The originals whose copies were reported as written, and not looked at since.
+        reported: The originals whose copies were reported as written, and not synchronised since.
     """
 
     schema: IndexSchema
@@ -99,8 +99,9 @@ class Copies:
         """Always: every key with an old prefix may be an original."""
         return True
 
-    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+    def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:
         """Remember that copies were written; the keys of their originals."""
+        self.reported.intersection_update(unfinished)
         originals = [self._original_of(key) for key in keys]
         found = [key for key in originals if key is not None]
         self.reported.update(found)
@@ -207,7 +208,8 @@ class Copies:
             commands = changes_between(target, _ABSENT, want)
             commands.append((b"SET", self._mark(key), Mark.of(self.fence, want).encoded()))
             touched = (target, self._mark(key))
-            decision.documents.append(DocumentWrites(key, touched, commands, ("written",)))
+            undo = ((b"DEL", target),)
+            decision.documents.append(DocumentWrites(key, touched, commands, ("written",), undo=undo))
         if marks:
             decision.pieces.append(render(b"MSET", *marks))
             owners.append(b"")

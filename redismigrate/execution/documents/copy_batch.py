@@ -55,7 +55,7 @@ class CopyBatch:
         aim: What should become of the documents, see `Copies`.
         given: What holds for all of them.
         carried_back: What an original has to be for a copy; None where that can't be.
-        reported: The originals whose copies were reported as written; those that are decided leave it.
+        reported: The originals whose copies were reported as written.
         decision: Gets the commands.
 
     Attributes:
@@ -132,8 +132,10 @@ class CopyBatch:
             commands, last = copy_changes, changes
         else:
             commands, last = [*changes, *copy_changes] if is_copy_last else [*copy_changes, *changes], []
-        self._write(document, commands, outcome.mark, tuple(counters), last=last, may_fail=may_fail)
-        self._reported.discard(key)
+        # Where nothing was, half a copy would be taken for somebody else's.
+        is_new = not copy.exists and outcome.copy is not None
+        undo = ((b"DEL", target),) if is_new else ()
+        self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
 
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""
@@ -182,8 +184,9 @@ class CopyBatch:
         commands: list[tuple[bytes, ...]],
         mark: Mark | None,
         counters: tuple[str, ...],
-        *,
         last: Sequence[tuple[bytes, ...]] = (),
+        undo: tuple[tuple[bytes, ...], ...] = (),
+        *,
         may_fail: bool = False,
     ) -> None:
         """Add the commands for one document, then its mark, and then what has to wait for that."""
@@ -201,7 +204,9 @@ class CopyBatch:
         commands += last
         if commands:
             keys = tuple(dict.fromkeys(command[1] for command in commands))
-            self._decision.documents.append(DocumentWrites(document.key, keys, commands, counters, may_fail))
+            self._decision.documents.append(
+                DocumentWrites(document.key, keys, commands, counters, may_fail, undo)
+            )
 
 
 def conflict_with(target: bytes) -> str:

@@ -213,7 +213,7 @@ class Follower:
         self._drain()
         if self.is_behind:
             return self.synchronise_all(total)
-        written = set(self._mirror.report_second(self._drained_second()))
+        written = set(self._mirror.report_second(self._drained_second(), self._pending))
         return self._synchronise([tuple(self._pending | written)], total)
 
     def catch_up(self, total: Synchronised | None = None) -> None:

@@ -6,7 +6,7 @@ be written. It may be asked again about any document at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -89,6 +89,7 @@ class DocumentWrites(NamedTuple):
             those is refused.
         counters: The attributes of the result that count the document.
         may_fail: The document has its second form although they are refused.
+        undo: What takes back those that were carried out before one was refused; it may be refused as well.
     """
 
     key: bytes
@@ -96,6 +97,7 @@ class DocumentWrites(NamedTuple):
     commands: list[tuple[bytes, ...]]
     counters: tuple[str, ...] = ()
     may_fail: bool = False
+    undo: tuple[tuple[bytes, ...], ...] = ()
 
 
 @dataclass(slots=True)
@@ -170,7 +172,7 @@ class WithinDocuments:
         """None."""
         return ()
 
-    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+    def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:  # noqa: ARG002
         """They are those of the documents."""
         return keys
 
@@ -189,11 +191,12 @@ class Mirror(Protocol):
     def covers(self, key: bytes) -> bool:
         """Whether a key with a tracked prefix may be a document's."""
 
-    def report_second(self, keys: Iterable[bytes]) -> Iterable[bytes]:
+    def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:
         """Take note that second forms were written; the documents, by their first keys.
 
         Args:
             keys: Of second forms.
+            unfinished: The documents of earlier reports that have not been synchronised since.
         """
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:

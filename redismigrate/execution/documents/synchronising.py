@@ -296,6 +296,8 @@ class _Turn:
             return self._is_left(reply)
         named = {owners[row]: reply for row, reply in refused.items() if owners[row]}
         if forget is not None and named:
+            for _ in named:
+                self.result.without(("written",))
             self.wire.send(_MULTI + b"".join(map(forget, named)) + _EXEC)
             self.wire.receive(len(named) + 2)
         for key, reply in named.items():
