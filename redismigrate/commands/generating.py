@@ -12,6 +12,7 @@ from redismigrate.commands.project import Project
 from redismigrate.commands.rename_questions import NO_RENAMES, IsRename, Renames, find_renames
 from redismigrate.commands.replaying import replay
 from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
+from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.differing import operations_between, rename_candidates
 from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation, SetSynonyms
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
@@ -175,6 +176,11 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
                 f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
             )
         _refuse_alias_of_created(catalog, index, definition.physical)
+        declared = declared_schemas(project).get(index)
+        if declared is not None:
+            # What clients put between prefix and id no server tells.
+            separated = definition.schema.with_options(key_separator=declared.key_separator)
+            definition = definition.with_schema(separated)
         catalog = catalog.with_definition(definition)
     before = catalog[index].schema
     changes = changes_of_patch(patch, before)
@@ -215,10 +221,11 @@ def _content(
         return ScriptContent()
     remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes, **texts)
     after = catalog
-    told = list(notes)
+    told, of_keys = list(notes), []
     for operation in operations:
         if isinstance(operation, ChangeIndex):
             schema = after.index(operation.name).schema
+            of_keys += [f"{operation.name}: {remark}" for remark in remarks_on_keys(operation, schema)]
             for change in operation.changes:
                 told += [f"{operation.name}: {change}. {remark}" for remark in remarks(change, schema)]
                 schema = change.apply(schema)
@@ -226,14 +233,14 @@ def _content(
             said = remarks(operation, after.index(operation.name).schema)
             told += [f"{operation}. {remark}" for remark in said]
         after = operation.apply(after)
-    head = [line for note in notes for line in comment_lines(note)]
+    head = [line for note in (*notes, *of_keys) for line in comment_lines(note)]
     back = reversed_operations(operations, catalog)
     changed = tuple(item.name for item in operations if isinstance(item, ChangeIndex | DropIndex))
     return ScriptContent(
         upgrade_lines=(*head, *source_lines(operations, catalog, remarks)),
         downgrade_lines=source_lines(back, after, remarks_on_change),
         operations=tuple(map(str, operations)),
-        notes=tuple(told),
+        notes=(*told, *of_keys),
         changed=changed,
         gone=tuple(name for name in changed if name not in after),
     )

@@ -34,6 +34,8 @@ SCAN_SECONDS = 0.05
 TEXT_PER_MEMORY = 3
 # With fewer documents than this from SCAN, the index itself is asked for some.
 ENOUGH_DOCUMENTS = 50
+# Enough to tell how clients make them.
+KEPT_KEYS = 100
 SAMPLED_TYPES = {"text", "tag", "vector"}
 
 
@@ -139,6 +141,7 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
         read_seconds=median(timing.seconds for timing in timings) if timings else 0.0,
         read_bytes=mean(timing.size_bytes for timing in timings) if timings else 0.0,
         fields=fields,
+        keys=tuple(keys[:KEPT_KEYS]),
     )
 
 

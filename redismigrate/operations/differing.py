@@ -10,17 +10,17 @@ from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
-    ChangePrefix,
     DropField,
     IndexChange,
     RenameField,
     RenameTo,
     SetOptions,
 )
+from redismigrate.operations.client_keys import ways_to_move_keys
 from redismigrate.operations.index_renames import IndexRename, new_names
 from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
-from redismigrate.schema.compare import canonical, diff
+from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog
 
 
@@ -90,14 +90,14 @@ def changes_between(
     moved = [rename for rename in renames if rename.index == before.name]
     plain = tuple(_field_changes(before, after, moved))
     schema = applied(before, plain)
-    prefix = _prefix_change(before, schema, after, plain)
-    if prefix is not None:
-        schema = prefix.apply(schema)
-    options = _option_changes(schema, after)
-    changes = [*plain]
-    changes += [] if prefix is None else [prefix]
-    changes += [SetOptions(options)] if options else []
-    return tuple(changes)
+    for keys in ways_to_move_keys(schema, after):
+        try:
+            changes = (*plain, *keys, *_options(applied(schema, keys), after))
+            ChangeIndex(before.name, changes).apply(_alone(before))
+        except SchemaError:
+            continue  # another prefix shares keys with these, or the filter names keys
+        return changes
+    return (*plain, *_options(schema, after))
 
 
 def rename_candidates(before: IndexSchema, after: IndexSchema) -> tuple[Rename, ...]:
@@ -217,25 +217,9 @@ def _fits(field: Field, attributes: dict[str, Any]) -> bool:
     return True
 
 
-def _prefix_change(
-    before: IndexSchema, schema: IndexSchema, after: IndexSchema, changes: tuple[IndexChange, ...]
-) -> ChangePrefix | None:
-    """The change of keys, where one prefix becomes another; None where the index is to cover other keys."""
-    old, new = set(canonical(schema).prefixes), set(canonical(after).prefixes)
-    if len(old - new) != 1 or len(new - old) != 1:
-        return None
-    change = ChangePrefix(min(old - new), min(new - old))
-    if change.old.startswith(change.new):
-        # The wider prefix covers the documents where they are.
-        return None
-    try:
-        changed = change.apply(schema)
-        options = _option_changes(changed, after)
-        block = (*changes, change, *([SetOptions(options)] if options else []))
-        ChangeIndex(before.name, block).apply(_alone(before))
-    except SchemaError:
-        return None
-    return change
+def _options(schema: IndexSchema, after: IndexSchema) -> tuple[SetOptions, ...]:
+    options = _option_changes(schema, after)
+    return (SetOptions(options),) if options else ()
 
 
 def _option_changes(schema: IndexSchema, after: IndexSchema) -> dict[str, Any]:

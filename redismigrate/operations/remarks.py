@@ -36,7 +36,7 @@ def remarks_on_upgrade(
         if change.kind == "change_prefix":
             yield (
                 "This renames the keys of the documents. To cover other keys and leave the documents, write "
-                f"index.set_options(prefixes=[...]) with {literal(change.new)} instead."
+                "index.set_options(prefixes=[...]) alone."
             )
         if change.kind == "drop_field":
             for rename in candidates:

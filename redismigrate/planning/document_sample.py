@@ -53,6 +53,7 @@ class DocumentSample:
         read_seconds: Wall seconds for reading one of them among many, without the round trip.
         read_bytes: Mean bytes of what was read for that.
         fields: Hash field or JSON path -> what it looks like.
+        keys: Some of their keys.
     """
 
     documents: int
@@ -60,6 +61,7 @@ class DocumentSample:
     read_seconds: float
     read_bytes: float
     fields: Mapping[str, FieldSample] = field(default_factory=dict)
+    keys: tuple[bytes, ...] = ()
 
     @property
     def slowness(self) -> float:
@@ -82,7 +84,7 @@ class DocumentSample:
         for rename in rewrite.renames:
             if rename.old in fields:
                 fields[rename.new] = fields.pop(rename.old)
-        return replace(self, fields=fields)
+        return replace(self, fields=fields, keys=tuple(rewrite.key_after(key) for key in self.keys))
 
 
 def share_of(sample: DocumentSample | None, path: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from redismigrate.planning.client_keys import keys_that_clients_miss
 from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_steps import (
@@ -46,7 +47,7 @@ def change_index(
         changes: The same in words.
     """
     is_renamed = old.served != new.served
-    if not changes_of(old, new) and not is_renamed:
+    if not changes_of(old, new) and not is_renamed and not rewrite:
         return
     if is_renamed:
         plan.refuse_taken_name(new.served)
@@ -62,6 +63,8 @@ def change_index(
     if strategy not in SECOND_FORMS:  # of those the documents take memory, too
         plan.check_memory(new.served, estimate, in_place)
     _warn_of_query_bytes(plan, old, new)
+    sample = plan.inventory.samples.get(old.served)
+    plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
     plan.block(None if reason else _why_not_shared(old, rewrite, strategy))

@@ -11,6 +11,7 @@ from redismigrate.schema.fields import StorageType
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import Datatype, DistanceMetric
 
 # Source datatype -> those that hold every one of its numbers exactly.
@@ -149,6 +150,14 @@ class Rewrite:
         }
         after = {new_paths.get(path, path): value for path, value in {**kept, **found}.items()}
         return {path: value for path, value in after.items() if (path, value.datatype) in read}
+
+    def key_after(self, key: bytes) -> bytes:
+        """What the key of a document becomes; the same where it has been moved already."""
+        for change in self.prefixes:
+            old, new = encode(change.old), encode(change.new)
+            if key.startswith(old) and not (new.startswith(old) and key.startswith(new)):
+                return new + key.removeprefix(old)
+        return key
 
     def moves_reversed(self) -> Rewrite:
         """The moves back to where all was."""

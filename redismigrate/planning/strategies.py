@@ -14,6 +14,8 @@ from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.strict import encode
 
 StrategyChoice = Literal["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
 Adoption = Literal["alias", "never"]
@@ -103,7 +105,7 @@ def why_impossible(
         situation: What decides beside that.
     """
     if strategy == "alter":
-        reason = why_not_alter(before.schema, after.schema)
+        reason = f"its documents change: {rewrite}" if rewrite else why_not_alter(before.schema, after.schema)
         return reason and f"strategy alter can't change index {before.served}: {reason}"
     deletes = why_dropping_deletes(before)
     if deletes is not None:
@@ -158,7 +160,7 @@ def _why_not_shadow_field(
 
 def _why_not_shadow_copy(
     before: IndexDefinition,
-    after: IndexDefinition,  # noqa: ARG001 - one signature
+    after: IndexDefinition,
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
@@ -167,10 +169,14 @@ def _why_not_shadow_copy(
     if rewrite.recodings:
         return "it can't re-encode vectors on the way; do that in a revision of its own"
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
-    if not before.schema.prefixes or not set(before.schema.prefixes) <= old:
+    covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)
+    is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)
+    if covered.cover_everything or not is_moved:
         return "some of its documents would keep their keys"
     if any(one.startswith(other) or other.startswith(one) for one in old for other in new):
         return "a new prefix begins with an old one, or an old with a new one"
+    if covered.overlap(wanted) or covered.overlap(KeyPrefixes.of(new)):
+        return "one of the two indexes would have originals and copies"
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be copied, too"
     if situation.at_target:

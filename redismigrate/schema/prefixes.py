@@ -1,4 +1,7 @@
-"""Which keys some prefixes cover, at a cost that does not grow with their number: an index may have 5,000."""
+"""Which keys prefixes cover, and which ones clients make of them.
+
+To cover costs the same however many there are: an index may have 5,000.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,20 @@ from dataclasses import dataclass
 from typing import Self
 
 from redismigrate.schema.strict import encode
+
+
+def beginning_of_keys(prefix: str, separator: str) -> str:
+    """What the keys begin with that RedisVL makes of a prefix: that, one separator, then the id.
+
+    Args:
+        prefix: Of an index; it may end with separators, which then count once, or be nothing else.
+        separator: `key_separator` of the schema; its characters are taken off one by one, as RedisVL does.
+
+    Returns:
+        Empty where the id is the whole key.
+    """
+    kept = prefix.rstrip(separator) if separator else prefix
+    return kept + separator if kept else ""
 
 
 @dataclass(frozen=True, slots=True)

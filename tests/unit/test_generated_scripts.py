@@ -156,9 +156,16 @@ def test_prefixes_of_which_several_differ_are_set():
     assert upgrade_lines(schema(TITLE), after)[1:] == ('    index.set_options(prefixes=["a:", "b:"])',)
 
 
-def test_a_prefix_that_covers_the_old_one_is_set_and_moves_no_key():
+def test_a_prefix_that_covers_the_old_one_moves_what_clients_compose_otherwise_of_it():
     after = schema(TITLE).with_options(prefixes=("prod",))
-    assert upgrade_lines(schema(TITLE), after)[1:] == ('    index.set_options(prefixes=["prod"])',)
+    assert upgrade_lines(schema(TITLE), after)[1:] == (
+        "    # This renames the keys of the documents. To cover other keys and leave the documents, write",
+        "    # index.set_options(prefixes=[...]) alone.",
+        '    index.change_prefix("product:", "prod:")',
+        '    index.set_options(prefixes=["prod"])',
+    )
+    same = schema(TITLE).with_options(prefixes=("product",))
+    assert upgrade_lines(schema(TITLE), same)[1:] == ('    index.set_options(prefixes=["product"])',)
 
 
 def test_a_rename_that_is_said_may_alter_the_field_as_well():
