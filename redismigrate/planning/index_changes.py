@@ -52,7 +52,7 @@ def change_index(
         plan.refuse_taken_name(new.served)
         plan.claim(new.served)
     strategy, reason = choose(old, new, rewrite, plan.options.strategy, _situation(plan, old, rewrite))
-    plan.block(reason)
+    plan.block(reason, strategy)
     if strategy in BESIDE:
         new = plan.beside(new)
     plan.blocked += what_server_lacks(new.schema, plan.inventory)
@@ -64,7 +64,7 @@ def change_index(
     _warn_of_query_bytes(plan, old, new)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
-    plan.block(None if reason else _why_not_shared(old, rewrite, strategy))
+    plan.block(None if reason else _why_not_shared(old, rewrite, strategy), strategy)
     if rewrite and strategy in BESIDE:
         _second_form(plan, old, new, rewrite, estimate, strategy, in_place)
     elif rewrite:

@@ -185,9 +185,7 @@ def schemas_met(recorded: Iterable[RecordedRevision], catalog: Catalog) -> tuple
                 case "create_index":
                     schemas.append(catalog[operation.schema.name].schema)
                 case "change_index":
-                    names = [change.name for change in operation.changes if change.kind == "rename_to"]
-                    after = names[-1] if names else operation.name
-                    schemas += [before[operation.name].schema, catalog[after].schema]
+                    schemas += [before[operation.name].schema, catalog[operation.name_after].schema]
                 case "set_synonyms":
                     schemas.append(before[operation.index].schema)
                 case "drop_index" if operation.delete_documents:
