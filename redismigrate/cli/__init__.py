@@ -41,6 +41,7 @@ for _module in (scripting, lineage, migrating, following, backups, recording, se
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code."""
+    is_process = arguments is None
     # Without a command click would call its own help text an error.
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # A deploy stops a container with SIGTERM: leave in order, as on Ctrl-C.
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     invocation = Invocation()
-    with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
+    has_document = not {"--json", "--script"}.isdisjoint(arguments)
+    with stdout_kept_for(invocation, for_good=is_process) if has_document else nullcontext():
         code = _run(invocation, arguments)
     for stream in (sys.stdout, sys.stderr):
         try:
