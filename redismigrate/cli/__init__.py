@@ -50,6 +50,7 @@ class _ReadableFormatter(logging.Formatter):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point: run a command and exit with its code."""
+    is_process = arguments is None
     # Without a command click would call its own help text an error.
     arguments = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     # A deploy stops a container with SIGTERM: leave in order, as on Ctrl-C.
@@ -61,7 +62,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     handler.setFormatter(_ReadableFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     invocation = Invocation()
-    with stdout_kept_for(invocation) if "--json" in arguments else nullcontext():
+    has_document = not {"--json", "--script"}.isdisjoint(arguments)
+    with stdout_kept_for(invocation, for_good=is_process) if has_document else nullcontext():
         code = _run(invocation, arguments)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -45,7 +45,8 @@ class Invocation:
         json: Stdout is one JSON document, everything else goes to stderr.
         is_quiet: No progress, no chatter.
         is_verbose: Tracebacks and debug messages.
-        document_stream: Where the JSON document goes: the real stdout, which is stderr to all else then.
+        document_stream: Where the JSON document or the file for redis-cli goes: the real stdout, which is
+            stderr to all else then.
     """
 
     config: Path | None = None
@@ -90,7 +91,7 @@ class Invocation:
             if self.json:
                 echo(json.dumps(document, indent=2), self.document_stream or sys.stdout)
             elif text:
-                echo(text, sys.stdout)
+                echo(text, self.document_stream or sys.stdout)
         except OSError as error:
             raise RedisMigrateError(
                 f"The result can't be written to standard output: {error.strerror}.",
@@ -147,8 +148,13 @@ def report_error(
 
 
 @contextmanager
-def stdout_kept_for(invocation: Invocation) -> Iterator[None]:
-    """Keep stdout for the JSON document: what scripts and their child processes print goes to stderr."""
+def stdout_kept_for(invocation: Invocation, *, for_good: bool) -> Iterator[None]:
+    """Keep stdout for the result: what env.py, scripts and their child processes print goes to stderr.
+
+    Args:
+        invocation: Writes the result.
+        for_good: Nobody needs stdout afterwards; what they print when Python ends goes to stderr as well.
+    """
     stdout = sys.stdout
     try:
         is_real = stdout.fileno() == 1
@@ -163,13 +169,17 @@ def stdout_kept_for(invocation: Invocation) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout = stdout
         if is_real:
-            with suppress(OSError):
-                invocation.document_stream.flush()
-            os.dup2(saved, 1)
+            # What was printed to the real one by its other name.
+            for stream in (stdout, invocation.document_stream):
+                with suppress(OSError):
+                    stream.flush()
+            if not for_good:
+                os.dup2(saved, 1)
             with suppress(OSError):
                 invocation.document_stream.close()
+        if not (is_real and for_good):
+            sys.stdout = stdout
 
 
 def global_options(function: Function) -> Function:

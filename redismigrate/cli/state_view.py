@@ -20,6 +20,8 @@ _BETWEEN = {
 def current_text(current: Current) -> str:
     """What is applied, newest last."""
     lines = [f"Project {current.project}"]
+    if current.told_ahead is not None:
+        lines.append(f"  {current.told_ahead}")
     heads = set(current.head.heads)
     for id_, record in current.head.revisions.items():
         mark = " (head)" if id_ in heads else ""
@@ -33,8 +35,6 @@ def current_text(current: Current) -> str:
         count = len(current.missing)
         target = "head" if current.heads_of_scripts == 1 else "heads"
         lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade {target}")
-    if current.ahead:
-        lines.append(f"  Redis is ahead of these scripts by {', '.join(current.ahead)}")
     if current.changed:
         lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
     if current.expanded is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from redismigrate.commands.ahead import revisions_ahead, told_ahead
 from redismigrate.commands.controlling import control_of
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
@@ -37,6 +38,7 @@ class Current:
         expanded: The revision that waits to be contracted; None when none does.
         built_beside: Served name -> the index that was built beside it for that, under its physical name.
         heads_of_scripts: How many heads the scripts have.
+        told_ahead: What `ahead` means and what to do about it; None where it is empty.
     """
 
     project: str
@@ -49,6 +51,7 @@ class Current:
     heads_of_scripts: int
     expanded: str | None = None
     built_beside: Mapping[str, IndexDefinition] = field(default_factory=dict)
+    told_ahead: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """In the shape that `current --json` promises."""
@@ -143,7 +146,8 @@ def current(project: Project) -> Current:
         missing=tuple(
             script.revision for script in project.scripts if script.revision not in state.head.applied
         ),
-        ahead=tuple(sorted(state.head.applied - known.keys())),
+        ahead=revisions_ahead(project, state.head),
+        told_ahead=told_ahead(project, state.head),
         changed=tuple(
             id_
             for id_, record in state.head.revisions.items()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from redismigrate.commands.ahead import told_ahead
 from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
@@ -232,10 +233,9 @@ def upgrade(
     with project.connect() as server:
         state = read_state(server, project.keys)
         if _is_at_head(project, state, target):
-            ahead = sorted(state.head.applied - {script.revision for script in project.scripts})
-            warning = f"Redis is ahead of these scripts by {', '.join(ahead)}"
+            told = told_ahead(project, state.head)
             seconds = {"total": time.monotonic() - started}
-            return MigrationResult("nothing", seconds=seconds, warnings=(warning,) if ahead else ())
+            return MigrationResult("nothing", seconds=seconds, warnings=() if told is None else (told,))
         from redismigrate.commands.migration import Migration
 
         return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import (
@@ -31,6 +32,7 @@ from redismigrate.commands.session import (
     unrecorded_indexes,
 )
 from redismigrate.commands.survey import backups_of, live_index_reader, survey
+from redismigrate.commands.taking_up import covers, stored_options
 from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
@@ -38,7 +40,6 @@ from redismigrate.execution.run import DocumentCounts, Run, begin
 from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
-from redismigrate.history.notation import parse_identifier
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
 from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
@@ -103,16 +104,14 @@ class Migration:
             executors = [] if resumed is None else [resumed]
             plan_started = time.monotonic()
             revisions: tuple[RevisionPlan, ...] = ()
+            told: tuple[str, ...] = ()
             is_all = self._options.phase == "contract" or (resumed is not None and resumed.run.is_expanded)
-            if not is_all and (resumed is None or not _covers(resumed.run, target)):
+            if not is_all and (resumed is None or not covers(resumed.run, target)):
                 plan = self._make_plan(writer.state, direction, target)
-                revisions = plan.revisions
+                revisions, told = plan.revisions, plan.warnings
             seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
             if revisions:
-                if self._options.plan_file is not None:
-                    _require_same_plan(plan, self._options.plan_file)
-                require_not_blocked(plan)
-                executor = self._executor(writer, self._new_run(plan))
+                executor = self._begin(writer, plan)
                 executors.append(executor)
                 executor.finish(self._replanner(writer, self._options), self._options.phase)
             for executor in executors:
@@ -124,12 +123,23 @@ class Migration:
                 tuple(revision for executor in executors for revision in executor.run.done),
                 seconds | {"total": time.monotonic() - started},
                 (
+                    *told,
                     *(warning for item in revisions for warning in item.warnings),
                     *(warning for executor in executors for warning in executor.warnings),
                 ),
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
+
+    def _begin(self, writer: StateWriter, plan: Plan) -> Executor:
+        """A new run of a plan; what concerns the plan as a whole is told first."""
+        if self._options.plan_file is not None:
+            _require_same_plan(plan, self._options.plan_file)
+        with telling(told_ahead(self._project, writer.state.head)):
+            require_not_blocked(plan)
+        for warning in plan.warnings:
+            self._watcher.warned(warning)
+        return self._executor(writer, self._new_run(plan))
 
     def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:
         """The revisions that a target still needs, in order."""
@@ -185,6 +195,13 @@ class Migration:
         )
 
     def _make_plan(self, state: State, direction: Direction, target: str, *, compares: bool = False) -> Plan:
+        """The plan; it, and the error where there can be none, begins with what Redis has and no script."""
+        told = told_ahead(self._project, state.head)
+        with telling(told):
+            plan = self._plan_scripts(state, direction, target, compares=compares)
+        return plan if told is None else plan.model_copy(update={"warnings": (told, *plan.warnings)})
+
+    def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
         recorded = self._record(state, direction, target)
         inventory = self._survey(state, recorded, self._options)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
@@ -340,22 +357,6 @@ def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | N
         counts = counts.plus(executor.run.documents)
         folder = executor.backup_folder or folder
     return counts, folder
-
-
-def _covers(run: Run, target: str) -> bool:
-    """Whether a run that was taken up and finished was all that is asked for.
-
-    Steps like -1 count from where the interrupted command began, so they must not be taken once more. Of the
-    other targets only heads move on; scripts to look the rest up may be absent here.
-    """
-    identifier = parse_identifier(target)
-    return identifier.symbol is None or (run.target == target and identifier.symbol not in {"head", "heads"})
-
-
-def stored_options(arguments: Mapping[str, Any]) -> MigrationOptions:
-    """The options that a run was begun with; what it was begun without is as by default."""
-    values = {name: value for name, value in arguments.items() if name != "backup_dir"}
-    return MigrationOptions(**values, backup_dir=Path(arguments["backup_dir"]))
 
 
 def _require_same_plan(plan: Plan, file: Path) -> None:

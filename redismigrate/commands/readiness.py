@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from redismigrate.commands.ahead import revisions_ahead, told_ahead
 from redismigrate.commands.project import Project
 from redismigrate.errors import BehindHead
 from redismigrate.state.store import read_head
@@ -43,7 +44,9 @@ def check_heads(project: Project) -> AtHead:
     if missing:
         names = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
         verb = "revision waits" if len(missing) == 1 else "revisions wait"
+        told = told_ahead(project, head)
+        waits = f"{len(missing)} {verb} to be applied: {names}."
         raise BehindHead(
-            f"{len(missing)} {verb} to be applied: {names}.", "Apply them with `redismigrate upgrade heads`."
+            waits if told is None else f"{told} {waits}", "Apply them with `redismigrate upgrade heads`."
         )
-    return AtHead(head.heads, tuple(sorted(head.applied - set(known))))
+    return AtHead(head.heads, revisions_ahead(project, head))

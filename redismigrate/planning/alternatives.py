@@ -32,9 +32,10 @@ def alternatives_of(
         inventory: The server as it is now.
         options: The user's wishes.
     """
-    changed = dict.fromkeys(
-        _name_after(operation) for operation in recorded.operations if isinstance(operation, ChangeIndex)
-    )
+    changed: dict[str, list[str]] = {}
+    for operation in recorded.operations:
+        if isinstance(operation, ChangeIndex):
+            changed.setdefault(operation.name_after, []).append(operation.name)
     others = {
         strategy: plan_revision(recorded, catalog, inventory, replace(options, strategy=strategy))
         for strategy in STRATEGIES
@@ -44,45 +45,29 @@ def alternatives_of(
             index=name,
             strategy=strategy,
             is_chosen=strategy == _strategy_of(plan, name),
-            impossible=_why_impossible(other, name, strategy, changed),
+            impossible=_why_impossible(other, name, names_before, strategy),
             **_told(strategy, _steps_of(other, name), recorded, options),
         )
-        for name in changed
+        for name, names_before in changed.items()
         for strategy, other in others.items()
         if _steps_of(plan, name)
     )
 
 
-def _obstacles(
-    strategy: Strategy, name: str, blocked: Iterable[str], changed: Iterable[str]
-) -> tuple[str, ...]:
-    """Why an index can't be changed that way: what else is in the way matters only where the way is one."""
-    reasons = tuple(
-        reason for reason in blocked if name in reason or not any(another in reason for another in changed)
-    )
-    decisive = tuple(reason for reason in reasons if reason.startswith(f"strategy {strategy} can't change"))
-    return decisive or reasons
-
-
-def _name_after(operation: ChangeIndex) -> str:
-    """The served name of an index once it is changed."""
-    name = operation.name
-    for change in operation.changes:
-        name = change.name if change.kind == "rename_to" else name
-    return name
-
-
 def _why_impossible(
-    plan: RevisionPlan, name: str, strategy: Strategy, changed: Iterable[str]
+    plan: RevisionPlan, name: str, names_before: Iterable[str], strategy: Strategy
 ) -> tuple[str, ...]:
-    """What blocks a plan because of one index; where the strategy itself can't do it, that alone."""
-    concerning = tuple(
-        reason
-        for reason in plan.blocked
-        if name in reason or not any(another in reason for another in changed)
-    )
-    own = tuple(reason for reason in concerning if reason.startswith(f"strategy {strategy} "))
-    return own or concerning
+    """What blocks a plan because of one index, or of none; where the strategy can't do it, that alone.
+
+    Args:
+        plan: By that strategy.
+        name: Of the index, once it is changed.
+        names_before: What it was called before.
+        strategy: The strategy.
+    """
+    concerning = [item for item in plan.obstacles if item.index in {None, name, *names_before}]
+    own = [item for item in concerning if item.strategy == strategy]
+    return tuple(dict.fromkeys(item.text for item in own or concerning))
 
 
 def _writes(strategy: Strategy, recorded: RecordedRevision, options: PlanOptions, *, rewrites: bool) -> str:

@@ -53,7 +53,7 @@ def change_index(
         plan.refuse_taken_name(new.served)
         plan.claim(new.served)
     strategy, reason = choose(old, new, rewrite, plan.options.strategy, _situation(plan, old, rewrite))
-    plan.block(reason)
+    plan.block(reason, strategy)
     if strategy in BESIDE:
         new = plan.beside(new)
     plan.blocked += what_server_lacks(new.schema, plan.inventory)
@@ -67,7 +67,7 @@ def change_index(
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
-    plan.block(None if reason else _why_not_shared(old, rewrite, strategy))
+    plan.block(None if reason else _why_not_shared(old, rewrite, strategy), strategy)
     if rewrite and strategy in BESIDE:
         _second_form(plan, old, new, rewrite, estimate, strategy, in_place)
     elif rewrite:

@@ -139,6 +139,25 @@ class Step(BaseModel):
         return self.kind == "release_index" or (self.kind == "drop_index" and not self.after_record)
 
 
+class Obstacle(BaseModel):
+    """One reason why a plan can't run.
+
+    Attributes:
+        index: The served name of the index that it concerns, after the change; None for all of the revision.
+        strategy: The strategy that can't do the change at all; None where another one would meet it, too.
+        text: One sentence, without a full stop.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str | None
+    strategy: Strategy | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Alternative(BaseModel):
     """What one strategy would make of one changed index.
 
@@ -174,7 +193,7 @@ class RevisionPlan(BaseModel):
         recorded: What the script asks for.
         steps: In order; the last records the revision.
         warnings: What the user should know before.
-        blocked: Why it can't run, empty when it can.
+        obstacles: Why it can't run, empty when it can.
         alternatives: How else its indexes could be changed, where that was asked for.
     """
 
@@ -183,13 +202,18 @@ class RevisionPlan(BaseModel):
     recorded: RecordedRevision
     steps: tuple[Step, ...]
     warnings: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
 
     @property
     def revision(self) -> str:
         """The id of the revision."""
         return self.recorded.revision
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Why it can't run, in words, each reason once."""
+        return tuple(dict.fromkeys(obstacle.text for obstacle in self.obstacles))
 
     @property
     def built_beside(self) -> dict[str, IndexDefinition]:

@@ -26,6 +26,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "operations": [str(operation) for operation in item.recorded.operations],
                 "warnings": list(item.warnings),
                 "blocked": list(item.blocked),
+                "obstacles": [obstacle.model_dump() for obstacle in item.obstacles],
                 "steps": [_step_to_json(step) for step in item.steps],
                 "alternatives": [alternative.model_dump() for alternative in item.alternatives],
             }

@@ -8,8 +8,9 @@ from typing import Any
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import owner_of, why_taken
+from redismigrate.planning.obstacles import Obstacles
 from redismigrate.planning.physical_names import physical_name
-from redismigrate.planning.plan import Estimate, Step, StepKind
+from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
 from redismigrate.planning.rewriting import DoneRewrite
 from redismigrate.planning.room import why_memory_is_short
 from redismigrate.planning.strategies import (
@@ -64,7 +65,7 @@ class PlanInProgress:
     steps: list[Step] = field(default_factory=list)
     rewritten: list[DoneRewrite] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    blocked: list[str] = field(default_factory=list)
+    blocked: Obstacles = field(default_factory=Obstacles)
 
     @property
     def is_exclusive(self) -> bool:
@@ -86,7 +87,7 @@ class PlanInProgress:
                 rollback="give it up",
             )
         elif owner != self.inventory.project:
-            self.blocked.append(f"index {name} belongs to project {owner}")
+            self.blocked.append(f"index {name} belongs to project {owner}", name)
 
     def release(self, name: str) -> None:
         """Give an index up."""
@@ -118,10 +119,10 @@ class PlanInProgress:
             )
         self.block(reason)
 
-    def block(self, reason: str | None) -> None:
-        """Block the plan for a reason, if there is one."""
+    def block(self, reason: str | None, strategy: Strategy | None = None) -> None:
+        """Block the plan for a reason, if there is one; of a strategy, if it is that which can't do it."""
         if reason is not None:
-            self.blocked.append(reason)
+            self.blocked.append(reason, strategy=strategy)
 
     def beside(self, definition: IndexDefinition) -> IndexDefinition:
         """The index under a physical name of its own; from now on it is called so."""

@@ -30,6 +30,7 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import alias_target, is_index
+from redismigrate.planning.obstacles import index_of
 from redismigrate.planning.other_databases import (
     deleted_with_documents,
     kept_as_it_was,
@@ -78,8 +79,10 @@ class _RevisionPlanner(PlanInProgress):
         for operation in self.recorded.operations:
             before = self.catalog
             self.catalog = operation.apply(before)
+            self.blocked.about = index_of(operation)
             _PLANNERS[type(operation)](self, operation, before)
             self.inventory = replace(self.inventory, made=made_in_run(operation, self.inventory.made))
+        self.blocked.about = None
         for name in sorted(self.recorded.given_up & self.catalog.keys()):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
@@ -92,7 +95,7 @@ class _RevisionPlanner(PlanInProgress):
             recorded=self.recorded,
             steps=tuple(steps),
             warnings=tuple(dict.fromkeys(self.warnings)),
-            blocked=tuple(dict.fromkeys(self.blocked)),
+            obstacles=tuple(self.blocked),
         )
 
     def _look_elsewhere(self, steps: Iterable[Step]) -> None:
@@ -104,7 +107,7 @@ class _RevisionPlanner(PlanInProgress):
             if self.options.ignores_other_databases:
                 self.warnings.append(left_without(name, keys, is_deletion=name in deleted))
             else:
-                self.blocked.append(why_left_out(name, keys, is_deletion=name in deleted))
+                self.blocked.append(why_left_out(name, keys, is_deletion=name in deleted), name)
         for name, keys in elsewhere.not_indexed_again(steps).items():
             if name not in left_out:
                 self.warnings.append(kept_as_it_was(name, keys))
@@ -113,14 +116,16 @@ class _RevisionPlanner(PlanInProgress):
 
     def _refuse_losses(self, losses: list[Step]) -> None:
         """Block what has to come before a swap: clients query until then what it takes away."""
-        self.blocked += [
-            f"{loss.description} has to come before a name moves, and --phase expand has to leave what "
-            "clients query: put it in a revision of its own, or do without --phase"
-            for loss in losses
-        ]
+        for loss in losses:
+            self.blocked.append(
+                f"{loss.description} has to come before a name moves, and --phase expand has to leave what "
+                "clients query: put it in a revision of its own, or do without --phase",
+                loss.index,
+            )
 
     def _adopt(self) -> None:
         for name, definition in self.recorded.brought_in.items():
+            self.blocked.about = name
             self.claim(name)
             owner = self.owner(definition.physical)
             if definition.physical != name and owner not in (None, self.inventory.project):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vector_documents import CHANGE, TO_FLOAT16, TO_NEW_PREFIX, TO_OLD_PREFIX, stock
+from vector_documents import CHANGE, TO_FLOAT16, TO_NEW_PREFIX, TO_OLD_PREFIX, applied, creation, stock
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -81,3 +81,34 @@ def test_people_see_the_chosen_way_marked(shop: Shop) -> None:
     shown = shop.run("plan", "--compare").out
     assert "*  shadow" in shown
     assert "impossible: strategy alter can't change index products" in " ".join(shown.split())
+
+
+def test_an_index_is_not_told_the_reasons_of_another_one_whose_name_holds_its_own(shop: Shop) -> None:
+    shop.write(creation("a", "a:") + "\n" + creation("catalog", "c:"))
+    applied(shop)
+    shop.write(
+        "with op.index('a') as index:\n    index.alter_field('embedding', algorithm='hnsw')\n"
+        "with op.index('catalog') as index:\n    index.alter_field('embedding', dims=16)"
+    )
+    (revision,) = shop.run("plan", "--compare", "--json").json["revisions"]
+    ways = {(way["index"], way["strategy"]): way["impossible"] for way in revision["alternatives"]}
+    assert ways["a", "shadow"] == ways["a", "rebuild"] == []
+    assert "dimensions" in ways["catalog", "shadow"][0]
+    assert [(item["index"], item["strategy"]) for item in revision["obstacles"]] == [("catalog", None)]
+    assert [item["text"] for item in revision["obstacles"]] == revision["blocked"]
+
+
+def test_what_concerns_one_index_of_several_is_told_of_that_one_by_either_name(shop: Shop) -> None:
+    shop.write(creation("a", "a:") + "\n" + creation("ab", "b:") + "\n" + creation("abc", "c:"))
+    applied(shop)
+    shop.client.execute_command("FT.CREATE", "free", "PREFIX", 1, "x:", "SCHEMA", "t", "TEXT")
+    shop.write(
+        "with op.index('a') as index:\n    index.rename_to('free')\n"
+        "with op.index('ab') as index:\n    index.alter_field('embedding', m=4, algorithm='hnsw')\n"
+        "with op.index('abc') as index:\n    index.set_options(temporary_seconds=60)"
+    )
+    (revision,) = shop.run("plan", "--compare", "--json").json["revisions"]
+    ways = {(way["index"], way["strategy"]): way["impossible"] for way in revision["alternatives"]}
+    assert ["exists already" in text for text in ways["free", "shadow"]] == [True]
+    assert ways["ab", "shadow"] == ways["ab", "rebuild"] == []
+    assert ["TEMPORARY" in text for text in ways["abc", "rebuild"]] == [True]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.commands.migration import stored_options
+from redismigrate.commands.taking_up import stored_options
 from redismigrate.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from redismigrate.cli.plan_view import render_plan
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.plan import Estimate, Plan, RevisionPlan, Step
+from redismigrate.planning.plan import Estimate, Obstacle, Plan, RevisionPlan, Step
 
 RECORDED = RecordedRevision(
     revision="9c1b2cd5abc3",
@@ -35,7 +35,8 @@ RECORD = Step(kind="record_revision", description="record 9c1b2cd5abc3")
 
 def printed(width: int, *steps: Step, blocked: tuple[str, ...] = ()) -> list[str]:
     """The lines, with two blanks between columns however wide they are."""
-    item = RevisionPlan(recorded=RECORDED, steps=steps, warnings=("[search] misses",), blocked=blocked)
+    obstacles = tuple(Obstacle(index=None, strategy=None, text=text) for text in blocked)
+    item = RevisionPlan(recorded=RECORDED, steps=steps, warnings=("[search] misses",), obstacles=obstacles)
     revisions = (item,) if steps else ()
     plan = Plan(project="shop", direction="upgrade", target="head", revisions=revisions, digest="")
     console = Console(file=StringIO(), width=width, highlight=False, soft_wrap=True)
