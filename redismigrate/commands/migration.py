@@ -45,7 +45,7 @@ from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
-from redismigrate.planning.plan_file import read_digest
+from redismigrate.planning.plan_file import is_same_plan, read_plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
@@ -360,7 +360,7 @@ def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | N
 
 
 def _require_same_plan(plan: Plan, file: Path) -> None:
-    if read_digest(file) != plan.digest:
+    if not is_same_plan(read_plan(file), plan):
         raise PlanBlocked(
             f"The plan in {file} no longer holds: operations or indexes have changed since.",
             "Make a new one with `redismigrate plan -o FILE` and look at it.",

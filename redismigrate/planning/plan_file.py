@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
-from redismigrate.errors import ConfigurationError
+from redismigrate.errors import ConfigurationError, PlanBlocked, SchemaError
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Plan, Step
 from redismigrate.schema.redisvl import schema_to_redisvl
+from redismigrate.schema.yaml_file import read_yaml
+
+# Of all the rest of the file: what was edited by hand or half copied was not reviewed.
+_DIGEST = "content_sha256"
+# A chain of thousands of revisions has some.
+_MOST_VALUES = 10_000_000
+_MAKE_ONE = "Make one with `redismigrate plan -o plan.yaml`."
+# What of a step says what it does, and not what it costs.
+_OF_STEP = ("kind", "index", "strategy", "alias", "rewrite", "schema")
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -56,30 +67,75 @@ def _step_to_json(step: Step) -> dict[str, Any]:
 
 
 def write_plan(plan: Plan, file: Path) -> None:
-    """Write the plan as YAML."""
+    """Write the plan as YAML, with a digest over all that stands there."""
     import yaml
 
-    text = yaml.safe_dump(plan_to_json(plan), sort_keys=False, allow_unicode=True)
+    content = plan_to_json(plan)
+    text = yaml.safe_dump(content | {_DIGEST: _content_digest(content)}, sort_keys=False, allow_unicode=True)
     try:
         file.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise ConfigurationError(f"Can't write the plan to {file}: {error.strerror}.") from error
 
 
-def read_digest(file: Path) -> str:
-    """The digest of a plan that was written to a file.
+def read_plan(file: Path) -> dict[str, Any]:
+    """The content of a plan that was written to a file, as `plan_to_json` gives it.
 
     Raises:
         ConfigurationError: It is no plan of ours.
+        PlanBlocked: It was edited since, so what was reviewed is not what would run.
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8", errors="surrogateescape"))
-        return str(content["digest"])
-    except OSError as error:
-        raise ConfigurationError(f"Can't read the plan {file}: {error.strerror}.") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"{file} is no plan of redismigrate.", "Make one with `redismigrate plan -o plan.yaml`."
-        ) from error
+        content = read_yaml(file, most_values=_MOST_VALUES)
+    except SchemaError as error:
+        if isinstance(error.__context__, OSError):
+            raise ConfigurationError(f"Can't read the plan {error.message}") from error
+        raise ConfigurationError(f"{file} is no plan of redismigrate. {error.message}", _MAKE_ONE) from error
+    if not isinstance(content, dict) or not {"digest", "revisions", _DIGEST} <= content.keys():
+        raise ConfigurationError(f"{file} is no plan of redismigrate.", _MAKE_ONE)
+    written = content.pop(_DIGEST)
+    try:
+        is_as_written = written == _content_digest(content)
+    except (TypeError, ValueError):  # YAML has values and keys that no plan has
+        is_as_written = False
+    if not is_as_written:
+        raise PlanBlocked(
+            f"The plan in {file} was edited since it was written: it is not what would run.",
+            "Change the scripts instead, make a new one with `redismigrate plan -o FILE` and look at it.",
+        )
+    return content
+
+
+def is_same_plan(reviewed: dict[str, Any], plan: Plan) -> bool:
+    """Whether a plan does what a reviewed one says; what it costs is measured anew, and may differ.
+
+    Args:
+        reviewed: As `read_plan` gives it.
+        plan: As it is made now.
+    """
+    now = json.loads(json.dumps(plan_to_json(plan)))
+    try:
+        is_same: bool = _what_is_done(reviewed) == _what_is_done(now)
+    except (KeyError, TypeError, AttributeError):  # somebody has made it up
+        is_same = False
+    return is_same and bool(reviewed["digest"] == now["digest"])
+
+
+def _what_is_done(content: dict[str, Any]) -> Any:
+    return [
+        content["project"],
+        content["direction"],
+        [
+            [
+                item["revision"],
+                item["message"],
+                item["operations"],
+                [{name: step.get(name) for name in _OF_STEP} for step in item["steps"]],
+            ]
+            for item in content["revisions"]
+        ],
+    ]
+
+
+def _content_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -26,6 +26,7 @@ from redismigrate.errors import (
     ServerOutOfMemory,
 )
 from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.redis_server.handshake import with_limited_handshake
 from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
@@ -176,6 +177,7 @@ def connect_like(client: object, origin: str = "") -> Server:
         name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_ANOTHER_POOL)
     }
     options |= {
+        "socket_connect_timeout": options.get("socket_connect_timeout") or CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": REPLY_TIMEOUT_SECONDS,
         "retry": _no_retry(),
         "connection_class": pool.connection_class,
@@ -209,6 +211,7 @@ def _no_retry() -> Retry:
 
 def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | None) -> Server:
     # Set here because redis-py lets the options of the URL win over arguments.
+    pool.connection_class = with_limited_handshake(pool.connection_class)
     pool.connection_kwargs |= {"decode_responses": False, "protocol": 2}
     pool.connection_kwargs.pop("legacy_responses", None)
     if pool.connection_kwargs.get("ssl_cert_reqs") == "none":

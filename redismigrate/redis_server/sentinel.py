@@ -11,6 +11,8 @@ from redis.connection import parse_url
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
+from redismigrate.redis_server.handshake import with_limited_handshake
+
 DEFAULT_PORT = 26379
 # Of a URL's query, for the sentinels themselves; what else it says is for the master.
 _SENTINEL_PREFIX = "sentinel_"
@@ -91,6 +93,9 @@ def sentinel_pool(url: str, tls: Mapping[str, Any], retry: Retry, **options: Any
         [_host_and_port(host) for host in hosts.split(",")],
         sentinel_kwargs={**shared, "ssl": uses_tls, "retry": retry, "protocol": 2, **own},
     )
+    for sentinel in sentinels.sentinels:
+        pool = sentinel.connection_pool
+        pool.connection_class = with_limited_handshake(pool.connection_class)
     return SentinelConnectionPool(  # type: ignore[no-untyped-call]
         unquote(service), sentinels, ssl=uses_tls, **master
     )

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 _MOST_VALUES = 100_000
 
 
-def read_yaml(path: str | Path) -> Any:
+def read_yaml(path: str | Path, *, most_values: int = _MOST_VALUES) -> Any:
     """The one document of a file.
+
+    Args:
+        path: The file.
+        most_values: How many it may have, each as often as aliases lead to it.
 
     Raises:
         SchemaError: The file can't be read, is no YAML, says something twice, or is endless; says which file
@@ -29,7 +33,7 @@ def read_yaml(path: str | Path) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _count(node, {}, path)
+        _count(node, {}, path, most_values)
         return loader.construct_document(node)
     except OSError as error:
         raise SchemaError(f"{path}: can't be read: {error.strerror}.", "Correct the path.") from None
@@ -44,13 +48,14 @@ def read_yaml(path: str | Path) -> Any:
         raise SchemaError(f"{path}: is no YAML{where}: {what}.", "Correct it there.") from None
 
 
-def _count(node: yaml.Node, counted: dict[int, int], path: str | Path) -> int:
+def _count(node: yaml.Node, counted: dict[int, int], path: str | Path, most_values: int) -> int:
     """How many values a node is, each as often as aliases lead to it.
 
     Args:
         node: Composed, not constructed.
         counted: Those that are known by their identity; 0 while it is being found out.
         path: The file, for messages.
+        most_values: How many it may be.
 
     Raises:
         SchemaError: It contains itself, or too much, or says something twice.
@@ -69,9 +74,9 @@ def _count(node: yaml.Node, counted: dict[int, int], path: str | Path) -> int:
         children = [each for pair in node.value for each in pair]
     elif isinstance(node, yaml.SequenceNode):
         children = node.value
-    counted[id(node)] = 1 + sum(_count(child, counted, path) for child in children)
-    if counted[id(node)] > _MOST_VALUES:
-        raise SchemaError(f"{path}: has more than {_MOST_VALUES:,} values.", "Use fewer aliases (*name).")
+    counted[id(node)] = 1 + sum(_count(child, counted, path, most_values) for child in children)
+    if counted[id(node)] > most_values:
+        raise SchemaError(f"{path}: has more than {most_values:,} values.", "Use fewer aliases (*name).")
     return counted[id(node)]
 
 

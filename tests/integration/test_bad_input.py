@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
+import yaml
+
+from redismigrate.errors import ConfigurationError, PlanBlocked
+from redismigrate.planning.plan_file import read_plan
 
 PRODUCTS = """
 op.create_index({
@@ -670,7 +675,56 @@ def test_a_dry_run_refuses_a_plan_that_no_longer_holds(shop):
     )
 
 
-@pytest.mark.parametrize("text", ["", "[]", "digest", "a: [", "\x00", "{}"])
+def test_a_plan_that_was_edited_anywhere_is_refused(shop):
+    applied(shop)
+    shop.write(GERMAN)
+    assert shop.run("plan", "-o", "plan.yaml").code == 0
+    file = shop.folder / "plan.yaml"
+    lines = file.read_text().splitlines()
+    whole = yaml_or_none("\n".join(lines))
+    # What was reviewed has more than a digest: no line may lack, come twice or say something else.
+    for position, line in [*enumerate(lines)][::9]:
+        edits = [[], [line, line]] if position else [[]]
+        edits += [[f"{line}x"], [line.replace("0", "1").replace("german", "french").replace("null", "x")]]
+        for edit in edits:
+            text = "\n".join([*lines[:position], *edit, *lines[position + 1 :]])
+            if yaml_or_none(text) == whole and edit != [line, line]:
+                continue
+            file.write_text(text)
+            with pytest.raises((PlanBlocked, ConfigurationError)):
+                read_plan(file)
+    file.write_text("\n".join([*lines, "warnings: []"]))
+    shop.refuses("upgrade", "--plan", "plan.yaml", code=8, says=("plan.yaml is no plan", "'warnings' twice"))
+    file.write_text("\n".join(lines).replace("strategy: null", "strategy: alter", 1))
+    shop.refuses("upgrade", "--plan", "plan.yaml", code=6, says=("The plan in plan.yaml was edited since",))
+    (digest,) = (line for line in lines if line.startswith("digest:"))
+    file.write_text(digest)
+    shop.refuses("upgrade", "--plan", "plan.yaml", code=8, says=("plan.yaml is no plan of redismigrate.",))
+    file.write_text("# looked at by ada\n" + "\n".join(lines))
+    assert shop.run("upgrade", "--plan", "plan.yaml").code == 0
+
+
+def test_a_plan_whose_own_digest_was_made_anew_is_compared_with_what_would_run(shop):
+    applied(shop)
+    shop.write(GERMAN)
+    assert shop.run("plan", "-o", "plan.yaml").code == 0
+    file = shop.folder / "plan.yaml"
+    content = yaml.safe_load(file.read_text())
+    del content["content_sha256"]
+    content["revisions"][0]["steps"] = []
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    file.write_text(yaml.safe_dump(content | {"content_sha256": digest}))
+    shop.refuses("upgrade", "--plan", "plan.yaml", code=6, says=("The plan in plan.yaml no longer holds",))
+
+
+def yaml_or_none(text):
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "digest", "a: [", "\x00", "{}", "digest: a", "a: 1\na: 2"])
 def test_a_file_that_is_no_plan_is_refused(shop, text):
     shop.write(PRODUCTS)
     (shop.folder / "plan.yaml").write_text(text)

@@ -27,7 +27,8 @@ from server_addresses import (
 from vector_documents import TO_FLOAT16, TO_FLOAT32, documents, stock, vector
 
 from redismigrate.errors import ConfigurationError
-from redismigrate.redis_server.connection import connect, connect_like
+from redismigrate.redis_server.connection import CONNECT_TIMEOUT_SECONDS, connect, connect_like
+from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -169,11 +170,33 @@ def test_a_url_without_tls_to_a_port_with_tls_is_told_what_to_write(shop: Shop, 
     assert result.err.endswith("where its port is one for TLS, it is rediss://.\n")
 
 
+@pytest.mark.parametrize("scheme", ["rediss", "sentinel"])
+def test_a_tls_handshake_that_nobody_answers_keeps_the_limit_for_connecting(shop: Shop, scheme: str):
+    # A Redis without TLS waits for the end of a line.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url = {
+            "rediss": f"rediss://127.0.0.1:{port}/0?socket_connect_timeout=0.5",
+            "sentinel": f"sentinel://127.0.0.1:{port}/shop?ssl=true&socket_connect_timeout=0.5",
+        }[scheme]
+        started = time.monotonic()
+        result = shop.run("current", "--url", url)
+    assert time.monotonic() - started < 10
+    assert (result.code, "Can't reach Redis at" in result.err) == (1, True), result.err
+
+
+def test_a_client_of_env_py_without_a_limit_for_connecting_gets_ours():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = redis.Redis(port=silent.getsockname()[1], ssl=True, socket_connect_timeout=None)
+        with connect_like(client) as server:
+            limits = server.client.connection_pool.connection_kwargs
+            assert limits["socket_connect_timeout"] == CONNECT_TIMEOUT_SECONDS
+
+
 def test_a_url_with_tls_to_a_port_that_does_not_speak_it_is_told_what_to_write(shop: Shop):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        # Without the option it would be a minute.
-        result = shop.run("current", "--url", f"rediss://127.0.0.1:{port}?socket_timeout=0.5")
+        result = shop.run("current", "--url", f"rediss://127.0.0.1:{port}?socket_connect_timeout=0.5")
     assert result.code == 1
     assert result.err.endswith("with TLS on that port; without TLS it is redis://.\n")
 
@@ -224,7 +247,8 @@ def test_why_no_sentinel_knows_the_master_is_said_sentinel_by_sentinel(
 def test_an_address_of_sentinels_that_makes_no_sense_is_refused(address: str):
     with pytest.raises(ConfigurationError) as caught:
         connect(f"sentinel://user:secret@{address}")
-    assert caught.value.message == f"The URL sentinel://user:***@{address} can't be understood."
+    shown = shown_url(f"sentinel://user:secret@{address}")
+    assert caught.value.message == f"The URL {shown} can't be understood."
     assert "sentinel://user:password@host:port,host:port/service/0" in caught.value.hint
 
 
