@@ -206,7 +206,7 @@ def has_failed(state: State, way: Way) -> bool:
         return True
     if state.base is not None or state.new is None:
         return False
-    return way.is_in_place or state.new.fields != wanted.fields
+    return way.is_in_place or state.new != wanted
 
 
 def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
@@ -300,10 +300,8 @@ def _first_look(state: State, way: Way, carries_back: bool) -> set[State]:
         return {state}
     if new is None:
         return {in_step(old, wanted, state.lost)}
-    if new.fields == wanted.fields and not way.is_in_place:
-        # Equal values are in step; of a lifetime that differs the new one stands.
-        backs = (old, way.back(new)) if carries_back else (old,)
-        return {replace(in_step(back, new, state.lost), is_foreign=True) for back in backs}
+    if new == wanted and not way.is_in_place:
+        return {replace(in_step(old, new, state.lost), is_foreign=True)}
     return {state}
 
 
