@@ -173,6 +173,12 @@ class State:
         return self if (old, new) == (self.old, self.new) else replace(self, old=old, new=new)
 
     @property
+    def moments(self) -> set[int]:
+        """When lifetimes pass."""
+        docs = [doc for doc in (self.old, self.new) if doc is not None]
+        return {at for doc in docs for at in (doc.expires, *(at for *_, at in doc.fields)) if at > NEVER}
+
+    @property
     def turned(self) -> State:
         """In the other direction, but for what is said in that already."""
         return replace(self, old=self.new, new=self.old, finishing=not self.finishing)
@@ -423,7 +429,8 @@ def closure(states: Iterable[State], changes: Iterable[Change], now: int, most: 
             continue
         found.add(state)
         assert len(found) < most, "the model does not come to an end"
-        left.append(state.at(now))
+        # Lifetimes pass one by one, with looks between them.
+        left += [state.at(moment) for moment in {now, *(each + 1 for each in state.moments if each < now)}]
         for change in changes:
             left += change(state)
     return frozenset(found)
