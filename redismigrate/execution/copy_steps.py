@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha1
@@ -32,6 +33,7 @@ from redismigrate.schema.strict import readable, readable_key
 from redismigrate.state.keys import StateKeys
 
 WAY_DIGITS = 12
+PROCESS_BYTES = 8
 KEYS_PER_LOOK = 500
 LOOKS = 3
 SHOWN = 3
@@ -53,6 +55,9 @@ class CopySteps:
         self._removals: Removals | None = None
         self._replaced: dict[str, ReplacedOriginals] = {}
         self._told = Failures()
+        # Those who follow one after the other, or side by side, have one token, for none of them holds the
+        # lock. But what went between two of them was seen by neither.
+        self._process = os.urandom(PROCESS_BYTES)
 
     def tell(self, conflict: FailedDocument) -> None:
         """Tell of a document that both releases have written, once, and not of more than a few."""
@@ -76,7 +81,7 @@ class CopySteps:
             self.marks(step, run),
             aim,
             RewriteDocuments.of(back, {}),
-            fence_of(self._work.fence.token),
+            fence_of(self._work.fence.token + self._process),
             self._removals,
             replaced.keep,
         )

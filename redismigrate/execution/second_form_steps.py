@@ -230,7 +230,11 @@ class SecondFormSteps:
             source = followed_at(run, index)
             if source is None:
                 return None
-            self._start(source, run).follower.synchronise_all()
+            followed = self._start(source, run)
+            done = followed.follower.synchronise_all()
+            if isinstance(followed.mirror, Copies):
+                # Written since the process that copied them is gone, so that it could not tell.
+                self._work.report(done.failures)
         return self._followed[index]
 
     def _start(

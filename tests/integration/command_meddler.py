@@ -16,6 +16,8 @@ from redis.connection import AbstractConnection
 
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.execution.documents.mirroring import Reader
+from redismigrate.execution.documents.removals import Removals
 from redismigrate.execution.documents.wire import Wire, render
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
@@ -44,6 +46,7 @@ class Meddler(Watcher):
         step: The kind of the step at work.
         is_undoing: A failed revision is being undone.
         messages: What the user was warned of.
+        has_evicted: The server has evicted a key meanwhile: a word of its own, as no server evicts to order.
         is_dead: It was killed.
         failure: What came up while the application wrote.
     """
@@ -64,12 +67,14 @@ class Meddler(Watcher):
         self.sent = 0
         self.step = ""
         self.is_undoing = False
+        self.has_evicted = False
         self.is_dead = False
         self.failure: Exception | None = None
         self.messages: list[str] = []
 
     def __enter__(self) -> Self:
         wire_send, packed_send = Wire.send, AbstractConnection.send_packed_command
+        nothing_evicted = Removals.nothing_evicted
 
         def send(wire: Wire, *parts: Any) -> None:
             self._before()
@@ -89,7 +94,11 @@ class Meddler(Watcher):
             packed_send(connection, command, check_health)
             self._after()
 
+        def asked(removals: Removals, reader: Reader) -> bool:
+            return nothing_evicted(removals, reader) and not self.has_evicted
+
         self._patches = [
+            patch.object(Removals, "nothing_evicted", asked),
             patch.object(Wire, "send", send),
             patch.object(AbstractConnection, "send_packed_command", send_packed),
         ]

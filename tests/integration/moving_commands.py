@@ -22,6 +22,7 @@ MOST_UNPROVED = 10
 SETTLING_SECONDS = 5.0
 ALL_RIGHTS: dict[str, Any] = {"keys": ["*"], "channels": ["*"], "commands": ["+@all"]}
 RIGHTLESS_SHARE = 0.1
+EVICTED_SHARE = 0.04
 STRATEGIES = ["shadow_copy"] * 9 + ["rebuild"]
 
 
@@ -78,6 +79,7 @@ class MovingCommands(Commands):
         # What a command that is at work does: "forward", "undo" before the names move, "reverse" after that.
         self.mode = "forward"
         self.limits: dict[str, int] = {}
+        self.has_evicted = False
         self.hot: list[bytes] = []
 
     def word(self, position: str) -> None:
@@ -85,6 +87,10 @@ class MovingCommands(Commands):
         old_share = {"old": 0.95, "new": 0.1}.get(position, 0.5)
         side: Side = "old" if self.random.random() < old_share else "new"
         word = self.releases.any_word(side, list(self.documents.sets), self.hot)
+        if self.random.random() < EVICTED_SHARE and position not in {"old", "new"}:
+            word = self.releases.eviction(side, self.random.choice(list(self.documents.sets)))
+            if self.meddler is not None:
+                self.meddler.has_evicted = self.has_evicted = True
         self.documents.say(word, is_over=self.meddler is not None and not self.client.exists(f"{STATE}:run"))
 
     def meddle(self) -> None:
@@ -133,6 +139,7 @@ class MovingCommands(Commands):
             has_words: Releases may write meanwhile.
         """
         self.draw_anew()
+        self.has_evicted = False
         before, documents = self._begin(verb), self.documents
         if not has_words:
             self.words_left = 0

@@ -19,7 +19,9 @@ from redismigrate.errors import PlanBlocked, RedisMigrateError, StateError
 from redismigrate.execution.run import Run
 
 MOST_COMMANDS = 25
+LOST_BACKUPS_SHARE = 0.05
 MOST_ATTEMPTS = 6
+WITHOUT_BACKUP = "--allow-lossy"
 # With so many attempts behind it a command is left in peace, or documents that fail never end.
 ATTEMPTS_WITH_WORDS = 3
 # An adopted index that has other prefixes by now can't be taken back by `downgrade` yet, only by `rollback`.
@@ -57,6 +59,9 @@ class MovingCase(MovingCommands):
             return
         for _ in range(self.random.choice([0, 1, 3, 10])):
             self.word(position)
+        if position != "old" and self.random.random() < LOST_BACKUPS_SHARE:
+            self.tell("== the backups are gone")
+            self.shop.lose_backups()
         if position in {"expanded", "interrupted"} and self.random.random() < 0.04:
             side: Side = "new" if self.documents.is_down else "old"
             for suffix in list(self.documents.sets):
@@ -117,6 +122,14 @@ class MovingCase(MovingCommands):
             error = self.attempt(verb, target, more, has_words=done < ATTEMPTS_WITH_WORDS)
             if error is None:
                 return
+            if WITHOUT_BACKUP in str(error):
+                if not self.shop.has_lost_backups:
+                    raise Broken(f"misses a backup: {error}") from error
+                self.limits["allow_lossy"] = True
+                if "rollback" in str(error) and verb != "rollback":
+                    self.drive("rollback")
+                    return
+                continue
             self._obey(verb, error)
             if self.shop.run is not None and verb == "rollback":
                 target = None
@@ -126,7 +139,7 @@ class MovingCase(MovingCommands):
         """Do what an error tells."""
         told, limits = str(error), limits_in(error)
         if "max_removals" in limits:
-            if self.may_remove <= MOST_UNPROVED:
+            if self.may_remove <= MOST_UNPROVED and not self.has_evicted:
                 raise Broken(f"asks for --max-removals without a need: {told}")
             self.limits |= limits
         elif isinstance(error, PlanBlocked) and (left := self.shop.leftover_indexes()):
@@ -160,6 +173,7 @@ class MovingCase(MovingCommands):
         """Follow for a while, with words between two looks."""
         documents = self.documents
         documents.attempt = attempt = Attempt()
+        self.has_evicted = False
         self.words_left, self.often = self.random.choice([0, 0, 5]), 0.02
         left = self.random.choice([1, 2, 4])
         is_hasty = self.random.random() < 0.4
@@ -188,7 +202,8 @@ class MovingCase(MovingCommands):
         documents.attempt = None
         if given.error is not None:
             limits = limits_in(given.error)
-            if "max_removals" not in limits or may_remove <= MOST_UNPROVED:
+            is_asked = may_remove > MOST_UNPROVED or self.has_evicted
+            if "max_removals" not in limits or not is_asked:
                 raise Broken(f"follow failed: {given.error}") from given.error
             self.limits |= limits
 

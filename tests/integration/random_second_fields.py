@@ -12,18 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from random_commands import Commands, Given, options_of
+from command_meddler import Meddler, carry_out
+from random_commands import Commands, Given, limits_in, options_of
 from two_forms_model import BLINK_MS, NEVER, Doc
 from two_releases import FAR_AWAY, LONGEST_MS, READ, SHORTEST_MS, parse
 from two_releases_documents import Broken
-from two_releases_project import CHANGED, CREATED, STATE, ProjectOnServer
+from two_releases_project import CHANGED, CREATED, STATE, ProjectOnServer, names_in
 from vector_documents import DTYPES, converted
 
+from redismigrate import commands
+from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.errors import RedisMigrateError, StateError
+
 DIMS = 3
+# The beginning of a vector that has the length of no datatype.
+ODD_LENGTH = b"odd:"
 VECTOR = b"embedding"
 PAIRS = [("float32", "float16"), ("float16", "float32"), ("float64", "float32"), ("float32", "float32")]
 SETTLING_SECONDS = 5.0
 MOST_COMMANDS = 25
+MOST_ATTEMPTS, ATTEMPTS_WITH_WORDS = 6, 3
 # From when on a vector in the old form may be too late to be converted, and has to be told.
 TOO_LATE = {"remove_documents", "drop_index", "validate_index"}
 LAST_SENDS = 6
@@ -94,6 +102,8 @@ class FieldCase(Commands):
         self.given: Given | None = None
         self.written: dict[bytes, int] = {}
         self.left_second_fields = False
+        # The documents that had a vector of an odd length when a command began, or have got one since.
+        self.were_odd: set[bytes] = set()
 
     def go(self) -> None:
         """From the first document to the last command."""
@@ -133,6 +143,8 @@ class FieldCase(Commands):
         key = b"p:new%d" % self.random.randrange(4) if chance() < 0.08 else choose(sorted(self.held))
         kinds = ["vector"] * 5 + ["whole", "whole", "title", "count", "expire", "persist", "expire soon"]
         kinds += ["delete", "fade", "fade", "last", "fade soon", "remove vector", "remove title"]
+        if self.strategy != "shadow":
+            kinds.append("odd vector")
         self.say(key, choose(kinds), form)
 
     def vector(self, form: str) -> bytes:
@@ -152,6 +164,7 @@ class FieldCase(Commands):
         commands: list[tuple[Any, ...]] = {
             "vector": [("HSET", key, VECTOR, vector)],
             "whole": [("DEL", key), ("HSET", key, "title", title, "views", 0, VECTOR, vector)],
+            "odd vector": [("HSET", key, VECTOR, ODD_LENGTH + bytes([self.serial % 256]))],
             "title": [("HSET", key, "title", title)],
             "count": [("HINCRBY", key, "views", 5)],
             "expire": [("PEXPIREAT", key, moment)],
@@ -176,7 +189,9 @@ class FieldCase(Commands):
         rest, found, dated = split(after.get(key))
         was = self.held.get(key, Owned(None)).at(later)
         meddler = self.meddler
-        is_written = kind in {"vector", "whole"}
+        is_written = kind in {"vector", "whole", "odd vector"}
+        if kind == "odd vector":
+            self.were_odd.add(key)
         if not is_written and found is not None and was.vector is not None:
             found = was.vector
         may_stay = was.may_stay and found == was.vector
@@ -203,7 +218,7 @@ class FieldCase(Commands):
     def _allowed(self, owned: Owned, stage: str) -> set[bytes | None]:
         """What the declared field may hold."""
         value = owned.vector
-        if value is None or self.before == self.after:
+        if value is None or self.before == self.after or value.startswith(ODD_LENGTH):
             return {value}
         old, new = self.before, self.after
         if len(value) == len(self._encoded(old)):
@@ -282,6 +297,8 @@ class FieldCase(Commands):
         """One more command, whichever fits."""
         self.draw_anew()
         chance, position, run = self.random.random(), self.shop.position(), self.shop.run
+        if run is None:
+            self.limits = {}
         verb = "upgrade" if run is None or run.direction == "upgrade" else "downgrade"
         phase: Any = self.random.choice(["expand", "expand", "all"])
         if position == "old":
@@ -292,6 +309,13 @@ class FieldCase(Commands):
             self.drive(*roll, phase=phase if roll[0] == "downgrade" else "all")
         elif position == "expanded" and chance < 0.35 and not to_the_end:
             self.follow()
+        elif (
+            position in {"expanded", "interrupted"}
+            and run is not None
+            and not run.is_recorded
+            and (chance > 0.9)
+        ):
+            self.lose_record()
         elif position == "expanded":
             back = ("rollback", "all") if chance < 0.5 else (verb, "contract")
             self.drive(back[0], phase=back[1])
@@ -304,7 +328,29 @@ class FieldCase(Commands):
             self.drive("rollback" if run.rolls_back or chance < 0.3 else verb)
 
     def drive(self, verb: str, target: str | None = None, phase: Any = "all") -> None:
-        """Give a command; no document is a reason why it should fail."""
+        """Give a command, and do what its errors tell; only vectors of an odd length are a reason for any."""
+        for done in range(MOST_ATTEMPTS):
+            error = self._give_once(verb, target, phase, has_words=done < ATTEMPTS_WITH_WORDS)
+            if error is None:
+                return
+            told, limits = str(error), limits_in(error)
+            if not any(key.decode() in told for key in self.were_odd):
+                raise Broken(f"{verb} failed without a reason: {told}") from error
+            if "max_failures" in limits and self.random.random() < 0.5:
+                self.limits |= limits
+            else:
+                for key in sorted(key for key in self.held if self._is_odd(key)):
+                    self.say(key, self.random.choice(["vector", "remove vector"]), self.before)
+            if self.shop.run is not None and verb == "rollback":
+                target = None
+        raise Broken(f"{verb} fails whatever is done: {error}")
+
+    def _is_odd(self, key: bytes) -> bool:
+        return (self.held[key].vector or b"").startswith(ODD_LENGTH)
+
+    def _give_once(
+        self, verb: str, target: str | None, phase: Any, *, has_words: bool
+    ) -> RedisMigrateError | None:
         self.draw_anew()
         run, before = self.shop.run, self.shop.position()
         if verb == "downgrade":
@@ -313,7 +359,12 @@ class FieldCase(Commands):
         self.mode = "back" if is_back or before == "undoing" else "forward"
         self.stage, self.written = "between", {}
         self.words_left, self.often = self.random.choice([0, 0, 4, 10]), self.random.choice([0.01, 0.04, 0.2])
-        options = options_of(self.random, strategy=self.strategy, phase=phase)
+        if not has_words:
+            self.words_left = 0
+        if run is None:
+            self.were_odd.clear()
+        self.were_odd |= {key for key in self.held if self._is_odd(key)}
+        options = options_of(self.random, strategy=self.strategy, phase=phase, **self.limits)
         self.given = given = self.give(
             self.shop.project, self.shop.folder, verb, target, options, self.meddle
         )
@@ -321,8 +372,33 @@ class FieldCase(Commands):
         self.stage = position if position in {"old", "new"} else "between"
         self.settle(self.stage)
         self.given = None
-        if given.error is not None:
-            raise Broken(f"{verb} failed without a reason: {given.error}") from given.error
+        if given.is_complete and verb != "rollback" and position in {"old", "new"}:
+            names = names_in(given.result)
+            for key in sorted(key for key in self.were_odd - self.written.keys() if self._is_odd(key)):
+                lasts = max(self.held[key].expires, self.held[key].dated) == NEVER
+                if lasts and key.decode() not in names:
+                    raise Broken(f"nothing is told of {key!r}")
+        return given.error
+
+    def lose_record(self) -> None:
+        """The record of the run is damaged, and the hint is followed; what it has left is removed, or not."""
+        key = f"{STATE}:run"
+        self.client.set(key, b'{"version": 7, "lay')
+        self.tell("== the record of the run is damaged")
+        try:
+            carry_out(self.shop.project, "upgrade", None, MigrationOptions(), Meddler())
+        except StateError as error:
+            if key not in str(error) or "delete it and run `redismigrate stamp`" not in str(error):
+                raise Broken(f"says of a damaged record: {error}") from error
+        else:
+            raise Broken("upgrade goes on with a damaged record")
+        self.client.delete(key)
+        commands.stamp(self.shop.project, CHANGED if self.shop.is_changed else CREATED)
+        for name in self.shop.leftover_indexes():
+            self.client.execute_command("FT.DROPINDEX", name)
+        self.left_second_fields = True
+        self.held = {key: replace(owned, may_stay=True) for key, owned in self.held.items()}
+        self.stage = self.shop.position()
 
     def follow(self) -> None:
         """Follow for a while, with words between two looks."""

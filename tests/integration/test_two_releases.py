@@ -19,6 +19,7 @@ from vector_documents import CHANGE, TO_NEW_PREFIX, TO_OLD_PREFIX, Meanwhile, ap
 
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.errors import RunInterrupted
 from redismigrate.execution.documents.backup import Backup
 
 if TYPE_CHECKING:
@@ -300,6 +301,31 @@ def test_a_copy_that_nobody_saw_go_is_made_again(shop: Shop):
     contracted(shop)
 
     assert shop.client.hgetall("q:1") == before
+
+
+def test_a_copy_that_went_between_two_that_follow_is_made_again(shop: Shop):
+    # Both have one fencing token; the server may have evicted it meanwhile.
+    expanded(shop)
+    before = shop.client.hgetall("q:1")
+    with followed(shop) as seen:
+        seen()
+    shop.client.delete("q:1")
+    with followed(shop) as seen:
+        seen()
+        assert shop.client.hgetall("p:1") == shop.client.hgetall("q:1") == before
+
+
+def test_so_many_originals_that_went_between_two_that_follow_stop_the_second(shop: Shop):
+    expanded(shop)
+    with followed(shop) as seen:
+        seen()
+    shop.client.delete(*(f"p:{number}" for number in range(20)))
+
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    with pytest.raises(RunInterrupted, match="nobody saw them being deleted"):
+        commands.follow(project, lambda _: False)
+
+    assert len(keys(shop, "q:*")) == PRODUCTS
 
 
 def test_a_document_that_the_new_release_makes_is_there_for_the_old_one(shop: Shop):

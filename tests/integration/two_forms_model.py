@@ -173,6 +173,12 @@ class State:
         return self if (old, new) == (self.old, self.new) else replace(self, old=old, new=new)
 
     @property
+    def moments(self) -> set[int]:
+        """When lifetimes pass."""
+        docs = [doc for doc in (self.old, self.new) if doc is not None]
+        return {at for doc in docs for at in (doc.expires, *(at for *_, at in doc.fields)) if at > NEVER}
+
+    @property
     def turned(self) -> State:
         """In the other direction, but for what is said in that already."""
         return replace(self, old=self.new, new=self.old, finishing=not self.finishing)
@@ -206,7 +212,7 @@ def has_failed(state: State, way: Way) -> bool:
         return True
     if state.base is not None or state.new is None:
         return False
-    return way.is_in_place or state.new.fields != wanted.fields
+    return way.is_in_place or state.new != wanted
 
 
 def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
@@ -300,10 +306,8 @@ def _first_look(state: State, way: Way, carries_back: bool) -> set[State]:
         return {state}
     if new is None:
         return {in_step(old, wanted, state.lost)}
-    if new.fields == wanted.fields and not way.is_in_place:
-        # Equal values are in step; of a lifetime that differs the new one stands.
-        backs = (old, way.back(new)) if carries_back else (old,)
-        return {replace(in_step(back, new, state.lost), is_foreign=True) for back in backs}
+    if new == wanted and not way.is_in_place:
+        return {replace(in_step(old, new, state.lost), is_foreign=True)}
     return {state}
 
 
@@ -425,7 +429,8 @@ def closure(states: Iterable[State], changes: Iterable[Change], now: int, most: 
             continue
         found.add(state)
         assert len(found) < most, "the model does not come to an end"
-        left.append(state.at(now))
+        # Lifetimes pass one by one, with looks between them.
+        left += [state.at(moment) for moment in {now, *(each + 1 for each in state.moments if each < now)}]
         for change in changes:
             left += change(state)
     return frozenset(found)

@@ -23,6 +23,7 @@ ODD_JSON = (
     '"\\"\\\\/"',
 )
 DEEP = 90
+EVICT = "evict"
 # What is at all keys, or at some: key, content, moments of fields, moment of the key; the time first.
 READ = """
 local keys = #KEYS > 0 and KEYS or redis.call('KEYS', '*')
@@ -174,6 +175,10 @@ class Releases:
         kind = choose(kinds)
         made = self._hash_word if self.storage == "hash" else self._json_word
         return Word(kind, side, suffix, self._plain_word(kind, side, suffix, key) or made(kind, side, key))
+
+    def eviction(self, side: Side, suffix: bytes) -> Word:
+        """The server takes one form away; no release does."""
+        return Word(EVICT, side, suffix, [("DEL", self.key(side, suffix))])
 
     def correction(self, side: Side, suffix: bytes) -> Word:
         """What makes a document one that can be copied."""

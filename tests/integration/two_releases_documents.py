@@ -22,7 +22,7 @@ from two_forms_model import (
     remove_original,
     restore,
 )
-from two_releases import Releases, Word
+from two_releases import EVICT, Releases, Word
 
 MARKER = re.compile(rb"w\d+x")
 # So near to its end a command can't know of writes under old keys any more.
@@ -51,6 +51,7 @@ class Attempt:
         written: The documents that were written meanwhile, and at which send last.
         over: Those that were written when the run was over already.
         failing: Those that perhaps could not have a copy at some time.
+        has_evicted: The server has evicted something: from then on nothing is proved to be deleted.
     """
 
     removes_originals: bool = False
@@ -63,6 +64,7 @@ class Attempt:
     written: dict[bytes, int] = field(default_factory=dict)
     over: set[bytes] = field(default_factory=set)
     failing: set[bytes] = field(default_factory=set)
+    has_evicted: bool = False
 
 
 class KnownDocuments:
@@ -119,9 +121,12 @@ class KnownDocuments:
         spoken = self._releases.speak(word)
         states = self.sets.get(word.suffix, self._unknown)
         states = closure(states, self._changes(), spoken.before_ms)
+        states |= {state.at(spoken.before_ms + BLINK_MS) for state in states}
         met, left = self._oriented(spoken.before), self._oriented(spoken.after)
         states = self._narrowed(word.suffix, states, met, f"before {word.name} by the {word.side} release")
         by_new = (word.side == "new") != self.is_down
+        if attempt is not None and word.name == EVICT:
+            self._doubt_proofs(attempt)
         said: set[State] = set()
         for state in states:
             base = state.base
@@ -132,7 +137,9 @@ class KnownDocuments:
             after = replace(after, proved=state.proved and left[place] is None)
             is_copy = by_new != state.finishing
             is_seen = is_copy and met[place] is not None and left[place] is None and base is not None
-            if not is_seen or attempt is None or is_over:
+            if word.name == EVICT:
+                after = replace(after, proved=False)
+            if not is_seen or attempt is None or is_over or attempt.has_evicted:
                 said.add(after)
                 continue
             said.add(replace(after, proved=True))
@@ -148,6 +155,12 @@ class KnownDocuments:
                 attempt.over.add(word.suffix)
         self._tell(f"the {word.side} release: {word.name} {word.suffix!r} {met[0]} | {met[1]}")
         self._tell(f"    -> {word.suffix!r} {left[0]} | {left[1]}")
+
+    def _doubt_proofs(self, attempt: Attempt) -> None:
+        """What was deleted and not looked at before the server evicts something is no proved deletion."""
+        attempt.has_evicted = True
+        for suffix, states in self.sets.items():
+            self.sets[suffix] = states | {replace(state, proved=False) for state in states}
 
     def settle(
         self, outcome: Outcome, *, is_complete: bool, is_reverse: bool, named: Container[bytes] = ()

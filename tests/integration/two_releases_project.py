@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +45,7 @@ class ProjectOnServer:
 
     def __init__(self, folder: Path, url: str, client: redis.Redis) -> None:
         self.folder, self.client = folder, client
+        self.has_lost_backups, self._lost_backups = False, b""
         (folder / "migrations" / "versions").mkdir(parents=True)
         (folder / "redismigrate.toml").write_text(
             f'project = "shop"\nscript_location = "migrations"\nurl = "{url}"\nbackup_dir = "backups"\n'
@@ -90,9 +92,17 @@ class ProjectOnServer:
             return "undoing"
         return "expanded" if run.is_expanded else "interrupted"
 
+    def lose_backups(self) -> None:
+        """Take all backups away."""
+        self._lost_backups = self.backups()
+        self.has_lost_backups = True
+        shutil.rmtree(self.folder / "backups", ignore_errors=True)
+
     def backups(self) -> bytes:
-        """All bytes of all backups."""
-        return b"".join(path.read_bytes() for path in (self.folder / "backups").rglob("*") if path.is_file())
+        """All bytes of all backups, of those that were lost, too."""
+        return self._lost_backups + b"".join(
+            path.read_bytes() for path in (self.folder / "backups").rglob("*") if path.is_file()
+        )
 
     def rest(self, held: set[bytes], known: set[bytes]) -> list[str]:
         """What is wrong while no run is under way.

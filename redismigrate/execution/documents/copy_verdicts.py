@@ -12,7 +12,7 @@ every field, its value and its lifetime together, and the lifetime of the key; J
 | the copy was deleted   | the original goes             | stays deleted                      |
 | the copy is not there  | made again                    | made again                         |
 
-That the application has deleted a copy is proved only if this holder of the lock had it in step, no lifetime
+That the application has deleted a copy is proved only if this very process had it in step, no lifetime
 of it has passed, and the server has evicted nothing meanwhile. Nothing here talks to Redis.
 """
 

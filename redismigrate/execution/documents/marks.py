@@ -63,7 +63,7 @@ class Mark:
     """Two forms of a document as they were when they were last in step.
 
     Attributes:
-        fence: Of the holder of the lock that made them so, or saw them so; see `fence_of`.
+        fence: Of the process that made them so, or saw them so; see `fence_of`.
         whole: Digest of the document and of when its fields expire; of JSON, of the text.
         lifetime: When the key was to expire, Unix time in milliseconds; -1 for never.
         fields: Digest of a hash field's name -> digest of its value and of when it expires.
@@ -173,7 +173,7 @@ class Mark:
 
 
 def fence_of(token: bytes) -> bytes:
-    """A fencing token as it stands in marks."""
+    """A fencing token, with what tells those who share it apart, as it stands in marks."""
     return sha1(token, usedforsecurity=False).digest()[:FENCE_BYTES]
 
 
