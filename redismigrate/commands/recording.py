@@ -12,10 +12,10 @@ from redismigrate.history.graph import History
 from redismigrate.history.script import Migration, Script
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.model import Operation, RunFunction
-from redismigrate.operations.recorded import Direction, RecordedRevision, names_after
-from redismigrate.operations.recorder import LiveIndexReader, record
+from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_in
+from redismigrate.operations.recorder import LiveIndexReader, Operations, record
 from redismigrate.planning.plan import Step
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.documents import Head
 
 
@@ -71,7 +71,7 @@ def record_downgrades(
             RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
         ]
-        found = dict(op.adopted)
+        found = _found(script, migration, op, live_index)
         unmanaged = (*head.revisions[revision].adopted, *names_after(op.recorded, found).values())
         given_up = {name: op.catalog[name] for name in unmanaged if name in op.catalog}
         item = _recorded(
@@ -86,6 +86,27 @@ def record_downgrades(
         catalog = item.apply(catalog)
         recorded.append(item)
     return tuple(recorded)
+
+
+def _found(
+    script: Script, migration: Migration, op: Operations, live_index: LiveIndexReader
+) -> dict[str, IndexDefinition]:
+    """The indexes that a downgrade changes although nobody manages them any more.
+
+    Raises:
+        SchemaError: Its upgrade has not changed it either.
+    """
+    found = dict(op.adopted)
+    if not found:
+        return found
+    try:
+        done = record(migration.upgrade, op.catalog, str(script.path), live_index).recorded
+    except ScriptError:
+        done = ()
+    touched = names_in(done)
+    for name in found.keys() - {*touched, *names_after(done, touched).values()}:
+        op.catalog.without(*found).index(name)
+    return found
 
 
 def _recorded(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked, RunInProgress, UsageError
 from redismigrate.execution.live import alias_target, existing_indexes
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.drift import require_no_drift
+from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.documents import LastRun
@@ -71,11 +72,15 @@ def require_unchanged(server: Server, project: str, state: State, records: Itera
         DriftError: An index of the run was changed, or a name that it gave up was taken.
         PlanBlocked: An index that it gave up belongs to another project by now.
     """
-    catalog = state.catalog
+    catalog = before = state.catalog
     changes: Counter[str] = Counter()
     created: set[str] = set()
     wanted: list[IndexDefinition] = []
     for record in records:
+        before = record.met(before)
+        for definition in _given_up(record, before):
+            if definition.served not in catalog:
+                catalog = catalog.with_definition(definition)
         changes.update(record.before.keys())
         created |= {name for name, definition in record.before.items() if definition is None}
         wanted += [definition for definition in record.before.values() if definition is not None]
@@ -94,6 +99,20 @@ def require_unchanged(server: Server, project: str, state: State, records: Itera
             f"What the run had removed can't be brought back: {'; '.join(problems)}.",
             "Give these names free, or undo the run by revisions that fit what is there now.",
         )
+
+
+def _given_up(record: UndoRecord, before: Catalog) -> Iterator[IndexDefinition]:
+    """The indexes that a revision has given up, as it has left them.
+
+    Args:
+        record: What undoes the revision.
+        before: The indexes that it met.
+    """
+    plan = record.run.plan
+    recorded = plan.recorded
+    left = recorded.apply_operations(recorded.start(before))
+    left = with_physical_names(left, plan.steps)
+    yield from (left[name] for name in sorted(recorded.given_up & left.keys()))
 
 
 def _taken(server: Server, catalog: Catalog, wanted: Iterable[IndexDefinition]) -> tuple[str, ...]:

@@ -114,13 +114,19 @@ def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
     """The served names that operations name, in order of their first mention."""
     names: dict[str, None] = {}
     for item in recorded:
-        names.update(dict.fromkeys((*item.adopted, *item.found)))
-        for operation in item.operations:
-            match operation.kind:
-                case "create_index":
-                    names[operation.schema.name] = None
-                case "change_index" | "drop_index":
-                    names[operation.name] = None
-                case "create_alias" | "set_synonyms":
-                    names[operation.index] = None
+        names.update(dict.fromkeys((*item.adopted, *item.found, *names_in(item.operations))))
+    return tuple(names)
+
+
+def names_in(operations: Iterable[Operation]) -> tuple[str, ...]:
+    """The served names that operations name, in order of their first mention."""
+    names: dict[str, None] = {}
+    for operation in operations:
+        match operation.kind:
+            case "create_index":
+                names[operation.schema.name] = None
+            case "change_index" | "drop_index":
+                names[operation.name] = None
+            case "create_alias" | "set_synonyms":
+                names[operation.index] = None
     return tuple(names)

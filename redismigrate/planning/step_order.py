@@ -118,8 +118,11 @@ def names_moved_by(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
 
 
 def _is_needed_later(swap: Step, later: Sequence[Step], moved: Mapping[str, frozenset[str]]) -> bool:
+    # What only notes that an index is nobody's any more needs nothing of it.
     return _frees_a_name(swap, later, moved) or any(
-        step.kind == "run_function" or (step.index == swap.index and not step.after_record) for step in later
+        step.kind == "run_function" or (step.index == swap.index and not step.after_record)
+        for step in later
+        if step.kind != "release_index"
     )
 
 

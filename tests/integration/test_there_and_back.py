@@ -392,3 +392,43 @@ def test_of_two_branches_that_change_an_adopted_index_any_goes_back_first(shop: 
             assert (content(shop, "hash"), served(shop, "idx")) == (documents, index)
             assert set((shop.state("indexes") or {})["indexes"]) == set()
             assert shop.run("check").code in {3, 4}
+
+
+def test_an_adopted_index_that_a_revision_drops_comes_back_and_goes_again(shop: Shop):
+    prepare(shop, "hash", "adopted")
+    documents, index = content(shop, "hash"), served(shop, "idx")
+    shop.write("op.drop_index('idx')", f"op.create_index({schema('hash')!r})")
+    for _ in range(2):
+        done(shop, "upgrade")
+        assert read_index(shop.client.execute_command, "idx") is None
+        done(shop, "downgrade", "-1")
+        assert (content(shop, "hash"), served(shop, "idx")) == (documents, index)
+        assert (shop.state("indexes") or {})["indexes"] == {}
+
+
+@pytest.mark.parametrize("kind", ["adopted", "alias"])
+def test_a_run_over_an_adopted_index_is_rolled_back_in_either_direction(shop: Shop, kind: str):
+    prepare(shop, "hash", kind)
+    documents, index = content(shop, "hash"), served(shop, "idx")
+    write(shop, SEPARATOR)
+    write(shop, MOVE)
+    run = shop.run("upgrade", "--json").json["run"]
+    changed = content(shop, "hash")
+    done(shop, "rollback", "--run", run)
+    assert (content(shop, "hash"), served(shop, "idx")) == (documents, index)
+    done(shop, "upgrade")
+    run = shop.run("downgrade", "base", "--json").json["run"]
+    assert (content(shop, "hash"), served(shop, "idx")) == (documents, index)
+    done(shop, "rollback", "--run", run)
+    assert content(shop, "hash") == changed
+    done(shop, "check")
+    done(shop, "downgrade", "base")
+    assert (content(shop, "hash"), served(shop, "idx")) == (documents, index)
+
+
+def test_the_file_of_a_downgrade_gives_an_adopted_index_up(shop: Shop):
+    prepare(shop, "hash", "adopted")
+    write(shop, SEPARATOR)
+    done(shop, "upgrade")
+    result = shop.run("downgrade", "-1", "--script")
+    assert result.code == 0, result.err
