@@ -247,9 +247,16 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
         if state.proved and old == base[0]:
             return {State(lost=state.lost | _values(old))}
         return {in_step(old, wanted, state.lost)}
+    return _look_at_both(state, way, wanted, new, carries_back=carries_back)
+
+
+def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
-    # What can't be carried back is not in step.
-    return {seen, state} if new is not None and way.back(new) is None else {seen}
+    if way.back(new) is not None or state.old is None:
+        return {seen}
+    # What can't be carried back is not in step, though the lifetime of its key may be.
+    dated = replace(state.old, expires=seen.new.expires) if seen.new else None
+    return {seen, state, replace(state, old=dated)}
 
 
 def _without_original(

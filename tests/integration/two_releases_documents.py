@@ -22,12 +22,14 @@ from two_forms_model import (
     remove_original,
     restore,
 )
-from two_releases import EVICT, Releases, Word
+from two_releases import EVICT, FAR_AWAY, Releases, Word
 
 MARKER = re.compile(rb"w\d+x")
 # So near to its end a command can't know of writes under old keys any more.
 LAST_SENDS = 6
 LEFT = 12
+# By how much lifetimes that don't pass meanwhile differ.
+MOST_OFF = 10_000
 
 Outcome = Literal["as it was", "interrupted", "expanded", "finished", "undone"]
 
@@ -233,6 +235,8 @@ class KnownDocuments:
         way = self.way
 
         def replaces(state: State) -> bool:
+            if any(moment < FAR_AWAY - MOST_OFF for moment in state.moments):
+                return False  # it may be gone before it is looked at
             seen = look(state, way, carries_back=True)
             return bool(seen) and all(after.lost - state.lost for after in seen)
 
