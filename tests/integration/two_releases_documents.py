@@ -217,8 +217,9 @@ class KnownDocuments:
             seen = {seen for state in may for seen in look(state, self.way, carries_back=True)}
             right = {state.at(moment) for state in seen for moment in (now, now - BLINK_MS)}
             met = self._oriented(tuple(found.get(p + suffix) for p in self._releases.prefixes))  # type: ignore[arg-type]
-            settled[suffix] = frozenset(state for state in right if (state.old, state.new) == met)
-            if not settled[suffix]:
+            # What seems to be settled may still be on its way.
+            settled[suffix] = frozenset(state for state in right | may if (state.old, state.new) == met)
+            if not any((state.old, state.new) == met for state in right):
                 self.unsettled = f"{suffix!r}: {met[0]} | {met[1]}, not one of " + ", ".join(map(str, right))
                 return False
         self.sets.update(settled)
