@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from random_commands import Commands, Given, options_of
-from two_forms_model import States, renaming_way
+from two_forms_documents import renaming_way
+from two_forms_model import States
 from two_releases import Releases, Side
 from two_releases_documents import Attempt, Broken, KnownDocuments, Outcome
 from two_releases_project import STATE, MovingProject

@@ -7,13 +7,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from two_forms_documents import BLINK_MS, Doc, Way
 from two_forms_model import (
-    BLINK_MS,
     Change,
-    Doc,
     State,
     States,
-    Way,
     closure,
     finish,
     has_failed,
