@@ -13,6 +13,7 @@ from redismigrate.execution.documents.following import Follower
 from redismigrate.execution.documents.growing_backup import GrowingBackup
 from redismigrate.execution.documents.job import Failures
 from redismigrate.execution.documents.leftover_fields import LeftoverFields
+from redismigrate.execution.documents.mirroring import Synchronised
 from redismigrate.execution.documents.rewriting import count_left
 from redismigrate.execution.documents.second_fields import SecondFields
 from redismigrate.execution.documents.second_forms import Aim, SecondField
@@ -86,8 +87,9 @@ class SecondFieldSteps:
         """
         mirror = self.mirror(step, run, "reverted" if step.takes_back else "removed")
         server = self._work.server
+        done = Synchronised(failures=Failures(seen=_known_failures(run)))
         with closing(mirror), Follower(server, mirror, synchroniser) as follower:
-            done = follower.synchronise_all()
+            follower.synchronise_all(done)
             for _ in range(ROUNDS):
                 if not follower.count_written():
                     break
@@ -97,13 +99,12 @@ class SecondFieldSteps:
         if step.takes_back:
             return failed(done.failures)
         self.note_written(step, done.converted)
-        return self._left(step, run).plus(failed(done.failures))
+        return self._left(step, run, done.failures.seen).plus(failed(done.failures))
 
-    def _left(self, step: Step, run: Run) -> DocumentCounts:
-        """What has the old form in the end, and was not told when all documents were backed up."""
+    def _left(self, step: Step, run: Run, told: set[int]) -> DocumentCounts:
+        """What has the old form in the end; the documents that were told already are among it no more."""
         index, rewrite = str(step.index), step.rewrite
-        known = {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}
-        failures = Failures(seen=known)
+        failures = Failures(seen=told)
         left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
         self._work.report(failures)
         written_late = self._written_late.pop(index, 0)
@@ -150,3 +151,8 @@ class SecondFieldSteps:
         if not backup.manifest.complete:
             with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
                 writer.finish()
+
+
+def _known_failures(run: Run) -> set[int]:
+    """The documents that were told already, as `Failures.seen` has them."""
+    return {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from random_commands import Commands, Given, options_of
-from two_forms_model import States, renaming_way
+from two_forms_documents import renaming_way
+from two_forms_model import States
 from two_releases import Releases, Side
 from two_releases_documents import Attempt, Broken, KnownDocuments, Outcome
 from two_releases_project import STATE, MovingProject
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.run import Run
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable, readable_key
 
 PREFIXES = [(b"p:", b"q:"), (b"product:", b"shop:product:")]
 MOST_UNPROVED = 10
@@ -226,6 +227,11 @@ class MovingCommands(Commands):
         assert attempt is not None
         if self.mode == "undo" or (before.run is not None and attempt.removes_copies):
             return "undone"
+        if before.run is not None and self.mode == "forward":
+            # A process of its own tells nothing: it may have failed, and undone what there was.
+            is_done = self.shop.is_changed == (before.run.direction == "upgrade")
+            attempt.removes_copies |= not is_done
+            return "finished" if is_done else "undone"
         if before.run is not None or self.shop.position() != before.position:
             return "finished"
         if not attempt.written and (given.error is None or given.error.run is None):
@@ -245,7 +251,8 @@ class MovingCommands(Commands):
 
     def _is_named(self, suffix: bytes, texts: set[str]) -> bool:
         keys = self.documents.keys(suffix)
-        names = {readable(key) for key in keys} | {key.decode("utf-8", "surrogateescape") for key in keys}
+        names = {readable(key) for key in keys} | {readable_key(key) for key in keys}
+        names |= {key.decode("utf-8", "surrogateescape") for key in keys}
         return any(name in text for name in names for text in texts)
 
     def _require_rest(self) -> None:

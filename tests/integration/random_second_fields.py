@@ -7,27 +7,24 @@ rule for fields. The length of a vector says which release has written it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import redis
 from command_meddler import Meddler, carry_out
 from random_commands import Commands, Given, limits_in, options_of
-from two_forms_model import BLINK_MS, NEVER, Doc
+from two_forms_documents import BLINK_MS, NEVER, Doc
 from two_releases import FAR_AWAY, LONGEST_MS, READ, SHORTEST_MS, parse
 from two_releases_documents import Broken
 from two_releases_project import CHANGED, CREATED, STATE, ProjectOnServer, names_in
-from vector_documents import DTYPES, converted
+from two_vector_forms import DIMS, ODD_LENGTH, VECTOR, Owned, allowed_vectors, size_of, split
+from vector_documents import DTYPES
 
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RedisMigrateError, StateError
 
-DIMS = 3
-# The beginning of a vector that has the length of no datatype.
-ODD_LENGTH = b"odd:"
-VECTOR = b"embedding"
 PAIRS = [("float32", "float16"), ("float16", "float32"), ("float64", "float32"), ("float32", "float32")]
 SETTLING_SECONDS = 5.0
 MOST_COMMANDS = 25
@@ -37,34 +34,6 @@ TOO_LATE = {"remove_documents", "drop_index", "validate_index"}
 LAST_SENDS = 6
 # Until when nothing knows of the other form yet.
 TOO_EARLY = {"", "prove_index", "back_up_documents", "verify_backup", "copy_documents"}
-
-
-@dataclass(frozen=True)
-class Owned:
-    """A document as its owners have left it.
-
-    Attributes:
-        rest: All but the vector.
-        expires: When the key does.
-        vector: As it was written last, in whichever form.
-        dated: When that expires.
-        may_stay: It was written too late to be converted for sure.
-        returned: It may have gone to the old form and back.
-    """
-
-    rest: Doc | None
-    vector: bytes | None = None
-    dated: int = NEVER
-    expires: int = NEVER
-    may_stay: bool = False
-    returned: bool = False
-
-    def at(self, now: int) -> Owned:
-        """After the lifetimes that have passed by a time."""
-        if NEVER < self.expires < now:
-            return Owned(None)
-        left = replace(self, rest=self.rest and self.rest.at(now))
-        return replace(left, vector=None, dated=NEVER) if NEVER < self.dated < now else left
 
 
 class FieldCase(Commands):
@@ -215,30 +184,6 @@ class FieldCase(Commands):
 
     # --- what is right -------------------------------------------------------------------------------------
 
-    def _allowed(self, owned: Owned, stage: str) -> set[bytes | None]:
-        """What the declared field may hold."""
-        value = owned.vector
-        if value is None or self.before == self.after or value.startswith(ODD_LENGTH):
-            return {value}
-        old, new = self.before, self.after
-        if len(value) == len(self._encoded(old)):
-            there = converted(value, old, new)
-            # On the way back its precision comes back last.
-            rounded = converted(there, new, old)
-            allowed = {"old": {value}, "new": {there}}.get(stage, {value, there, rounded})
-            return allowed | ({value, there} if owned.may_stay else set())
-        back = converted(value, new, old)
-        again = converted(back, old, new)
-        allowed = {"old": {back}, "new": {value, again} if owned.returned else {value}}.get(
-            stage, {value, back, again}
-        )
-        return allowed | ({value, back} if owned.may_stay else set())
-
-    def _encoded(self, form: str) -> bytes:
-        import numpy as np
-
-        return bytes(DIMS * np.dtype(DTYPES[form]).itemsize)
-
     def _require(self, key: bytes, found: Doc | None, now: int, when: str, stage: str = "between") -> None:
         owned = self.held.get(key, Owned(None))
         rest, vector, dated = split(found)
@@ -247,7 +192,7 @@ class FieldCase(Commands):
         # What passes at this very moment may be there or not.
         for moment in (now, now - BLINK_MS, now + BLINK_MS):
             wanted = owned.at(moment)
-            allowed = self._allowed(wanted, stage)
+            allowed = allowed_vectors(wanted, stage, self.before, self.after)
             if rest == wanted.rest and vector in allowed and (vector is None or dated == wanted.dated):
                 return
         values = ", ".join(sorted(value.hex() if value else "none" for value in allowed))
@@ -278,11 +223,13 @@ class FieldCase(Commands):
             for key, owned in self.held.items():
                 _, vector, _ = split(found.get(key))
                 # What was late and was converted all the same has its original in the backup, like others.
-                may_stay = vector not in self._allowed(replace(owned, may_stay=False), stage)
+                may_stay = vector not in allowed_vectors(
+                    replace(owned, may_stay=False), stage, self.before, self.after
+                )
                 self.held[key] = replace(owned, may_stay=may_stay, returned=owned.returned or stage == "old")
 
     def _require_rest(self, found: dict[bytes, Doc]) -> None:
-        width = len(self._encoded(self.after if self.shop.is_changed else self.before))
+        width = size_of(self.after if self.shop.is_changed else self.before)
         vectors = {key: split(doc)[1] for key, doc in found.items()}
         held = {key for key, vector in vectors.items() if vector is None or len(vector) == width}
         deadline = time.monotonic() + SETTLING_SECONDS
@@ -397,7 +344,8 @@ class FieldCase(Commands):
         for name in self.shop.leftover_indexes():
             self.client.execute_command("FT.DROPINDEX", name)
         self.left_second_fields = True
-        self.held = {key: replace(owned, may_stay=True) for key, owned in self.held.items()}
+        # Second fields of a run that is forgotten are not read: values go on as they were turned back.
+        self.held = {key: replace(owned, may_stay=True, returned=True) for key, owned in self.held.items()}
         self.stage = self.shop.position()
 
     def follow(self) -> None:
@@ -417,12 +365,3 @@ class FieldCase(Commands):
         self.settle("between")
         if given.error is not None:
             raise Broken(f"follow failed: {given.error}") from given.error
-
-
-def split(doc: Doc | None) -> tuple[Doc | None, bytes | None, int]:
-    """All but the vectors of a document, its declared vector, and when that expires."""
-    if doc is None:
-        return None, None, NEVER
-    fields = {name: field for name, field in doc.by_name.items() if b"__" not in name}
-    vector, dated = fields.pop(VECTOR, (None, NEVER))
-    return Doc.of(fields, doc.expires), vector, dated

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from vector_documents import CHANGE, TO_NEW_PREFIX, TO_OLD_PREFIX, Meanwhile, applied, documents, stock
+from vector_documents import (
+    CHANGE,
+    TO_FLOAT16,
+    TO_FLOAT32,
+    TO_NEW_PREFIX,
+    TO_OLD_PREFIX,
+    Meanwhile,
+    applied,
+    documents,
+    stock,
+)
 
 from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
@@ -326,6 +336,18 @@ def test_so_many_originals_that_went_between_two_that_follow_stop_the_second(sho
         commands.follow(project, lambda _: False)
 
     assert len(keys(shop, "q:*")) == PRODUCTS
+
+
+def test_a_vector_that_is_spoilt_after_its_backup_is_named_in_the_end(shop: Shop):
+    stock(shop, PRODUCTS)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    applied(shop, "head", "--phase", "expand")
+    shop.client.hset("p:5", "embedding", b"short")
+
+    told = contracted(shop, "--max-failures", "1")["documents"]
+
+    assert [each["key"] for each in told["failed"]] == ["p:5"]
+    assert shop.client.hget("p:5", "embedding") == b"short"
 
 
 def test_a_document_that_the_new_release_makes_is_there_for_the_old_one(shop: Shop):

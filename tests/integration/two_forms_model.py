@@ -7,138 +7,11 @@ refutes; when none is left, the table is broken.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-NEVER = -1
-# What passes at the very moment of a look may be there or not.
-BLINK_MS = 3
-WHOLE = b"$"
-
-
-@dataclass(frozen=True)
-class Doc:
-    """A hash, or a JSON document as one field `$`.
-
-    Attributes:
-        fields: Name, value, and when that expires in Unix milliseconds.
-        expires: When the key does.
-    """
-
-    fields: frozenset[tuple[bytes, bytes, int]]
-    expires: int = NEVER
-
-    @classmethod
-    def of(cls, fields: dict[bytes, tuple[bytes, int]], expires: int = NEVER) -> Doc | None:
-        """None where there is no field."""
-        return cls(frozenset((n, v, at) for n, (v, at) in fields.items()), expires) if fields else None
-
-    @property
-    def by_name(self) -> dict[bytes, tuple[bytes, int]]:
-        return {name: (value, at) for name, value, at in self.fields}
-
-    def at(self, now: int) -> Doc | None:
-        """What is left of it at a time."""
-        if NEVER < self.expires < now:
-            return None
-        left = {name: field for name, field in self.by_name.items() if not NEVER < field[1] < now}
-        return Doc.of(left, self.expires)
-
-    def __str__(self) -> str:
-        fields = " ".join(
-            f"{name!r}={value[:60]!r}" + (f"@{at}" if at > 0 else "")
-            for name, (value, at) in sorted(self.by_name.items())
-        )
-        return f"<{fields}{f' @{self.expires}' if self.expires > 0 else ''}>"
-
-
-Transform = Callable[[Doc], Doc | None]
-
-
-@dataclass(frozen=True)
-class Way:
-    """What the documents of a run become.
-
-    Attributes:
-        forward: A document in its new form; None where it can't have one.
-        back: In its old form.
-        is_in_place: It is moved, so that nothing may be at its new key.
-    """
-
-    forward: Transform
-    back: Transform
-    is_in_place: bool = False
-
-    @property
-    def reversed(self) -> Way:
-        return Way(self.back, self.forward, self.is_in_place)
-
-
-def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False) -> Way:
-    """Hash fields, or members of the member `meta` of JSON documents, get another name.
-
-    Args:
-        storage: "hash" or "json".
-        old: The name before.
-        new: The name after; the same where only keys change.
-        is_in_place: Documents are moved. If nothing is renamed in them they may be as deep as they like.
-    """
-    if storage == "json":
-        return Way(
-            _json_transform(old, new, is_in_place), _json_transform(new, old, is_in_place), is_in_place
-        )
-    before, after = old.encode(), new.encode()
-    return Way(_hash_transform(before, after), _hash_transform(after, before), is_in_place)
-
-
-def _hash_transform(before: bytes, after: bytes) -> Transform:
-    def transform(doc: Doc) -> Doc | None:
-        fields = doc.by_name
-        if before == after:
-            return doc
-        if before in fields and after in fields:
-            return None
-        return Doc.of({after if n == before else n: field for n, field in fields.items()}, doc.expires)
-
-    return transform
-
-
-def _json_transform(before: str, after: str, is_in_place: bool) -> Transform:
-    def transform(doc: Doc) -> Doc | None:
-        ((value, _),) = doc.by_name.values()
-        content = json.loads(value)
-        if depth_of(content) > DEEPEST_JSON and not (is_in_place and before == after):
-            return None
-        meta = content.get("meta") if isinstance(content, dict) else None
-        if before != after and isinstance(meta, dict):
-            if before in meta and after in meta:
-                return None
-            content["meta"] = {after if n == before else n: item for n, item in meta.items()}
-        return Doc.of({WHOLE: (canonical(content), NEVER)}, doc.expires)
-
-    return transform
-
-
-# What JSON.SET takes; deeper ones come about by setting a path.
-DEEPEST_JSON = 127
-
-
-def canonical(content: Any) -> bytes:
-    """A JSON value as text in which order and spaces don't count."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-
-
-def depth_of(content: Any) -> int:
-    """How deep objects and arrays lie in each other."""
-    deepest, left = 0, [(content, 1)]
-    while left:
-        item, depth = left.pop()
-        if isinstance(item, dict | list):
-            deepest = max(deepest, depth)
-            left += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
-    return deepest
+from two_forms_documents import NEVER, Doc, Way
 
 
 @dataclass(frozen=True)
@@ -247,9 +120,16 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
         if state.proved and old == base[0]:
             return {State(lost=state.lost | _values(old))}
         return {in_step(old, wanted, state.lost)}
+    return _look_at_both(state, way, wanted, new, carries_back=carries_back)
+
+
+def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
-    # What can't be carried back is not in step.
-    return {seen, state} if new is not None and way.back(new) is None else {seen}
+    if way.back(new) is not None or state.old is None:
+        return {seen}
+    # What can't be carried back is not in step, though the lifetime of its key may be.
+    dated = replace(state.old, expires=seen.new.expires) if seen.new else None
+    return {seen, state, replace(state, old=dated)}
 
 
 def _without_original(

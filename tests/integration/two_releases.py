@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import redis
-from two_forms_model import NEVER, WHOLE, Doc, canonical
+from two_forms_documents import NEVER, WHOLE, Doc, canonical
 
 Side = Literal["old", "new"]
 Command = tuple[bytes | str | int, ...]

@@ -7,13 +7,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from two_forms_documents import BLINK_MS, Doc, Way
 from two_forms_model import (
-    BLINK_MS,
     Change,
-    Doc,
     State,
     States,
-    Way,
     closure,
     finish,
     has_failed,
@@ -22,12 +20,14 @@ from two_forms_model import (
     remove_original,
     restore,
 )
-from two_releases import EVICT, Releases, Word
+from two_releases import EVICT, FAR_AWAY, Releases, Word
 
 MARKER = re.compile(rb"w\d+x")
 # So near to its end a command can't know of writes under old keys any more.
 LAST_SENDS = 6
 LEFT = 12
+# By how much lifetimes that don't pass meanwhile differ.
+MOST_OFF = 10_000
 
 Outcome = Literal["as it was", "interrupted", "expanded", "finished", "undone"]
 
@@ -215,8 +215,9 @@ class KnownDocuments:
             seen = {seen for state in may for seen in look(state, self.way, carries_back=True)}
             right = {state.at(moment) for state in seen for moment in (now, now - BLINK_MS)}
             met = self._oriented(tuple(found.get(p + suffix) for p in self._releases.prefixes))  # type: ignore[arg-type]
-            settled[suffix] = frozenset(state for state in right if (state.old, state.new) == met)
-            if not settled[suffix]:
+            # What seems to be settled may still be on its way.
+            settled[suffix] = frozenset(state for state in right | may if (state.old, state.new) == met)
+            if not any((state.old, state.new) == met for state in right):
                 self.unsettled = f"{suffix!r}: {met[0]} | {met[1]}, not one of " + ", ".join(map(str, right))
                 return False
         self.sets.update(settled)
@@ -233,6 +234,8 @@ class KnownDocuments:
         way = self.way
 
         def replaces(state: State) -> bool:
+            if any(moment < FAR_AWAY - MOST_OFF for moment in state.moments):
+                return False  # it may be gone before it is looked at
             seen = look(state, way, carries_back=True)
             return bool(seen) and all(after.lost - state.lost for after in seen)
 

@@ -123,11 +123,10 @@ class SecondFields(WithinDocuments):
             result.only_new += len(forms.only_new)
             if self.aim == "reverted":
                 decision.failures += [FailedDocument(keys[row], WRITTEN_SINCE) for row in forms.only_new]
-            if self.aim != "removed":
-                decision.failures += [
-                    FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
-                    for row, reason in forms.problems.items()
-                ]
+            decision.failures += [
+                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
+                for row, reason in forms.problems.items()
+            ]
         decision.size_bytes = len(keys) * self._document_bytes
         if len(wanted) == 1 and expiries is None and _is_first(wanted[0], *pairs[0]):
             self._write_first(decision, keys, wanted[0].second)

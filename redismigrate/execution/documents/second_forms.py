@@ -77,7 +77,7 @@ def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> 
     recoding = field.recoding
     if aim == "removed":
         if recoding.has_one_width:
-            return Forms(declared, none, {})
+            return Forms(declared, none, _odd_lengths(field, declared))
         # What was written in the old form since it was followed last.
         forms = forms_of(field, "promoted", declared, none)
         forms.second = none
@@ -163,6 +163,22 @@ def _new_forms(field: SecondField, aim: Aim, old: Column, second: Column) -> tup
     return new, problems
 
 
+def _odd_lengths(field: SecondField, declared: Column) -> dict[int, str]:
+    """The rows whose vectors are in no form, and why."""
+    sizes = {field.recoding.bytes_before, field.recoding.bytes_after}
+    return {
+        row: _odd_length(field, value)
+        for row, value in enumerate(declared)
+        if value is not None and len(value) not in sizes
+    }
+
+
+def _odd_length(field: SecondField, value: bytes) -> str:
+    recoding = field.recoding
+    alternative = "" if recoding.has_one_width else f" or {recoding.bytes_after} ({field.forward.target})"
+    return f"{len(value)} bytes, expected {recoding.bytes_before} ({field.forward.source}){alternative}"
+
+
 def _take_new_forms(field: SecondField, forms: Forms, old: Column) -> None:
     """Look at the declared values that are not in the old form."""
     recoding, declared = field.recoding, forms.declared
@@ -175,9 +191,7 @@ def _take_new_forms(field: SecondField, forms: Forms, old: Column) -> None:
             rows.append(row)
             second[row] = value
             continue
-        alternative = "" if recoding.has_one_width else f" or {recoding.bytes_after} ({field.forward.target})"
-        expected = f"{recoding.bytes_before} ({field.forward.source})"
-        forms.problems[row] = f"{len(value)} bytes, expected {expected}{alternative}"
+        forms.problems[row] = _odd_length(field, value)
     backs: Column = [None] * len(rows)
     if field.back is not None and rows:
         backs = field.back.convert([declared[row] for row in rows]).values
