@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import Any
 
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import UndoRecord
+from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog
@@ -26,19 +26,19 @@ WRITE_VECTORS = {"rewrite_documents", "promote_documents"}
 
 
 def cutover_at(run: Run) -> tuple[Step, ...]:
-    """The swaps that come now and the step that records, if they are one transaction; else none."""
+    """The steps that move names now and the one that records, if they are one transaction; else none."""
     steps = run.steps[run.position :]
-    swaps = tuple(takewhile(lambda step: step.kind == "swap_alias", steps))
-    following = steps[len(swaps) : len(swaps) + 1]
-    return (*swaps, *following) if following and following[0].kind == "record_revision" else ()
+    moves = leading_moves(steps)
+    following = steps[len(moves) : len(moves) + 1]
+    return (*moves, *following) if following and following[0].kind == "record_revision" else ()
 
 
 def record(work: RunInHand, cutover: tuple[Step, ...]) -> None:
-    """Write swaps, head, indexes, what undoes the revision, and its end, all at once.
+    """Write names, head, indexes, what undoes the revision, and its end, all at once.
 
     Args:
         work: The run.
-        cutover: The swaps, and the step that records.
+        cutover: The steps that move names, and the one that records.
 
     Raises:
         RedisMigrateError: One of `FAILURES` when another client is in the way; nothing was written.
@@ -80,17 +80,17 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
     return head.with_revision(recorded.revision, applied), None
 
 
-def _cut_over(work: RunInHand, swaps: tuple[Step, ...], write: Callable[..., Any]) -> None:
-    """Swap and record in one write.
+def _cut_over(work: RunInHand, moves: tuple[Step, ...], write: Callable[..., Any]) -> None:
+    """Move names and record in one write.
 
     Where writers are followed, it takes place only if they wrote nothing since all was in step. With busy
     ones that never comes: then what they have written last is in the new form some milliseconds later.
     """
-    if swaps:
+    if moves:
         work.pace.wait_for_cutover(work.follow)
     for attempt in range(MOST_CUTOVERS):
-        guards = work.guards(swaps)
-        commands = work.swaps(swaps)
+        guards = work.guards(moves)
+        commands = work.moves(moves)
         if attempt == MOST_CUTOVERS - 1:
             guards = {}
         try:

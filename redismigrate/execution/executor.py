@@ -12,8 +12,9 @@ from contextlib import closing
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
 from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
+from redismigrate.execution.failures import FAILURES, text_of
 from redismigrate.execution.run import Phase, Run, now
-from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
+from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undoing import (
     record_at_work,
     require_records,
@@ -183,11 +184,11 @@ class Executor:
         watcher.revision_started(self.run)
         for again in self._work.to_repeat if self._is_taken_up else ():
             self._work.repeat(again)
-        while (step := self.run.step) is not None:
+        while self.run.step is not None:
             if self.run.is_expanded:
                 return
-            cutover = cutover_at(self.run)
-            for started in cutover or (step,):
+            cutover, in_hand = cutover_at(self.run), self._work.in_hand()
+            for started in cutover or in_hand:
                 watcher.step_started(started)
             try:
                 if cutover:
@@ -196,7 +197,7 @@ class Executor:
                     self._work.look_elsewhere(cutover[:-1])
                     record(self._work, cutover)
                 else:
-                    self._work.carry_out(step)
+                    self._work.carry_out(in_hand)
             except FAILURES as error:
                 self._refuse_to_take_back(error)
                 self._refuse_to_leave_kept(error)

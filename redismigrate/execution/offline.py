@@ -17,7 +17,7 @@ from redismigrate.execution.offline_steps import Scratch, existing_after, offlin
 from redismigrate.execution.redis_cli import command_line, remark_line
 from redismigrate.execution.search_commands import Command
 from redismigrate.planning.physical_names import with_physical_names
-from redismigrate.planning.plan import BESIDE, Plan, RevisionPlan, Step
+from redismigrate.planning.plan import BESIDE, Plan, RevisionPlan, Step, moves_names
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head, catalog_content
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
@@ -103,7 +103,7 @@ def _why_not(plan: RevisionPlan) -> list[str]:
         if step.kind not in CHANGES | LOOKS | NOTES
     ]
     tail = [step for step in plan.steps if not step.after_record][:-1]
-    while tail and tail[-1].kind == "swap_alias":
+    while tail and moves_names(tail[-1]):
         tail.pop()
     reasons += [
         f"{plan.revision}: {step.kind} of {step.index} has to come before other steps of the revision, and "
@@ -253,9 +253,13 @@ class _Section:
         return call_line(keys, words)
 
     def _complete(self) -> list[str]:
-        """Pairs: an index that was built beside another, and that other."""
+        """Pairs: an index that was built beside another, and that other; "" where it is no successor."""
         swaps = [step for step in self.plan.steps if step.kind == "swap_alias"]
-        return [d.physical for step in swaps for d in (step.after, step.before) if d is not None]
+        return [
+            "" if definition is None else definition.physical
+            for step in swaps
+            for definition in (step.after, step.before)
+        ]
 
 
 def call_line(keys: StateKeys, words: Iterable[bytes | str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,15 @@ from redismigrate.errors import (
     BackupDamaged,
     BackupError,
     BackupMissing,
-    CommandRefused,
-    DriftError,
-    PlanBlocked,
     RedisMigrateError,
-    RunFailed,
     RunInterrupted,
 )
-from redismigrate.execution.busy_writers import WritersAhead
-from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps, NoBackup
+from redismigrate.execution.document_steps import DocumentSteps
 from redismigrate.execution.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.failures import ENDS, reason_of
+from redismigrate.execution.name_steps import commands_of_moves
 from redismigrate.execution.other_databases import BeforeTheLoss
 from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
@@ -31,10 +28,10 @@ from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.search_commands import Commands
 from redismigrate.execution.second_form_steps import SecondFormSteps
-from redismigrate.execution.steps import Effect, FunctionFailed, FunctionSource, StepRunner
-from redismigrate.execution.validation import ValidationFailed
+from redismigrate.execution.steps import Effect, FunctionSource, StepRunner
+from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import Step, moves_names
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.documents import LastRun
 from redismigrate.state.keys import StateKeys
@@ -42,20 +39,6 @@ from redismigrate.state.lock import signature
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import State, StateWriter
 
-# A step that fails by one of these has met what it can't do; every other error leaves the run to be taken up
-# again as it is.
-FAILURES = (
-    CommandRefused,
-    ValidationFailed,
-    FunctionFailed,
-    DocumentsRefused,
-    NoBackup,
-    PlanBlocked,
-    DriftError,
-    WritersAhead,
-)
-# With these a run has an end: nothing of it is left to be taken up.
-ENDS = (RunFailed, PlanBlocked, DriftError)
 # Steps that read the backup which the revision at work has made, or add to it.
 READ_BACKUP = {
     "rewrite_documents",
@@ -194,14 +177,20 @@ class RunInHand:
         self.writer.transact(end_run=True, last_run=last, event=event, **documents)
         self.run = run
 
-    def carry_out(self, step: Step) -> None:
-        """Do a step and note that it is done.
+    def in_hand(self) -> tuple[Step, ...]:
+        """The step to do next; of those that move names all that follow each other."""
+        steps = self.run.steps[self.run.position :]
+        return leading_moves(steps) or steps[:1]
+
+    def carry_out(self, steps: Sequence[Step]) -> None:
+        """Do a step, or some that move names and are one, and note that it is done.
 
         Raises:
             RedisMigrateError: One of `FAILURES` when the step met what it can't do.
         """
+        step = steps[-1]
         with self.timed(step):
-            self.look_elsewhere((step,))
+            self.look_elsewhere(steps)
             self.run = self.run.moved(step_started_at=now())
             self.pace.begin_step()
             if step.kind == "run_function":
@@ -209,7 +198,10 @@ class RunInHand:
                 # on a server that has forgotten what comes before it.
                 self.writer.require_kept()
                 self.writer.transact()
-            self._note(step, self._steps.carry_out(step, self.run))
+            if moves_names(step):
+                self._note(steps, self._steps.move_names(steps, self.run))
+            else:
+                self._note(steps, self._steps.carry_out(step, self.run))
 
     def look_elsewhere(self, steps: Iterable[Step]) -> None:
         """Refuse steps by which searches would no longer find documents of databases other than 0.
@@ -239,14 +231,14 @@ class RunInHand:
         with self.timed(step):
             self._steps.carry_out(step, self.run)
 
-    def guards(self, swaps: Iterable[Step]) -> dict[str, tuple[int, int]]:
-        """Come in step with writers before some swaps: what the indexes that are swapped out look like then.
+    def guards(self, moves: Iterable[Step]) -> dict[str, tuple[int, int]]:
+        """Come in step with writers before names move: what the indexes that are swapped out look like then.
 
         Raises:
             TrackingLost: The server does not report writes for as long as a pass over all documents takes.
         """
         found = {}
-        for step in swaps:
+        for step in (step for step in moves if step.kind == "swap_alias"):
             guard = self._steps.second_forms.settle(step, self.run)
             if guard is not None and step.before is not None:
                 found[step.before.physical] = (guard.max_doc_id, guard.num_docs)
@@ -261,17 +253,13 @@ class RunInHand:
         """Stop following writers."""
         self._steps.second_forms.close()
 
-    def swaps(self, steps: Iterable[Step]) -> Commands:
-        """The commands of some swaps, to be one transaction with the record of their revision.
+    def moves(self, steps: Iterable[Step]) -> Commands:
+        """The commands of steps that move names, to be one transaction with the record of their revision.
 
         Raises:
-            DriftError: Another client changed an index that is swapped out, or moved a name elsewhere.
+            DriftError: Another client changed an index that is dropped or swapped out, or moved a name.
         """
-        all_commands = [self._steps.swap(step).commands for step in steps]
-        return Commands(
-            tuple(command for commands in all_commands for command in commands.forward),
-            tuple(command for commands in all_commands for command in commands.put_back),
-        )
+        return commands_of_moves(self._steps.server, steps)
 
     @property
     def to_repeat(self) -> tuple[Step, ...]:
@@ -349,7 +337,7 @@ class RunInHand:
             if isinstance(error, BackupDamaged | BackupMissing):
                 goes_on = f"{goes_on} {self._way_out}"
             interrupted = RunInterrupted(
-                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {_reason(error)}",
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason_of(error)}",
                 f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
             )
             self._tell(interrupted)
@@ -361,8 +349,14 @@ class RunInHand:
         """Let an error say which run it ended, and how far that had come."""
         error.run, error.revisions, error.documents = self.run.id, self.run.done, self.run.documents
 
-    def _note(self, step: Step, effect: Effect) -> None:
-        moved = {"position": self.run.position + 1, "progress": None, "pace": None, "step_started_at": now()}
+    def _note(self, steps: Sequence[Step], effect: Effect) -> None:
+        step = steps[-1]
+        moved = {
+            "position": self.run.position + len(steps),
+            "progress": None,
+            "pace": None,
+            "step_started_at": now(),
+        }
         run = self.run.moved(**moved, **effect.changes)
         # Once the revision is recorded, so is where its indexes are.
         moves = step.kind == "swap_alias" and step.after_record
@@ -389,16 +383,3 @@ class RunInHand:
         self._last_beat = time.monotonic()
         self.run = self.run.moved(pace=self.pace.report())
         self.writer.transact(progress=self.run.progress_content())
-
-
-def text_of(error: RedisMigrateError) -> str:
-    """An error as a part of another one's message."""
-    return f"{error.message.rstrip('.')}. {error.hint}".strip() if error.hint else error.message
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped by a signal."
-    if isinstance(error, SystemExit):  # from the watcher: rich exits when nobody reads the output any more
-        return "the process was made to exit."
-    return error.message if isinstance(error, RedisMigrateError) else f"{type(error).__name__}: {error}."

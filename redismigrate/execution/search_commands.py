@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from redismigrate.planning.name_moves import NameMoves
 from redismigrate.planning.plan import BESIDE, Step
 from redismigrate.schema.create import alter_arguments, create_arguments
 from redismigrate.schema.definition import IndexDefinition
@@ -39,16 +40,17 @@ def commands_of(
     if step.kind == "set_alias":
         return Commands((_set_alias(step.alias, after),), (_set_alias(step.alias, before),))
     if step.kind == "create_index" and after is not None:
-        # The names of one that is built beside another are still those of the other.
+        # The names of one that is built beside another are still those of the other. Only where there is
+        # nothing before it may it say that it scans nothing.
         is_beside = step.strategy in BESIDE
-        creation = create(after, scans_documents=is_beside, has_aliases=not is_beside)
+        creation = create(after, scans_documents=is_beside and before is not None, has_aliases=not is_beside)
         return Commands(creation, (drop(after),))
     if step.kind == "drop_index" and before is not None:
         return _drop(step, before, existing)
+    if step.kind == "swap_alias" and after is not None:
+        return _swap(before, after, existing)
     if before is None or after is None:
         raise ValueError(f"a step {step.kind} needs the index before and after")
-    if step.kind == "swap_alias":
-        return _swap(before, after, existing)
     if step.kind == "replace_index":
         return replace_index(before, after, existing)
     if step.kind == "alter_index":
@@ -90,19 +92,59 @@ def _drop(step: Step, before: IndexDefinition, existing: frozenset[str]) -> Comm
     return Commands((*((gone,) if before.physical in existing else ()), *heir))
 
 
-def _swap(before: IndexDefinition, after: IndexDefinition, existing: frozenset[str]) -> Commands:
+def _swap(before: IndexDefinition | None, after: IndexDefinition, existing: frozenset[str]) -> Commands:
     """Move every name from one index to another; an index whose own name is among them is dropped for that.
 
     Redis 8 refuses an alias with the name of an index, so the index goes first. That the other one is there
     is looked at before.
     """
     aliases = tuple(_set_alias(alias, after) for alias in after.all_aliases)
-    aliases_back = tuple(_set_alias(alias, before) for alias in before.all_aliases)
     look = ("FT.INFO", _bytes(after.physical))
+    if before is None:
+        return Commands((look, *aliases), tuple(_set_alias(alias, None) for alias in after.all_aliases))
+    aliases_back = tuple(_set_alias(alias, before) for alias in before.all_aliases)
     if before.physical in after.all_aliases and before.physical in existing:
         back = (("FT.ALIASDEL", _bytes(before.physical)), *create(before, scans_documents=True))
         return Commands((look, drop(before), *aliases), back)
     return Commands((look, *aliases), aliases_back)
+
+
+def moving_commands(moves: NameMoves, existing: frozenset[str], found: Mapping[str, str | None]) -> Commands:
+    """The commands that lead names where they are to lead in the end, and drop what is to go.
+
+    That an index is there which gets a name is looked at first. Redis 8 refuses an alias with the name of an
+    index. That goes right before: where this is no transaction, the name is away for as short as can be.
+
+    Args:
+        moves: What is to become of names and indexes.
+        existing: The physical names that exist now; what is gone need not be dropped.
+        found: Name of an alias, or of nothing -> where it leads now.
+    """
+    targets = {name: target for name, target in moves.targets.items() if target is not None}
+    drops = {
+        name: drop(step.before, delete_documents=step.delete_documents)
+        for name, step in moves.dropped.items()
+        if name in existing and step.before is not None
+    }
+    looks = dict.fromkeys(target.physical for target in targets.values())
+    forward: list[Command] = [("FT.INFO", _bytes(name)) for name in looks]
+    back: list[Command] = []
+    dropped = frozenset(drops)
+    for name in sorted(targets, key=lambda name: name in dropped):
+        before = moves.dropped[name].before if name in drops else None
+        if before is not None:
+            forward.append(drops.pop(name))
+            back = [_set_alias(name, None), *create(before, scans_documents=True, has_aliases=False), *back]
+        forward.append(_set_alias(name, targets[name]))
+    for name, target in found.items():
+        if moves.targets[name] is None and target is not None and target not in dropped:
+            forward.append(_set_alias(name, None))
+        back.append(
+            ("FT.ALIASDEL", _bytes(name))
+            if target is None
+            else ("FT.ALIASUPDATE", _bytes(name), _bytes(target))
+        )
+    return Commands((*forward, *drops.values()), tuple(back))
 
 
 def prove(

@@ -7,14 +7,15 @@ that the step is done.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redismigrate.errors import CommandRefused, ConnectionFailed, DriftError, RedisMigrateError
+from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
 from redismigrate.execution.answers import different_answer
 from redismigrate.execution.document_steps import DocumentSteps, is_sparse
-from redismigrate.execution.live import alias_target, existing_indexes, look_at
+from redismigrate.execution.live import existing_indexes, look_at
+from redismigrate.execution.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.other_databases import lost_by_swap
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.restoring_steps import RestoringSteps
@@ -135,11 +136,8 @@ class StepRunner:
                 return Effect(changes=self.second_forms.remove(step, run))
             case "drop_index":
                 return self._drop(step, run)
-            case "set_alias":
-                return self._set_alias(step)
-            case "swap_alias":
-                self.second_forms.settle(step, run)
-                return self.swap(step)
+            case "set_alias" | "swap_alias":
+                return self.move_names((step,), run)
             case "create_index":
                 return self._create(step, run)
             case "alter_index" | "replace_index" | "set_synonyms":
@@ -151,36 +149,20 @@ class StepRunner:
     # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt
     # may have done a step and died before it could be noted, so each of these first looks at what is there.
 
-    def _require_as_expected(self, step: Step) -> None:
-        """Refuse to change an index that somebody else changed since the plan was made, or the run stopped.
+    def move_names(self, steps: Iterable[Step], run: Run) -> Effect:
+        """Do steps that move names as one, but for the commands in the effect.
 
         Raises:
-            DriftError: It is neither as it was before the step nor as it shall be after it, or dropping it
-                would delete documents.
+            DriftError: Another client changed an index that is dropped or swapped out, or moved a name.
         """
-        before = step.before
-        live = None if before is None else look_at(self.server, before.physical)
-        if before is None or live is None:
-            return  # what is gone need not be dropped; FT.ALTER of it is refused
-        # An attempt that was not one transaction may have died before all synonyms were set.
-        differences = differences_to(
-            live, replace(before, synonyms=live.synonyms) if step.kind == "set_synonyms" else before
-        )
-        wanted = None if step.after is None else replace(step.after, synonyms=live.synonyms)
-        if differences and (wanted is None or differences_to(live, wanted)):
-            raise DriftError(
-                f"Index {before.physical} was changed by another client: {differences}.",
-                "Put it back as recorded.",
-            )
-        drops = step.kind in {"drop_index", "replace_index", "swap_alias"} and not step.delete_documents
-        if drops and live.is_temporary:
-            raise DriftError(
-                f"Index {before.physical} is TEMPORARY by now: dropping it would delete its documents.",
-                "Drop it yourself if they may go.",
-            )
+        steps = tuple(steps)
+        for step in steps:
+            if step.kind == "swap_alias":
+                self.second_forms.settle(step, run)
+        return Effect(commands_of_moves(self.server, steps))
 
     def _drop(self, step: Step, run: Run) -> Effect:
-        self._require_as_expected(step)
+        require_as_expected(self.server, step)
         commands = commands_of(step, existing_indexes(self.server))
         if step.strategy != "rebuild" or step.before is None:
             return Effect(commands)
@@ -189,43 +171,6 @@ class StepRunner:
 
     def _with_baseline(self, step: Step, before: IndexDefinition, run: Run) -> dict[str, Baseline]:
         return {**run.baselines, _named(step): baseline_of(self.server, before)}
-
-    def _set_alias(self, step: Step) -> Effect:
-        target = alias_target(self.server, str(step.alias))
-        expected = {definition.physical for definition in (step.before, step.after) if definition is not None}
-        if target is not None and target not in expected:
-            raise DriftError(
-                f"Alias {step.alias} was moved to index {target} by another client.",
-                "Put it back as recorded.",
-            )
-        if step.after is None and target is None:
-            return Effect()  # FT.ALIASDEL would be refused
-        return Effect(commands_of(step, frozenset()))
-
-    def swap(self, step: Step) -> Effect:
-        """Move the names of an index to the one that was built beside it.
-
-        Raises:
-            DriftError: Another client changed the index that is swapped out, or moved a name elsewhere.
-        """
-        self._require_as_expected(step)
-        before, after = step.before, _wanted(step)
-        expected = {None, after.physical, *(() if before is None else (before.physical,))}
-        existing = existing_indexes(self.server)
-        for alias in after.all_aliases:
-            if alias in existing and (before is None or alias != before.physical):
-                raise DriftError(
-                    f"Index {alias} was made by another client meanwhile, and {after.physical} was to get "
-                    "its name.",
-                    "Drop or rename that index.",
-                )
-            target = None if alias in existing else alias_target(self.server, alias)
-            if target not in expected:
-                raise DriftError(
-                    f"Alias {alias} was moved to index {target} by another client.",
-                    "Put it back as recorded.",
-                )
-        return Effect(commands_of(step, existing))
 
     def _create(self, step: Step, run: Run) -> Effect:
         existing = existing_indexes(self.server)
@@ -251,7 +196,7 @@ class StepRunner:
     def _change(self, step: Step, run: Run) -> Effect:
         if step.before is None:
             raise ValueError(f"a step {step.kind} needs the index before")
-        self._require_as_expected(step)
+        require_as_expected(self.server, step)
         before, after, existing = step.before, _wanted(step), existing_indexes(self.server)
         live = look_at(self.server, before.physical)
         fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)

@@ -8,8 +8,9 @@ from typing import Any
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.documents.backup_contents import require_restorable
 from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.failures import FAILURES, text_of
 from redismigrate.execution.run import DocumentCounts
-from redismigrate.execution.run_in_hand import FAILURES, RunInHand, text_of
+from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
 from redismigrate.planning.physical_names import catalog_with_names, names_brought_back, names_changed_by
 from redismigrate.planning.plan import Step
@@ -111,13 +112,10 @@ def record_at_work(work: RunInHand) -> UndoRecord | None:
 
 def _done(work: RunInHand) -> tuple[Step, ...]:
     """The steps of the revision at work, which goes forward, that may have changed something."""
-    run, in_hand = work.run, work.run.step
+    run, in_hand = work.run, work.in_hand()
     done = run.plan.steps[: run.position]
-    if in_hand is not None and (
-        in_hand.kind in TAKES_EFFECT_BEFORE_ITS_NOTE or not work.runs_search_in_scripts
-    ):
-        return (*done, in_hand)
-    return done
+    has_begun = any(step.kind in TAKES_EFFECT_BEFORE_ITS_NOTE for step in in_hand)
+    return (*done, *in_hand) if has_begun or not work.runs_search_in_scripts else done
 
 
 def _turn_round_wholly(work: RunInHand) -> None:
@@ -133,11 +131,13 @@ def _turn_round_wholly(work: RunInHand) -> None:
 def _carry_out_undo(work: RunInHand) -> None:
     work.watcher.undo_started(work.run)
     while (step := work.run.step) is not None:
-        work.watcher.step_started(step)
+        in_hand = work.in_hand()
+        for started in in_hand:
+            work.watcher.step_started(started)
         if step.kind == "unrecord_revision":
             return  # it is one transaction with what follows it
         try:
-            work.carry_out(step)
+            work.carry_out(in_hand)
         except FAILURES as error:
             raise _stopped(work, step, text_of(error)) from error
 

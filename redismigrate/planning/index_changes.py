@@ -7,6 +7,7 @@ from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_steps import (
     alter_steps,
+    rename_steps,
     replace_steps,
     rewrite_steps,
     shadow_steps,
@@ -46,12 +47,36 @@ def change_index(
         rewrite: What has to become of its documents.
         changes: The same in words.
     """
-    is_renamed = old.served != new.served
-    if not changes_of(old, new) and not is_renamed and not rewrite:
+    if old.served != new.served:
+        _rename(plan, old, new, rewrite, changes)
         return
-    if is_renamed:
-        plan.refuse_taken_name(new.served)
-        plan.claim(new.served)
+    if not changes_of(old, new) and not rewrite:
+        return
+    _change(plan, old, new, rewrite, changes)
+
+
+def _rename(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str
+) -> None:
+    """Give an index another name. An alias moves; what is no alias is built under the other name."""
+    plan.refuse_taken_name(new.served)
+    plan.claim(new.served)
+    plan.renames.append((old.served, new.served))
+    if old.physical == old.served:
+        _change(plan, old, new, rewrite, changes)
+    else:
+        renamed = old.with_schema(old.schema.renamed(new.served))
+        plan.steps += rename_steps(old, renamed)
+        plan.inventory = plan.inventory.with_sample_of(new.served, old.served)
+        change_index(plan, renamed, new, rewrite, changes)
+    plan.release(old.served)
+    plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _change(
+    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, changes: str
+) -> None:
+    """Choose the strategy, and add its steps."""
     strategy, reason = choose(old, new, rewrite, plan.options.strategy, _situation(plan, old, rewrite))
     plan.block(reason, strategy)
     if strategy in BESIDE:
@@ -77,11 +102,8 @@ def change_index(
     elif strategy == "shadow":
         build_beside(plan, old, new, estimate, changes)
     else:
-        warn_of_rebuild(plan, old, new, estimate)
+        warn_of_rebuild(plan, old, estimate)
         plan.steps += replace_steps(old, new, estimate, changes)
-    if is_renamed:
-        plan.release(old.served)
-        plan.inventory = plan.inventory.renamed(plan.steps)
 
 
 def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> Situation:
@@ -124,7 +146,6 @@ def _second_form(
     both = build.memory_bytes + costs.copy.memory_bytes
     plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}), in_place)
     plan.warnings += change.warnings_beside()
-    _warn_of_alias(plan, old, new)
     if strategy == "shadow_copy":
         plan.steps += shadow_copy_steps(old, new, rewrite, costs)
     else:
@@ -198,7 +219,7 @@ def _rewrite(
     plan.check_memory(new.served, costs.rewrite)
     plan.warnings += change.warnings(costs)
     down = costs.build.seconds + costs.rewrite.seconds
-    warn_of_rebuild(plan, old, new, costs.build.model_copy(update={"seconds": down}))
+    warn_of_rebuild(plan, old, costs.build.model_copy(update={"seconds": down}))
     plan.steps += rewrite_steps(old, new, rewrite, costs, changes)
 
 
@@ -233,9 +254,7 @@ def _of_old_writers(served: str, before: VectorField, after: VectorField) -> str
     return f"{written} do not find it until it is written in {after.datatype} (old_form_writers)"
 
 
-def warn_of_rebuild(
-    plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, estimate: Estimate
-) -> None:
+def warn_of_rebuild(plan: PlanInProgress, old: IndexDefinition, estimate: Estimate) -> None:
     """Search is down meanwhile, which the expand phase must not let happen."""
     if plan.options.expands:
         plan.block(
@@ -248,27 +267,11 @@ def warn_of_rebuild(
             f"searches on {old.served} miss documents for about {duration(estimate.seconds)} "
             "while it is rebuilt"
         )
-    if old.served != new.served:
-        plan.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")
 
 
 def build_beside(
     plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str
 ) -> None:
     """Add what builds an index beside another one over the same documents, and lets it take the names."""
-    _warn_of_alias(plan, old, new)
     plan.steps += shadow_steps(old, new, estimate, changes)
     plan.inventory = plan.inventory.renamed(plan.steps)
-
-
-def _warn_of_alias(plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition) -> None:
-    """What an alias in the place of an index means for clients."""
-    if old.physical in new.all_aliases:
-        plan.warnings.append(f"{old.served} becomes an alias, which FT._LIST and RedisVL's exists() lack")
-        if not plan.inventory.capabilities.runs_search_in_scripts:
-            plan.warnings.append(
-                f"this cluster can't drop the index {old.served} and set the alias in one transaction: "
-                "searches fail for some milliseconds in between"
-            )
-    if old.served != new.served:
-        plan.warnings.append(f"the name {old.served} is gone afterwards; clients query {new.served}")

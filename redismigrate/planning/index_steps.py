@@ -39,7 +39,9 @@ class RewriteCosts:
 
 
 def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
-    """A new index."""
+    """A new index; under a physical name it gets its served one from another index once it is complete."""
+    if definition.physical != definition.served:
+        return _beside_what_it_is_no_successor_of(definition, estimate)
     create = Step(
         kind="create_index",
         index=definition.served,
@@ -48,6 +50,53 @@ def create_steps(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
         rollback="drop it; documents stay",
     )
     return [prove_step(definition, None), create, *complete_steps(None, definition, None, estimate)]
+
+
+def _beside_what_it_is_no_successor_of(definition: IndexDefinition, estimate: Estimate) -> list[Step]:
+    create = Step(
+        kind="create_index",
+        index=definition.served,
+        strategy="shadow",
+        after=definition,
+        description=f"create {definition.physical} beside what {definition.served} leads to",
+        rollback="drop it; documents stay",
+    )
+    swap = Step(
+        kind="swap_alias",
+        index=definition.served,
+        strategy="shadow",
+        after=definition,
+        description=f"point {definition.served} to {definition.physical}",
+        rollback="set the name back",
+    )
+    wait_and_validate = complete_steps(None, definition, "shadow", estimate)
+    return [prove_step(definition, "shadow"), create, *wait_and_validate, swap]
+
+
+def rename_steps(old: IndexDefinition, new: IndexDefinition) -> list[Step]:
+    """Another name for an index whose name is an alias: that moves, and nothing is built.
+
+    Args:
+        old: The index.
+        new: The same under its new name.
+    """
+    give = Step(
+        kind="set_alias",
+        index=new.served,
+        alias=new.served,
+        after=new,
+        description=f"point {new.served} to {new.physical}",
+        rollback="drop the alias",
+    )
+    take = Step(
+        kind="set_alias",
+        index=new.served,
+        alias=old.served,
+        before=old,
+        description=f"drop alias {old.served} of {old.physical}",
+        rollback="set the alias back",
+    )
+    return [give, take]
 
 
 def alter_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:

@@ -111,6 +111,12 @@ class Inventory:
             return self
         return replace(self, samples={**self.samples, before.served: sample.after(rewrite)})
 
+    def with_sample_of(self, new: str, old: str) -> Inventory:
+        """The server with the documents of an index under another served name."""
+        if old not in self.samples:
+            return self
+        return replace(self, samples={**self.samples, new: self.samples[old]})
+
     def renamed(self, steps: Iterable[Step]) -> Inventory:
         """The server with statistics and samples as these steps leave them, under the names that they give.
 

@@ -19,7 +19,8 @@ def owner_of(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | No
 def is_index(name: str, inventory: Inventory, steps: Sequence[Step]) -> bool:
     """Whether an index of that name stands in the way of a new index or alias."""
     return name in inventory.names and not any(
-        step.before is not None
+        step.kind != "set_alias"  # that leaves the index as it is
+        and step.before is not None
         and step.before.physical == name
         and (step.after is None or step.after.physical != name)
         for step in steps

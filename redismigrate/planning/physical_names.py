@@ -24,14 +24,16 @@ def physical_name(served: str, revision: str, fence: str, taken: Container[str])
 
 
 def index_brought_back(step: Step) -> IndexDefinition | None:
-    """The index that undoing a swap builds, where the swap has put an alias in the place of an index.
+    """The index that undoing a step builds, where the step has put an alias in the place of an index.
 
     The alias has the name by then, so the old index comes back under another one.
 
     Returns:
-        None where the index that was swapped out has a name of its own.
+        None where the index that was swapped out or dropped has a name of its own.
     """
     before, after = step.before, step.after
+    if before is not None and step.comes_back_as is not None:
+        return replace(before, physical=step.comes_back_as)
     if step.kind != "swap_alias" or before is None or after is None:
         return None
     if before.physical not in after.all_aliases:
@@ -69,7 +71,7 @@ def names_changed_by(plan: Sequence[Step], undo: Iterable[Step], known: Mapping[
         known: What revisions after it have changed when they were undone: name as recorded -> name by now.
     """
     names = dict(known)
-    built = {step.after.physical for step in undo if step.kind == "swap_alias" and step.after is not None}
+    built = {step.after.physical for step in undo if step.kind == "create_index" and step.after is not None}
     names |= {name: now for name, now in names_brought_back(plan).items() if now in built}
     for step in plan:
         if step.kind == "create_index" and step.strategy is None and step.after is not None:
@@ -103,7 +105,8 @@ def with_physical_names(catalog: Catalog, steps: Iterable[Step]) -> Catalog:
     """The catalog with the physical names to which the steps of a plan lead."""
     for step in steps:
         leads = step.kind in {"swap_alias", "replace_index"} or makes_an_index(step)
-        if leads and step.after is not None and step.after.served in catalog:
+        is_renamed = step.kind == "set_alias" and step.after is not None and step.alias == step.after.served
+        if (leads or is_renamed) and step.after is not None and step.after.served in catalog:
             definition = catalog[step.after.served]
             catalog = catalog.with_definition(replace(definition, physical=step.after.physical))
     return catalog

@@ -88,6 +88,8 @@ class Step(BaseModel):
         restores_from: The backups from which originals come back that a conversion can't give.
         quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
         second_fields: Hash field -> the temporary one with the new form of its vectors.
+        comes_back_as: Of an index that is dropped, and whose own name becomes an alias: its name once that is
+            undone.
         takes_back: Of a removal: it takes back what was copied, rather than what it was copied from.
         after_record: Whether it comes once the revision is recorded and serves: it removes what was replaced.
         is_all_indexed: Whether no document failed to be indexed before the run: what doesn't fit the index
@@ -115,6 +117,7 @@ class Step(BaseModel):
     restores_from: tuple[str, ...] = ()
     quantizations: dict[str, Quantization] = {}
     second_fields: dict[str, str] = {}
+    comes_back_as: str | None = None
     takes_back: bool = False
     after_record: bool = False
     is_all_indexed: bool = False
@@ -156,6 +159,19 @@ class Obstacle(BaseModel):
 
     def __str__(self) -> str:
         return self.text
+
+
+def moves_names(step: Step) -> bool:
+    """Whether a step changes what names lead to and nothing else, so that several of these can be one.
+
+    A rebuild that rewrites documents drops its index to write without it; what comes after the record is
+    cleaning up.
+    """
+    if step.after_record:
+        return False
+    return step.kind in {"set_alias", "swap_alias"} or (
+        step.kind == "drop_index" and step.strategy != "rebuild"
+    )
 
 
 class Alternative(BaseModel):
@@ -259,9 +275,9 @@ class Plan(BaseModel):
 
 
 def cutover_of(steps: Sequence[Step]) -> int | None:
-    """The position of the first swap, or of the losses right before it; None where there is no swap."""
+    """The position of the first swap, or of what moves with it; None where there is no swap."""
     at = next((at for at, step in enumerate(steps) if step.kind == "swap_alias"), None)
-    while at and steps[at - 1].is_loss:
+    while at and (moves_names(steps[at - 1]) or steps[at - 1].kind == "release_index"):
         at -= 1
     return at
 

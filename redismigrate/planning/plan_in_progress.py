@@ -51,8 +51,10 @@ class PlanInProgress:
         inventory: The server once they are.
         options: The user's wishes.
         start: The indexes before the revision, those among them that it brings under management.
+        names: Those that clients may query before the revision.
         steps: In the order of the operations.
         rewritten: What was done to documents so far.
+        renames: Served name that was given up -> the one instead, in the order of the operations.
         warnings: What the user should know before.
         blocked: Why it can't run.
     """
@@ -62,8 +64,10 @@ class PlanInProgress:
     inventory: Inventory
     options: PlanOptions
     start: Catalog = field(default_factory=Catalog)
+    names: frozenset[str] = frozenset()
     steps: list[Step] = field(default_factory=list)
     rewritten: list[DoneRewrite] = field(default_factory=list)
+    renames: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blocked: Obstacles = field(default_factory=Obstacles)
 

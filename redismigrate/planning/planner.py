@@ -29,6 +29,8 @@ from redismigrate.planning.index_steps import (
     synonym_steps,
 )
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.name_moves import names_in
+from redismigrate.planning.name_warnings import told_of_names
 from redismigrate.planning.names import alias_target, is_index
 from redismigrate.planning.obstacles import index_of
 from redismigrate.planning.other_databases import (
@@ -73,6 +75,8 @@ class _RevisionPlanner(PlanInProgress):
     def plan(self) -> RevisionPlan:
         """Walk over the operations and put the record last."""
         self.start = self.recorded.start(self.catalog)
+        # What a downgrade gives up is not there yet where it only creates it.
+        self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
         self._adopt()
         if self.recorded.direction == "downgrade":
             self._undo_functions()
@@ -87,7 +91,9 @@ class _RevisionPlanner(PlanInProgress):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
-        steps = in_phases(backups_first(self.steps))
+        steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
+        steps, warnings = told_of_names(steps, self)
+        self.warnings += warnings
         self._look_elsewhere(steps)
         if self.options.expands:
             self._refuse_losses(losses_before_cutover(steps))
@@ -174,8 +180,20 @@ class _RevisionPlanner(PlanInProgress):
         self.refuse_taken_name(name)
         self.claim(name)
         estimate = build_estimate(None, definition, self.inventory)
-        self.check_memory(name, estimate)
+        is_beside = self._is_to_be_beside(definition)
+        self.check_memory(name, estimate, estimate if is_beside else None)
+        if is_beside:
+            definition = self.beside(definition)
         self.steps += create_steps(definition, estimate)
+
+    def _is_to_be_beside(self, definition: IndexDefinition) -> bool:
+        """Whether a new index gets a name that clients query already: it has to be complete by then."""
+        return (
+            definition.served in self.names
+            and definition.schema.temporary_seconds is None  # a TEMPORARY index could not be swapped out
+            and self.options.adoption == "alias"
+            and self.options.strategy != "rebuild"
+        )
 
     def _drop_index(self, operation: DropIndex, before: Catalog) -> None:
         definition = before[operation.name]
@@ -262,7 +280,7 @@ class _RevisionPlanner(PlanInProgress):
         )
         if in_place:
             estimate = build_estimate(old, new, self.inventory, "rebuild")
-            warn_of_rebuild(self, old, new, estimate)
+            warn_of_rebuild(self, old, estimate)
             self.steps += replace_steps(old, new, estimate, str(operation))
             return
         new = self.beside(new)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from redismigrate.planning.plan import Step, cutover_of
+from redismigrate.planning.name_moves import NameMoves, leading_moves
+from redismigrate.planning.plan import BESIDE, Step, cutover_of, moves_names
+from redismigrate.schema.definition import IndexDefinition
 
 TAKES_SEARCH_AWAY = {"drop_index", "replace_index", "rewrite_documents"}
+# What changes an index where it is, or makes one; undone, most of it is another index of the same name.
+IN_PLACE = {"create_index", "replace_index", "alter_index", "set_synonyms"}
+HARMLESS = {"alter_index", "set_synonyms", "prove_index", "wait_for_index", "validate_index"}
+OWNING = {"claim_index", "release_index"}
 
 
 def backups_first(steps: Sequence[Step]) -> list[Step]:
@@ -34,29 +41,34 @@ def backups_first(steps: Sequence[Step]) -> list[Step]:
     return ordered
 
 
-def in_phases(steps: Sequence[Step]) -> list[Step]:
-    """The steps with the swaps right before the record, and what removes the old after it.
+def in_phases(steps: Sequence[Step], suffix: str = "0") -> list[Step]:
+    """The steps with all that moves names right before the record, and what removes the old after it.
 
-    All swaps of a revision are one transaction with its record so. A data migration that follows a change
-    wants to meet it, and so does a further change of the same index: there the swap stays where it is. What
-    else takes an index or a name away from clients comes last before the first swap, where that can be: there
-    the expand phase ends, which leaves them all.
+    So all names of a revision move in one transaction with its record, and a name that changes hands answers
+    all the time. A data migration that follows a change wants to meet it, and so does a further change of the
+    same index: there names move before that. There or before the record the expand phase ends, which leaves
+    clients what they query.
+
+    Args:
+        steps: In the order of the operations, the record last.
+        suffix: What tells names of this run from those of others.
     """
-    moved = names_moved_by(steps)
-    staying: list[Step] = []
-    swaps: list[Step] = []
-    removals: list[Step] = []
-    for at, step in enumerate(steps):
-        later = steps[at + 1 :]
-        if step.after_record and step.strategy == "shadow" and _frees_a_name(step, later, moved):
-            staying.append(step.model_copy(update={"after_record": False}))
-        elif step.after_record:
-            removals.append(_with_heir(step, steps))
-        elif step.kind == "swap_alias" and not _is_needed_later(step, later, moved):
-            swaps.append(step)
-        else:
-            staying.append(step)
-    return _losses_late([*staying[:-1], *swaps, *staying[-1:], *removals])
+    steps = _dropping_what_is_in_the_way(_owned_once(steps))
+    removals = [_with_heir(step, steps) for step in steps if step.after_record]
+    *rest, record = [step for step in steps if not step.after_record]
+    ordered: list[Step] = []
+    segment: list[Step] = []
+    for step in rest:
+        if step.kind == "run_function":
+            ordered += [*_moves_late(segment), step]
+            segment = []
+        elif step.kind != "release_index":
+            segment.append(step)
+    ordered += _moves_late(segment)
+    cutover = leading_moves(reversed(ordered))
+    at = len(ordered) - len(cutover)
+    ordered[at:at] = [step for step in rest if step.kind == "release_index"]
+    return [*_leaving_names(ordered, suffix), record, *removals]
 
 
 def losses_before_cutover(steps: Sequence[Step]) -> list[Step]:
@@ -64,28 +76,143 @@ def losses_before_cutover(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps[: cutover_of(steps) or 0] if step.is_loss]
 
 
-def _losses_late(steps: list[Step]) -> list[Step]:
-    swap = next((at for at, step in enumerate(steps) if step.kind == "swap_alias"), 0)
-    kept: list[Step] = []
-    losses: list[Step] = []
-    for step in reversed(steps[:swap]):
-        # Against the order, for what stays may need a loss before it.
-        if step.is_loss and not _is_met_by(step, kept):
-            losses.insert(0, step)
-        else:
-            kept.insert(0, step)
-    return [*kept, *losses, *steps[swap:]]
+def _owned_once(steps: Sequence[Step]) -> list[Step]:
+    """The steps without releases of indexes that are claimed again, and without these claims."""
+    first: dict[str | None, int] = {}
+    last: dict[str | None, int] = {}
+    for at, step in enumerate(steps):
+        if step.kind in OWNING:
+            first.setdefault(step.index, at)
+            last[step.index] = at
+    left = {at for at in first.values() if steps[at].kind == "claim_index"}
+    left |= {at for at in last.values() if steps[at].kind == "release_index"}
+    return [step for at, step in enumerate(steps) if step.kind not in OWNING or at in left]
 
 
-def _is_met_by(loss: Step, later: Sequence[Step]) -> bool:
-    """Whether a later step needs it done: a data migration, or one about a name that gets free by it."""
-    names = {loss.index if loss.alias is None else loss.alias}
-    if loss.before is not None and loss.kind == "drop_index":
-        names |= {loss.before.physical, *loss.before.all_aliases}
-    return any(
-        step.kind == "run_function" or not names.isdisjoint({step.index, step.alias} - {None})
-        for step in later
-    )
+def _dropping_what_is_in_the_way(steps: Sequence[Step]) -> list[Step]:
+    """The steps with the removal of an index before the record where its own name is wanted."""
+    wanted = {name for step in steps for name in _names_given_by(step)}
+    return [
+        step.model_copy(update={"after_record": False, "after": None, "alias": None})
+        if _leaves(step) and step.before is not None and step.before.physical in wanted
+        else step
+        for step in steps
+    ]
+
+
+def _leaves(step: Step) -> bool:
+    """Whether a step drops the index whose names have moved to the one that was built beside it."""
+    return step.kind == "drop_index" and step.after_record and not step.second_fields
+
+
+def _names_given_by(step: Step) -> set[str]:
+    """The names that lead elsewhere by a step than to an index of that name from before."""
+    before, after = step.before, step.after
+    if after is None or step.after_record:
+        return set()
+    if step.kind == "set_alias":
+        return {str(step.alias)}
+    if step.kind == "swap_alias":
+        return set(after.all_aliases)
+    if step.kind == "replace_index" and before is not None:
+        return {after.physical} - {before.physical}
+    if step.kind == "create_index" and step.strategy not in BESIDE:
+        return {after.physical}
+    return set()
+
+
+def _moves_late(steps: Sequence[Step]) -> list[Step]:
+    """The steps with each that moves names as late as what comes after it admits."""
+    ordered: list[Step] = []
+    for step in reversed(steps):
+        at = 0
+        if moves_names(step):
+            at = next((at for at, later in enumerate(ordered) if _is_met_by(step, later)), len(ordered))
+            ordered[:at] = [_before_alias(later, step) for later in ordered[:at]]
+            while at and moves_names(ordered[at - 1]):
+                at -= 1
+        ordered.insert(at, step)
+    return ordered
+
+
+def _before_alias(step: Step, move: Step) -> Step:
+    """A step that now comes before an alias is moved: until then it is another index that has it."""
+    if step.kind not in IN_PLACE or move.kind != "set_alias" or move.alias is None:
+        return step
+    changes = {
+        side: _before_alias_of(definition, move)
+        for side in ("before", "after")
+        if (definition := getattr(step, side)) is not None
+    }
+    return step.model_copy(update=changes)
+
+
+def _before_alias_of(definition: IndexDefinition, move: Step) -> IndexDefinition:
+    aliases = {*definition.aliases}
+    if move.after is not None and move.after.served == definition.served:
+        aliases -= {str(move.alias)}
+    if move.before is not None and move.before.served == definition.served:
+        aliases |= {str(move.alias)}
+    return replace(definition, aliases=tuple(sorted(aliases)))
+
+
+def _is_met_by(move: Step, later: Step) -> bool:
+    """Whether a later step needs it done: a further change of its index, or one about a name of it."""
+    if later.kind in OWNING:
+        return False
+    if move.kind == "swap_alias" and later.index == move.index:
+        # What is done in place to an index that serves nobody yet goes to that one.
+        return later.strategy in BESIDE or later.kind not in HARMLESS
+    if moves_names(later) or later.kind == "drop_index":
+        needs_it = True
+    elif move.kind == "set_alias":
+        # Of a served name: what is done in place, and undone, is done to an index of that name.
+        is_renaming = any(d is not None and move.alias == d.served for d in (move.before, move.after))
+        needs_it = later.kind in IN_PLACE and later.strategy not in BESIDE and is_renaming
+        needs_it = needs_it or _changes_physical_name(later)
+    else:
+        needs_it = later.kind in IN_PLACE and later.strategy not in BESIDE
+    return needs_it and not _names_of(move).isdisjoint(_names_of(later))
+
+
+def _changes_physical_name(step: Step) -> bool:
+    if step.kind == "create_index":
+        return step.strategy not in BESIDE
+    if step.kind != "replace_index" or step.before is None or step.after is None:
+        return False
+    return step.before.physical != step.after.physical
+
+
+def _names_of(step: Step) -> set[str]:
+    definitions = [definition for definition in (step.before, step.after) if definition is not None]
+    names = {name for definition in definitions for name in (definition.physical, *definition.all_aliases)}
+    return names | ({step.alias} if step.alias is not None else set())
+
+
+def _leaving_names(steps: Sequence[Step], suffix: str) -> list[Step]:
+    """The steps, of which one that drops an index knows which other one has its name by then."""
+    ordered: list[Step] = []
+    while len(ordered) < len(steps):
+        at = len(ordered)
+        group = leading_moves(steps[at:])
+        heirs = NameMoves.of(group).heirs
+        ordered += [_leaving_name(step, heirs, suffix) for step in group or steps[at : at + 1]]
+    return ordered
+
+
+def _leaving_name(step: Step, heirs: Mapping[str, IndexDefinition], suffix: str) -> Step:
+    heir = None if step.before is None else heirs.get(step.before.physical)
+    if step.kind != "drop_index" or step.before is None or heir is None:
+        return step
+    name = step.before.physical
+    changes = {
+        "alias": name,
+        "after": heir,
+        "description": f"drop index {name}, whose name becomes an alias of {heir.physical}",
+        "comes_back_as": f"{name}__{suffix}_back",
+        "rollback": "build it beside the index that has its name, then move the name back",
+    }
+    return step.model_copy(update=changes)
 
 
 def _with_heir(removal: Step, steps: Sequence[Step]) -> Step:
@@ -106,36 +233,3 @@ def _with_heir(removal: Step, steps: Sequence[Step]) -> Step:
             return removal.model_copy(update={"after": None, "alias": None, "description": description})
     description = f"drop {removal.alias}, whose name becomes an alias of {heir.physical}"
     return removal.model_copy(update={"after": heir, "description": description})
-
-
-def names_moved_by(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
-    """Physical name of an index that is swapped out -> the names that the other one gets."""
-    return {
-        step.before.physical: frozenset(step.after.all_aliases)
-        for step in steps
-        if step.kind == "swap_alias" and step.before is not None and step.after is not None
-    }
-
-
-def _is_needed_later(swap: Step, later: Sequence[Step], moved: Mapping[str, frozenset[str]]) -> bool:
-    # What only notes that an index is nobody's any more needs nothing of it.
-    return _frees_a_name(swap, later, moved) or any(
-        step.kind == "run_function" or (step.index == swap.index and not step.after_record)
-        for step in later
-        if step.kind != "release_index"
-    )
-
-
-def _frees_a_name(step: Step, later: Sequence[Step], moved: Mapping[str, frozenset[str]]) -> bool:
-    """Whether a later step makes an index or alias of a name that the index before this one has."""
-    if step.before is None:
-        return False
-    names = {step.before.physical, *step.before.all_aliases}
-    left = names - moved.get(step.before.physical, frozenset())
-    return any(
-        other.alias in names
-        or (other.kind == "create_index" and other.strategy is None and str(other.index) in names)
-        or (other.kind == "swap_alias" and other.after is not None and left & {*other.after.all_aliases})
-        for other in later
-        if not other.after_record
-    )

@@ -11,8 +11,10 @@ from redismigrate.planning.physical_names import (
     names_brought_back,
     step_with_names,
 )
-from redismigrate.planning.plan import BESIDE, Step, StepKind
+from redismigrate.planning.plan import BESIDE, Step, StepKind, moves_names
 from redismigrate.schema.definition import IndexDefinition
+
+IN_PLACE = {"alter_index", "set_synonyms"}
 
 
 def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -21,8 +23,17 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     moved = {
         step.index for step in steps if step.kind == "remove_documents" and step.strategy == "shadow_copy"
     }
+    made = {
+        step.after.physical
+        for step in steps
+        if step.kind == "create_index" and step.strategy in BESIDE and step.after is not None
+    }
     names: dict[str, str] = {}
+    moves: list[Step] = []
     for planned in reversed(steps):
+        if not moves_names(planned):
+            undo += moves
+            moves = []
         # Undoing a later step may have brought an index back under another name.
         step = step_with_names(planned, names)
         names |= names_brought_back((step,))
@@ -30,8 +41,15 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
             names.pop(planned.after.physical, None)
         if step.kind == "copy_documents" and step.index in moved:
             undo += _remove_what_was_copied_back(step)
+        elif planned.kind in IN_PLACE and step.before is not None and step.before.physical in made:
+            continue  # an index that goes need not be as it was before
+        elif moves_names(planned):
+            # What names lead to is there again before the first of them moves, and all move as one.
+            for each in _undo_of_one(step):
+                (moves if moves_names(each) else undo).append(each)
         else:
             undo += _undo_of_one(step)
+    undo += moves
     # Before anything is dropped: a damaged backup can't bring the documents back.
     checks = [
         step.model_copy(update={"kind": "verify_backup", "description": f"verify the backup of {step.index}"})
@@ -133,6 +151,13 @@ def _drop_again(step: Step) -> list[Step]:
 def _create_again(step: Step) -> list[Step]:
     if step.before is None or step.second_fields:  # those are gone with what the index read
         return []
+    if moves_names(step):
+        back = index_brought_back(step) or step.before
+        names = [
+            _alias_step(step.model_copy(update={"alias": alias}), back, f"set alias {alias} back")
+            for alias in back.all_aliases
+        ]
+        return [*_bring_back_beside(back), *(names if step.strategy is None else ())]
     if step.strategy in BESIDE:
         return [*_take_name_back(step), *_bring_back_beside(step.before)]
     again = Step(
@@ -158,9 +183,17 @@ def _change_back(step: Step) -> list[Step]:
 def _swap_back(swap: Step) -> list[Step]:
     """The names move back to the index from before, which is built again where the swap dropped it."""
     old, new = swap.before, swap.after
-    if old is None or new is None or swap.after_record:
+    if new is None or swap.after_record:
         return []
     built = index_brought_back(swap)
+    had = () if old is None else (built or old).all_aliases
+    gone = [
+        _alias_step(swap.model_copy(update={"alias": alias}), None, f"drop alias {alias}")
+        for alias in new.all_aliases
+        if alias not in had
+    ]
+    if old is None:
+        return gone
     back = swap.model_copy(
         update={
             "before": new,
@@ -168,7 +201,7 @@ def _swap_back(swap: Step) -> list[Step]:
             "description": f"move the names of {new.physical} back to {(built or old).physical}",
         }
     )
-    return [*(_bring_back_beside(built) if built is not None else ()), back]
+    return [*(_bring_back_beside(built) if built is not None else ()), *gone, back]
 
 
 def _bring_back_beside(definition: IndexDefinition) -> list[Step]:

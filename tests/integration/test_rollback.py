@@ -390,8 +390,8 @@ def test_an_interrupted_run_is_not_begun_to_be_undone_where_what_undoes_it_is_lo
 
 
 def test_the_plan_is_not_written_again_at_every_step(shop: Shop):
-    aliases = "\n".join(f"op.create_alias('a{number}', 'products')" for number in range(20))
-    shop.write(PRODUCTS + "\n" + aliases, 'op.drop_index("products")')
+    synonyms = "\n".join(f"op.set_synonyms('products', 'g{n}', ['w{n}'])" for n in range(14))
+    shop.write(PRODUCTS + "\n" + synonyms, 'op.drop_index("products")')
     with shop.monitored() as commands:
         run_id = migrate(shop, "upgrade", "head")
         run(shop, "rollback", "--run", run_id)

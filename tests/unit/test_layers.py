@@ -31,6 +31,7 @@ RANK = {name: -position for position, layer in enumerate(LAYERS) for name in lay
 # What execution may know of planning: data, and what undoes or compares it; not how a plan is made.
 PLANS_AS_DATA = {
     "redismigrate.planning.other_databases",
+    "redismigrate.planning.name_moves",
     "redismigrate.planning.plan",
     "redismigrate.planning.physical_names",
     "redismigrate.planning.rewriting",
