@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,27 @@ DEFAULT_FILE_TEMPLATE = "%(rev)s_%(slug)s"
 DEFAULT_SLUG_LENGTH = 40
 _PYPROJECT = "pyproject.toml"
 
+_log = logging.getLogger(__name__)
+
 
 def find_configuration(start: Path) -> Path | None:
-    """The nearest configuration file in `start` or a folder above it, `redismigrate.toml` first."""
+    """The nearest configuration file in `start` or a folder above it, `redismigrate.toml` first.
+
+    Where both lie in one folder, a warning names the one that is not read.
+    """
     for folder in (start, *start.parents):
         own = folder / CONFIGURATION_FILE
-        if own.is_file():
-            return own
         project = folder / _PYPROJECT
+        if own.is_file():
+            with suppress(ConfigurationError):  # of a file that is not read
+                if is_configuration(project):
+                    _log.warning(
+                        "%s is read, and not the section [tool.redismigrate] of %s beside it: keep one of "
+                        "the two",
+                        own,
+                        project.name,
+                    )
+            return own
         if is_configuration(project):
             return project
     return None

@@ -14,7 +14,7 @@ from redismigrate.commands.import_path import on_import_path
 from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, SchemaError
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.redisvl import HasToDict, read_schema_yaml, schema_from_redisvl
+from redismigrate.schema.redisvl import HasToDict, name_unknown, read_schema_yaml, schema_from_redisvl
 
 _YAML = (".yaml", ".yml")
 _FORMS = "an IndexSchema of ours or RedisVL's, a dict in RedisVL's form, or a list or dict of these"
@@ -75,7 +75,7 @@ def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
             yield from schemas_in(item, f"{origin}[{position}]")
     elif isinstance(value, Mapping) or (isinstance(value, HasToDict) and not isinstance(value, type)):
         try:
-            yield origin, schema_from_redisvl(value)
+            yield origin, schema_from_redisvl(value, name_unknown)
         except SchemaError as error:
             raise SchemaError(f"{origin}: {error.message}", error.hint) from None
     else:

@@ -82,9 +82,10 @@ class DocumentWork:
             if time.monotonic() - last_beat < HEARTBEAT_SECONDS:
                 return
             last_beat = time.monotonic()
-            of = max(expected, done)
-            self.watcher.indexed(step, done, of)
-            self.beat(done, of)
+            # Some steps look at the documents more than once: each counts once.
+            told = min(done, expected) if expected else done
+            self.watcher.indexed(step, told, expected or done)
+            self.beat(told, expected or done)
 
         return RewriteJob(
             self.server,

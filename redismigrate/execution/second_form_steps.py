@@ -15,7 +15,7 @@ from redismigrate.execution.documents.copies import Copies
 from redismigrate.execution.documents.copy_batch import Aim as CopyAim
 from redismigrate.execution.documents.following import Follower, Guard
 from redismigrate.execution.documents.mark_store import forget_other_runs
-from redismigrate.execution.documents.mirroring import Mirror
+from redismigrate.execution.documents.mirroring import Mirror, Synchronised
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.rights import require_rights
 from redismigrate.execution.documents.second_fields import SecondFields
@@ -82,10 +82,19 @@ class SecondFormSteps:
             refused = _refused(str(step.index), done.failures.count, first)
             refused.documents = failed(done.failures)
             raise refused
-        counts = DocumentCounts(rewritten=done.written)
+        counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
         if step.strategy != "shadow_field":  # else they were counted when they were backed up
             counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
         return {"documents": run.documents.plus(counts)}
+
+    def _with_second_form(self, step: Step, run: Run, done: Synchronised) -> int:
+        """How many documents have the second form by now, those of an attempt that was cut off among them."""
+        have = done.documents - done.failures.count - done.only_new - done.only_new_deleted
+        made = run.backups.get(str(step.index)) if step.strategy == "shadow_field" else None
+        if made is not None:
+            # Not all documents have a vector.
+            have = min(have, int(self._work.open(made).manifest.options.get("kept", have)))
+        return max(done.written, have)
 
     def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Move the second form of vectors to their declared fields; the changes of the run."""

@@ -28,7 +28,7 @@ from redismigrate.planning.strategies import (
     choose,
     what_server_lacks,
 )
-from redismigrate.schema import VectorField
+from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 
@@ -90,6 +90,7 @@ def _change(
     _warn_of_query_bytes(plan, old, new)
     sample = plan.inventory.samples.get(old.served)
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
+    warn_of_globs(plan, new.served, new.schema, old.schema)
     warn_of_scan(plan, old)
     rewrite = _without_done(plan, old, new, rewrite)
     plan.block(None if reason else _why_not_shared(old, rewrite, strategy), strategy)
@@ -239,11 +240,29 @@ def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexD
         if not isinstance(field, VectorField) or known is None:
             continue
         if (field.datatype, field.dims) != (known.datatype, known.dims):
-            plan.warnings.append(
-                f"queries on {new.served} must send {field.datatype} vectors afterwards (query_bytes_change)"
-            )
-            if new.schema.storage_type == "hash":
+            form = _form_of(field, known)
+            plan.warnings.append(f"queries on {new.served} must send {form} afterwards (query_bytes_change)")
+            # New dimensions are blocked: no run writes them.
+            if new.schema.storage_type == "hash" and field.datatype != known.datatype:
                 plan.warnings.append(_of_old_writers(new.served, known, field))
+
+
+def _form_of(field: VectorField, known: VectorField) -> str:
+    """What of the vectors of a field is another than before, in words."""
+    if field.dims == known.dims:
+        return f"{field.datatype} vectors"
+    of_type = "" if field.datatype == known.datatype else f"{field.datatype} "
+    return f"{of_type}vectors of {field.dims} dimensions"
+
+
+def warn_of_globs(plan: PlanInProgress, name: str, new: IndexSchema, old: IndexSchema | None = None) -> None:
+    """Say of prefixes that are new that they are no globs."""
+    for prefix in new.prefixes:
+        if "*" in prefix and (old is None or prefix not in old.prefixes):
+            plan.warnings.append(
+                f"the * in prefix {prefix} of index {name} is taken literally: Redis Search matches the "
+                "beginning of keys; leave it out unless keys have it"
+            )
 
 
 def _of_old_writers(served: str, before: VectorField, after: VectorField) -> str:

@@ -97,13 +97,21 @@ def _prefix_problems(
     if _leaves(before, after, old, new):
         yield (
             f"index {name} covers keys {change.old}*: it would lose the documents that move to "
-            f"{change.new}*; change its prefix in the same revision"
+            f"{change.new}*; {_what_to_do(name, other_before, other_after)}"
         )
     if _leaves(after, before, new, old):
         yield (
             f"index {name} covers keys {change.new}*: it would get the documents that move there from "
-            f"{change.old}*; choose another prefix, or change that of {name} in the same revision"
+            f"{change.old}*; choose another prefix, or {_what_to_do(name, other_before, other_after)}"
         )
+
+
+def _what_to_do(name: str, before: IndexSchema, after: IndexSchema) -> str:
+    """What to do about another index; where the same revision changes its prefixes already, not that."""
+    if set(before.prefixes) == set(after.prefixes):
+        return f"change that of {name} in the same revision"
+    given = " or ".join(f"{prefix}*" for prefix in after.prefixes) or "all keys"
+    return f"give {name} one that fits, which gets {given} in the same revision"
 
 
 def _leaves(before: KeyPrefixes, after: KeyPrefixes, old: bytes, new: bytes) -> bool:

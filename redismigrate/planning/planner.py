@@ -21,7 +21,13 @@ from redismigrate.operations.model import (
 from redismigrate.operations.moves import moves_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.estimates import build_estimate
-from redismigrate.planning.index_changes import build_beside, change_index, warn_of_rebuild, warn_of_scan
+from redismigrate.planning.index_changes import (
+    build_beside,
+    change_index,
+    warn_of_globs,
+    warn_of_rebuild,
+    warn_of_scan,
+)
 from redismigrate.planning.index_steps import (
     create_steps,
     drop_steps,
@@ -182,6 +188,7 @@ class _RevisionPlanner(PlanInProgress):
         estimate = build_estimate(None, definition, self.inventory)
         is_beside = self._is_to_be_beside(definition)
         self.check_memory(name, estimate, estimate if is_beside else None)
+        warn_of_globs(self, name, definition.schema)
         if is_beside:
             definition = self.beside(definition)
         self.steps += create_steps(definition, estimate)

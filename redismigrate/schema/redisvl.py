@@ -11,6 +11,9 @@ keys of the same layout, which RedisVL ignores (under `index` and `attrs`) or re
   it, and a JSON path on a hash is ignored here, too;
 - `separator: ""` of a tag in JSON: no separator. RedisVL writes it when it reads such an index, though it
   can't make one.
+
+RedisVL ignores keys that it does not know. Who reads a schema says what to do about them: to refuse them,
+which finds misspelt ones, or to name and ignore them.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from redismigrate.schema.vector_field import VectorField
 from redismigrate.schema.yaml_file import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from redismigrate.schema.fields import StorageType
@@ -56,6 +59,26 @@ _FIELD_TYPES: Mapping[str, type[Field]] = {
 _FIELD_KEYS = ("name", "type", "path", "attrs")
 
 _log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    # Given a mapping, the keys that are known, and what to call it: does something about the others.
+    Unknown = Callable[[Mapping[str, Any], Iterable[str], str], None]
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    """Raise SchemaError for a key that is not known."""
+    for key in given:
+        if key not in known:
+            raise SchemaError(
+                f"{what} has an unknown key {key!r}{did_you_mean(str(key), known)}.",
+                f"Known keys: {', '.join(sorted(known))}.",
+            )
+
+
+def name_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    """Say which keys are not known, and so ignored."""
+    unknown = [f"{key!r}{did_you_mean(str(key), known)}" for key in given if key not in known]
+    if unknown:
+        _log.warning("%s: ignored as RedisVL ignores it: %s", what, ", ".join(unknown))
 
 
 @runtime_checkable
@@ -66,33 +89,45 @@ class HasToDict(Protocol):
         """The schema in RedisVL's layout."""
 
 
-def schema_from_redisvl(schema: Mapping[str, Any] | HasToDict) -> IndexSchema:
+def schema_from_redisvl(
+    schema: Mapping[str, Any] | HasToDict, unknown: Unknown = refuse_unknown
+) -> IndexSchema:
     """The index that RedisVL would make of a schema.
 
     Args:
         schema: A mapping in RedisVL's layout, or an `IndexSchema` of RedisVL.
+        unknown: What to do about keys that RedisVL ignores.
 
     Raises:
         SchemaError: Keys are missing or unknown, or values are wrong; says where.
     """
     what = "the schema"
     layout = as_mapping(schema.to_dict() if isinstance(schema, HasToDict) else schema, what)
-    refuse_unknown(layout, ("version", "index", "fields"), what)
-    _require(layout, ("index", "fields"), what)
+    required = ("index", "fields")
+    # What is missing may be there under a misspelt name.
+    (unknown if all(key in layout for key in required) else refuse_unknown)(
+        layout, ("version", *required), what
+    )
+    _require(layout, required, what)
     version = layout.get("version", LAYOUT_VERSION)
     if version != LAYOUT_VERSION:
         raise SchemaError(
             f"version is {version!r}, known is {LAYOUT_VERSION!r}.", f"Write version: '{LAYOUT_VERSION}'."
         )
     with located("index"):
-        schema_without_fields = IndexSchema(**_options(layout["index"]))
-    return schema_without_fields.with_fields(_fields(layout["fields"], schema_without_fields.storage_type))
+        schema_without_fields = IndexSchema(**_options(layout["index"], unknown))
+    fields = _fields(layout["fields"], schema_without_fields.storage_type, unknown)
+    return schema_without_fields.with_fields(fields)
 
 
-def field_from_redisvl(mapping: Mapping[str, Any]) -> Field:
+def field_from_redisvl(mapping: Mapping[str, Any], unknown: Unknown = refuse_unknown) -> Field:
     """A field in RedisVL's layout: `{"name": ..., "type": ..., "path": ..., "attrs": {...}}`.
 
     RedisVL always sends a separator: a tag without one gets ",", in JSON too.
+
+    Args:
+        mapping: The field.
+        unknown: What to do about keys that RedisVL ignores.
 
     Raises:
         SchemaError: Keys are missing or unknown, or values are wrong.
@@ -109,15 +144,15 @@ def field_from_redisvl(mapping: Mapping[str, Any]) -> Field:
     cls = _FIELD_TYPES[type_]
     known_attrs = sorted(cls.model_fields.keys() - _FIELD_KEYS)
     misplaced = [key for key in given if key in known_attrs]
-    if misplaced:
+    if misplaced and unknown is refuse_unknown:
         raise SchemaError(
             f"{what}: {misplaced[0]!r} is not under attrs.", f"Write attrs: {{{misplaced[0]}: ...}}."
         )
-    refuse_unknown(given, _FIELD_KEYS, what)
+    unknown(given, _FIELD_KEYS, what)
     attrs = as_mapping(given.get("attrs") or {}, f"attrs of {what}")
-    refuse_unknown(attrs, known_attrs, f"attrs of {what}")
+    unknown(attrs, known_attrs, f"attrs of {what}")
     # RedisVL writes None where it has no value.
-    values = {key: value for key, value in attrs.items() if value is not None}
+    values = {key: value for key, value in attrs.items() if value is not None and key in known_attrs}
     if cls is TagField:
         values["separator"] = values.get("separator", ",") or None
     if not values.get("sortable"):
@@ -154,15 +189,20 @@ def read_schema_yaml(path: str | Path) -> IndexSchema:
         SchemaError: The file can't be read, is no YAML, or holds no schema; says where in which file.
     """
     content = read_yaml(path)
+
+    def unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+        name_unknown(given, known, f"{path}: {what}")
+
     with located(str(path)):
-        return schema_from_redisvl(as_mapping(content, "the file"))
+        return schema_from_redisvl(as_mapping(content, "the file"), unknown)
 
 
-def _options(index: Any) -> dict[str, Any]:
+def _options(index: Any, unknown: Unknown) -> dict[str, Any]:
     given = as_mapping(index, "index")
-    refuse_unknown(given, ("prefix", *(IndexSchema.model_fields.keys() - {"prefixes", "fields"})), "index")
+    known = IndexSchema.model_fields.keys() - {"prefixes", "fields"}
+    (unknown if "name" in given else refuse_unknown)(given, ("prefix", *known), "index")
     _require(given, ("name",), "index")
-    options = {key: value for key, value in given.items() if value is not None and key != "prefix"}
+    options = {key: value for key, value in given.items() if value is not None and key in known}
     prefix = given.get("prefix", DEFAULT_PREFIX)
     if not isinstance(prefix, str | list | tuple):
         raise SchemaError(f"prefix should be text or a list, got {prefix!r}.", "Write '' for every key.")
@@ -170,7 +210,7 @@ def _options(index: Any) -> dict[str, Any]:
     return options
 
 
-def _fields(given: Any, storage_type: StorageType) -> tuple[Field, ...]:
+def _fields(given: Any, storage_type: StorageType, unknown: Unknown) -> tuple[Field, ...]:
     if isinstance(given, Mapping):
         entries = [(f"fields.{name}", field) for name, field in given.items()]
     elif isinstance(given, list | tuple):
@@ -180,7 +220,7 @@ def _fields(given: Any, storage_type: StorageType) -> tuple[Field, ...]:
     fields = []
     for where, mapping in entries:
         with located(where):
-            field = field_from_redisvl(mapping)
+            field = field_from_redisvl(mapping, unknown)
         if storage_type == "hash" and _is_json_path(field.path):
             _log.warning("%s: path %s is ignored, a hash has no JSON paths", where, field.path)
             field = field.altered(path=None)
@@ -236,16 +276,6 @@ def _require(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
     for key in keys:
         if key not in given:
             raise SchemaError(f"{what} has no {key!r}.", f"Add {key}.")
-
-
-def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    """Raise SchemaError for a key that is not known."""
-    for key in given:
-        if key not in known:
-            raise SchemaError(
-                f"{what} has an unknown key {key!r}{did_you_mean(str(key), known)}.",
-                f"Known keys: {', '.join(sorted(known))}.",
-            )
 
 
 @contextmanager

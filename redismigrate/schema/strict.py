@@ -113,5 +113,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question with the known name that is nearest, to stand after a message; empty when none is near."""
     from difflib import get_close_matches  # only errors need it
 
-    matches = get_close_matches(name.lower(), list(known), n=1)
+    near = get_close_matches(name.lower(), list(known), n=3)
+    matches = [match for match in near if _differ_little(name.lower(), match)]
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def _differ_little(name: str, known: str) -> bool:
+    """Whether more is alike than the last word: key_field is no score_field."""
+    from difflib import get_close_matches
+
+    own, _, own_word = name.rpartition("_")
+    other, _, other_word = known.rpartition("_")
+    if not (own and other and get_close_matches(own_word, [other_word])):
+        return True
+    return bool(get_close_matches(own, [other]))

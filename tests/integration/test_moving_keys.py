@@ -268,7 +268,7 @@ def test_another_index_that_would_lose_the_documents_is_named(products: Shop):
         says=(
             (
                 "The plan is blocked: 000000000002: index others covers keys p:*: it would lose the "
-                "documents that move to q:*; change its prefix in the same revision"
+                "documents that move to q:*; change that of others in the same revision"
             ),
         ),
     )

@@ -206,7 +206,7 @@ def test_an_index_that_reads_the_new_name_as_the_same_type_is_not_harmed():
 def test_an_index_loses_documents_that_move_out_of_its_prefixes():
     [reason] = problems_of_prefixes(("p:",))
     assert reason == (
-        "index other covers keys p:*: it would lose the documents that move to q:*; change its prefix in"
+        "index other covers keys p:*: it would lose the documents that move to q:*; change that of other in"
         " the same revision"
     )
 
