@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from redismigrate.commands.declared import declared_schemas, declares_schemas
+from redismigrate.commands.leftovers import leftovers, served_by
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.replaying import replay
@@ -223,6 +224,8 @@ def _of_server(
     for name, definition in expected.items():
         if name in state.catalog:
             yield from _of_index(name, definition, state.catalog[name], inventory)
+    for leftover in leftovers(server, state, inventory):
+        yield Finding("server", "leftover_index", leftover.index, leftover.text)
 
 
 def _of_index(
@@ -249,7 +252,7 @@ def _unmanaged(project: Project, state: State, expected: Catalog, inventory: Inv
         name
         for name in sorted(inventory.names - ours)
         if name not in served
-        and not any(name.startswith(f"{owned}__") for owned in served)
+        and served_by(name, served) is None
         and project.env_module.includes("index", name)
     )
 

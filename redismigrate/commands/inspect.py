@@ -8,6 +8,7 @@ from typing import Any
 
 from redismigrate.commands.ahead import revisions_ahead, told_ahead
 from redismigrate.commands.controlling import control_of
+from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
 from redismigrate.history.folder import heads_of
@@ -184,6 +185,7 @@ def status(project: Project) -> Status:
                 for name, definition in state.catalog.items()
                 for problem in drift_of(definition, inventory)
             )
+            problems += tuple(f"{left.index}: {left.text}" for left in leftovers(server, state, inventory))
     return Status(
         project=project.settings.project,
         heads=state.head.heads,

@@ -248,7 +248,9 @@ class Run(BaseModel):
         except ValidationError as error:
             raise StateError(
                 "The record of the interrupted run can't be read by this version of redismigrate.",
-                "Finish it with the version that began it.",
+                "Finish it with the version that began it. Where this is it, the record is damaged: restore "
+                "{redismigrate:PROJECT}:run and :progress from a dump of this Redis, or delete both; then "
+                "`redismigrate check` names what the run has left.",
             ) from error
 
 

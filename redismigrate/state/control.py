@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import redis
+
 from redismigrate.errors import RunInterrupted, UsageError
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
@@ -151,7 +153,11 @@ def read_control(server: Server, keys: StateKeys, run: str, arguments: Mapping[s
         run: Its id.
         arguments: What it was begun with.
     """
-    return begun_with(arguments).with_changes(_changes(server.execute("GET", keys.control), run))
+    try:
+        text = server.execute("GET", keys.control)
+    except redis.ResponseError:  # of another type since the run has looked: it counts for nothing
+        text = None
+    return begun_with(arguments).with_changes(_changes(text, run))
 
 
 def write_control(server: Server, keys: StateKeys, run: str, changes: Mapping[str, Any]) -> None:

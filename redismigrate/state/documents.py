@@ -41,8 +41,13 @@ class Document:
         return self.version > 0
 
 
-def parse_document(key: str, text: bytes | None) -> Document:
+def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Document:
     """Read a document.
+
+    Args:
+        key: Where it stands.
+        text: What stands there.
+        hint: What to do where that is damaged; None for what to do about the record.
 
     Raises:
         NewerState: Its layout is newer than this version knows.
@@ -56,7 +61,7 @@ def parse_document(key: str, text: bytes | None) -> Document:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
             f"The key {key} is damaged: it is no document of redismigrate.",
-            _RESTORE,
+            _RESTORE if hint is None else hint,
         ) from error
     if layout > LAYOUT:
         raise NewerState(

@@ -25,6 +25,7 @@ import redis
 from redismigrate import __version__
 from redismigrate.errors import LockError
 from redismigrate.redis_server.connection import Server
+from redismigrate.state.key_types import require_types
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
 
@@ -146,6 +147,7 @@ class Lock:
         self.token = ""
 
     def __enter__(self) -> Self:
+        require_types(self._server, self._keys, ("lock", "fence"))
         deadline = time.monotonic() + self._timeout_seconds
         has_told = False
         while True:
@@ -223,7 +225,12 @@ def read_holder(server: Server, keys: StateKeys) -> Holder | None:
 
 
 def break_lock(server: Server, keys: StateKeys) -> Holder | None:
-    """Free the lock; its holder, whom this stops from writing."""
+    """Free the lock; its holder, whom this stops from writing.
+
+    Raises:
+        StateError: A key of the lock is of another type than ours.
+    """
+    require_types(server, keys, ("lock", "fence"))
     with server.translated_errors():
         text = server.client.eval(BREAK, 2, keys.lock, keys.fence)
     return None if text is None else Holder.from_text(text)

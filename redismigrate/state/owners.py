@@ -9,12 +9,14 @@ import redis
 
 from redismigrate.errors import FenceLost, PlanBlocked, StateError
 from redismigrate.redis_server.connection import Server
+from redismigrate.state.key_types import require_owners_type
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.scripts import FENCED, REPLACE_OWNERS
 
 
 def read_owners(server: Server) -> dict[str, str]:
-    """Served name -> project."""
+    """Served name -> project; StateError when it is damaged."""
+    require_owners_type(server)
     return _parse(server.execute("GET", OWNERS_KEY))
 
 
@@ -52,6 +54,7 @@ class OwnersWriter:
 
     def _update(self, change: Callable[[dict[str, str]], None]) -> None:
         keys = [OWNERS_KEY] if self._server.capabilities.is_cluster else [OWNERS_KEY, self._keys.fence]
+        require_owners_type(self._server)
         while True:
             current = self._server.execute("GET", OWNERS_KEY) or b""
             owners = _parse(current)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from redismigrate.errors import NewerState, StateError
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.documents import Head, LastRun, catalog_from_content, parse_document
+from redismigrate.state.key_types import ALL, require_types
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.store import ABSENT, State
 
@@ -18,6 +19,8 @@ def read_readable_state(server: Server, keys: StateKeys) -> State:
         NewerState: One was written by a newer version, which knows what stands in it.
     """
     names = ("head", "indexes", "run", "progress", "last_run")
+    # The others are replaced whatever they are.
+    require_types(server, keys, [name for name in ALL if name not in _CONTENTS])
     documents = {}
     for name, text in zip(
         names, server.execute("MGET", *(getattr(keys, name) for name in names)), strict=True

@@ -23,6 +23,7 @@ from redismigrate.state.documents import (
     render_document,
     version_in,
 )
+from redismigrate.state.key_types import RECORD, RUN, require_types, way_out_of_run, wrong_type
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION, UNCHANGED
 
@@ -82,16 +83,27 @@ def is_one_script(server: Server, commands: Iterable[Command]) -> bool:
 
 
 def read_state(server: Server, keys: StateKeys) -> State:
-    """All documents of the project in one round trip."""
+    """All documents of the project.
+
+    Raises:
+        NewerState: One was written by a newer version.
+        StateError: One is damaged, or a key of the project is of another type than ours.
+    """
+    require_types(server, keys)
     names = {name: getattr(keys, name) for name in ("head", "indexes", "run", "progress", "last_run")}
     texts = server.execute("MGET", *names.values())
+    hints = dict.fromkeys(RUN, way_out_of_run(keys))
     return State(
-        {name: parse_document(key, text) for (name, key), text in zip(names.items(), texts, strict=True)}
+        {
+            name: parse_document(key, text, hints.get(name))
+            for (name, key), text in zip(names.items(), texts, strict=True)
+        }
     )
 
 
 def read_head(server: Server, keys: StateKeys) -> Head:
-    """The applied revisions alone, by one GET."""
+    """The applied revisions alone."""
+    require_types(server, keys, RECORD)
     return Head.from_content(parse_document(keys.head, server.execute("GET", keys.head)).content)
 
 
@@ -102,6 +114,9 @@ def read_undo(server: Server, keys: StateKeys, revision: str) -> Mapping[str, An
         StateError: It is gone or damaged.
     """
     key = keys.undo(revision)
+    found = server.execute("TYPE", key).decode()
+    if found not in {"string", "none"}:
+        raise wrong_type(key, found, "string", "Restore it from a dump of this Redis.")
     document = parse_document(key, server.execute("GET", key))
     if not document.exists:
         raise StateError(

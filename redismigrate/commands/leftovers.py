@@ -1,0 +1,83 @@
+"""Indexes that runs have left whose record is lost: who can be told by their names, and what removes them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from redismigrate.execution.live import alias_target, look_at
+from redismigrate.planning.inventory import Inventory
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema.strict import readable
+from redismigrate.state.store import State
+
+# What `physical_name` makes of a served name, and what undoing adds.
+_OF_A_RUN = re.compile(r"__(?P<revision>[0-9A-Za-z_]+?)_\d+(?:_\d+)?(?:_back)?")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """An index that a run has built and that no record knows.
+
+    Attributes:
+        index: Its name.
+        served: The name that it was to be queried by.
+        text: What it is and what removes it, without its name.
+    """
+
+    index: str
+    served: str
+    text: str
+
+
+def leftovers(server: Server, state: State, inventory: Inventory) -> tuple[Leftover, ...]:
+    """The indexes of lost runs; none while a run is under way or waits, which knows its own.
+
+    Args:
+        server: The connection.
+        state: The record.
+        inventory: What there is on the server.
+    """
+    if state.run is not None:
+        return ()
+    known = {
+        name
+        for definition in state.catalog.values()
+        for name in (definition.physical, *definition.all_aliases)
+    }
+    found = []
+    for index in sorted(inventory.names - known):
+        served = served_by(index, inventory.owners)
+        if served is not None and inventory.owners[served] == inventory.project:
+            found.append(Leftover(index, served, _text(server, index, served)))
+    return tuple(found)
+
+
+def served_by(index: str, owned: Iterable[str]) -> str | None:
+    """The served name that an index was built for by a run; None where its name is no such one.
+
+    Args:
+        index: Its name.
+        owned: Served names, those of all projects.
+    """
+    fitting = [name for name in owned if index.startswith(name) and _OF_A_RUN.fullmatch(index, len(name))]
+    return max(fitting, key=len, default=None)
+
+
+def _text(server: Server, index: str, served: str) -> str:
+    if alias_target(server, served) == index:
+        return (
+            f"it serves {readable(served)}, and the record of the run that put it there is lost: restore the "
+            "state's keys from a dump of this Redis"
+        )
+    live = look_at(server, index)
+    fields = [] if live is None else [f.path for f in live.schema.fields if f.path and "__" in f.path]
+    text = (
+        "it is left of a run whose record is lost; "
+        f"`redis-cli FT.DROPINDEX {shlex.quote(readable(index))}` removes it, its documents stay"
+    )
+    if not fields:
+        return text
+    return f"{text}; these may have {', '.join(map(readable, fields))}, which the next run of it removes"
