@@ -262,6 +262,18 @@ class RevisionCommand(click.Command):
             if isinstance(parameter, click.Option) and not parameter.is_flag
             for name in parameter.opts
         }
+        # Behind an equals sign it is a value, where click would take one with a dash for the next option.
+        unwrapped = {
+            name
+            for parameter in self.params
+            if isinstance(parameter.type, RevisionType)
+            for name in parameter.opts
+        }
+        args = [
+            f"{name}={_PROTECTED}{value}" if name in unwrapped and value.startswith("-") else word
+            for word in args
+            for name, _, value in [word.partition("=")]
+        ]
         protected = [
             _PROTECTED + word if _RELATIVE.fullmatch(word) and before not in takes_value else word
             for before, word in zip(["", *args], args, strict=False)

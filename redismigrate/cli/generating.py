@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redismigrate.cli.context import Invocation, lines_text, relative_path
+from redismigrate.cli.context import REVISION, Invocation, lines_text, relative_path
 from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--from-live",
+            type=REVISION,
             is_flag=False,
             flag_value="",
             metavar="[INDEX]",

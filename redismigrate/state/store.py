@@ -93,12 +93,18 @@ def read_state(server: Server, keys: StateKeys) -> State:
     names = {name: getattr(keys, name) for name in ("head", "indexes", "run", "progress", "last_run")}
     texts = server.execute("MGET", *names.values())
     hints = dict.fromkeys(RUN, way_out_of_run(keys))
-    return State(
+    state = State(
         {
             name: parse_document(key, text, hints.get(name))
             for (name, key), text in zip(names.items(), texts, strict=True)
         }
     )
+    if state.documents["run"].exists and not state.documents["progress"].exists:
+        # From the first step on it would back up what the run itself has written.
+        raise StateError(
+            f"The key {keys.progress} is gone: it told how far the run is.", way_out_of_run(keys)
+        )
+    return state
 
 
 def read_head(server: Server, keys: StateKeys) -> Head:
@@ -177,7 +183,7 @@ class StateWriter:
         Args:
             head: The new head document, None to leave it.
             catalog: The new indexes document, None to leave it.
-            run: The new run document, None to leave it. It tells everything, so that of its progress goes.
+            run: The new run document, None to leave it. It tells everything: that of its progress is empty.
             progress: The new document of the run's progress, None to leave it.
             end_run: Delete the run document, that of its progress, and what was changed of its limits.
             last_run: The new document of the run that finished last, None to leave it.
@@ -203,7 +209,8 @@ class StateWriter:
         if catalog is not None:
             contents["indexes"] = catalog_content(catalog)
         if run is not None or end_run:
-            contents["run"], contents["progress"] = run, None
+            # There is always one beside a run: without it nobody knows how far the run is.
+            contents["run"], contents["progress"] = run, None if run is None else {}
         elif progress is not None:
             contents["progress"] = progress
         if last_run is not None or end_last_run:

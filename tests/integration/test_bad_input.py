@@ -789,3 +789,16 @@ def test_an_index_without_prefix_counts_no_key_of_ours_at_any_time(shop, storage
     assert shop.hits("all") == 0
     ((_, _, *counted),) = shop.content()["indexes"].values()
     assert counted == [0, 0]
+
+
+def test_an_index_whose_name_begins_with_a_dash_can_be_given(shop):
+    shop.client.execute_command("FT.CREATE", "-idx", "PREFIX", 1, "i:", "SCHEMA", "a", "TAG")
+    result = shop.run("revision", "-m", "baseline", "--from-live=-idx")
+    assert result.code == 0, result.err
+    shop.refuses(
+        "revision", "-m", "x", "--from-live=-m", code=2, says=("There is no index -m on the server.",)
+    )
+    assert shop.run("stamp", "head").code == 0
+    (shop.folder / "patch.yaml").write_text("version: 1\nchanges: {add_fields: [{name: b, type: tag}]}\n")
+    result = shop.run("revision", "-m", "patched", "--schema-patch", "patch.yaml", "--index", "-idx")
+    assert result.code == 0, result.err

@@ -79,7 +79,7 @@ def test_a_key_of_owners_or_of_undoing_of_another_type_is_one_error(shop: Shop):
     assert shop.run("check").code == 0
 
 
-@pytest.mark.parametrize("document", ["run", "progress"])
+@pytest.mark.parametrize("document", ["run", "progress", "no progress"])
 @pytest.mark.parametrize(
     ("strategy", "at"),
     [
@@ -99,10 +99,15 @@ def test_a_run_whose_record_is_damaged_is_given_up_as_the_hint_says(
     shop.write(TO_FLOAT16, TO_FLOAT32)
     options = MigrationOptions(strategy=strategy)
     assert kill_at(shop, "upgrade", "head", at=at, options=options) == KILLED
-    shop.client.set(KEY + document, "no JSON")
+    state = "is damaged"
+    if document == "no progress":
+        document, state = "progress", "is gone"
+        shop.client.delete(KEY + document)
+    else:
+        shop.client.set(KEY + document, "no JSON")
     shop.client.delete(f"{KEY}lock")
     result = shop.run("upgrade", "head")
-    assert (result.code, f"The key {KEY}{document} is damaged" in result.err) == (1, True)
+    assert (result.code, f"The key {KEY}{document} {state}" in result.err) == (1, True)
     (delete,) = (words for words in quoted(result.err, "redis-cli") if words[1] == "DEL")
     shop.client.execute_command(*delete[1:])
     told = shop.run("check").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,7 +46,9 @@ def test_a_run_that_is_written_anew_or_ends_takes_its_progress_along(server: Ser
     writer.transact(run=RUN)
     writer.transact(progress={"position": 1})
     writer.transact(**end)
-    assert not server.client.exists(KEYS.progress)
+    progress = server.client.get(KEYS.progress)
+    assert (progress is None) == ("end_run" in end)
+    assert progress is None or json.loads(progress).keys() == {"version", "layout"}
     assert read_state(server, KEYS).run == writer.state.run == end.get("run")
 
 

@@ -132,7 +132,7 @@ def test_the_writer_knows_the_state_that_it_has_written(any_server: Server):
     read = read_state(any_server, KEYS)
     assert (writer.state.head, writer.state.catalog, writer.state.run) == (read.head, read.catalog, read.run)
     versions = {name: document.version for name, document in writer.state.documents.items()}
-    assert versions == {"head": 1, "indexes": 0, "run": 1, "progress": 0, "last_run": 0}
+    assert versions == {"head": 1, "indexes": 0, "run": 1, "progress": 1, "last_run": 0}
 
 
 def test_all_keys_of_the_state_are_strings_or_streams(any_server: Server):
