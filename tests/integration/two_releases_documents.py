@@ -202,7 +202,9 @@ class KnownDocuments:
             left = self._narrowed(suffix, frozenset(right), self._oriented(met), f"{outcome}")  # type: ignore[arg-type]
             if outcome in {"finished", "undone"}:
                 self._require_in_backup(suffix, left)
-            self.sets[suffix] = frozenset(replace(s, proved=False) for s in left)
+            # That the new release has made a document is known only to who has seen it.
+            unseen = frozenset(replace(s, base=None) for s in left if s.base == (None, None))
+            self.sets[suffix] = frozenset(replace(s, proved=False) for s in left | unseen)
         if found:
             raise Broken(f"{outcome}: nobody wrote {sorted(found)[:5]}")
 
