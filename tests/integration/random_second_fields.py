@@ -106,7 +106,8 @@ class FieldCase(Commands):
         form = self.before if chance() < share else self.after
         run = self.shop.run
         step = self.meddler.step if self.meddler is not None else run and run.step and run.step.kind
-        if run is not None and step in TOO_EARLY and self.mode == "forward":
+        is_early = step in TOO_EARLY and self.mode == "forward"
+        if run is not None and (is_early or position == "undoing"):
             # Nobody starts a release before what it needs is there.
             form = self.after if run.direction == "downgrade" else self.before
         key = b"p:new%d" % self.random.randrange(4) if chance() < 0.08 else choose(sorted(self.held))
@@ -166,7 +167,7 @@ class FieldCase(Commands):
         may_stay = was.may_stay and found == was.vector
         if is_written and meddler is not None:
             is_over = not self.client.exists(f"{STATE}:run")
-            may_stay = is_over or meddler.step in TOO_LATE or self.mode != "forward"
+            may_stay = is_over or meddler.step in TOO_LATE or self.mode != "forward" or meddler.is_undoing
         doc = after.get(key)
         expires = NEVER if doc is None else doc.expires
         self.held[key] = Owned(rest, found, dated, expires, may_stay, was.returned and not is_written)
@@ -281,13 +282,19 @@ class FieldCase(Commands):
             if error is None:
                 return
             told, limits = str(error), limits_in(error)
-            if not any(key.decode() in told for key in self.were_odd):
+            # Writes that came too late are in the other form, and those that come meanwhile may be, too.
+            reasons = (
+                self.were_odd | self.written.keys() | {k for k, each in self.held.items() if each.may_stay}
+            )
+            if not any(key.decode() in told for key in reasons):
                 raise Broken(f"{verb} failed without a reason: {told}") from error
             if "max_failures" in limits and self.random.random() < 0.5:
                 self.limits |= limits
             else:
-                for key in sorted(key for key in self.held if self._is_odd(key)):
-                    self.say(key, self.random.choice(["vector", "remove vector"]), self.before)
+                unfit = [k for k, each in self.held.items() if self._is_odd(k) or each.may_stay]
+                for key in sorted(unfit):
+                    form = self.after if self.shop.is_changed else self.before
+                    self.say(key, self.random.choice(["vector", "remove vector"]), form)
             if self.shop.run is not None and verb == "rollback":
                 target = None
         raise Broken(f"{verb} fails whatever is done: {error}")

@@ -309,6 +309,9 @@ def closure(states: Iterable[State], changes: Iterable[Change], now: int, most: 
             continue
         found.add(state)
         assert len(found) < most, "the model does not come to an end"
+        if state.base is not None:
+            # What they were in step as has passed, too, so that what is missing was not taken away.
+            left.append(replace(state, base=tuple(doc and doc.at(now) for doc in state.base)))
         # Lifetimes pass one by one, with looks between them.
         left += [state.at(moment) for moment in {now, *(each + 1 for each in state.moments if each < now)}]
         for change in changes:

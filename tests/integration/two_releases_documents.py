@@ -198,11 +198,13 @@ class KnownDocuments:
                     for seen in look(state, way, carries_back=back)
                 }
             met = tuple(found.pop(prefix + suffix, None) for prefix in self._releases.prefixes)
-            right = {state.at(moment) for state in right for moment in (now, now - BLINK_MS)}
+            right = {state.at(moment) for state in right for moment in (now - BLINK_MS, now, now + BLINK_MS)}
             left = self._narrowed(suffix, frozenset(right), self._oriented(met), f"{outcome}")  # type: ignore[arg-type]
             if outcome in {"finished", "undone"}:
                 self._require_in_backup(suffix, left)
-            self.sets[suffix] = frozenset(replace(s, proved=False) for s in left)
+            # That the new release has made a document is known only to who has seen it.
+            unseen = frozenset(replace(s, base=None) for s in left if s.base == (None, None))
+            self.sets[suffix] = frozenset(replace(s, proved=False) for s in left | unseen)
         if found:
             raise Broken(f"{outcome}: nobody wrote {sorted(found)[:5]}")
 
@@ -213,7 +215,7 @@ class KnownDocuments:
         for suffix, states in self.sets.items():
             may = closure(states, self._changes(), now)
             seen = {seen for state in may for seen in look(state, self.way, carries_back=True)}
-            right = {state.at(moment) for state in seen for moment in (now, now - BLINK_MS)}
+            right = {state.at(moment) for state in seen for moment in (now - BLINK_MS, now, now + BLINK_MS)}
             met = self._oriented(tuple(found.get(p + suffix) for p in self._releases.prefixes))  # type: ignore[arg-type]
             # What seems to be settled may still be on its way.
             settled[suffix] = frozenset(state for state in right | may if (state.old, state.new) == met)
