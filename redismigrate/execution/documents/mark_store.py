@@ -56,4 +56,4 @@ def _keys(server: Server, prefix: bytes) -> Iterator[list[bytes]]:
 
 def _remove(server: Server, keys: list[bytes]) -> None:
     if keys:
-        server.execute("UNLINK", *keys)
+        server.execute("DEL", *keys)
