@@ -92,8 +92,14 @@ def _change(
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
     warn_of_globs(plan, new.served, new.schema, old.schema)
     warn_of_scan(plan, old)
+    # Whoever removes the first copy's originals would take them for deleted in the second copy.
+    is_moved_before = any(
+        done.moves_documents_of(old.schema) or set(done.rewrite.prefixes) & set(rewrite.prefixes)
+        for done in plan.rewritten
+    )
     rewrite = _without_done(plan, old, new, rewrite)
-    plan.block(None if reason else _why_not_shared(old, rewrite, strategy), strategy)
+    is_shared = not rewrite or (strategy == "shadow_copy" and is_moved_before)
+    plan.block(_why_not_shared(old, strategy) if is_shared and not reason else None, strategy)
     if rewrite and strategy in BESIDE:
         _second_form(plan, old, new, rewrite, estimate, strategy, in_place)
     elif rewrite:
@@ -159,9 +165,9 @@ def _second_form(
     plan.inventory = plan.inventory.renamed(plan.steps)
 
 
-def _why_not_shared(old: IndexDefinition, rewrite: Rewrite, strategy: Strategy) -> str | None:
-    """Why an index can't be changed whose documents were rewritten for another one; None when it can."""
-    if rewrite or strategy not in SECOND_FORMS:
+def _why_not_shared(old: IndexDefinition, strategy: Strategy) -> str | None:
+    """Why an index can't be changed of whose documents some change for another one; None when it can."""
+    if strategy not in SECOND_FORMS:
         return None
     return (
         f"index {old.served} shares its documents with another one that this revision changes, and "

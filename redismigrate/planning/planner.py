@@ -214,10 +214,20 @@ class _RevisionPlanner(PlanInProgress):
             definition, documents, str(operation), delete_documents=operation.delete_documents
         )
         if operation.delete_documents:
+            self._refuse_to_delete_what_moves(definition)
             self.warnings.append(
                 f"the {documents:,} documents of index {name} are deleted and can't come back"
             )
         self.release(name)
+
+    def _refuse_to_delete_what_moves(self, definition: IndexDefinition) -> None:
+        """Documents that this revision has moved before belong to the index that they were moved for."""
+        for done in self.rewritten:
+            if done.moves_documents_of(definition.schema):
+                self.blocked.append(
+                    f"dropping index {definition.served} with its documents would delete documents of index "
+                    f"{done.index} that this revision moves: drop it in a revision of its own"
+                )
 
     def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
         old = before[operation.name]

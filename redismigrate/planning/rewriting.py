@@ -219,17 +219,28 @@ class DoneRewrite:
         """
         if rewrite and index == self.index:
             raise ValueError("rewrites its documents twice: do it in one `with op.index` block")
+        if rewrite.storage_type != self.rewrite.storage_type:
+            return rewrite  # hashes and JSON documents under one prefix are different documents
         rest = self._rest(prefixes, rewrite)
-        if (rest.recodings or rest.renames) and self._moves_keys_of(prefixes):
+        # Who reads all keys finds those that have moved, too.
+        if (rest.recodings or rest.renames) and prefixes and self.takes_keys_of(prefixes):
             raise ValueError(
                 "changes documents whose keys an earlier change of this revision moves: change them before"
             )
         return rest
 
-    def _moves_keys_of(self, prefixes: tuple[str, ...]) -> bool:
+    def takes_keys_of(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether it moves documents away from under these prefixes; none for all keys."""
         moved = [change.old for change in self.rewrite.prefixes]
-        # Who reads all keys finds those that have moved, too.
-        return bool(moved and prefixes) and KeyPrefixes.of(moved).overlap(KeyPrefixes.of(prefixes))
+        return bool(moved) and KeyPrefixes.of(moved).overlap(KeyPrefixes.of(prefixes))
+
+    def moves_documents_of(self, schema: IndexSchema) -> bool:
+        """Whether documents that it moves are, before or after that, among those of an index."""
+        if schema.storage_type != self.rewrite.storage_type:
+            return False
+        gained = [change.new for change in self.rewrite.prefixes]
+        gains = bool(gained) and KeyPrefixes.of(gained).overlap(KeyPrefixes.of(schema.prefixes))
+        return gains or self.takes_keys_of(schema.prefixes)
 
     def _rest(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
         done = self.rewrite
