@@ -176,7 +176,10 @@ def test_an_upgrade_with_nothing_to_do_writes_nothing_at_all(filled):
     with filled.monitored() as commands:
         assert filled.run("upgrade").code == 0
 
-    assert [words[0] for words in commands if words[0] != "CLIENT"] == ["MGET"]
+    sent = [words[0] for words in commands if words[0] != "CLIENT"]
+    # MGET tells nothing of keys of another type, so that is asked in the same round trip.
+    assert sent.count("MGET") == 1
+    assert set(sent) <= {"MGET", "TYPE"}
 
 
 def test_dropping_an_index_keeps_its_documents(filled):
