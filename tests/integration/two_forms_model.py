@@ -125,6 +125,9 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
 
 def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
+    if not carries_back and seen.base is not None:
+        # What only the new release has written is still a change since both were in step.
+        return {seen, replace(seen, base=(state.old, wanted))}
     if way.back(new) is not None or state.old is None:
         return {seen}
     # What can't be carried back is not in step, though the lifetime of its key may be.
