@@ -170,6 +170,9 @@ def _look_at_hopeless(state: State, way: Way, *, carries_back: bool) -> set[Stat
         return kept | {replace(state, new=None), replace(state, new=None, base=None)}
     if old == base[0] or new is None:
         return kept
+    if base[1] is not None and new.fields == base[1].fields and carries_back:
+        # The lifetime of the key goes back all the same.
+        kept.add(replace(state, old=replace(old, expires=new.expires), base=(base[0], new)))
     lost = state.lost | _values(old)
     if None not in base and new.expires == base[1].expires and old.expires != base[0].expires:  # type: ignore[union-attr]
         # The lifetime of the key is a matter of its own.
@@ -295,7 +298,11 @@ def remove_copy(state: State, way: Way) -> set[State]:
     if way.forward(state.old) is None:
         # The copy is older than its original: it may be left, and has to be where the application wrote it.
         return {kept} if state.new != state.base[1] else {kept, gone}
-    return {kept, gone} if state.is_foreign else {gone}
+    if not state.is_foreign:
+        return {gone}
+    # It stays as it is, though its original gets what is written to it.
+    looks = look(state, way, carries_back=True)
+    return {kept, gone} | {State(seen.old, state.new, lost=seen.lost) for seen in looks}
 
 
 Change = Callable[[State], set[State]]
