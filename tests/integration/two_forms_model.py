@@ -266,6 +266,8 @@ def restore(state: State, way: Way) -> set[State]:
     if state.finishing:
         return {state}
     old, new = state.old, state.new
+    if way.whole is not None and old is not None and new is None:
+        return {state, State(None, way.whole[0](old), removed=True, lost=state.lost)}
     wanted = old and way.forward(old)
     if state.base is not None or old is None or new is None or wanted is None:
         return {state}
