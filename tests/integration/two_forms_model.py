@@ -236,16 +236,24 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
     if new is None:
         return {replace(state, old=left, new=wanted, base=(None, wanted)) for left in (old, None)}
     before = _parts(state.base[1]) if state.base is not None else {}
-    found = set()
+    found, late = set(), wanted.by_name
     for all_fields in (True, False):
         for expires in {new.expires, wanted.expires}:
             fields = new.by_name
-            for name, field in wanted.by_name.items():
+            for name, field in late.items():
                 if all_fields or fields.get(name) == before.get(name):
                     fields[name] = field
             merged = Doc.of(fields, expires)
+            # What only the new release has written is still a change of its own.
+            known = Doc.of(
+                {**(state.base[1].by_name if state.base and state.base[1] else {}), **late}, expires
+            )
             # It is carried first, and then removed.
-            found |= {replace(state, old=left, new=merged, base=(None, merged)) for left in (old, None)}
+            found |= {
+                replace(state, old=left, new=merged, base=(None, base))
+                for left in (old, None)
+                for base in (merged, known)
+            }
     return found
 
 
@@ -282,7 +290,8 @@ def remove_original(state: State, way: Way) -> set[State]:
         return {replace(state, old=None)}
     if has_failed(state, way) or (state.old is not None and (state.new is None or state.base is None)):
         return {state}
-    return {replace(state, old=None, base=(None, state.new), removed=True)}
+    bases = {state.new, state.base[1] if state.base is not None else None}
+    return {replace(state, old=None, base=(None, base), removed=True) for base in bases}
 
 
 def remove_copy(state: State, way: Way) -> set[State]:
