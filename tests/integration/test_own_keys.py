@@ -19,7 +19,8 @@ CHANGE = "with op.index({0!r}) as index:\n    "
 STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
     "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", "FT.DEBUG", "FT.INFO", "FT.SYNDUMP",
-    "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE", "XLEN", "XREVRANGE",
+    "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE", "XREVRANGE",
+    "XLEN",  # whether the journal is a stream
     # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
     "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
     # What two indexes over the same documents are compared by.

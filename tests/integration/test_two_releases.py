@@ -31,11 +31,14 @@ from redismigrate import commands
 from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.documents.backup import Backup
+from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Shop
+
+    from redismigrate.planning.plan import Step
 
 FAR_AWAY = 4_102_444_800_000
 PRODUCTS = 60
@@ -476,6 +479,28 @@ def test_a_document_that_is_too_deep_is_named_and_stays(shop: Shop):
     assert keys(shop, "p:*") == {b"p:3", b"p:4"}
     assert len(keys(shop, "q:*")) == 18
     assert {each["key"] for each in result.json["documents"]["failed"]} == {"p:3", "p:4"}
+
+
+def test_a_document_that_became_too_deep_since_a_run_was_killed_is_named_when_that_is_taken_up(shop: Shop):
+    moving_pages(shop)
+
+    class Killed(BaseException):
+        pass
+
+    class DiesBeforeItValidates(Watcher):
+        def step_started(self, step: Step) -> None:
+            if step.kind == "validate_index":
+                raise Killed
+
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    with pytest.raises(Killed):
+        commands.upgrade(project, "head", MigrationOptions(phase="expand"), DiesBeforeItValidates())
+    deepen(shop.client, "p:3")
+
+    taken_up = shop.run("upgrade", "head", "--phase", "expand")
+
+    assert taken_up.code == 0, taken_up.err
+    assert "p:3: the server refused a command on it" in taken_up.out
 
 
 def test_a_document_that_becomes_too_deep_while_it_is_followed_is_not_lost(shop: Shop):

@@ -60,15 +60,18 @@ class Way:
         forward: A document in its new form; None where it can't have one.
         back: In its old form.
         is_in_place: It is moved, so that nothing may be at its new key.
+        whole: Both, for documents of any depth: a key that was moved may be moved back.
     """
 
     forward: Transform
     back: Transform
     is_in_place: bool = False
+    whole: tuple[Transform, Transform] | None = None
 
     @property
     def reversed(self) -> Way:
-        return Way(self.back, self.forward, self.is_in_place)
+        whole = None if self.whole is None else (self.whole[1], self.whole[0])
+        return Way(self.back, self.forward, self.is_in_place, whole)
 
 
 def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False) -> Way:
@@ -81,9 +84,10 @@ def renaming_way(storage: str, old: str, new: str, *, is_in_place: bool = False)
         is_in_place: Documents are moved. If nothing is renamed in them they may be as deep as they like.
     """
     if storage == "json":
-        return Way(
-            _json_transform(old, new, is_in_place), _json_transform(new, old, is_in_place), is_in_place
-        )
+        deepest = None if is_in_place and old == new else DEEPEST_JSON
+        there, back = (_json_transform(*names, deepest) for names in ((old, new), (new, old)))
+        whole = (_json_transform(old, new, None), _json_transform(new, old, None))
+        return Way(there, back, is_in_place, whole if is_in_place else None)
     before, after = old.encode(), new.encode()
     return Way(_hash_transform(before, after), _hash_transform(after, before), is_in_place)
 
@@ -100,11 +104,11 @@ def _hash_transform(before: bytes, after: bytes) -> Transform:
     return transform
 
 
-def _json_transform(before: str, after: str, is_in_place: bool) -> Transform:
+def _json_transform(before: str, after: str, deepest: int | None) -> Transform:
     def transform(doc: Doc) -> Doc | None:
         ((value, _),) = doc.by_name.values()
         content = json.loads(value)
-        if depth_of(content) > DEEPEST_JSON and not (is_in_place and before == after):
+        if deepest is not None and depth_of(content) > deepest:
             return None
         meta = content.get("meta") if isinstance(content, dict) else None
         if before != after and isinstance(meta, dict):

@@ -125,6 +125,9 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
 
 def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
+    if not carries_back and seen.base is not None:
+        # What only the new release has written is still a change since both were in step.
+        return {seen, replace(seen, base=(state.old, wanted))}
     if way.back(new) is not None or state.old is None:
         return {seen}
     # What can't be carried back is not in step, though the lifetime of its key may be.
@@ -167,6 +170,9 @@ def _look_at_hopeless(state: State, way: Way, *, carries_back: bool) -> set[Stat
         return kept | {replace(state, new=None), replace(state, new=None, base=None)}
     if old == base[0] or new is None:
         return kept
+    if base[1] is not None and new.fields == base[1].fields and carries_back:
+        # The lifetime of the key goes back all the same.
+        kept.add(replace(state, old=replace(old, expires=new.expires), base=(base[0], new)))
     lost = state.lost | _values(old)
     if None not in base and new.expires == base[1].expires and old.expires != base[0].expires:  # type: ignore[union-attr]
         # The lifetime of the key is a matter of its own.
@@ -230,16 +236,24 @@ def _carry_late_write(state: State, way: Way) -> set[State]:
     if new is None:
         return {replace(state, old=left, new=wanted, base=(None, wanted)) for left in (old, None)}
     before = _parts(state.base[1]) if state.base is not None else {}
-    found = set()
+    found, late = set(), wanted.by_name
     for all_fields in (True, False):
         for expires in {new.expires, wanted.expires}:
             fields = new.by_name
-            for name, field in wanted.by_name.items():
+            for name, field in late.items():
                 if all_fields or fields.get(name) == before.get(name):
                     fields[name] = field
             merged = Doc.of(fields, expires)
+            # What only the new release has written is still a change of its own.
+            known = Doc.of(
+                {**(state.base[1].by_name if state.base and state.base[1] else {}), **late}, expires
+            )
             # It is carried first, and then removed.
-            found |= {replace(state, old=left, new=merged, base=(None, merged)) for left in (old, None)}
+            found |= {
+                replace(state, old=left, new=merged, base=(None, base))
+                for left in (old, None)
+                for base in (merged, known)
+            }
     return found
 
 
@@ -260,6 +274,8 @@ def restore(state: State, way: Way) -> set[State]:
     if state.finishing:
         return {state}
     old, new = state.old, state.new
+    if way.whole is not None and old is not None and new is None:
+        return {state, State(None, way.whole[0](old), removed=True, lost=state.lost)}
     wanted = old and way.forward(old)
     if state.base is not None or old is None or new is None or wanted is None:
         return {state}
@@ -274,7 +290,8 @@ def remove_original(state: State, way: Way) -> set[State]:
         return {replace(state, old=None)}
     if has_failed(state, way) or (state.old is not None and (state.new is None or state.base is None)):
         return {state}
-    return {replace(state, old=None, base=(None, state.new), removed=True)}
+    bases = {state.new, state.base[1] if state.base is not None else None}
+    return {replace(state, old=None, base=(None, base), removed=True) for base in bases}
 
 
 def remove_copy(state: State, way: Way) -> set[State]:
@@ -292,7 +309,11 @@ def remove_copy(state: State, way: Way) -> set[State]:
     if way.forward(state.old) is None:
         # The copy is older than its original: it may be left, and has to be where the application wrote it.
         return {kept} if state.new != state.base[1] else {kept, gone}
-    return {kept, gone} if state.is_foreign else {gone}
+    if not state.is_foreign:
+        return {gone}
+    # It stays as it is, though its original gets what is written to it.
+    looks = look(state, way, carries_back=True)
+    return {kept, gone} | {State(seen.old, state.new, lost=seen.lost) for seen in looks}
 
 
 Change = Callable[[State], set[State]]
