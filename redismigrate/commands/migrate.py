@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from redismigrate.commands.project import Project
+from redismigrate.commands.readiness import require_indexes
 from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
 from redismigrate.state.control import SETTINGS, require_in_range
@@ -225,6 +226,7 @@ def upgrade(
         watcher: Is told what happens meanwhile.
 
     Raises:
+        DriftError: Nothing is to be applied, but a recorded index is gone or replaced.
         RedisMigrateError: See `redismigrate.errors` for all kinds. After `RunInterrupted` the same call
             resumes; after every other one nothing is left half done.
     """
@@ -232,10 +234,11 @@ def upgrade(
     with project.connect() as server:
         state = read_state(server, project.keys)
         if _is_at_head(project, state, target):
+            notes = require_indexes(server, state)
             ahead = sorted(state.head.applied - {script.revision for script in project.scripts})
             warning = f"Redis is ahead of these scripts by {', '.join(ahead)}"
             seconds = {"total": time.monotonic() - started}
-            return MigrationResult("nothing", seconds=seconds, warnings=(warning,) if ahead else ())
+            return MigrationResult("nothing", seconds=seconds, warnings=((warning,) if ahead else ()) + notes)
         from redismigrate.commands.migration import Migration
 
         return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)

@@ -13,6 +13,7 @@ from typing import Any
 
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
+from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import (
     function_source,
     record_downgrades,
@@ -105,7 +106,7 @@ class Migration:
             revisions: tuple[RevisionPlan, ...] = ()
             is_all = self._options.phase == "contract" or (resumed is not None and resumed.run.is_expanded)
             if not is_all and (resumed is None or not _covers(resumed.run, target)):
-                plan = self._make_plan(writer.state, direction, target)
+                plan = self._plan_anew(writer.state, direction, target)
                 revisions = plan.revisions
             seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
             if revisions:
@@ -130,6 +131,13 @@ class Migration:
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
+
+    def _plan_anew(self, state: State, direction: Direction, target: str) -> Plan:
+        """The plan of a further run; where there is nothing to do, all has to be there."""
+        plan = self._make_plan(state, direction, target)
+        if not plan.revisions and direction == "upgrade":
+            require_indexes(self._server, state)
+        return plan
 
     def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:
         """The revisions that a target still needs, in order."""

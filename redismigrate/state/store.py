@@ -90,11 +90,6 @@ def read_state(server: Server, keys: StateKeys) -> State:
     )
 
 
-def read_head(server: Server, keys: StateKeys) -> Head:
-    """The applied revisions alone, by one GET."""
-    return Head.from_content(parse_document(keys.head, server.execute("GET", keys.head)).content)
-
-
 def read_undo(server: Server, keys: StateKeys, revision: str) -> Mapping[str, Any]:
     """The document that tells what undoes a revision.
 
