@@ -13,7 +13,11 @@ from redismigrate.foreign_text import readable
 
 
 @click.command()
-@click.option("--check-heads", is_flag=True, help="Only look whether all is applied; ends with 4 where not.")
+@click.option(
+    "--check-heads",
+    is_flag=True,
+    help="Only look whether all is applied, and there: else 4 or 3.",
+)
 @global_options
 @click.pass_obj
 def current(invocation: Invocation, /, check_heads: bool) -> None:
@@ -22,6 +26,8 @@ def current(invocation: Invocation, /, check_heads: bool) -> None:
 
     if check_heads:
         at_head = commands.check_heads(invocation.project())
+        for note in at_head.notes:
+            invocation.say(f"Note: {note}")
         invocation.result(at_head.to_json(), f"All is applied: {', '.join(at_head.heads) or 'base'}.")
         return
     from redismigrate.cli.state_view import current_text
@@ -113,12 +119,26 @@ def unlock(invocation: Invocation) -> None:
 
 
 @click.command()
+@click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="NAME[=INDEX]",
+    help="Give an index a further alias back that it had, and record it. Can be repeated.",
+)
+@click.option(
+    "--rebuild",
+    multiple=True,
+    metavar="INDEX",
+    help="Drop an index that was changed and create it again as recorded; searches miss documents "
+    "meanwhile. Can be repeated.",
+)
 @ignore_other_databases_option
 @lock_options
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Drop indexes that hide an alias; set lost aliases again."""
+    """Drop indexes that hide an alias; set lost or moved aliases and create lost indexes again."""
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)
@@ -127,6 +147,7 @@ def repair(invocation: Invocation, /, **values: Any) -> None:
     lines = [f"Dropped index {name}, which hid the alias; its documents stay." for name in done.dropped]
     lines += [f"Set alias {name} again." for name in done.aliases]
     lines += [f"Created index {name} as recorded; its documents are being indexed." for name in done.created]
+    lines += [f"Built index {name} as recorded; its documents are being indexed." for name in done.rebuilt]
     invocation.result(done.to_json(), lines_text(lines) or "Nothing to repair.")
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from redismigrate.commands.project import Project
     from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.readiness import check_heads
-    from redismigrate.commands.recover import repair, stamp, unlock
+    from redismigrate.commands.recover import stamp, unlock
+    from redismigrate.commands.repairing import repair
     from redismigrate.commands.restore import restore_backups
     from redismigrate.commands.revisions import branches, heads, history, show
     from redismigrate.commands.scripts import edit, init, merge, revision, templates
@@ -52,7 +53,7 @@ _MODULES = {
     "plan": "migrate",
     "prune_backups": "prune",
     "restore_backups": "restore",
-    "repair": "recover",
+    "repair": "repairing",
     "revision": "scripts",
     "rollback": "migrate",
     "run_demo": "demo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.store import State, read_state
 
+_AUTOGENERATE = "`redismigrate revision --autogenerate -m MESSAGE` writes a revision that makes it so"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -34,15 +37,18 @@ class Finding:
         kind: What differs, for programs.
         index: The served name; None where it is not about one index.
         message: The same in words.
+        remedy: The command that mends it, and what that does.
     """
 
     between: Literal["declared", "history", "server"]
     kind: str
     index: str | None
     message: str
+    remedy: str
 
     def __str__(self) -> str:
-        return self.message if self.index is None else f"{self.index}: {self.message}"
+        told = f"{self.message}; {self.remedy}"
+        return told if self.index is None else f"{self.index}: {told}"
 
 
 @dataclass(frozen=True)
@@ -172,19 +178,33 @@ def _of_schemas(
     }
     for name in sorted(declared.keys() | included.keys()):
         if name not in included:
-            yield Finding("declared", "index_added", name, "it is declared, and no revision creates it")
+            yield Finding(
+                "declared", "index_added", name, "it is declared, and no revision creates it", _AUTOGENERATE
+            )
         elif name not in declared:
-            yield Finding("declared", "index_dropped", name, "it is not declared, and no revision drops it")
+            yield Finding(
+                "declared",
+                "index_dropped",
+                name,
+                "it is not declared, and no revision drops it",
+                _AUTOGENERATE,
+            )
         else:
             for difference in diff(included[name], declared[name]):
-                yield Finding("declared", difference.kind, name, str(difference))
+                yield Finding("declared", difference.kind, name, str(difference), _AUTOGENERATE)
 
 
 def _of_history(project: Project, state: State) -> Iterator[Finding]:
     known = {script.revision: script for script in project.scripts}
     heads = heads_of(project.scripts)
     if len(heads) > 1:
-        yield Finding("history", "several_heads", None, f"the history has several heads: {', '.join(heads)}")
+        yield Finding(
+            "history",
+            "several_heads",
+            None,
+            f"the history has several heads: {', '.join(heads)}",
+            f"`redismigrate merge -m MESSAGE {' '.join(heads)}` joins them",
+        )
     for revision, record in state.head.revisions.items():
         if revision not in known:
             yield Finding(
@@ -192,6 +212,8 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
                 "ahead",
                 None,
                 f"Redis is ahead by revision {revision} ({record.message or 'no message'}): no script has it",
+                "take the scripts of the release that has it; where the indexes are as the scripts here make "
+                "them, `redismigrate stamp heads` forgets it",
             )
         elif not record.is_of(known[revision].sha256, known[revision].code_sha256):
             yield Finding(
@@ -199,6 +221,7 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
                 "script_changed",
                 None,
                 f"{known[revision].path.name} was changed since revision {revision} was applied",
+                f"`redismigrate stamp {' '.join(state.head.heads)}` accepts it as it is",
             )
 
 
@@ -208,11 +231,15 @@ def _of_server(
     if state.run is not None and expanded_run(state) is None:
         # Half way, neither what was nor what is to be can be expected.
         run = state.run.get("id")
-        yield Finding("server", "unfinished_run", None, f"run {run} is unfinished; see `redismigrate status`")
+        yield Finding("server", "unfinished_run", None, f"run {run} is unfinished", _way_on(state.run))
         return
     for name in unrecorded_indexes(server, project, state):
         yield Finding(
-            "server", "record_lost", name, "its record is lost; restore it, or `redismigrate stamp`"
+            "server",
+            "record_lost",
+            name,
+            "its record is lost",
+            "restore it from a dump, or say what is applied with `redismigrate stamp REV`",
         )
     for name in sorted(expected.keys() ^ state.catalog.keys()):
         message = (
@@ -220,12 +247,21 @@ def _of_server(
             if name in expected
             else "it is recorded, and the applied scripts don't make it"
         )
-        yield Finding("history", "record_differs", name, message)
+        remedy = f"`redismigrate stamp {' '.join(state.head.heads)}` records what the scripts make"
+        yield Finding("history", "record_differs", name, message, remedy)
     for name, definition in expected.items():
         if name in state.catalog:
             yield from _of_index(name, definition, state.catalog[name], inventory)
     for leftover in leftovers(server, state, inventory):
-        yield Finding("server", "leftover_index", leftover.index, leftover.text)
+        yield Finding("server", "leftover_index", leftover.index, leftover.message, leftover.remedy)
+
+
+def _way_on(run: Mapping[str, Any]) -> str:
+    """What ends an unfinished run."""
+    if run.get("rolls_back"):
+        return "`redismigrate rollback` goes on undoing it"
+    command = shlex.join(["redismigrate", str(run.get("direction")), str(run.get("target"))])
+    return f"`{command}` goes on with it, `redismigrate rollback` undoes it"
 
 
 def _of_index(
@@ -234,9 +270,16 @@ def _of_index(
     differences = [*diff(recorded.schema, definition.schema)]
     for difference in differences:
         # A script that was changed after it was applied; the server is what the record says.
-        yield Finding("history", difference.kind, name, f"since it was applied, {difference}")
+        yield Finding(
+            "history",
+            difference.kind,
+            name,
+            f"since it was applied, {difference}",
+            "put the script back, and the change into a revision of its own, which `redismigrate revision -m "
+            "MESSAGE` begins",
+        )
     for drift in drifts_of(recorded if differences else definition, inventory):
-        yield Finding("server", drift.kind, name, drift.text)
+        yield Finding("server", drift.kind, name, drift.text, drift.remedy)
 
 
 def _unmanaged(project: Project, state: State, expected: Catalog, inventory: Inventory) -> tuple[str, ...]:

@@ -24,12 +24,19 @@ class Leftover:
     Attributes:
         index: Its name.
         served: The name that it was to be queried by.
-        text: What it is and what removes it, without its name.
+        message: What it is, without its name.
+        remedy: The command that removes it, or what else is to be done.
     """
 
     index: str
     served: str
-    text: str
+    message: str
+    remedy: str
+
+    @property
+    def text(self) -> str:
+        """What it is and what removes it, without its name."""
+        return f"{self.message}; {self.remedy}"
 
 
 def leftovers(server: Server, state: State, inventory: Inventory) -> tuple[Leftover, ...]:
@@ -51,7 +58,7 @@ def leftovers(server: Server, state: State, inventory: Inventory) -> tuple[Lefto
     for index in sorted(inventory.names - known):
         served = served_by(index, inventory.owners)
         if served is not None and inventory.owners[served] == inventory.project:
-            found.append(Leftover(index, served, _text(server, index, served)))
+            found.append(Leftover(index, served, *_told(server, index, served)))
     return tuple(found)
 
 
@@ -66,18 +73,16 @@ def served_by(index: str, owned: Iterable[str]) -> str | None:
     return max(fitting, key=len, default=None)
 
 
-def _text(server: Server, index: str, served: str) -> str:
+def _told(server: Server, index: str, served: str) -> tuple[str, str]:
+    """What an index is, and what is to be done about it."""
     if alias_target(server, served) == index:
         return (
-            f"it serves {readable(served)}, and the record of the run that put it there is lost: restore the "
-            "state's keys from a dump of this Redis"
+            f"it serves {readable(served)}, and the record of the run that put it there is lost",
+            "restore the state's keys from a dump of this Redis",
         )
     live = look_at(server, index)
     fields = [] if live is None else [f.path for f in live.schema.fields if f.path and "__" in f.path]
-    text = (
-        "it is left of a run whose record is lost; "
-        f"`redis-cli FT.DROPINDEX {shlex.quote(readable(index))}` removes it, its documents stay"
-    )
-    if not fields:
-        return text
-    return f"{text}; these may have {', '.join(map(readable, fields))}, which the next run of it removes"
+    remedy = f"`redis-cli FT.DROPINDEX {shlex.quote(readable(index))}` removes it, its documents stay"
+    if fields:
+        remedy += f"; these may have {', '.join(map(readable, fields))}, which the next run of it removes"
+    return "it is left of a run whose record is lost", remedy

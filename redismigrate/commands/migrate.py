@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from redismigrate.commands.ahead import told_ahead
+from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.project import Project
+from redismigrate.commands.readiness import require_indexes
 from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
 from redismigrate.state.control import SETTINGS, require_in_range
@@ -226,6 +227,7 @@ def upgrade(
         watcher: Is told what happens meanwhile.
 
     Raises:
+        DriftError: Nothing is to be applied, but a recorded index is gone or replaced.
         RedisMigrateError: See `redismigrate.errors` for all kinds. After `RunInterrupted` the same call
             resumes; after every other one nothing is left half done.
     """
@@ -234,8 +236,12 @@ def upgrade(
         state = read_state(server, project.keys)
         if _is_at_head(project, state, target):
             told = told_ahead(project, state.head)
+            with telling(told):
+                notes = require_indexes(server, state)
             seconds = {"total": time.monotonic() - started}
-            return MigrationResult("nothing", seconds=seconds, warnings=() if told is None else (told,))
+            return MigrationResult(
+                "nothing", seconds=seconds, warnings=(() if told is None else (told,)) + notes
+            )
         from redismigrate.commands.migration import Migration
 
         return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)

@@ -14,6 +14,7 @@ from typing import Any
 from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
+from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import (
     function_source,
     record_downgrades,
@@ -107,7 +108,7 @@ class Migration:
             told: tuple[str, ...] = ()
             is_all = self._options.phase == "contract" or (resumed is not None and resumed.run.is_expanded)
             if not is_all and (resumed is None or not covers(resumed.run, target)):
-                plan = self._make_plan(writer.state, direction, target)
+                plan = self._plan_anew(writer.state, direction, target)
                 revisions, told = plan.revisions, plan.warnings
             seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
             if revisions:
@@ -130,6 +131,14 @@ class Migration:
                 *documents_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
+
+    def _plan_anew(self, state: State, direction: Direction, target: str) -> Plan:
+        """The plan of a further run; where there is nothing to do, all has to be there."""
+        plan = self._make_plan(state, direction, target)
+        if not plan.revisions and direction == "upgrade":
+            with telling(told_ahead(self._project, state.head)):
+                require_indexes(self._server, state)
+        return plan
 
     def _begin(self, writer: StateWriter, plan: Plan) -> Executor:
         """A new run of a plan; what concerns the plan as a whole is told first."""

@@ -1,14 +1,16 @@
-"""`current --check-heads`: whether all revisions are applied. One GET, no lock, nothing written."""
+"""`current --check-heads`: whether all revisions are applied, and their indexes there. No lock, no writes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from redismigrate.commands.ahead import revisions_ahead, told_ahead
+from redismigrate.commands.ahead import revisions_ahead, telling, told_ahead
 from redismigrate.commands.project import Project
-from redismigrate.errors import BehindHead
-from redismigrate.state.store import read_head
+from redismigrate.errors import AuthenticationFailed, BehindHead, DriftError
+from redismigrate.redis_server.connection import Server
+from redismigrate.redis_server.glance import what_is_wrong
+from redismigrate.state.store import State, read_state
 
 LISTED = 5
 
@@ -20,14 +22,39 @@ class AtHead:
     Attributes:
         heads: What is recorded as its heads.
         ahead: Applied revisions that no script has: an older application looks at it.
+        notes: What could not be looked at.
     """
 
     heads: tuple[str, ...]
     ahead: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
-        return {"heads": list(self.heads), "ahead": list(self.ahead)}
+        return {"heads": list(self.heads), "ahead": list(self.ahead), "notes": list(self.notes)}
+
+
+def require_indexes(server: Server, state: State) -> tuple[str, ...]:
+    """Insist that the recorded indexes are there, and about the same. While a run is at work nobody can.
+
+    Returns:
+        Why it could not be looked at, if it could not.
+
+    Raises:
+        DriftError: One is gone, replaced, or not what its names lead to.
+    """
+    if state.run is not None:
+        return ()
+    try:
+        problems = what_is_wrong(server, state.documents["indexes"].content.get("indexes", {}))
+    except AuthenticationFailed as error:
+        return (f"whether the indexes are there was not looked at: {error.message}",)
+    if problems:
+        raise DriftError(
+            f"All is applied, but the server is not what is recorded: {'; '.join(problems)}.",
+            "`redismigrate check` names the command that mends it.",
+        )
+    return ()
 
 
 def check_heads(project: Project) -> AtHead:
@@ -35,18 +62,22 @@ def check_heads(project: Project) -> AtHead:
 
     Raises:
         BehindHead: Some are not.
+        DriftError: Some are, but a recorded index is gone or replaced.
         StateError: The record is damaged.
     """
-    with project.connect() as server:
-        head = read_head(server, project.keys)
     known = [script.revision for script in project.scripts]
-    missing = [revision for revision in known if revision not in head.applied]
+    with project.connect() as server:
+        state = read_state(server, project.keys)
+        head = state.head
+        missing = [revision for revision in known if revision not in head.applied]
+        told = told_ahead(project, head)
+        with telling(told):
+            notes = () if missing else require_indexes(server, state)
     if missing:
         names = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
         verb = "revision waits" if len(missing) == 1 else "revisions wait"
-        told = told_ahead(project, head)
         waits = f"{len(missing)} {verb} to be applied: {names}."
         raise BehindHead(
             waits if told is None else f"{told} {waits}", "Apply them with `redismigrate upgrade heads`."
         )
-    return AtHead(head.heads, revisions_ahead(project, head))
+    return AtHead(head.heads, revisions_ahead(project, head), notes)

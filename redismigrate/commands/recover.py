@@ -1,4 +1,4 @@
-"""`stamp`, `unlock` and `repair`: for when record and server have to be brought together by hand."""
+"""`stamp` and `unlock`: for when the record has to be brought in line by hand."""
 
 from __future__ import annotations
 
@@ -12,24 +12,19 @@ from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.documents.mark_store import forget_other_runs
-from redismigrate.execution.live import alias_target, look_at
-from redismigrate.execution.other_databases import look_at_other_databases
+from redismigrate.execution.live import alias_target
 from redismigrate.execution.run import now
-from redismigrate.execution.search_commands import create
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
-from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.other_databases import in_words, left_without, why_left_out
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.strict import encode
+from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owners
 from redismigrate.state.purging import read_readable_state
-from redismigrate.state.store import StateWriter, read_state
+from redismigrate.state.store import read_state
 
 
 @dataclass(frozen=True)
@@ -47,29 +42,6 @@ class Stamped:
     def to_json(self) -> dict[str, Any]:
         """As JSON data."""
         return {"heads": list(self.heads), "indexes": list(self.indexes)}
-
-
-@dataclass(frozen=True)
-class Repaired:
-    """What `repair` did.
-
-    Attributes:
-        dropped: Indexes that hid an alias; their documents stay.
-        aliases: Aliases that were set again.
-        created: Indexes that were gone and are made again as recorded; their documents are being scanned.
-        warnings: What these will lack of other databases than 0, or what could not be told of that.
-    """
-
-    dropped: tuple[str, ...]
-    aliases: tuple[str, ...]
-    created: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON data; `warnings` only where there are some."""
-        done = {"dropped": self.dropped, "aliases": self.aliases, "created": self.created}
-        told = {"warnings": self.warnings} if self.warnings else {}
-        return {name: list(value) for name, value in (done | told).items()}
 
 
 def stamp(
@@ -218,112 +190,3 @@ def unlock(project: Project) -> Holder | None:
     with project.connect() as server:
         server.capabilities.require_writable(allow_evictable_state=True)
         return break_lock(server, project.keys)
-
-
-def repair(
-    project: Project,
-    *,
-    lock_timeout: float | None = None,
-    allow_evictable_state: bool | None = None,
-    ignore_other_databases: bool = False,
-) -> Repaired:
-    """Drop indexes that hide an alias of ours, set lost aliases and create lost indexes again.
-
-    A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the
-    index wins, and queries see its documents only. They stay when it is dropped. A TEMPORARY index that is
-    gone has expired as it should.
-
-    Args:
-        project: The project.
-        lock_timeout: Seconds to wait for another process; None takes the setting.
-        allow_evictable_state: Work although the server may evict the state; None takes the setting.
-        ignore_other_databases: Create an index although databases other than 0 hold documents of it.
-
-    Raises:
-        PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
-            another project. Or databases other than 0 hold documents that an index to be created would lack;
-            nothing was changed then.
-    """
-    with (
-        project.connect() as server,
-        locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
-    ):
-        refuse_unfinished_run(writer.state)
-        catalog = writer.state.catalog
-        inventory = survey(server, project.settings.project, catalog)
-        warnings = _look_elsewhere(server, _gone(catalog, inventory), ignores=ignore_other_databases)
-        dropped: list[str] = []
-        aliases: list[str] = []
-        created: list[str] = []
-        for definition in _gone(catalog, inventory):
-            _create(writer, definition)
-            created.append(definition.served)
-        for definition in catalog.values():
-            if definition.physical not in inventory.names:
-                continue
-            for alias in definition.all_aliases:
-                if alias in inventory.names:
-                    _refuse_foreign(server, project, alias, inventory.owners.get(alias))
-                    _set_alias(writer, alias, definition.physical, drop_first=True)
-                    dropped.append(alias)
-                elif alias not in inventory.aliases:
-                    _set_alias(writer, alias, definition.physical, drop_first=False)
-                    aliases.append(alias)
-        return Repaired(tuple(dropped), tuple(aliases), tuple(created), warnings)
-
-
-def _gone(catalog: Catalog, inventory: Inventory) -> tuple[IndexDefinition, ...]:
-    """The indexes that are to be created again."""
-    return tuple(
-        definition
-        for definition in catalog.values()
-        if definition.physical not in inventory.names and definition.schema.temporary_seconds is None
-    )
-
-
-def _look_elsewhere(server: Server, gone: Iterable[IndexDefinition], *, ignores: bool) -> tuple[str, ...]:
-    """What indexes that are created again will lack, as warnings.
-
-    Raises:
-        PlanBlocked: They will lack something, and that is not to be ignored.
-    """
-    gone = tuple(gone)
-    elsewhere = look_at_other_databases(server, [definition.schema for definition in gone])
-    warnings, reasons = [], []
-    for definition in gone:
-        keys = in_words(elsewhere.keys_of([definition.schema]))
-        if keys and ignores:
-            warnings.append(left_without(definition.served, keys))
-        elif keys:
-            reasons.append(why_left_out(definition.served, keys))
-    if reasons:
-        raise PlanBlocked(f"Nothing was repaired: {'; '.join(reasons)}.", reasons=tuple(reasons))
-    return (*warnings, *elsewhere.remarks)
-
-
-def _create(writer: StateWriter, definition: IndexDefinition) -> None:
-    writer.transact(
-        event={"event": "repair", "index": definition.served, "by": signature()},
-        commands=create(definition, scans_documents=True),
-    )
-
-
-def _refuse_foreign(server: Server, project: Project, name: str, owner: str | None) -> None:
-    if owner not in (None, project.settings.project):
-        raise PlanBlocked(*owned_by_another(name, owner))
-    index = look_at(server, name)
-    if index is not None and index.is_temporary is not False:
-        what = "it is" if index.is_temporary else "without an answer of FT.DEBUG it can't be told not to be"
-        raise PlanBlocked(
-            f"Index {name} hides an alias, but {what} TEMPORARY: dropping it would delete its documents.",
-            "Drop it yourself if they may go.",
-        )
-
-
-def _set_alias(writer: StateWriter, alias: str, physical: str, *, drop_first: bool) -> None:
-    name, target = encode(alias), encode(physical)
-    drop = [("FT.DROPINDEX", name)] if drop_first else []
-    writer.transact(
-        event={"event": "repair", "alias": alias, "index": physical, "by": signature()},
-        commands=[*drop, ("FT.ALIASUPDATE", name, target)],
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Drift:
     Attributes:
         kind: What differs.
         text: The same as a phrase.
+        remedy: The command that mends it, and what that does, as a phrase.
     """
 
     kind: Literal[
@@ -36,6 +38,7 @@ class Drift:
         "alias_changed",
     ]
     text: str
+    remedy: str
 
 
 def require_no_drift(
@@ -61,7 +64,8 @@ def require_no_drift(
     if problems:
         raise DriftError(
             f"The server differs from the record: {'; '.join(problems)}.",
-            "Put it back as recorded, or record it as it is in a revision and `redismigrate stamp` that.",
+            "`redismigrate check` names the command that puts it back as recorded. Or write a revision that "
+            "makes it as it is, and `redismigrate stamp` that.",
         )
 
 
@@ -69,31 +73,45 @@ def drift_of(definition: IndexDefinition, inventory: Inventory) -> tuple[str, ..
     """How the server differs from what is recorded of one index, each difference a phrase."""
     problems: list[str] = []
     differences: list[str] = []
+    remedies: list[str] = []
     for drift in drifts_of(definition, inventory):
-        (differences if drift.kind in _OF_THE_INDEX else problems).append(drift.text)
-    return (*(["; ".join(differences)] if differences else []), *problems)
+        if drift.kind in _OF_THE_INDEX:
+            differences.append(drift.text)
+            remedies.append(drift.remedy)
+        else:
+            problems.append(f"{drift.text}; {drift.remedy}")
+    return (*([f"{'; '.join(differences)}; {remedies[0]}"] if differences else []), *problems)
 
 
 def drifts_of(definition: IndexDefinition, inventory: Inventory) -> Iterator[Drift]:
     """How the server differs from what is recorded of one index."""
     live = inventory.live.get(definition.physical)
     if live is None:
-        yield Drift(
-            "index_missing",
-            f"index {definition.physical} does not exist; `redismigrate repair` creates it again",
-        )
+        if definition.schema.temporary_seconds is None:
+            remedy = "`redismigrate repair` creates it again"
+        else:
+            remedy = f"it is TEMPORARY and may have expired; {_rebuild(definition)} creates it again"
+        yield Drift("index_missing", f"index {definition.physical} does not exist", remedy)
         return
     yield from _differences_of(live, definition)
     for alias in definition.all_aliases:
         if alias in inventory.names:
             yield Drift(
-                "alias_hidden", f"an index hides its alias {alias}; `redismigrate repair` drops that index"
+                "alias_hidden",
+                f"an index hides its alias {alias}",
+                "`redismigrate repair` drops that index, its documents stay",
             )
         elif inventory.aliases.get(alias) != definition.physical:
             target = inventory.aliases.get(alias)
             yield Drift(
-                "alias_changed", f"alias {alias} " + (f"points to {target}" if target else "does not exist")
+                "alias_changed",
+                f"alias {alias} " + (f"points to {target}" if target else "does not exist"),
+                "`redismigrate repair` points it to its index",
             )
+
+
+def _rebuild(definition: IndexDefinition) -> str:
+    return f"`{shlex.join(['redismigrate', 'repair', '--rebuild', definition.served])}`"
 
 
 def differences_to(live: LiveIndex, definition: IndexDefinition) -> str:
@@ -105,13 +123,16 @@ def _differences_of(live: LiveIndex, definition: IndexDefinition) -> Iterator[Dr
     has_details = live.has_vector_details
     recorded = observable(definition.schema.renamed(definition.physical), has_vector_details=has_details)
     found = observable(live.schema, has_vector_details=has_details)
+    remedy = f"{_rebuild(definition)} makes it as recorded, searches miss documents meanwhile"
     for difference in diff(recorded, found):
-        yield Drift(difference.kind, str(difference))
+        yield Drift(difference.kind, str(difference), remedy)
     if not has_details and live.is_temporary and definition.schema.temporary_seconds is None:
-        yield Drift("index_option", "it is TEMPORARY")
+        yield Drift("index_option", "it is TEMPORARY", remedy)
     if live.has_synonyms and {group: set(terms) for group, terms in live.synonyms.items()} != {
         group: set(terms) for group, terms in definition.synonyms.items()
     }:
         yield Drift(
-            "synonyms", f"synonyms are {live.synonyms or 'none'} instead of {definition.synonyms or 'none'}"
+            "synonyms",
+            f"synonyms are {live.synonyms or 'none'} instead of {definition.synonyms or 'none'}",
+            remedy,
         )

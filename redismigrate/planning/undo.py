@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from redismigrate.planning.index_steps import scanning
 from redismigrate.planning.physical_names import (
@@ -157,7 +158,10 @@ def _create_again(step: Step) -> list[Step]:
             _alias_step(step.model_copy(update={"alias": alias}), back, f"set alias {alias} back")
             for alias in back.all_aliases
         ]
-        return [*_bring_back_beside(back), *(names if step.strategy is None else ())]
+        # Under a name that may be somebody else's by now it is made as a new one: refused where it is taken.
+        is_own = back.physical == back.served
+        built = _make_without_aliases(back) if is_own else _bring_back_beside(back)
+        return [*built, *(names if step.strategy is None else ())]
     if step.strategy in BESIDE:
         return [*_take_name_back(step), *_bring_back_beside(step.before)]
     again = Step(
@@ -202,6 +206,16 @@ def _swap_back(swap: Step) -> list[Step]:
         }
     )
     return [*(_bring_back_beside(built) if built is not None else ()), *gone, back]
+
+
+def _make_without_aliases(definition: IndexDefinition) -> list[Step]:
+    again = Step(
+        kind="create_index",
+        index=definition.served,
+        after=replace(scanning(definition), aliases=()),
+        description=f"create index {definition.served} again",
+    )
+    return [again, _wait(definition)]
 
 
 def _bring_back_beside(definition: IndexDefinition) -> list[Step]:

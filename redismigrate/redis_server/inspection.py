@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ResponseError
 
+from redismigrate.redis_server.glance import NO_SUCH_INDEX
 from redismigrate.schema.read import (
     index_name_from_info,
     is_surely_not_temporary,
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from redismigrate.schema.model import IndexSchema
     from redismigrate.schema.read import IndexStatistics
 
-# In 2.10 "Unknown index name" and "x: no such index", in 8.x also "No such index x" and "Index not found: x".
-_NO_SUCH_INDEX = re.compile("unknown index name|no such index|index not found", re.IGNORECASE)
 _NOT_TEMPORARY = "Index is not temporary"
 _TTL_ATTEMPTS = 3
 # By the second one where the module has a coordinator in it, as in Redis 8.
@@ -84,7 +82,7 @@ def read_index(execute: Execute, name: str) -> LiveIndex | None:
     try:
         return _read_index(execute, name)
     except ResponseError as error:
-        if _NO_SUCH_INDEX.search(str(error)):
+        if NO_SUCH_INDEX.search(str(error)):
             return None
         raise
 
@@ -99,7 +97,7 @@ def resolve_alias(execute: Execute, name: str) -> str | None:
     try:
         physical = index_name_from_info(execute("FT.INFO", encode(name)))
     except ResponseError as error:
-        if _NO_SUCH_INDEX.search(str(error)):
+        if NO_SUCH_INDEX.search(str(error)):
             return None
         raise
     return None if physical == name else physical
@@ -138,7 +136,7 @@ def _read_index(execute: Execute, name: str) -> LiveIndex:
     try:
         synonyms = _synonyms(execute("FT.SYNDUMP", encode(physical)))
     except ResponseError as error:
-        if not statistics.is_incomplete or _NO_SUCH_INDEX.search(str(error)):
+        if not statistics.is_incomplete or NO_SUCH_INDEX.search(str(error)):
             raise
     return LiveIndex(
         physical=physical,
@@ -167,7 +165,7 @@ def _info_and_lifetime(execute: Execute, name: str) -> tuple[Any, int | None, bo
         try:
             remaining_seconds = int(_debug(execute, "TTL", encode(name)))
         except ResponseError as error:
-            if _NO_SUCH_INDEX.search(str(error)):
+            if NO_SUCH_INDEX.search(str(error)):
                 raise
             return info, None, _NOT_TEMPORARY in str(error)
         if monotonic() - started < 1:

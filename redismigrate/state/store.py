@@ -23,7 +23,7 @@ from redismigrate.state.documents import (
     render_document,
     version_in,
 )
-from redismigrate.state.key_types import RECORD, RUN, require_types, way_out_of_run, wrong_type
+from redismigrate.state.key_types import RUN, require_types, way_out_of_run, wrong_type
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION, UNCHANGED
 
@@ -105,12 +105,6 @@ def read_state(server: Server, keys: StateKeys) -> State:
             f"The key {keys.progress} is gone: it told how far the run is.", way_out_of_run(keys)
         )
     return state
-
-
-def read_head(server: Server, keys: StateKeys) -> Head:
-    """The applied revisions alone."""
-    require_types(server, keys, RECORD)
-    return Head.from_content(parse_document(keys.head, server.execute("GET", keys.head)).content)
 
 
 def read_undo(server: Server, keys: StateKeys, revision: str) -> Mapping[str, Any]:

@@ -372,7 +372,7 @@ def test_an_index_that_somebody_altered_is_told_with_what_differs(shop):
         "upgrade",
         code=3,
         says=(
-            "The server differs from the record: products: numeric field 'price' is added.",
+            "The server differs from the record: products: numeric field 'price' is added; ",
             "redismigrate stamp",
         ),
     )

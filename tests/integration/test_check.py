@@ -11,6 +11,7 @@ CREATE = """
         "index": {"name": "products", "prefix": "product:"}, "fields": [{"name": "title", "type": "text"}],
     })
 """
+AUTOGENERATE = "`redismigrate revision --autogenerate -m MESSAGE` writes a revision that makes it so"
 DROP = 'op.drop_index("products")'
 YAML = """
 index: {name: products, prefix: "product:"}
@@ -78,9 +79,9 @@ fields: [{name: title, type: text, attrs: {weight: 2}}, {name: brand, type: tag}
         3,
         (
             "The declared schemas are not what the scripts make:\n"
-            "  products: option language changes from 'english' to 'german'\n"
-            "  products: tag field 'brand' is added\n"
-            "  products: field 'title': weight changes from 1.0 to 2.0\n"
+            f"  products: option language changes from 'english' to 'german'; {AUTOGENERATE}\n"
+            f"  products: tag field 'brand' is added; {AUTOGENERATE}\n"
+            f"  products: field 'title': weight changes from 1.0 to 2.0; {AUTOGENERATE}\n"
         ),
     )
     assert findings(applied) == [
@@ -103,7 +104,10 @@ def test_an_index_that_was_changed_by_hand_is_told(applied, client):
     result = applied.run("check")
     assert (result.code, result.out) == (
         3,
-        "The server is not what is recorded:\n  products: tag field 'brand' is added\n",
+        (
+            "The server is not what is recorded:\n  products: tag field 'brand' is added; `redismigrate "
+            "repair --rebuild products` makes it as recorded, searches miss documents meanwhile\n"
+        ),
     )
     assert findings(applied) == [("server", "field_added", "products")]
 
@@ -143,7 +147,8 @@ def test_a_script_that_was_changed_since_is_told(applied):
         3,
         (
             "The scripts are not what was applied:\n"
-            "  000000000001.py was changed since revision 000000000001 was applied\n"
+            "  000000000001.py was changed since revision 000000000001 was applied; `redismigrate stamp "
+            "000000000001` accepts it as it is\n"
         ),
     )
     assert findings(applied) == [("history", "script_changed", None)]
@@ -219,7 +224,9 @@ def test_redis_may_be_ahead_of_the_scripts(applied):
         3,
         (
             "The scripts are not what was applied:\n"
-            f"  Redis is ahead by revision {latest} (revision 2): no script has it\n"
+            f"  Redis is ahead by revision {latest} (revision 2): no script has it; take the scripts of the "
+            "release that has it; where the indexes are as the scripts here make them, `redismigrate stamp "
+            "heads` forgets it\n"
         ),
     )
 
