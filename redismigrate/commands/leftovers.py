@@ -82,7 +82,9 @@ def _told(server: Server, index: str, served: str) -> tuple[str, str]:
         )
     live = look_at(server, index)
     fields = [] if live is None else [f.path for f in live.schema.fields if f.path and "__" in f.path]
+    message = "it is left of a run whose record is lost"
     remedy = f"`redis-cli FT.DROPINDEX {shlex.quote(readable(index))}` removes it, its documents stay"
     if fields:
-        remedy += f"; these may have {', '.join(map(readable, fields))}, which the next run of it removes"
-    return "it is left of a run whose record is lost", remedy
+        message += f", and its documents may have {', '.join(map(readable, fields))}"
+        remedy += ", and the next run of its revision removes those fields"
+    return message, remedy

@@ -275,7 +275,7 @@ def test_the_check_of_heads_only_reads(forked: Shop):
     with forked.monitored() as commands:
         assert forked.run("current", "--check-heads").code == 0
     names = [words[0] for words in commands if words[0] not in {"CLIENT", "HELLO", "SELECT"}]
-    assert set(names) <= {"MGET", "FT._LIST", "FT.INFO"}
+    assert set(names) <= {"TYPE", "MGET", "FT._LIST", "FT.INFO"}
 
 
 @pytest.mark.parametrize("damaged", ["head", "indexes", "last_run"])

@@ -140,5 +140,6 @@ def test_what_a_lost_run_has_built_is_told_by_check_and_status_and_other_names_a
     (left,) = (each for each in report["differences"] if each["kind"] == "leftover_index")
     assert left["index"].startswith("products__000000000002_")
     assert "embedding__000000000002" in left["message"]
+    assert left["remedy"].startswith(f"`redis-cli FT.DROPINDEX {left['index']}` removes it")
     assert report["unmanaged"] == ["products__archive"]
     assert left["index"] in shop.run("status").out

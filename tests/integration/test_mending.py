@@ -127,6 +127,18 @@ def test_what_is_behind_is_told_before_what_is_gone(stocked: Shop) -> None:
     assert stocked.run("current", "--check-heads").code == 4
 
 
+def test_what_redis_has_and_no_script_has_is_told_before_what_is_gone(stocked: Shop) -> None:
+    revision = stocked.write("pass")
+    assert stocked.run("upgrade").code == 0
+    stocked.script(revision).unlink()
+    stocked.client.execute_command("FT.DROPINDEX", "products")
+    for arguments in (("upgrade",), ("upgrade", "000000000001"), ("current", "--check-heads")):
+        result = stocked.run(*arguments)
+        assert result.code == 3, (arguments, result.err)
+        told, gone = "Redis is ahead of these scripts by", "products: index products does not exist"
+        assert -1 < result.err.find(told) < result.err.find(gone), (arguments, result.err)
+
+
 def test_a_temporary_index_that_has_expired_is_made_again_on_request_only(shop: Shop) -> None:
     shop.write(
         'op.create_index({"index": {"name": "carts", "prefix": "c:", "temporary_seconds": 600},'
