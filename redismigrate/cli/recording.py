@@ -138,7 +138,10 @@ def unlock(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Drop indexes that hide an alias; set lost or moved aliases and create lost indexes again."""
+    """Create lost indexes and aliases again; drop what hides one.
+
+    An alias that leads elsewhere is taken back.
+    """
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)

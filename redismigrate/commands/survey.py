@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
-from redismigrate.errors import BackupMissing
+from redismigrate.errors import AuthenticationFailed, BackupMissing
 from redismigrate.execution.documents.backup_contents import rewrite_in, schema_before
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
 from redismigrate.execution.documents.backup_location import BackupLocation
@@ -125,7 +125,10 @@ def _is_empty(server: Server, index: LiveIndex | None, schema: IndexSchema) -> b
         may_lack = statistics.is_indexing or statistics.indexing_failures or schema.skip_initial_scan
         if not may_lack and schema.filter is None:
             return True
-    return next(scan_keys(server, schema), None) is None
+    try:
+        return next(scan_keys(server, schema), None) is None
+    except AuthenticationFailed:  # a plan does without what its user may not look at
+        return False
 
 
 def backups_of(
