@@ -143,7 +143,9 @@ class KnownDocuments:
                 said.add(after)
                 continue
             said.add(replace(after, proved=True))
-            if not attempt.is_settled:
+            deleted = met[place]
+            # What can't be carried back was never in step with this process.
+            if not attempt.is_settled or (deleted is not None and self.way.back(deleted) is None):
                 said.add(after)
         self.sets[word.suffix] = frozenset(said)
         if attempt is not None:
