@@ -178,7 +178,7 @@ def status(project: Project) -> Status:
             problems += tuple(
                 f"{name}: {problem}"
                 for name, definition in state.catalog.items()
-                for problem in drift_of(definition, inventory)
+                for problem in drift_of(definition, inventory, has_remedies=True)
             )
     return Status(
         project=project.settings.project,

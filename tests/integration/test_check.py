@@ -178,8 +178,8 @@ def test_redis_may_be_ahead_of_the_scripts(applied):
         (
             "The scripts are not what was applied:\n"
             f"  Redis is ahead by revision {latest} (revision 2): no script has it; take the scripts of the "
-            "release that has it; where the indexes are as the scripts here make them, `redismigrate stamp heads` "
-            "forgets it\n"
+            "release that has it; where the indexes are as the scripts here make them, `redismigrate "
+            "stamp heads` forgets it\n"
         ),
     )
 
