@@ -64,7 +64,8 @@ def require_no_drift(
     if problems:
         raise DriftError(
             f"The server differs from the record: {'; '.join(problems)}.",
-            "Put it back as recorded, or write a revision that makes it as it is and `redismigrate stamp` that.",
+            "Put it back as recorded, or write a revision that makes it as it is, and `redismigrate stamp` "
+            "that.",
         )
 
 
