@@ -137,7 +137,7 @@ def unlock(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Drop indexes that hide an alias; set lost or moved aliases and create lost indexes again."""
+    """Bring indexes and aliases back as they are recorded."""
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)
