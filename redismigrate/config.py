@@ -31,7 +31,7 @@ ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
 DEFAULT_BACKUP_DIR = Path("redismigrate-backups")
 # Of lists in the environment. `module:attribute` has what separates paths within it.
-_SEPARATORS = {"version_locations": os.pathsep, "schemas": ","}
+_SEPARATORS = {"version_locations": os.pathsep, "schemas": ",", "known_aliases": ","}
 ENVIRONMENT_VARIABLE = "REDISMIGRATE_ENV"
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
@@ -62,6 +62,7 @@ class Settings(BaseModel):
             day, hour, minute and second.
         truncate_slug_length: How many characters the slug of a name has at most.
         timezone: Where the clock of "Create Date" and of file names stands: "UTC" or a name of the IANA.
+        known_aliases: Aliases that clients use: of an index that no revision made, those among them are kept.
         schemas: Where the application declares the indexes it wants: globs of YAML files, relative to the
             configuration file, and `module:attribute`.
         file: The configuration file these settings come from, if any.
@@ -86,6 +87,7 @@ class Settings(BaseModel):
     file_template: str = DEFAULT_FILE_TEMPLATE
     truncate_slug_length: int = Field(default=DEFAULT_SLUG_LENGTH, ge=1)
     timezone: str = "UTC"
+    known_aliases: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
     file: Path | None = None
 

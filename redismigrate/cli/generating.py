@@ -31,6 +31,7 @@ class Sources:
         schema_patch: A patch of RedisVL.
         index: What the patch is for.
         renames: "old:new".
+        aliases: Of the index that is created as it is.
     """
 
     autogenerate: bool = False
@@ -38,6 +39,7 @@ class Sources:
     schema_patch: Path | None = None
     index: str | None = None
     renames: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def compares(self) -> bool:
@@ -51,6 +53,8 @@ class Sources:
             raise click.UsageError("--schema-patch FILE and --index INDEX belong together.")
         if self.renames and not self.compares:
             raise click.UsageError("--rename belongs to --autogenerate.")
+        if self.aliases and not self.from_live:
+            raise click.UsageError("--alias belongs to --from-live INDEX.")
 
 
 def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,6 +80,13 @@ def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="With --autogenerate: field or index NEW is OLD under a new name. Can be repeated.",
         ),
         click.option(
+            "--alias",
+            "aliases",
+            multiple=True,
+            metavar="NAME",
+            help="With --from-live INDEX: an alias that it has. Can be repeated.",
+        ),
+        click.option(
             "--from-live",
             type=REVISION,
             is_flag=False,
@@ -99,7 +110,7 @@ def generated(invocation: Invocation, project: Project, sources: Sources) -> Scr
     if sources.schema_patch is not None and sources.index is not None:
         return commands.from_schema_patch(project, sources.schema_patch, sources.index)
     if sources.from_live:
-        return commands.baseline(project, sources.from_live)
+        return commands.baseline(project, sources.from_live, sources.aliases)
     if sources.compares:
         return commands.autogenerate(
             project,

@@ -32,6 +32,15 @@ ignore_other_databases_option = click.option(
 )
 
 
+alias_option = click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="NAME",
+    help="An alias of an index that no revision made, which is to be kept. Can be repeated.",
+)
+
+
 def lock_options(function: Function) -> Function:
     """The options of every command that writes state."""
     for decorate in (
@@ -76,6 +85,7 @@ def plan_options(function: Function) -> Function:
             help="Documents in a batch.",
         ),
         ignore_other_databases_option,
+        alias_option,
         click.option(
             "--exclusive", is_flag=True, help="Writers are paused: documents are rewritten without comparing."
         ),
@@ -152,6 +162,8 @@ def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions
 
     # What the settings say is where new backups go; an option also says where older ones are by now.
     given = invocation.backup_dir
+    if "aliases" in values:
+        values = {**values, "aliases": tuple(values["aliases"])}
     return MigrationOptions(**values, backup_dir=None if given is None else Path(given))
 
 

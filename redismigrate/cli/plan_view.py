@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from redismigrate.cli.rendering import markup
+from redismigrate.planning.name_warnings import ALIASES_LOST
 from redismigrate.planning.plan import Alternative, Plan, RevisionPlan, Step
 
 # From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
@@ -47,9 +48,14 @@ def render_steps(item: RevisionPlan, console: Console) -> None:
     if item.alternatives:
         console.print(Padding.indent(_alternatives_table(item.alternatives), INDENT))
     for warning in item.warnings:
-        console.print(f"  [yellow]note:[/] {markup(warning)}")
+        console.print(f"  {mark_of(warning)} {markup(warning)}")
     for reason in item.blocked:
         console.print(f"  [red]blocked:[/] {markup(reason)}")
+
+
+def mark_of(warning: str) -> str:
+    """What stands before a warning: one about what stops to work is no note."""
+    return "[red bold]warning:[/]" if f"({ALIASES_LOST})" in warning else "[yellow]note:[/]"
 
 
 def _steps_table(steps: Sequence[Step], width: int) -> Table:

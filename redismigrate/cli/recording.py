@@ -138,10 +138,7 @@ def unlock(invocation: Invocation) -> None:
 @global_options
 @click.pass_obj
 def repair(invocation: Invocation, /, **values: Any) -> None:
-    """Create lost indexes and aliases again; drop what hides one.
-
-    An alias that leads elsewhere is taken back.
-    """
+    """Bring indexes and aliases back as they are recorded."""
     from redismigrate import commands
 
     done = commands.repair(invocation.project(), **values)

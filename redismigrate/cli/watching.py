@@ -48,11 +48,13 @@ class TerminalWatcher(Watcher):
 
     def revision_started(self, run: Run) -> None:
         """Name the revision and what to know of it."""
+        from redismigrate.cli.plan_view import mark_of
+
         recorded = run.plan.recorded
         verb = "Applying" if recorded.direction == "upgrade" else "Undoing"
         self._print(f"{verb} [bold]{recorded.revision}[/] {_escaped(recorded.message)}")
         for warning in run.plan.warnings:
-            self._print(f"  [yellow]note:[/] {_escaped(warning)}")
+            self._print(f"  {mark_of(warning)} {_escaped(warning)}")
 
     def step_started(self, step: Step) -> None:
         """Name the step."""

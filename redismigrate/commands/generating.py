@@ -14,7 +14,14 @@ from redismigrate.commands.replaying import replay
 from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
 from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.differing import operations_between, rename_candidates
-from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation, SetSynonyms
+from redismigrate.operations.model import (
+    ChangeIndex,
+    CreateAlias,
+    CreateIndex,
+    DropIndex,
+    Operation,
+    SetSynonyms,
+)
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations
 from redismigrate.operations.source import comment_lines, literal, source_lines
@@ -95,19 +102,22 @@ def autogenerate(
     return _content(operations, catalog, found)
 
 
-def baseline(project: Project, index: str) -> ScriptContent:
-    """What creates an index that exists already, as it is, with its synonyms.
+def baseline(project: Project, index: str, aliases: Iterable[str] = ()) -> ScriptContent:
+    """What creates an index that exists already, as it is, with its synonyms and the aliases that are found.
 
     Args:
         project: The project.
         index: Its name, or an alias of it that clients query.
+        aliases: Further aliases of it, besides those of the setting `known_aliases`.
 
     Raises:
-        UsageError: There is no such index, or it is managed already.
+        UsageError: There is no such index, it is managed already, or a given alias is none of it.
         SchemaError: A revision has made the alias.
         ConfigurationError: The declared schemas can't be read.
         PlanBlocked: It belongs to another project.
     """
+    from redismigrate.commands.alias_candidates import candidates
+    from redismigrate.execution.aliases import aliases_of
     from redismigrate.execution.live import alias_target, existing_indexes, look_at
     from redismigrate.state.owners import owned_by_another, read_owners
     from redismigrate.state.store import read_state
@@ -123,6 +133,8 @@ def baseline(project: Project, index: str) -> ScriptContent:
         owner = read_owners(server).get(index, project.settings.project)
         physical = index if index in names else alias_target(server, index)
         live = None if physical is None else look_at(server, physical)
+        asked = () if physical is None else candidates(project, server, aliases)
+        found = () if physical is None else aliases_of(server, physical, asked)
         recorded = read_state(server, project.keys).catalog
     _refuse_alias_of_created(catalog, index, physical)
     managed = next((served for served, known in recorded.items() if known.physical == physical), None)
@@ -136,6 +148,9 @@ def baseline(project: Project, index: str) -> ScriptContent:
         raise UsageError(
             f"There is no index {index} on the server.", f"It has: {', '.join(sorted(names)) or 'none'}."
         )
+    not_its = [alias for alias in aliases if alias not in found]
+    if not_its:
+        raise UsageError(f"{not_its[0]} is no alias of index {live.physical}.", "Leave it out of --alias.")
     schema = live.schema.renamed(index)
     declared = declared_schemas(project).get(index)
     if declared is not None:
@@ -144,6 +159,7 @@ def baseline(project: Project, index: str) -> ScriptContent:
     operations: tuple[Operation, ...] = (
         CreateIndex(schema),
         *(SetSynonyms(index, group, terms) for group, terms in live.synonyms.items()),
+        *(CreateAlias(alias, index) for alias in found if alias != index),
     )
     return _content(operations, catalog, notes=tuple(_not_told(live, index, declared)))
 
@@ -277,7 +293,10 @@ def _not_told(live: LiveIndex, index: str, declared: IndexSchema | None) -> Iter
     """What a baseline may lack, since the server does not tell it."""
     if live.physical != index:
         yield f"{index} is an alias of index {live.physical}, of which this was read."
-    yield f'Redis does not list aliases: add those you use with op.create_alias("...", {literal(index)}).'
+    yield (
+        "Redis before 8.10 does not list aliases: those that are told, declared, or in its logs are here. "
+        f'Add others with --alias NAME, or op.create_alias("...", {literal(index)}).'
+    )
     if declared is not None:
         yield "What else it does not tell is taken from the declared schema, as if that had made the index."
     known = set() if declared is None else {field.name for field in declared.fields}

@@ -183,7 +183,7 @@ def status(project: Project) -> Status:
             problems += tuple(
                 f"{name}: {problem}"
                 for name, definition in state.catalog.items()
-                for problem in drift_of(definition, inventory)
+                for problem in drift_of(definition, inventory, has_remedies=True)
             )
             problems += tuple(f"{left.index}: {left.text}" for left in leftovers(server, state, inventory))
     return Status(

@@ -49,6 +49,8 @@ class MigrationOptions:
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
         max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
             them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
+        aliases: Aliases of indexes that no revision made, besides those of the setting `known_aliases`: they
+            are kept. Servers before 8.10 don't list them.
         exclusive: Nobody else writes to the documents: they need not be compared before they are written.
         ignore_other_databases: Go on although databases other than 0 hold documents of an index, which a new
             one will lack. May also be said when the run is taken up again.
@@ -73,6 +75,7 @@ class MigrationOptions:
     allow_lossy: bool = False
     max_failures: int = 0
     max_removals: int | None = None
+    aliases: tuple[str, ...] = ()
     exclusive: bool = False
     ignore_other_databases: bool = False
     batch_size: int = DEFAULT_BATCH_SIZE

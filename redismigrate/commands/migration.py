@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.ahead import telling, told_ahead
+from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
@@ -253,7 +254,8 @@ class Migration:
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
         history, ids = self._project.history, self._wanted(state, direction, target)
-        read_live = live_index_reader(self._server)
+        given = self._options.aliases
+        read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
             return record_upgrades(history, ids, state.catalog, read_live)
         return record_downgrades(history, ids, state.head, state.catalog, read_live)

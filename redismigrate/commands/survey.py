@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.errors import AuthenticationFailed, BackupMissing
+from redismigrate.execution.aliases import aliases_of
 from redismigrate.execution.documents.backup_contents import rewrite_in, schema_before
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
 from redismigrate.execution.documents.backup_location import BackupLocation
@@ -209,16 +210,25 @@ def _names(recorded: Iterable[RecordedRevision]) -> Iterable[str]:
                 yield from (change.name for change in operation.changes if change.kind == "rename_to")
 
 
-def live_index_reader(server: Server) -> LiveIndexReader:
-    """Reads an index that no revision created, as it is on the server."""
+def live_index_reader(server: Server, candidates: Callable[[], Iterable[str]] = tuple) -> LiveIndexReader:
+    """Reads an index that no revision created, as it is on the server.
+
+    Args:
+        server: The connection.
+        candidates: Gives names that may be aliases of it; asked where there is such an index.
+    """
 
     def read(name: str) -> IndexDefinition | None:
         physical = name if name in existing_indexes(server) else alias_target(server, name)
         index = look_at(server, physical) if physical is not None else None
         if index is None:
             return None
+        aliases = set(aliases_of(server, index.physical, candidates())) - {name}
         return IndexDefinition(
-            schema=index.schema.renamed(name), physical=index.physical, synonyms=dict(index.synonyms)
+            schema=index.schema.renamed(name),
+            physical=index.physical,
+            aliases=tuple(sorted(aliases)),
+            synonyms=dict(index.synonyms),
         )
 
     return read

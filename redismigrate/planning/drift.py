@@ -59,18 +59,26 @@ def require_no_drift(
         f"{name}: {problem}"
         for name in names
         if name in catalog and not (name in may_be_gone and catalog[name].physical not in inventory.live)
-        for problem in drift_of(catalog[name], inventory)
+        for problem in drift_of(catalog[name], inventory, has_remedies=True)
     ]
     if problems:
         raise DriftError(
             f"The server differs from the record: {'; '.join(problems)}.",
-            "`redismigrate check` names the command that puts it back as recorded. Or write a revision that "
-            "makes it as it is, and `redismigrate stamp` that.",
+            "Put it back as recorded, or write a revision that makes it as it is, and `redismigrate stamp` "
+            "that.",
         )
 
 
-def drift_of(definition: IndexDefinition, inventory: Inventory) -> tuple[str, ...]:
-    """How the server differs from what is recorded of one index, each difference a phrase."""
+def drift_of(
+    definition: IndexDefinition, inventory: Inventory, *, has_remedies: bool = False
+) -> tuple[str, ...]:
+    """How the server differs from what is recorded of one index, each difference a phrase.
+
+    Args:
+        definition: The index as recorded.
+        inventory: The server.
+        has_remedies: Name the commands that mend it, too.
+    """
     problems: list[str] = []
     differences: list[str] = []
     remedies: list[str] = []
@@ -79,8 +87,10 @@ def drift_of(definition: IndexDefinition, inventory: Inventory) -> tuple[str, ..
             differences.append(drift.text)
             remedies.append(drift.remedy)
         else:
-            problems.append(f"{drift.text}; {drift.remedy}")
-    return (*([f"{'; '.join(differences)}; {remedies[0]}"] if differences else []), *problems)
+            problems.append(f"{drift.text}; {drift.remedy}" if has_remedies else drift.text)
+    if differences and has_remedies:
+        differences.append(remedies[0])
+    return (*(["; ".join(differences)] if differences else []), *problems)
 
 
 def drifts_of(definition: IndexDefinition, inventory: Inventory) -> Iterator[Drift]:

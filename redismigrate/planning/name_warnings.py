@@ -8,6 +8,8 @@ from redismigrate.planning.name_moves import NameMoves, names_in, times_without
 from redismigrate.planning.plan import Step, moves_names
 from redismigrate.planning.plan_in_progress import PlanInProgress, duration
 
+# By that programs, and the colour, tell it from notes.
+ALIASES_LOST = "aliases_lost"
 # A search that comes between the two commands fails; with the way of a reply and a command between them.
 GAP_SECONDS = 0.01
 
@@ -76,3 +78,29 @@ def _with_downtime(step: Step, seconds: float) -> Step:
         return step
     estimate = step.estimate.model_copy(update={"search_downtime_seconds": round(seconds, 2)})
     return step.model_copy(update={"estimate": estimate})
+
+
+def lost_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[str]:
+    """What becomes of the aliases of indexes that no revision made, where such an index is dropped."""
+    if plan.recorded.direction == "downgrade" or plan.inventory.capabilities.lists_aliases:
+        return
+    dropped = {
+        step.before.physical
+        for step in steps
+        if step.before is not None and _drops(step, step.before.physical)
+    }
+    for name, definition in plan.recorded.adopted.items():
+        if definition.physical in dropped:
+            found = f": {', '.join(definition.aliases)} found and kept" if definition.aliases else ""
+            yield (
+                f"aliases of index {definition.physical} that are not known stop to answer ({ALIASES_LOST}), "
+                f"and this server does not list them{found}. Name them: `redismigrate upgrade --alias NAME`, "
+                f"or the setting known_aliases. `redismigrate repair --alias NAME={name}` brings one back"
+            )
+
+
+def _drops(step: Step, physical: str) -> bool:
+    """Whether a step drops the index before it, and with it the aliases that it has."""
+    if step.kind == "swap_alias":
+        return step.after is not None and physical in step.after.all_aliases
+    return step.kind in {"drop_index", "replace_index"}

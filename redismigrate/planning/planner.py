@@ -36,7 +36,7 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.name_moves import names_in
-from redismigrate.planning.name_warnings import told_of_names
+from redismigrate.planning.name_warnings import lost_aliases, told_of_names
 from redismigrate.planning.names import alias_target, is_index
 from redismigrate.planning.obstacles import index_of
 from redismigrate.planning.other_databases import (
@@ -98,6 +98,7 @@ class _RevisionPlanner(PlanInProgress):
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
         steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
+        self.warnings[:0] = lost_aliases(steps, self)
         steps, warnings = told_of_names(steps, self)
         self.warnings += warnings
         self._look_elsewhere(steps)
@@ -157,8 +158,8 @@ class _RevisionPlanner(PlanInProgress):
             lost = _lost_in_reading(definition, has_vector_details=live is None or live.has_vector_details)
             if lost:
                 self.warnings.append(
-                    f"index {name} was not made by a revision: {lost} can't be read from the server, "
-                    "and aliases can't be listed; name those you use in create_alias and alter_field"
+                    f"index {name} was not made by a revision: {lost} can't be read from the server; name "
+                    "what you use of it in alter_field"
                 )
         self.catalog = self.start
 

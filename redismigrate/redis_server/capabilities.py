@@ -64,6 +64,11 @@ class Capabilities:
         return self.search_version is not None and self.search_version >= (8, 0, 0)
 
     @property
+    def lists_aliases(self) -> bool:
+        """FT.ALIASLIST is there (from its sources)."""
+        return self.search_version is not None and self.search_version >= (8, 10, 0)
+
+    @property
     def may_answer_with_nothing(self) -> bool:
         """At maxmemory every query finds nothing, without an error, unless `search-on-oom` says otherwise."""
         return self.search_version is not None and self.search_version >= (8, 4, 0)

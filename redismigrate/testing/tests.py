@@ -101,7 +101,9 @@ def test_declared_schemas_match_head(redismigrate_runner: MigrationRunner) -> No
         pass
     with _plainly("The declared schemas can't be compared"):
         report = commands.check(redismigrate_runner.project)
-    found = tuple(str(finding) for finding in report.findings if finding.between == "declared")
+    found = tuple(
+        f"{finding.index}: {finding.message}" for finding in report.findings if finding.between == "declared"
+    )
     if found:
         message = _lines("The declared schemas differ from what the history leads to", found)
         pytest.fail(

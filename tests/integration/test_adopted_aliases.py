@@ -1,0 +1,160 @@
+"""Aliases of an index that no revision made: no server before 8.10 lists them, so they are looked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+
+from redismigrate.redis_server.inspection import list_indexes, resolve_alias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Shop
+
+CHANGE = "with op.index('live') as index:\n    index.set_options(stopwords=['{word}'])\n"
+SCHEMA = """
+index: {{name: {name}, prefix: "p:"}}
+fields: [{{name: title, type: text}}]
+"""
+
+
+@pytest.fixture
+def live(shop: Shop) -> Iterator[Shop]:
+    """An index that another tool made, with two aliases."""
+    shop.add_documents(20, title="shoe")
+    execute: Any = shop.client.execute_command
+    execute("FT.CREATE", "live", "PREFIX", 1, "p:", "SCHEMA", "title", "TEXT")
+    for alias in ("catalog", "search"):
+        execute("FT.ALIASADD", alias, "live")
+    shop.write(CHANGE.format(word="x"), CHANGE.format(word="y"))
+    execute("SLOWLOG", "RESET")
+    yield shop
+    execute("CONFIG", "SET", "slowlog-log-slower-than", 10_000)
+    execute("SLOWLOG", "RESET")
+    execute("ACL", "LOG", "RESET")
+
+
+def targets(shop: Shop) -> dict[str, str | None]:
+    return {name: resolve_alias(shop.client.execute_command, name) for name in ("catalog", "search")}
+
+
+def configure(shop: Shop, line: str) -> None:
+    configuration = shop.folder / "redismigrate.toml"
+    configuration.write_text(f"{configuration.read_text()}{line}\n")
+
+
+def warnings_of(shop: Shop, *arguments: str) -> list[str]:
+    warnings: list[str] = shop.run("plan", *arguments, "--json").json["revisions"][0]["warnings"]
+    return warnings
+
+
+def test_what_stops_to_answer_is_the_first_warning_with_the_commands(live: Shop) -> None:
+    first, *_ = warnings_of(live)
+    assert first.startswith("aliases of index live that are not known stop to answer (aliases_lost)")
+    assert "`redismigrate upgrade --alias NAME`" in first
+    assert "`redismigrate repair --alias NAME=live` brings one back" in first
+    assert "  warning: aliases of index live" in live.run("plan").out
+    assert "  warning: aliases of index live" in live.run("upgrade").out
+    assert targets(live) == {"catalog": None, "search": None}
+
+
+@pytest.mark.parametrize("told", ["option", "setting", "declared schema", "slow log", "refused", "recorded"])
+def test_an_alias_that_is_told_or_in_use_is_kept(live: Shop, told: str) -> None:
+    execute: Any = live.client.execute_command
+    options: tuple[str, ...] = ()
+    if told == "option":
+        options = ("--alias", "catalog", "--alias", "nothing")
+    elif told == "setting":
+        configure(live, 'known_aliases = ["catalog", "nothing"]')
+    elif told == "declared schema":
+        configure(live, 'schemas = ["*.yaml"]')
+        (live.folder / "catalog.yaml").write_text(SCHEMA.format(name="catalog"))
+    elif told == "slow log":
+        execute("CONFIG", "SET", "slowlog-log-slower-than", 0)
+        execute("FT.SEARCH", "catalog", "shoe")
+        execute("CONFIG", "SET", "slowlog-log-slower-than", -1)
+    elif told == "refused":
+        execute("ACL", "SETUSER", "reader", "on", ">word", "~other*", "+@all")
+        other = redis.Redis.from_url(live.url, username="reader", password="word")
+        with pytest.raises(redis.ResponseError):
+            other.execute_command("FT.SEARCH", "catalog", "shoe")
+        other.close()
+        execute("ACL", "DELUSER", "reader")
+    else:
+        live.client.set("{redismigrate}:owners", '{"theirs": "elsewhere"}')
+        indexes = {"version": 1, "layout": 1, "indexes": {"theirs": {"aliases": ["catalog"]}}}
+        live.client.set("{redismigrate:elsewhere}:indexes", json.dumps(indexes))
+
+    assert "catalog found and kept" in warnings_of(live, *options)[0]
+    run = live.run("upgrade", *options, "--json")
+    assert run.code == 0, run.out
+    (physical,) = list_indexes(execute)
+    assert targets(live) == {"catalog": physical, "search": None}
+    assert live.run("current", "--json").json["indexes"]["live"]["aliases"] == ["catalog"]
+
+    # It goes on with every further change, and back.
+    live.write(CHANGE.format(word="z"), CHANGE.format(word="x"))
+    again = live.run("upgrade", "--json")
+    assert again.code == 0, again.out
+    assert live.hits("catalog") == 20
+    assert live.run("rollback", "--run", again.json["run"]).code == 0
+    assert live.hits("catalog") == 20
+
+
+def test_a_rollback_brings_back_the_aliases_that_were_known(live: Shop) -> None:
+    run = live.run("upgrade", "--alias", "catalog", "--alias", "search", "--json").json["run"]
+    assert live.run("rollback", "--run", run).code == 0
+    assert live.hits("catalog") == live.hits("search") == live.hits("live") == 20
+
+
+def test_all_strategies_keep_them(live: Shop) -> None:
+    live.strategy = "rebuild"
+    assert live.run("upgrade", "--alias", "catalog").code == 0
+    live.wait_until_indexed()
+    assert targets(live) == {"catalog": "live", "search": None}
+    assert live.hits("catalog") == 20
+
+
+def test_repair_brings_an_alias_back_and_later_changes_keep_it(live: Shop) -> None:
+    assert live.run("upgrade").code == 0
+    live.refuses("repair", "--alias", "live", code=2, says=("live is an index already",))
+    assert live.run("repair", "--alias", "catalog").out == "Set alias catalog again.\n"
+    assert live.hits("catalog") == 20
+    assert live.run("check").code == 0
+    live.write(CHANGE.format(word="z"), CHANGE.format(word="x"))
+    assert live.run("upgrade").code == 0
+    assert live.hits("catalog") == 20
+
+
+def test_repair_asks_which_index_an_alias_is_of(live: Shop) -> None:
+    live.write('op.create_index({"index": {"name": "other"}, "fields": [{"name": "title", "type": "text"}]})')
+    assert live.run("upgrade").code == 0
+    live.refuses(
+        "repair", "--alias", "catalog", code=2, says=("It can't be told which index", "--alias catalog=INDEX")
+    )
+    assert live.run("repair", "--alias", "catalog=live").code == 0
+    assert live.hits("catalog") == 20
+    execute: Any = live.client.execute_command
+    execute("FT.ALIASADD", "search", "other")
+    live.refuses("repair", "--alias", "search=live", code=3, says=("search leads to index other",))
+
+
+def test_a_baseline_has_the_aliases_that_are_known(live: Shop) -> None:
+    live.script("000000000001").unlink()
+    configure(live, 'known_aliases = ["search", "nothing"]')
+    made = live.run("revision", "-m", "as it is", "--from-live", "live", "--alias", "catalog", "--json")
+    assert made.code == 0, made.err
+    assert made.json["operations"][1:] == ["create alias catalog of live", "create alias search of live"]
+    assert live.run("stamp", "head").code == 0
+    assert live.run("check").code == 0
+
+
+def test_a_baseline_refuses_an_alias_that_is_none(live: Shop) -> None:
+    live.script("000000000001").unlink()
+    arguments = ("revision", "-m", "as it is", "--from-live", "live", "--alias", "nothing")
+    live.refuses(*arguments, code=2, says=("nothing is no alias of index live",))
+    live.refuses("revision", "-m", "no", "--alias", "catalog", code=2, says=("--alias belongs to",))
