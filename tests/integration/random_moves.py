@@ -229,9 +229,9 @@ class MovingCase(MovingCommands):
             told = str(error)
         else:
             raise Broken(f"{verb} goes on with a damaged record")
-        if key not in told or "delete it and run `redismigrate stamp`" not in told:
+        if f"DEL '{key}' '{STATE}:progress'" not in told:
             raise Broken(f"says of a damaged record: {told}")
-        self.client.delete(key)
+        self.client.delete(key, f"{STATE}:progress")
         applied = CHANGED if self.shop.is_changed else self.shop.base
         commands.stamp(self.shop.project, applied)
         self.documents.forget()
