@@ -115,7 +115,7 @@ def is_same_plan(reviewed: dict[str, Any], plan: Plan) -> bool:
     """
     now = json.loads(json.dumps(plan_to_json(plan)))
     try:
-        is_same: bool = _what_is_done(reviewed) == _what_is_done(now)
+        is_same = _bytes_of(_what_is_done(reviewed)) == _bytes_of(_what_is_done(now))
     except (KeyError, TypeError, AttributeError):  # somebody has made it up
         is_same = False
     return is_same and bool(reviewed["digest"] == now["digest"])
@@ -138,4 +138,9 @@ def _what_is_done(content: dict[str, Any]) -> Any:
 
 
 def _content_digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_bytes_of(content)).hexdigest()
+
+
+def _bytes_of(content: Any) -> bytes:
+    """Content as it reads from a file: bytes that are no UTF-8 may be when they stand behind each other."""
+    return json.dumps(content, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogateescape")
