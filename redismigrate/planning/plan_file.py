@@ -71,11 +71,26 @@ def write_plan(plan: Plan, file: Path) -> None:
     import yaml
 
     content = plan_to_json(plan)
-    text = yaml.safe_dump(content | {_DIGEST: _content_digest(content)}, sort_keys=False, allow_unicode=True)
+    sealed = content | {_DIGEST: _content_digest(content)}
+    # Letters stay letters where they come back as they were: some YAML takes for ends of lines, or for none.
+    texts = (yaml.safe_dump(sealed, sort_keys=False, allow_unicode=allows) for allows in (True, False))
+    text = next((text for text in texts if _reads_as(text, content)), "")
     try:
         file.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise ConfigurationError(f"Can't write the plan to {file}: {error.strerror}.") from error
+
+
+def _reads_as(text: str, content: dict[str, Any]) -> bool:
+    """Whether a file of some text gives a content back."""
+    import yaml
+
+    data = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    try:
+        found = yaml.safe_load(data)
+        return _bytes_of({name: found[name] for name in content}) == _bytes_of(content)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError):
+        return False
 
 
 def read_plan(file: Path) -> dict[str, Any]:
