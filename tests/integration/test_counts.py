@@ -78,5 +78,5 @@ def _is_at_work(shop: Shop) -> bool:
     run = shop.state("run")
     if run is None:
         return False
-    position = (shop.state("progress") or run)["position"]
+    position = (shop.state("progress") or {}).get("position", run["position"])
     return run["plan"]["steps"][position]["kind"] in SLOW_STEPS

@@ -63,7 +63,7 @@ def wait_until(is_so: Callable[[], object], seconds: float = 30.0) -> Any:
 def pace_of(shop: Shop) -> dict[str, Any]:
     """What the run told last of its speed."""
     progress = shop.state("progress")
-    return (progress and progress["pace"]) or {}
+    return (progress or {}).get("pace") or {}
 
 
 @contextmanager

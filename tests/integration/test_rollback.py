@@ -314,7 +314,7 @@ def test_an_index_that_somebody_changed_since_is_refused(shop: Shop):
         "--run",
         run_id,
         code=3,
-        says=("The server differs from the record: products: tag field 'colour' is added.",),
+        says=("The server differs from the record: products: tag field 'colour' is added",),
     )
 
 
