@@ -103,7 +103,7 @@ def test_values_of_none_are_not_given():
 
 
 def test_a_json_path_on_a_hash_is_ignored_with_a_warning(caplog):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="redismigrate"):
         schema = schema_from_redisvl(layout({**TITLE, "path": "$.a.title"}))
 
     assert schema.fields == (TextField(name="title"),)
