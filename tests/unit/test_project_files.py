@@ -48,6 +48,12 @@ def test_the_top_level_holds_what_it_should():
     assert found == TOP_LEVEL
 
 
+def test_no_two_test_files_have_one_name():
+    """Without packages pytest imports a file by its name alone, and refuses the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_readme_has_the_two_set_up_commands_and_no_other():
     bash = [block.text for block in blocks_of(ROOT / "README.md") if block.language == "bash"]
     assert bash == list(SET_UP.values())
