@@ -1,11 +1,14 @@
-"""What all tests share: a private server, emptied before each test, and the hypothesis profile."""
+"""What all tests share: a private server, emptied before each test, and the hypothesis profiles."""
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
+import redis.utils
 from hypothesis import settings
 
 from redismigrate.redis_server.embedded import EmbeddedServer
@@ -14,8 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # No deadline: on a shared machine one example may take a hundred times as long as another.
-settings.register_profile("redismigrate", deadline=None, max_examples=60)
-settings.load_profile("redismigrate")
+settings.register_profile("few", deadline=None, max_examples=20)
+settings.register_profile("many", deadline=None, max_examples=200)
+settings.load_profile("few")  # `--hypothesis-profile many` takes the other one, as .ci/run does
+
+# Hundreds of tests start the command: without bytecode on disk each start compiles the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Every connection reads it from the files of the installed package, which thousands of connections feel.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

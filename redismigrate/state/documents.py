@@ -10,12 +10,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.errors import NewerState, SchemaError, StateError
 
 if TYPE_CHECKING:
-    from redismigrate.schema.definition import Catalog
+    from pydantic import TypeAdapter
+
+    from redismigrate.schema.definition import Catalog, IndexDefinition
 
 LAYOUT = 1
 VERSION_BYTES = 40
@@ -222,26 +225,30 @@ class LastRun:
 
 def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
     """The catalog in the `:indexes` document; StateError when it is damaged."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    from redismigrate.schema.definition import Catalog, IndexDefinition
+    from redismigrate.schema.definition import Catalog
 
-    adapter = TypeAdapter(dict[str, IndexDefinition])
     try:
-        return Catalog(adapter.validate_python(content.get("indexes", {})))
+        return Catalog(_definitions().validate_python(content.get("indexes", {})))
     except (ValidationError, SchemaError) as error:
         raise _damaged("indexes") from error
 
 
 def catalog_content(catalog: Catalog) -> dict[str, Any]:
     """The `:indexes` document of a catalog."""
+    # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
+    return {"indexes": _definitions().dump_python(dict(catalog))}
+
+
+@cache
+def _definitions() -> TypeAdapter[dict[str, IndexDefinition]]:
+    """Made once, since that takes longer than to read a catalog, and not before one is read."""
     from pydantic import TypeAdapter
 
     from redismigrate.schema.definition import IndexDefinition
 
-    adapter = TypeAdapter(dict[str, IndexDefinition])
-    # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
-    return {"indexes": adapter.dump_python(dict(catalog))}
+    return TypeAdapter(dict[str, IndexDefinition])
 
 
 def _damaged(what: str) -> StateError:

@@ -218,7 +218,7 @@ def test_a_run_waits_while_the_server_is_slow_and_goes_on_when_it_is_not(product
 
 def test_a_replica_that_falls_behind_brakes_the_run(shop: Shop):
     with (
-        EmbeddedServer(port=0) as master,
+        EmbeddedServer(port=0, server_arguments=("--repl-diskless-sync-delay", "0")) as master,
         EmbeddedServer(
             server_arguments=("--replicaof", "127.0.0.1", master.url.rpartition(":")[2])
         ) as replica,

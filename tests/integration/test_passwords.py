@@ -130,7 +130,7 @@ def test_no_failure_shows_or_stores_a_password(guarded: Shop):
         "redis://user:x?{0}@127.0.0.1:{there}/0",
         "redis://user:{0}",
         "user:{0}@127.0.0.1:{there}",
-        "rediss://user:{0}@127.0.0.1:{there}/0?socket_timeout=0.2",
+        "rediss://user:{0}@127.0.0.1:{there}/0?socket_timeout=0.2&socket_connect_timeout=0.2",
         "rediss://127.0.0.1:{there}/0?ssl_keyfile=/nowhere&ssl_password={0}",
         "unix://user:{0}@/nowhere.sock",
         "sentinel://user:{0}@127.0.0.1:{nobody}/shop?sentinel_password={0}",

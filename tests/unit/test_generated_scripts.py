@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from schema_strategies import changed_schemas, redis_text
 
@@ -74,7 +74,6 @@ def assert_same(found, wanted):
 
 
 @given(pair=changed_schemas())
-@settings(max_examples=100)
 def test_a_script_leads_to_the_wanted_schema_and_back_and_then_there_is_nothing_to_do(pair):
     before, after = catalog_of(pair[0]), schemas_of(catalog_of(pair[1]))
     operations = operations_between(schemas_of(before), after)

@@ -22,7 +22,6 @@ histories = st.builds(
 
 
 @given(histories, st.data())
-@settings(max_examples=200)
 def test_any_sequence_of_upgrades_and_downgrades_leaves_what_the_model_has(case, data):
     history, model = case
     names = sorted(model.revises)
@@ -58,7 +57,6 @@ def test_any_sequence_of_upgrades_and_downgrades_leaves_what_the_model_has(case,
 
 
 @given(histories, st.data())
-@settings(max_examples=200)
 def test_steps_go_to_the_next_revision_of_a_branch_or_are_refused(case, data):
     history, model = case
     model.applied = model.up(set(data.draw(st.lists(st.sampled_from(sorted(model.revises)), max_size=2))))
@@ -94,7 +92,6 @@ def step_down(history, model, label):
 
 
 @given(histories, st.data())
-@settings(max_examples=200)
 def test_a_range_is_what_lies_between_its_ends_or_is_refused(case, data):
     history, model = case
     lower, upper = data.draw(st.tuples(*[st.sampled_from(sorted(model.revises))] * 2))
@@ -112,7 +109,7 @@ def test_a_range_is_what_lies_between_its_ends_or_is_refused(case, data):
 
 
 @given(histories)
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_a_downgrade_goes_back_over_every_merge_and_dependency_step_by_step_or_says_which_branch(case):
     history, model = case
     model.applied = set(model.revises)
@@ -134,7 +131,6 @@ def test_a_downgrade_goes_back_over_every_merge_and_dependency_step_by_step_or_s
 
 
 @given(histories, st.data())
-@settings(max_examples=200)
 def test_every_refusal_has_a_sentence_that_says_how_to_be_specific(case, data):
     history, model = case
     some = data.draw(st.sampled_from(sorted(model.revises)))

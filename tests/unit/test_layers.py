@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import functools
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,7 +76,7 @@ def layer_of(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-@functools.cache
+@cache
 def modules() -> dict[str, ast.Module]:
     found = {}
     for file in sorted(ROOT.rglob("*.py")):
@@ -85,6 +85,7 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+@cache
 def imports() -> list[Import]:
     found = []
     for importer, tree in modules().items():

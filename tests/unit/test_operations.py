@@ -90,7 +90,7 @@ DONORS = (
 )
 
 # A history of several generated schemas costs more than other examples do.
-fewer = settings(max_examples=25)
+fewer = settings(max_examples=settings.default.max_examples // 2)
 some_terms = st.lists(redis_text, max_size=3).map(tuple)
 
 
