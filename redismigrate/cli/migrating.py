@@ -264,7 +264,10 @@ def _make_plan(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    return commands.plan(invocation.project(), rev, direction, options, compares=compares)
+    with _watcher(invocation) as watcher:
+        return commands.plan(
+            invocation.project(), rev, direction, options, compares=compares, watcher=watcher
+        )
 
 
 def _show_script(

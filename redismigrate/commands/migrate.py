@@ -197,6 +197,7 @@ def plan(
     options: MigrationOptions | None = None,
     *,
     compares: bool = False,
+    watcher: Watcher | None = None,
 ) -> Plan:
     """What an upgrade or downgrade would do and cost. Reads the server, writes nothing.
 
@@ -206,11 +207,12 @@ def plan(
         direction: Upgrade or downgrade.
         options: See `MigrationOptions`.
         compares: Tell for every changed index what each strategy would cost, and why one is impossible.
+        watcher: Is told how far the backups are read that a downgrade restores from.
     """
     from redismigrate.commands.migration import Migration
 
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions()).plan(
+        return Migration(project, server, options or MigrationOptions(), watcher).plan(
             direction, target, compares=compares
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,12 +14,14 @@ from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
+from redismigrate.commands.readable_backups import ReadableBackups
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import (
     function_source,
     record_downgrades,
     record_upgrades,
 )
+from redismigrate.commands.reviewed_plans import require_not_blocked, require_same_plan
 from redismigrate.commands.rolling_back import (
     finished_run,
     how_to_undo,
@@ -35,7 +36,7 @@ from redismigrate.commands.session import (
 )
 from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.commands.taking_up import covers, stored_options
-from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
+from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
@@ -47,7 +48,6 @@ from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
-from redismigrate.planning.plan_file import is_same_plan, read_plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
@@ -74,6 +74,7 @@ class Migration:
         self._options = options
         self._watcher = watcher or Watcher()
         self._holds_lock = False
+        self._readable_backups = ReadableBackups(self._watcher)
 
     def plan(self, direction: Direction, target: str, *, compares: bool = False) -> Plan:
         """The plan, made without changing anything; if asked for, with all that could be done instead."""
@@ -83,7 +84,7 @@ class Migration:
         refuse_unfinished_run(state)
         plan = self._make_plan(state, direction, target, compares=compares)
         if self._options.plan_file is not None:
-            _require_same_plan(plan, self._options.plan_file)
+            require_same_plan(plan, self._options.plan_file)
         return plan
 
     def migrate(self, direction: Direction, target: str) -> MigrationResult:
@@ -144,9 +145,9 @@ class Migration:
     def _begin(self, writer: StateWriter, plan: Plan) -> Executor:
         """A new run of a plan; what concerns the plan as a whole is told first."""
         if self._options.plan_file is not None:
-            _require_same_plan(plan, self._options.plan_file)
+            require_same_plan(plan, self._options.plan_file)
         with telling(told_ahead(self._project, writer.state.head)):
-            require_not_blocked(plan)
+            require_not_blocked(plan, self._readable_backups.damaged)
         for warning in plan.warnings:
             self._watcher.warned(warning)
         return self._executor(writer, self._new_run(plan))
@@ -215,15 +216,19 @@ class Migration:
         recorded = self._record(state, direction, target)
         inventory = self._survey(state, recorded, self._options)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
-        return plan_chain(
-            recorded,
-            state.catalog,
-            inventory,
-            self._plan_options(self._options),
-            direction=direction,
-            target=target,
-            compares=compares,
-        )
+
+        def make(inventory: Inventory) -> Plan:
+            return plan_chain(
+                recorded,
+                state.catalog,
+                inventory,
+                self._plan_options(self._options),
+                direction=direction,
+                target=target,
+                compares=compares,
+            )
+
+        return self._readable_backups.planned(make, inventory, self._options)
 
     def _survey(
         self, state: State, recorded: tuple[RecordedRevision, ...], options: MigrationOptions
@@ -346,7 +351,11 @@ class Migration:
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.start(catalog)
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
-            return plan_revision(recorded, catalog, inventory, self._plan_options(options))
+
+            def make(inventory: Inventory) -> RevisionPlan:
+                return plan_revision(recorded, catalog, inventory, self._plan_options(options))
+
+            return self._readable_backups.planned(make, inventory, options)
 
         return replan
 
@@ -368,30 +377,3 @@ def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | N
         counts = counts.plus(executor.run.documents)
         folder = executor.backup_folder or folder
     return counts, folder
-
-
-def _require_same_plan(plan: Plan, file: Path) -> None:
-    if not is_same_plan(read_plan(file), plan):
-        raise PlanBlocked(
-            f"The plan in {file} no longer holds: operations or indexes have changed since.",
-            "Make a new one with `redismigrate plan -o FILE` and look at it.",
-        )
-
-
-def require_not_blocked(plan: Plan) -> None:
-    """Refuse to carry out a plan that can't run.
-
-    Raises:
-        PlanBlocked: It is blocked; tells every reason.
-    """
-    if plan.blocked:
-        words = ["redismigrate", "plan"]
-        if plan.direction == "downgrade":
-            words += ["--down", plan.target]
-        elif plan.target != "head":
-            words.append(plan.target)
-        raise PlanBlocked(
-            f"The plan is blocked: {'; '.join(plan.blocked)}.",
-            f"Nothing was changed. `{shlex.join(words)}` shows the whole plan.",
-            plan.blocked,
-        )

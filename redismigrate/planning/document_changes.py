@@ -207,10 +207,23 @@ class DocumentChange:
         lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
         backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
         where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
-        return (
+        lost = (
             f"revision {self.recorded.revision} has re-encoded {lossy.path} of index {self.old.served} to "
-            f"{lossy.before}, which lost precision, and {where}: name the folder of the backups with "
-            "--backup-dir, or convert what is left with --allow-lossy"
+            f"{lossy.before}, which lost precision"
+        )
+        problems = [
+            f"{known.problem.message} {known.problem.hint}"
+            for (revision, _), known in self.inventory.backups.items()
+            if revision == self.recorded.revision and known.problem is not None
+        ]
+        if problems:
+            return (
+                f"{lost}. {' '.join(problems)} Or name the folder of other copies with --backup-dir, or "
+                "make do with what is left by --allow-lossy"
+            )
+        return (
+            f"{lost}, and {where}: name the folder of the backups with --backup-dir, or convert what is left "
+            "with --allow-lossy"
         )
 
     @property
