@@ -12,6 +12,7 @@ from typing import Any
 
 from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.alias_candidates import candidates
+from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readable_backups import ReadableBackups
@@ -166,22 +167,43 @@ class Migration:
             if writer.state.run is not None:
                 require_interrupted(writer.state, run)
                 interrupted = Run.from_content(writer.state.run).taken_up()
+                aliases = self._aliases_to_set_again(writer, interrupted)
                 executor = self._executor(writer, interrupted, rolls_back=True)
             elif run is not None:
-                executor = self._executor(writer, self._finished(writer, run), rolls_back=True)
+                finished = self._finished(writer, run)
+                aliases = self._aliases_to_set_again(writer, finished)
+                executor = self._executor(writer, finished, rolls_back=True)
             else:
                 last = writer.state.last_run
-                return MigrationResult("nothing", warnings=() if last is None else (how_to_undo(last),))
+                told = () if last is None else (how_to_undo(last),)
+                if self._options.aliases:
+                    told = (*told, "nothing is rolled back, so no alias was set")
+                return MigrationResult("nothing", warnings=told)
             executor.roll_back()
+            told = set_aliases_again(self._server, writer, aliases)
+            for sentence in told:
+                self._watcher.warned(sentence)
             total = {"total": time.monotonic() - started}
             return MigrationResult(
                 "done",
                 executor.run.id,
                 executor.run.undone,
                 executor.seconds | total,
-                executor.warnings,
+                (*executor.warnings, *told),
                 *documents_of([executor]),
             )
+
+    def _aliases_to_set_again(self, writer: StateWriter, run: Run) -> dict[str, str]:
+        """The aliases that the user wants to have again, and the indexes that they are to lead to."""
+        if not self._options.aliases:
+            return {}
+        return indexes_by_alias(
+            self._server,
+            self._options.aliases,
+            writer.state.catalog,
+            (UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(run.done)),
+            None if run.is_recorded else run.plan.recorded,
+        )
 
     def _finished(self, writer: StateWriter, run: str) -> Run:
         """The last finished run, turned back to the last of its revisions."""
