@@ -166,7 +166,7 @@ class Migration:
         with self._locked() as writer:
             if writer.state.run is not None:
                 require_interrupted(writer.state, run)
-                interrupted = Run.from_content(writer.state.run).taken_up()
+                interrupted = Run.from_content(writer.state.run, self._project.keys).taken_up()
                 aliases = self._aliases_to_set_again(writer, interrupted)
                 executor = self._executor(writer, interrupted, rolls_back=True)
             elif run is not None:
@@ -175,10 +175,7 @@ class Migration:
                 executor = self._executor(writer, finished, rolls_back=True)
             else:
                 last = writer.state.last_run
-                told = () if last is None else (how_to_undo(last),)
-                if self._options.aliases:
-                    told = (*told, "nothing is rolled back, so no alias was set")
-                return MigrationResult("nothing", warnings=told)
+                return MigrationResult("nothing", warnings=() if last is None else (how_to_undo(last),))
             executor.roll_back()
             told = set_aliases_again(self._server, writer, aliases)
             for sentence in told:
@@ -195,23 +192,18 @@ class Migration:
 
     def _aliases_to_set_again(self, writer: StateWriter, run: Run) -> dict[str, str]:
         """The aliases that the user wants to have again, and the indexes that they are to lead to."""
-        if not self._options.aliases:
-            return {}
-        return indexes_by_alias(
-            self._server,
-            self._options.aliases,
-            writer.state.catalog,
-            (UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(run.done)),
-            None if run.is_recorded else run.plan.recorded,
-        )
+        records = (self._undo_record(writer, revision) for revision in reversed(run.done))
+        at_work = None if run.is_recorded else run.plan.recorded
+        return indexes_by_alias(self._server, self._options.aliases, writer.state.catalog, records, at_work)
+
+    def _undo_record(self, writer: StateWriter, revision: str) -> UndoRecord:
+        return UndoRecord.from_content(writer.read_undo(revision), self._project.keys.undo(revision))
 
     def _finished(self, writer: StateWriter, run: str) -> Run:
         """The last finished run, turned back to the last of its revisions."""
         self._require_record(writer.state)
         last = finished_run(writer.state, run)
-        records = (
-            UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
-        )
+        records = (self._undo_record(writer, revision) for revision in reversed(last.revisions))
         newest = next(records)
         require_unchanged(
             self._server, self._project.settings.project, writer.state, chain((newest,), records)
@@ -324,7 +316,7 @@ class Migration:
         """Finish an interrupted run; its stored plan and options count, not ours."""
         if writer.state.run is None:
             return None
-        run = Run.from_content(writer.state.run)
+        run = Run.from_content(writer.state.run, self._project.keys)
         if run.rolls_back:
             raise RunInProgress(
                 f"Run {run.id} ({run.direction} to {run.target}) is being rolled back.",

@@ -81,6 +81,7 @@ class RunInHand:
 
     Attributes:
         run: The run as last written.
+        keys: The project's keys.
         seconds: Wall seconds by phase: documents, index, validate, cutover.
         writer: Writes the state.
         watcher: Is told what happens.
@@ -104,6 +105,7 @@ class RunInHand:
         max_removals: int | None = None,
     ) -> None:
         self.run = run
+        self.keys = keys
         self.writer = writer
         self.watcher = watcher
         self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)

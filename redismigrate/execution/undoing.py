@@ -178,7 +178,7 @@ def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
 
 
 def _read(work: RunInHand, revision: str) -> UndoRecord:
-    return UndoRecord.from_content(work.writer.read_undo(revision))
+    return UndoRecord.from_content(work.writer.read_undo(revision), work.keys.undo(revision))
 
 
 def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
