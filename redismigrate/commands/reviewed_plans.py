@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
 from redismigrate.errors import BackupDamaged, PlanBlocked
+from redismigrate.foreign_text import shell_command
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_file import is_same_plan, read_plan
 
@@ -56,6 +56,6 @@ def require_not_blocked(plan: Plan, damaged: Iterable[BackupDamaged] = ()) -> No
             words.append(plan.target)
         raise PlanBlocked(
             f"The plan is blocked: {'; '.join(plan.blocked)}.",
-            f"Nothing was changed. `{shlex.join(words)}` shows the whole plan.",
+            f"Nothing was changed. `{shell_command(*words)}` shows the whole plan.",
             plan.blocked,
         )

@@ -202,3 +202,10 @@ def test_what_a_lost_run_has_built_is_told_by_check_and_status_and_other_names_a
     assert left["remedy"].startswith(f"`redis-cli FT.DROPINDEX {left['index']}` removes it")
     assert report["unmanaged"] == ["products__archive"]
     assert left["index"] in shop.run("status").out
+    stamped = shop.run("stamp", "000000000001")
+    assert f"Note: {left['index']}: it is left of a run" in stamped.out
+    assert left["remedy"].partition("`")[2].partition("`")[0] in " ".join(stamped.out.split())
+    (told,) = shop.run("stamp", "000000000001", "--json").json["left"]
+    assert told == f"{left['index']}: {left['message']}; {left['remedy']}"
+    shop.client.execute_command("FT.DROPINDEX", left["index"])
+    assert "left" not in shop.run("stamp", "000000000001", "--json").json
