@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from redismigrate.operations.recorded import RecordedRevision, names_after, touched_indexes
+from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
@@ -117,8 +117,9 @@ class DocumentChange:
         # What a downgrade gives up still reads its documents.
         final = self.recorded.apply_operations(self.start)
         touched = [name for name in touched_indexes((self.recorded,)) if name in self.start]
+        dropped = names_dropped(self.recorded.operations, touched)
         changed_too = {
-            self.start[name].physical: final[now].schema if now in final else None
+            self.start[name].physical: final[now].schema if now in final and name not in dropped else None
             for name, now in names_after(self.recorded.operations, touched).items()
         }
         yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
