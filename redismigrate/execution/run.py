@@ -253,8 +253,8 @@ class Run(BaseModel):
             return cls.model_validate(dict(content))
         except ValidationError as error:
             raise StateError(
-                f"The record of the interrupted run, {keys.run} with {keys.progress}, can't be read by this "
-                f"version of redismigrate: {_first_mistake(error)}.",
+                "The record of the interrupted run can't be read by this version of redismigrate: of "
+                f"{keys.run} and {keys.progress} {_first_mistake(error)}.",
                 "Finish it with the version that began it. Where this is that version, the record is "
                 f"damaged. {way_out_of_run(keys)}",
             ) from error

@@ -66,8 +66,8 @@ class UndoRecord(BaseModel):
             return cls.model_validate(dict(content))
         except ValidationError as error:
             raise StateError(
-                f"What undoes a revision of the last run, {key}, can't be read by this version of "
-                "redismigrate.",
+                "What undoes a revision of the last run can't be read by this version of redismigrate: "
+                f"{key}.",
                 "Roll back with the version that carried it out. Where this is that version, restore the key "
                 "from a dump of this Redis.",
             ) from error
