@@ -6,6 +6,7 @@ could forge what a terminal shows. This is the one place that decides what of th
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 
 # Of what Python doesn't call printable: spaces of other scripts, and what joins letters and emoji.
@@ -33,6 +34,28 @@ def readable_paragraph(text: str) -> str:
     """The same, further lines indented: none of them can be taken for a line of ours."""
     first, *others = readable_lines(text).split("\n")
     return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in others)])
+
+
+def shell_command(*words: str) -> str:
+    """A command as it can be typed into a shell, whatever is in its words.
+
+    Args:
+        words: Each may hold lone surrogates for bytes that are not UTF-8.
+    """
+    return " ".join(map(_shell_word, words))
+
+
+def _shell_word(word: str) -> str:
+    """A word; where it has what can't be printed, in the quotes that bash, zsh and ksh know escapes in."""
+    if word.isprintable():
+        return shlex.quote(word)
+    shown = (
+        character
+        if character.isprintable() and character not in "'\\"
+        else "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+        for character in word
+    )
+    return f"$'{''.join(shown)}'"
 
 
 def _shown(character: str) -> str:

@@ -243,6 +243,13 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: boo
 @click.option(
     "--allow-lossy", is_flag=True, help="Where a backup is damaged or gone, make do with what is left of it."
 )
+@click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="NAME[=INDEX]",
+    help="An alias that the run has killed, which the index is to have again. Can be repeated.",
+)
 @lock_options
 @max_removals_option
 @backup_dir_option
@@ -264,7 +271,10 @@ def _make_plan(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    return commands.plan(invocation.project(), rev, direction, options, compares=compares)
+    with _watcher(invocation) as watcher:
+        return commands.plan(
+            invocation.project(), rev, direction, options, compares=compares, watcher=watcher
+        )
 
 
 def _show_script(

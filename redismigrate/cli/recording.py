@@ -103,6 +103,8 @@ def stamp(invocation: Invocation, /, revs: tuple[str, ...], as_script: bool, **v
         invocation.result({"script": text}, text.rstrip("\n"))
         return
     stamped = commands.stamp(invocation.project(), revs, **values)
+    for left in stamped.left:
+        invocation.say(f"Note: {left}")
     invocation.result(stamped.to_json(), f"Recorded: {', '.join(stamped.heads) or 'base'}.")
 
 

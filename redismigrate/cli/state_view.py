@@ -117,8 +117,9 @@ def _time_of(stream_id: str) -> str:
 
 def _run_lines(status: Status) -> list[str]:
     from redismigrate.execution.run import Run
+    from redismigrate.state.keys import StateKeys
 
-    run = Run.from_content(status.run or {})
+    run = Run.from_content(status.run or {}, StateKeys(status.project))
     state = "is interrupted" if status.is_interrupted else "is under way"
     if status.expanded is not None:
         state = "is expanded"

@@ -63,6 +63,17 @@ class TerminalWatcher(Watcher):
 
     def indexed(self, step: Step, documents: int, of: int) -> None:  # noqa: ARG002 - the event's signature
         """Move the bar, or print a line now and then."""
+        self._count(documents, of)
+
+    def backup_read(self, folder: str, documents: int, of: int) -> None:
+        """Name the backup, then as for an index."""
+        if documents:
+            self._count(documents, of)
+        else:
+            self._end_progress()
+            self._print(f"  read the backup in {_escaped(folder)}")
+
+    def _count(self, documents: int, of: int) -> None:
         if self._console.is_terminal and not self._console.quiet:
             if self._progress is None:
                 self._progress = _bar(self._console, of)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from redismigrate.commands.replaying import replay
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
 from redismigrate.commands.survey import live_index_reader, survey
 from redismigrate.errors import BehindHead, DriftError, ScriptError
+from redismigrate.foreign_text import shell_command
 from redismigrate.history.folder import heads_of
 from redismigrate.planning.drift import drifts_of
 from redismigrate.planning.inventory import Inventory
@@ -260,7 +260,7 @@ def _way_on(run: Mapping[str, Any]) -> str:
     """What ends an unfinished run."""
     if run.get("rolls_back"):
         return "`redismigrate rollback` goes on undoing it"
-    command = shlex.join(["redismigrate", str(run.get("direction")), str(run.get("target"))])
+    command = shell_command("redismigrate", str(run.get("direction")), str(run.get("target")))
     return f"`{command}` goes on with it, `redismigrate rollback` undoes it"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from redismigrate.execution.live import alias_target, look_at
+from redismigrate.foreign_text import shell_command
 from redismigrate.planning.inventory import Inventory
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import readable
@@ -83,7 +83,7 @@ def _told(server: Server, index: str, served: str) -> tuple[str, str]:
     live = look_at(server, index)
     fields = [] if live is None else [f.path for f in live.schema.fields if f.path and "__" in f.path]
     message = "it is left of a run whose record is lost"
-    remedy = f"`redis-cli FT.DROPINDEX {shlex.quote(readable(index))}` removes it, its documents stay"
+    remedy = f"`{shell_command('redis-cli', 'FT.DROPINDEX', index)}` removes it, its documents stay"
     if fields:
         message += f", and its documents may have {', '.join(map(readable, fields))}"
         remedy += ", and the next run of its revision removes those fields"

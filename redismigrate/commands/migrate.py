@@ -50,7 +50,8 @@ class MigrationOptions:
         max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
             them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
         aliases: Aliases of indexes that no revision made, besides those of the setting `known_aliases`: they
-            are kept. Servers before 8.10 don't list them.
+            are kept. Servers before 8.10 don't list them. For a rollback NAME or NAME=INDEX: those that the
+            run has killed and that are set again after it.
         exclusive: Nobody else writes to the documents: they need not be compared before they are written.
         ignore_other_databases: Go on although databases other than 0 hold documents of an index, which a new
             one will lack. May also be said when the run is taken up again.
@@ -197,6 +198,7 @@ def plan(
     options: MigrationOptions | None = None,
     *,
     compares: bool = False,
+    watcher: Watcher | None = None,
 ) -> Plan:
     """What an upgrade or downgrade would do and cost. Reads the server, writes nothing.
 
@@ -206,11 +208,12 @@ def plan(
         direction: Upgrade or downgrade.
         options: See `MigrationOptions`.
         compares: Tell for every changed index what each strategy would cost, and why one is impossible.
+        watcher: Is told how far the backups are read that a downgrade restores from.
     """
     from redismigrate.commands.migration import Migration
 
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions()).plan(
+        return Migration(project, server, options or MigrationOptions(), watcher).plan(
             direction, target, compares=compares
         )
 
@@ -273,9 +276,9 @@ def rollback(
 
     Args:
         project: The project.
-        options: Only `backup_dir`, `allow_lossy`, `max_removals`, `lock_timeout` and `allow_evictable_state`
-            count. With `allow_lossy`, where a backup is damaged or gone, what is left of it is restored and
-            the rest is converted back.
+        options: Only `backup_dir`, `allow_lossy`, `max_removals`, `aliases`, `lock_timeout` and
+            `allow_evictable_state` count. With `allow_lossy`, where a backup is damaged or gone, what is left
+            of it is restored and the rest is converted back.
         watcher: Is told what happens meanwhile.
         run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
             none is, nothing is done, and a warning names the last finished one.

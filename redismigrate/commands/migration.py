@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,14 +12,17 @@ from typing import Any
 
 from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.alias_candidates import candidates
+from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.migrate import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
+from redismigrate.commands.readable_backups import ReadableBackups
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import (
     function_source,
     record_downgrades,
     record_upgrades,
 )
+from redismigrate.commands.reviewed_plans import require_not_blocked, require_same_plan
 from redismigrate.commands.rolling_back import (
     finished_run,
     how_to_undo,
@@ -35,7 +37,7 @@ from redismigrate.commands.session import (
 )
 from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.commands.taking_up import covers, stored_options
-from redismigrate.errors import PlanBlocked, RunInProgress, StateMissing
+from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
@@ -47,7 +49,6 @@ from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
-from redismigrate.planning.plan_file import is_same_plan, read_plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.redis_server.connection import Server
@@ -74,6 +75,7 @@ class Migration:
         self._options = options
         self._watcher = watcher or Watcher()
         self._holds_lock = False
+        self._readable_backups = ReadableBackups(self._watcher)
 
     def plan(self, direction: Direction, target: str, *, compares: bool = False) -> Plan:
         """The plan, made without changing anything; if asked for, with all that could be done instead."""
@@ -83,7 +85,7 @@ class Migration:
         refuse_unfinished_run(state)
         plan = self._make_plan(state, direction, target, compares=compares)
         if self._options.plan_file is not None:
-            _require_same_plan(plan, self._options.plan_file)
+            require_same_plan(plan, self._options.plan_file)
         return plan
 
     def migrate(self, direction: Direction, target: str) -> MigrationResult:
@@ -144,9 +146,9 @@ class Migration:
     def _begin(self, writer: StateWriter, plan: Plan) -> Executor:
         """A new run of a plan; what concerns the plan as a whole is told first."""
         if self._options.plan_file is not None:
-            _require_same_plan(plan, self._options.plan_file)
+            require_same_plan(plan, self._options.plan_file)
         with telling(told_ahead(self._project, writer.state.head)):
-            require_not_blocked(plan)
+            require_not_blocked(plan, self._readable_backups.damaged)
         for warning in plan.warnings:
             self._watcher.warned(warning)
         return self._executor(writer, self._new_run(plan))
@@ -164,31 +166,44 @@ class Migration:
         with self._locked() as writer:
             if writer.state.run is not None:
                 require_interrupted(writer.state, run)
-                interrupted = Run.from_content(writer.state.run).taken_up()
+                interrupted = Run.from_content(writer.state.run, self._project.keys).taken_up()
+                aliases = self._aliases_to_set_again(writer, interrupted)
                 executor = self._executor(writer, interrupted, rolls_back=True)
             elif run is not None:
-                executor = self._executor(writer, self._finished(writer, run), rolls_back=True)
+                finished = self._finished(writer, run)
+                aliases = self._aliases_to_set_again(writer, finished)
+                executor = self._executor(writer, finished, rolls_back=True)
             else:
                 last = writer.state.last_run
                 return MigrationResult("nothing", warnings=() if last is None else (how_to_undo(last),))
             executor.roll_back()
+            told = set_aliases_again(self._server, writer, aliases)
+            for sentence in told:
+                self._watcher.warned(sentence)
             total = {"total": time.monotonic() - started}
             return MigrationResult(
                 "done",
                 executor.run.id,
                 executor.run.undone,
                 executor.seconds | total,
-                executor.warnings,
+                (*executor.warnings, *told),
                 *documents_of([executor]),
             )
+
+    def _aliases_to_set_again(self, writer: StateWriter, run: Run) -> dict[str, str]:
+        """The aliases that the user wants to have again, and the indexes that they are to lead to."""
+        records = (self._undo_record(writer, revision) for revision in reversed(run.done))
+        at_work = None if run.is_recorded else run.plan.recorded
+        return indexes_by_alias(self._server, self._options.aliases, writer.state.catalog, records, at_work)
+
+    def _undo_record(self, writer: StateWriter, revision: str) -> UndoRecord:
+        return UndoRecord.from_content(writer.read_undo(revision), self._project.keys.undo(revision))
 
     def _finished(self, writer: StateWriter, run: str) -> Run:
         """The last finished run, turned back to the last of its revisions."""
         self._require_record(writer.state)
         last = finished_run(writer.state, run)
-        records = (
-            UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
-        )
+        records = (self._undo_record(writer, revision) for revision in reversed(last.revisions))
         newest = next(records)
         require_unchanged(
             self._server, self._project.settings.project, writer.state, chain((newest,), records)
@@ -215,15 +230,19 @@ class Migration:
         recorded = self._record(state, direction, target)
         inventory = self._survey(state, recorded, self._options)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
-        return plan_chain(
-            recorded,
-            state.catalog,
-            inventory,
-            self._plan_options(self._options),
-            direction=direction,
-            target=target,
-            compares=compares,
-        )
+
+        def make(inventory: Inventory) -> Plan:
+            return plan_chain(
+                recorded,
+                state.catalog,
+                inventory,
+                self._plan_options(self._options),
+                direction=direction,
+                target=target,
+                compares=compares,
+            )
+
+        return self._readable_backups.planned(make, inventory, self._options)
 
     def _survey(
         self, state: State, recorded: tuple[RecordedRevision, ...], options: MigrationOptions
@@ -297,7 +316,7 @@ class Migration:
         """Finish an interrupted run; its stored plan and options count, not ours."""
         if writer.state.run is None:
             return None
-        run = Run.from_content(writer.state.run)
+        run = Run.from_content(writer.state.run, self._project.keys)
         if run.rolls_back:
             raise RunInProgress(
                 f"Run {run.id} ({run.direction} to {run.target}) is being rolled back.",
@@ -346,7 +365,11 @@ class Migration:
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.start(catalog)
             require_no_drift(known, inventory, touched_indexes([recorded]), dropped_indexes([recorded]))
-            return plan_revision(recorded, catalog, inventory, self._plan_options(options))
+
+            def make(inventory: Inventory) -> RevisionPlan:
+                return plan_revision(recorded, catalog, inventory, self._plan_options(options))
+
+            return self._readable_backups.planned(make, inventory, options)
 
         return replan
 
@@ -368,30 +391,3 @@ def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | N
         counts = counts.plus(executor.run.documents)
         folder = executor.backup_folder or folder
     return counts, folder
-
-
-def _require_same_plan(plan: Plan, file: Path) -> None:
-    if not is_same_plan(read_plan(file), plan):
-        raise PlanBlocked(
-            f"The plan in {file} no longer holds: operations or indexes have changed since.",
-            "Make a new one with `redismigrate plan -o FILE` and look at it.",
-        )
-
-
-def require_not_blocked(plan: Plan) -> None:
-    """Refuse to carry out a plan that can't run.
-
-    Raises:
-        PlanBlocked: It is blocked; tells every reason.
-    """
-    if plan.blocked:
-        words = ["redismigrate", "plan"]
-        if plan.direction == "downgrade":
-            words += ["--down", plan.target]
-        elif plan.target != "head":
-            words.append(plan.target)
-        raise PlanBlocked(
-            f"The plan is blocked: {'; '.join(plan.blocked)}.",
-            f"Nothing was changed. `{shlex.join(words)}` shows the whole plan.",
-            plan.blocked,
-        )

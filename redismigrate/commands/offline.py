@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from redismigrate import __version__
 from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.commands.migration import Migration, require_not_blocked
+from redismigrate.commands.migration import Migration
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_downgrades, record_upgrades
 from redismigrate.commands.recover import as_found, history_at, record_of, stamped_by
+from redismigrate.commands.reviewed_plans import require_not_blocked
 from redismigrate.commands.session import refuse_unfinished_run
 from redismigrate.errors import PlanBlocked, UsageError
 from redismigrate.execution.live import existing_indexes

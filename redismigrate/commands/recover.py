@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
@@ -24,7 +25,7 @@ from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owners
 from redismigrate.state.purging import read_readable_state
-from redismigrate.state.store import read_state
+from redismigrate.state.store import State, read_state
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,17 @@ class Stamped:
     Attributes:
         heads: The heads now.
         indexes: The served names that are recorded now.
+        left: What runs have left that no record knows, each with what removes it.
     """
 
     heads: tuple[str, ...]
     indexes: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
-        return {"heads": list(self.heads), "indexes": list(self.indexes)}
+        """As JSON data; `left` only where there is something."""
+        left = {"left": list(self.left)} if self.left else {}
+        return {"heads": list(self.heads), "indexes": list(self.indexes), **left}
 
 
 def stamp(
@@ -98,7 +102,13 @@ def stamp(
             owners.release(name)
         # Of a run whose own record was lost.
         forget_other_runs(server, project.keys, None)
-        return Stamped(head.heads, tuple(catalog))
+        return Stamped(head.heads, tuple(catalog), _left(project, server, writer.state))
+
+
+def _left(project: Project, server: Server, state: State) -> tuple[str, ...]:
+    """What runs have left whose record is lost, which a stamp records nothing of."""
+    inventory = survey(server, project.settings.project, state.catalog)
+    return tuple(f"{left.index}: {left.text}" for left in leftovers(server, state, inventory))
 
 
 def _accepted(kept: AppliedRevision | None, stamped: AppliedRevision) -> AppliedRevision:

@@ -41,6 +41,7 @@ def locked_state(
 
     Raises:
         LockError: Another process held the lock for longer than the timeout.
+        StateError: A document of the state is damaged.
         ReplicaRefused, EvictableState, SearchMissing, ClusterUnsupported: The server can't be written to.
     """
     settings, keys = project.settings, project.keys
@@ -49,7 +50,9 @@ def locked_state(
     server.capabilities.require_writable(allow_evictable_state)
     timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
     with Lock(server, keys, timeout, on_wait) as lock:
-        yield StateWriter(server, keys, lock.token, read(server, keys))
+        state = read(server, keys)
+        state.require_readable()
+        yield StateWriter(server, keys, lock.token, state)
 
 
 def refuse_unfinished_run(state: State) -> None:
@@ -77,12 +80,16 @@ def refuse_unfinished_run(state: State) -> None:
 
 
 def expanded_run(state: State) -> Run | None:
-    """The run that waits, with the old and the new servable, to be contracted; None when none does."""
+    """The run that waits, with the old and the new servable, to be contracted; None when none does.
+
+    Raises:
+        StateError: The record of the run is damaged, or of a newer version.
+    """
     if state.run is None:
         return None
     from redismigrate.execution.run import Run
 
-    run = Run.from_content(state.run)
+    run = Run.from_content(state.run, state.keys)
     return run if run.is_expanded else None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from redismigrate.commands.survey_documents import Interest, interests_of, sample_documents
-from redismigrate.errors import AuthenticationFailed, BackupMissing
+from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.aliases import aliases_of
 from redismigrate.execution.documents.backup_contents import rewrite_in, schema_before
 from redismigrate.execution.documents.backup_folders import folder_name, free_bytes
@@ -171,14 +171,16 @@ def with_live_names(server: Server, catalog: Catalog) -> Catalog:
 def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBackup:
     try:
         backup = location.open(backup_dir)
+        rewrite, schema = rewrite_in(backup), schema_before(backup)
     except BackupMissing:
         return KnownBackup(str(location), is_here=False)
-    rewrite = rewrite_in(backup)
+    except BackupDamaged as error:  # no matter where the way back needs none
+        return KnownBackup(str(location), is_here=False, problem=error)
     return KnownBackup(
         str(location),
         is_here=True,
         paths=rewrite.recoded_paths,
-        prefixes=schema_before(backup).prefixes,
+        prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
     )
 

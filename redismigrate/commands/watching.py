@@ -62,7 +62,7 @@ def watch(project: Project, poll_seconds: float = POLL_SECONDS) -> Iterator[Watc
                 if seen is not None:
                     yield Watched(seen.run, seen.control, _outcome(server, project, seen.run))
                 return
-            run = Run.from_content(content)
+            run = Run.from_content(content, project.keys)
             without_holder = without_holder + 1 if holder is None or holder.is_dead() else 0
             outcome: Outcome | None = None
             if without_holder >= LOOKS_WITHOUT_HOLDER:

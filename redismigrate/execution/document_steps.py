@@ -19,7 +19,7 @@ from redismigrate.errors import (
 from redismigrate.execution.document_work import DocumentWork, failed
 from redismigrate.execution.documents.backing_up import Prepared, back_up
 from redismigrate.execution.documents.backup import Backup
-from redismigrate.execution.documents.backup_contents import QUANTIZATIONS, require_restorable
+from redismigrate.execution.documents.backup_contents import QUANTIZATIONS
 from redismigrate.execution.documents.backup_folders import backup_folder, discard, room_problem
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.backup_writer import BackupWriter
@@ -104,8 +104,9 @@ class DocumentSteps:
 
     def _back_up(self, step: Step, run: Run) -> Mapping[str, Any]:
         index, backup_dir = str(step.index), Path(run.arguments["backup_dir"])
-        for location in step.restores_from:
-            require_restorable(self._work.open(location))
+        if not run.arguments.get("allow_lossy"):
+            for location in step.restores_from:
+                self._work.read_whole(location, step)
         folder = backup_folder(backup_dir, self._work.project, run.id, run.plan.revision, index)
         # What an attempt that was cut short has left: no document was changed before it was complete.
         discard(folder, self._work.require_lock)
@@ -194,8 +195,8 @@ class DocumentSteps:
         done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
         counts = DocumentCounts(rewritten=done.documents).plus(failed(done.failures))
         self._work.report(done.failures)
-        for location in step.restores_from:
-            refused = bring_precision_back(self._work.open(location), job, quantizations)
+        for older in self._work.older_backups(step, run):
+            refused = bring_precision_back(older, job, quantizations)
             self._work.report(refused)
             counts = counts.plus(failed(refused))
         written = done.documents * len(job.rewrite.recodings)
@@ -203,7 +204,7 @@ class DocumentSteps:
         # Few documents are caught up with faster once the index is built.
         is_quiet = others is not None and 0 <= others < FEW_WRITES
         if _has_step(run, "catch_up_documents", step.index) and not (is_sparse(step, run) or is_quiet):
-            digests = self._digests(step, job, backup, quantizations)
+            digests = self._digests(step, run, job, backup, quantizations)
             caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())
         return {"documents": run.documents.plus(counts)}
@@ -236,7 +237,7 @@ class DocumentSteps:
         elif self._index_tells_that_all_are_new(step, job):
             return {}
         quantizations = run.quantizations[index]
-        digests = self._digests(step, job, backup, quantizations)
+        digests = self._digests(step, run, job, backup, quantizations)
         passes = MOST_PASSES if is_sparse(step, run) else 1
         counts = self._catch_up(job, backup, quantizations, digests, passes, self._seen_in(index))
         if counts is None:
@@ -327,13 +328,18 @@ class DocumentSteps:
         return self._seen.setdefault(index, set())
 
     def _digests(
-        self, step: Step, job: RewriteJob, backup: Backup, quantizations: Mapping[str, Quantization]
+        self,
+        step: Step,
+        run: Run,
+        job: RewriteJob,
+        backup: Backup,
+        quantizations: Mapping[str, Quantization],
     ) -> Digests | None:
         """What has the new form: what was converted, and the originals that came back in its place."""
         digests = digests_of_converted(job, backup, quantizations)
         if digests is not None:
-            for location in step.restores_from:
-                add_originals(digests, job, self._work.open(location))
+            for older in self._work.older_backups(step, run):
+                add_originals(digests, job, older)
         return digests
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from redismigrate.errors import BackupDamaged, BackupMissing
 from redismigrate.execution.busy_writers import Backlog
 from redismigrate.execution.documents.backing_up import backup_fields
 from redismigrate.execution.documents.backup import Backup
-from redismigrate.execution.documents.backup_contents import REWRITES
+from redismigrate.execution.documents.backup_contents import REWRITES, restorable_part
 from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.documents.job import Failures, RewriteJob
 from redismigrate.execution.documents.manifest import Manifest
 from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
+from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
@@ -69,6 +71,56 @@ class DocumentWork:
             BackupDamaged: Its manifest or its list of chunks is not as it was written.
         """
         return BackupLocation.parse(location).open(self.backup_dir)
+
+    def read_whole(self, location: str, step: Step) -> None:
+        """Read every file of a backup, as a part of a step.
+
+        Raises:
+            BackupMissing: It is not on this machine.
+            BackupDamaged: It is not as it was written.
+        """
+
+        def on_read(_folder: str, documents: int, of: int) -> None:
+            if documents:
+                self.watcher.indexed(step, documents, of)
+
+        read_whole(location, self.backup_dir, on_read)
+
+    def what_is_left(self, location: str, step: Step) -> Backup | None:
+        """A backup without what of it is damaged, None where nothing is left; tells what is lost.
+
+        Args:
+            location: Where the state says it is.
+            step: Which needs it.
+        """
+        consequence = "vectors that still have the new form are converted back, without what that has rounded"
+        try:
+            backup = restorable_part(self.open(location))
+        except (BackupDamaged, BackupMissing) as error:
+            self.watcher.warned(
+                f"{error.message} All originals of {step.index} in it are lost: {consequence}"
+            )
+            return None
+        if backup.lost:
+            self.watcher.warned(
+                f"{len(backup.lost):,} of {len(backup.records):,} chunks of the backup in {backup.folder} "
+                f"are damaged, and with them the originals of {backup.lost_documents:,} documents of "
+                f"{step.index}: {consequence}"
+            )
+        return backup
+
+    def older_backups(self, step: Step, run: Run) -> Iterator[Backup]:
+        """The backups of the revision that is undone; where something may be lost, what is left of them.
+
+        Raises:
+            BackupMissing: One is not on this machine.
+            BackupDamaged: Its manifest is not as it was written.
+        """
+        for location in step.restores_from:
+            if not run.arguments.get("allow_lossy"):
+                yield self.open(location)
+            elif (left := self.what_is_left(location, step)) is not None:
+                yield left
 
     def job(self, step: Step, run: Run) -> RewriteJob:
         """The rewrite that a step does or undoes."""

@@ -21,6 +21,9 @@ class Watcher:
     def indexed(self, step: Step, documents: int, of: int) -> None:
         """An index that is waited for has this many of its documents."""
 
+    def backup_read(self, folder: str, documents: int, of: int) -> None:
+        """A backup is read before anything is changed: so many of its documents; none when that begins."""
+
     def warned(self, message: str) -> None:
         """Something the user should know; the run goes on."""
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from redismigrate.errors import BackupDamaged, BackupMissing
 from redismigrate.execution.document_work import DocumentWork, failed
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_contents import (
     QUANTIZATIONS,
     quantizations_in,
-    require_restorable,
-    restorable_part,
 )
 from redismigrate.execution.documents.older_originals import bring_precision_back
 from redismigrate.execution.documents.reading import keys_of_length
@@ -44,7 +41,7 @@ class RestoringSteps:
         if self._allows_lossy:
             return
         for location in step.backups_read:
-            require_restorable(self._work.open(location))
+            self._work.read_whole(location, step)
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Bring the documents back as they were; the changes of the run."""
@@ -82,20 +79,7 @@ class RestoringSteps:
         """A backup, or what is left of it where that has to do, None for nothing; tells what is lost."""
         if not self._allows_lossy:
             return self._work.open(location)
-        warn = self._work.watcher.warned
-        consequence = "vectors that still have the new form are converted back, without what that has rounded"
-        try:
-            backup = restorable_part(self._work.open(location))
-        except (BackupDamaged, BackupMissing) as error:
-            warn(f"{error.message} All originals of {step.index} in it are lost: {consequence}")
-            return None
-        if backup.lost:
-            warn(
-                f"{len(backup.lost):,} of {len(backup.records):,} chunks of the backup in {backup.folder} "
-                f"are damaged, and with them the originals of {backup.lost_documents:,} documents of "
-                f"{step.index}: {consequence}"
-            )
-        return backup
+        return self._work.what_is_left(location, step)
 
     def _empty_backup(self, step: Step, run: Run) -> Backup:
         """What the run itself knows of a backup that is lost."""

@@ -17,6 +17,8 @@ from redismigrate.operations.recorded import Direction, RecordedRevision, made_i
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema.quantization import Quantization
+from redismigrate.state.key_types import way_out_of_run
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 
 # What of a revision is to be done: beside the old, or with its removal, or both.
@@ -237,8 +239,12 @@ class Run(BaseModel):
         return self.model_dump(include=set(MOVING))
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> Run:
-        """Read the `:run` document.
+    def from_content(cls, content: Mapping[str, Any], keys: StateKeys) -> Run:
+        """Read the `:run` document, with what `:progress` has.
+
+        Args:
+            content: Of both.
+            keys: The project's keys.
 
         Raises:
             StateError: It is no run that this version knows.
@@ -247,11 +253,16 @@ class Run(BaseModel):
             return cls.model_validate(dict(content))
         except ValidationError as error:
             raise StateError(
-                "The record of the interrupted run can't be read by this version of redismigrate.",
-                "Finish it with the version that began it. Where this is it, the record is damaged: restore "
-                "{redismigrate:PROJECT}:run and :progress from a dump of this Redis, or delete both; then "
-                "`redismigrate check` names what the run has left.",
+                "The record of the interrupted run can't be read by this version of redismigrate: of "
+                f"{keys.run} and {keys.progress} {_first_mistake(error)}.",
+                "Finish it with the version that began it. Where this is that version, the record is "
+                f"damaged. {way_out_of_run(keys)}",
             ) from error
+
+
+def _first_mistake(error: ValidationError) -> str:
+    mistake = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, mistake['loc']))} is wrong ({mistake['msg']})"
 
 
 def begin(

@@ -24,6 +24,7 @@ from redismigrate.execution.name_steps import commands_of_moves
 from redismigrate.execution.other_databases import BeforeTheLoss
 from redismigrate.execution.pace import Pace
 from redismigrate.execution.progress import Watcher
+from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.search_commands import Commands
@@ -80,6 +81,7 @@ class RunInHand:
 
     Attributes:
         run: The run as last written.
+        keys: The project's keys.
         seconds: Wall seconds by phase: documents, index, validate, cutover.
         writer: Writes the state.
         watcher: Is told what happens.
@@ -103,6 +105,7 @@ class RunInHand:
         max_removals: int | None = None,
     ) -> None:
         self.run = run
+        self.keys = keys
         self.writer = writer
         self.watcher = watcher
         self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
@@ -274,8 +277,10 @@ class RunInHand:
 
         Raises:
             BackupMissing: It is not on this machine; nothing was changed.
-            BackupDamaged: Its manifest is not as it was written; nothing was changed.
+            BackupDamaged: Its manifest is not as it was written, or one of a revision that is being undone is
+                damaged anywhere; nothing was changed.
         """
+        older: dict[str, None] = {}
         with self.telling_way_out():
             for step in (*self.to_repeat, *self.run.steps[self.run.position :]):
                 # That of copies only holds what they have replaced: nothing needs it to go on.
@@ -283,8 +288,15 @@ class RunInHand:
                     step.kind in READ_BACKUP and not step.takes_back and step.strategy != "shadow_copy"
                 )
                 made = self.run.backups.get(str(step.index)) if needs_own else None
-                for location in filter(None, (made, *step.backups_read)):
+                for location in filter(None, (made, step.backup)):
                     BackupLocation.parse(location).open(self.backup_dir)
+                older.update(dict.fromkeys(step.restores_from))
+            for location in older:
+                # Where it goes back already, its own steps read them.
+                if self.run.failure is not None:
+                    BackupLocation.parse(location).open(self.backup_dir)
+                elif not self.run.arguments.get("allow_lossy"):
+                    read_whole(location, self.backup_dir, self.watcher.backup_read)
 
     @contextmanager
     def telling_way_out(self) -> Iterator[None]:

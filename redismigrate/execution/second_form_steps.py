@@ -102,9 +102,9 @@ class SecondFormSteps:
         followed = self._start(step, run)
         done = followed.follower.synchronise_all()
         followed.follower.count_from_now()
-        for location in step.restores_from:
+        for older in self._work.older_backups(step, run):
             quantizations = run.quantizations[str(step.index)]
-            bring_precision_back(self._work.open(location), self._work.job(step, run), quantizations)
+            bring_precision_back(older, self._work.job(step, run), quantizations)
             followed.follower.follow()
         return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
 

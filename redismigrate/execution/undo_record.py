@@ -52,8 +52,12 @@ class UndoRecord(BaseModel):
         )
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> UndoRecord:
+    def from_content(cls, content: Mapping[str, Any], key: str) -> UndoRecord:
         """Read the document.
+
+        Args:
+            content: Of the document.
+            key: Where it stands.
 
         Raises:
             StateError: It is none that this version knows.
@@ -62,8 +66,10 @@ class UndoRecord(BaseModel):
             return cls.model_validate(dict(content))
         except ValidationError as error:
             raise StateError(
-                "What undoes a revision of the last run can't be read by this version of redismigrate.",
-                "Roll back with the version that carried it out.",
+                "What undoes a revision of the last run can't be read by this version of redismigrate: "
+                f"{key}.",
+                "Roll back with the version that carried it out. Where this is that version, restore the key "
+                "from a dump of this Redis.",
             ) from error
 
     def with_names(self, names: Mapping[str, str]) -> UndoRecord:

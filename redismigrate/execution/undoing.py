@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import RunInterrupted
-from redismigrate.execution.documents.backup_contents import require_restorable
-from redismigrate.execution.documents.backup_location import BackupLocation
 from redismigrate.execution.failures import FAILURES, text_of
+from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
@@ -101,7 +100,7 @@ def require_records(work: RunInHand) -> None:
         for step in undo:
             if step.kind == "verify_backup":
                 for location in step.backups_read:
-                    require_restorable(BackupLocation.parse(location).open(work.backup_dir))
+                    read_whole(location, work.backup_dir, work.watcher.backup_read)
 
 
 def record_at_work(work: RunInHand) -> UndoRecord | None:
@@ -179,7 +178,7 @@ def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
 
 
 def _read(work: RunInHand, revision: str) -> UndoRecord:
-    return UndoRecord.from_content(work.writer.read_undo(revision))
+    return UndoRecord.from_content(work.writer.read_undo(revision), work.keys.undo(revision))
 
 
 def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:

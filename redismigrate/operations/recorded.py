@@ -92,6 +92,24 @@ def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[s
     return found
 
 
+def names_dropped(operations: Iterable[Operation], names: Iterable[str]) -> frozenset[str]:
+    """The indexes that operations drop, by what they are called before; another may get the name then."""
+    called = {name: name for name in names}
+    gone = set()
+    for operation in operations:
+        if operation.kind not in {"change_index", "drop_index"}:
+            continue
+        first = next((first for first, name in called.items() if name == operation.name), None)
+        if first is None:
+            continue
+        if operation.kind == "drop_index":
+            gone.add(first)
+            del called[first]
+        else:
+            called[first] = operation.name_after
+    return frozenset(gone)
+
+
 def made_in_run(operation: Operation, made: frozenset[str] | None) -> frozenset[str] | None:
     """The indexes that a run has made itself, once it has carried out a further operation.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from redismigrate.operations.recorded import RecordedRevision, names_after, touched_indexes
+from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
@@ -117,8 +117,9 @@ class DocumentChange:
         # What a downgrade gives up still reads its documents.
         final = self.recorded.apply_operations(self.start)
         touched = [name for name in touched_indexes((self.recorded,)) if name in self.start]
+        dropped = names_dropped(self.recorded.operations, touched)
         changed_too = {
-            self.start[name].physical: final[now].schema if now in final else None
+            self.start[name].physical: final[now].schema if now in final and name not in dropped else None
             for name, now in names_after(self.recorded.operations, touched).items()
         }
         yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
@@ -207,10 +208,23 @@ class DocumentChange:
         lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
         backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
         where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
-        return (
+        lost = (
             f"revision {self.recorded.revision} has re-encoded {lossy.path} of index {self.old.served} to "
-            f"{lossy.before}, which lost precision, and {where}: name the folder of the backups with "
-            "--backup-dir, or convert what is left with --allow-lossy"
+            f"{lossy.before}, which lost precision"
+        )
+        problems = [
+            f"{known.problem.message} {known.problem.hint}"
+            for (revision, _), known in self.inventory.backups.items()
+            if revision == self.recorded.revision and known.problem is not None
+        ]
+        if problems:
+            return (
+                f"{lost}. {' '.join(problems)} Or name the folder of other copies with --backup-dir, or "
+                "make do with what is left by --allow-lossy"
+            )
+        return (
+            f"{lost}, and {where}: name the folder of the backups with --backup-dir, or convert what is left "
+            "with --allow-lossy"
         )
 
     @property

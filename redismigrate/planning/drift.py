@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
 from redismigrate.errors import DriftError
+from redismigrate.foreign_text import shell_command
 from redismigrate.planning.inventory import Inventory
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.compare import diff, observable
@@ -121,7 +121,7 @@ def drifts_of(definition: IndexDefinition, inventory: Inventory) -> Iterator[Dri
 
 
 def _rebuild(definition: IndexDefinition) -> str:
-    return f"`{shlex.join(['redismigrate', 'repair', '--rebuild', definition.served])}`"
+    return f"`{shell_command('redismigrate', 'repair', '--rebuild', definition.served)}`"
 
 
 def differences_to(live: LiveIndex, definition: IndexDefinition) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
+from redismigrate.errors import BackupDamaged
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.other_databases import OtherDatabases
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
@@ -28,6 +29,7 @@ class KnownBackup:
         paths: The hash fields that it holds, as they were called before the revision.
         prefixes: Of the keys that it holds; none for all keys.
         excluded_prefixes: Of keys that another backup of the revision holds.
+        problem: What is damaged, where it can't be restored from; it counts as not here.
     """
 
     location: str
@@ -35,6 +37,7 @@ class KnownBackup:
     paths: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
+    problem: BackupDamaged | None = None
 
 
 def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...]) -> tuple[KnownBackup, ...]:
@@ -103,6 +106,20 @@ class Inventory:
     empty: frozenset[str] = frozenset()
     made: frozenset[str] | None = frozenset()
     fence: str = "0"
+
+    def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:
+        """The server where nothing can be restored from some backups.
+
+        Args:
+            problems: Their locations, and what is damaged in each.
+        """
+        backups = {
+            of: replace(backup, is_here=False, problem=problems[backup.location])
+            if backup.location in problems
+            else backup
+            for of, backup in self.backups.items()
+        }
+        return replace(self, backups=backups)
 
     def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:
         """The server with the sample of an index as its documents are after a rewrite."""

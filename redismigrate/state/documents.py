@@ -168,8 +168,8 @@ class Head:
         return Head({id_: record for id_, record in self.revisions.items() if id_ not in gone})
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> Head:
-        """Read from a document's content; StateError when it is damaged."""
+    def from_content(cls, content: Mapping[str, Any], key: str) -> Head:
+        """Read from the content of the document at a key; StateError when it is damaged."""
         try:
             return cls(
                 {
@@ -178,7 +178,7 @@ class Head:
                 }
             )
         except (AttributeError, TypeError) as error:
-            raise _damaged("applied revisions") from error
+            raise _damaged("applied revisions", key) from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -210,21 +210,21 @@ class LastRun:
         return f"{self.run} ({self.direction} to {self.target})"
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any]) -> LastRun:
-        """Read from a document's content; StateError when it is damaged."""
+    def from_content(cls, content: Mapping[str, Any], key: str) -> LastRun:
+        """Read from the content of the document at a key; StateError when it is damaged."""
         try:
             values = {name: content[name] for name in cls.__dataclass_fields__}
             return cls(**values | {"revisions": tuple(values["revisions"])})
         except (KeyError, TypeError) as error:
-            raise _damaged("the last run") from error
+            raise _damaged("the last run", key) from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
         return asdict(self)
 
 
-def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
-    """The catalog in the `:indexes` document; StateError when it is damaged."""
+def catalog_from_content(content: Mapping[str, Any], key: str) -> Catalog:
+    """The catalog in the `:indexes` document at a key; StateError when it is damaged."""
     from pydantic import ValidationError
 
     from redismigrate.schema.definition import Catalog
@@ -232,7 +232,7 @@ def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
     try:
         return Catalog(_definitions().validate_python(content.get("indexes", {})))
     except (ValidationError, SchemaError) as error:
-        raise _damaged("indexes") from error
+        raise _damaged("indexes", key) from error
 
 
 def catalog_content(catalog: Catalog) -> dict[str, Any]:
@@ -251,5 +251,5 @@ def _definitions() -> TypeAdapter[dict[str, IndexDefinition]]:
     return TypeAdapter(dict[str, IndexDefinition])
 
 
-def _damaged(what: str) -> StateError:
-    return StateError(f"The record of {what} of this project is damaged.", _RESTORE)
+def _damaged(what: str, key: str) -> StateError:
+    return StateError(f"The record of {what} of this project is damaged: {key}.", _RESTORE)

@@ -53,9 +53,13 @@ def write_follower(server: Server, keys: StateKeys, report: FollowerReport) -> N
 
 
 def read_follower(server: Server, keys: StateKeys) -> Mapping[str, Any] | None:
-    """What a process that follows said last; None when none does."""
+    """What a process that follows said last; None when none does, or what stands there is no sign of life."""
     text = server.execute("GET", keys.follower)
-    return None if text is None else json.loads(text)
+    try:
+        report = FollowerReport(**json.loads(text or b"null"))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return asdict(report)
 
 
 def forget_follower(server: Server, keys: StateKeys) -> None:

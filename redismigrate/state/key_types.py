@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from redismigrate.errors import StateError
+from redismigrate.foreign_text import shell_command
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 
@@ -76,7 +77,7 @@ def require_owners_type(server: Server) -> None:
 
 def delete_command(*keys: str) -> str:
     """How to delete keys, as it is typed."""
-    return f"`redis-cli DEL {' '.join(repr(key) for key in keys)}`"
+    return f"`{shell_command('redis-cli', 'DEL', *keys)}`"
 
 
 def way_out_of_run(keys: StateKeys) -> str:

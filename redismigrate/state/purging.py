@@ -28,9 +28,9 @@ def read_readable_state(server: Server, keys: StateKeys) -> State:
         try:
             documents[name] = parse_document(getattr(keys, name), text)
             if name in _CONTENTS and documents[name].exists:
-                _CONTENTS[name](documents[name].content)
+                _CONTENTS[name](documents[name].content, getattr(keys, name))
         except NewerState:
             raise
         except StateError:
             documents[name] = ABSENT
-    return State(documents)
+    return State(documents, keys)

@@ -39,19 +39,25 @@ Command = Sequence[bytes | str]
 
 @dataclass(frozen=True)
 class State:
-    """The documents of a project at one moment."""
+    """The documents of a project at one moment.
+
+    Attributes:
+        documents: By their attribute of the keys.
+        keys: Where they stand.
+    """
 
     documents: Mapping[str, Document]
+    keys: StateKeys
 
     @cached_property
     def head(self) -> Head:
         """The applied revisions."""
-        return Head.from_content(self.documents["head"].content)
+        return Head.from_content(self.documents["head"].content, self.keys.head)
 
     @cached_property
     def catalog(self) -> Catalog:
         """The indexes as recorded."""
-        return catalog_from_content(self.documents["indexes"].content)
+        return catalog_from_content(self.documents["indexes"].content, self.keys.indexes)
 
     @property
     def run(self) -> Mapping[str, Any] | None:
@@ -63,12 +69,20 @@ class State:
     def last_run(self) -> LastRun | None:
         """The run that finished last; None when it can't be rolled back, or another one has begun since."""
         document = self.documents.get("last_run", ABSENT)
-        return LastRun.from_content(document.content) if document.exists else None
+        return LastRun.from_content(document.content, self.keys.last_run) if document.exists else None
 
     @property
     def last_revisions(self) -> tuple[str, ...]:
         """The revisions of the run that finished last, as far as there are documents that undo them."""
         return self.last_run.revisions if self.last_run is not None else ()
+
+    def require_readable(self) -> None:
+        """Read what the documents hold before anything is done by one of them.
+
+        Raises:
+            StateError: One has values of another type.
+        """
+        _ = self.head, self.catalog, self.last_run
 
     @property
     def exists(self) -> bool:
@@ -93,12 +107,11 @@ def read_state(server: Server, keys: StateKeys) -> State:
     names = {name: getattr(keys, name) for name in ("head", "indexes", "run", "progress", "last_run")}
     texts = server.execute("MGET", *names.values())
     hints = dict.fromkeys(RUN, way_out_of_run(keys))
-    state = State(
-        {
-            name: parse_document(key, text, hints.get(name))
-            for (name, key), text in zip(names.items(), texts, strict=True)
-        }
-    )
+    documents = {
+        name: parse_document(key, text, hints.get(name))
+        for (name, key), text in zip(names.items(), texts, strict=True)
+    }
+    state = State(documents, keys)
     if state.documents["run"].exists and not state.documents["progress"].exists:
         # From the first step on it would back up what the run itself has written.
         raise StateError(

@@ -165,7 +165,7 @@ def _recorded_indexes(server: Server, keys: StateKeys) -> set[str]:
     state = read_state(server, keys)
     names = {definition.physical for definition in state.catalog.values()}
     if state.run is not None:
-        run = Run.from_content(state.run)
+        run = Run.from_content(state.run, keys)
         for step in (*run.plan.steps, *run.undo):
             names |= {definition.physical for definition in (step.before, step.after) if definition}
     return names

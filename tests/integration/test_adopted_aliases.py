@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from signalled_process import KILLED, kill_at
 
+from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.redis_server.inspection import list_indexes, resolve_alias
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from conftest import Shop
 
 CHANGE = "with op.index('live') as index:\n    index.set_options(stopwords=['{word}'])\n"
+RENAME = "with op.index('{}') as index:\n    index.rename_to('{}')\n"
 SCHEMA = """
 index: {{name: {name}, prefix: "p:"}}
 fields: [{{name: title, type: text}}]
@@ -109,6 +112,47 @@ def test_a_rollback_brings_back_the_aliases_that_were_known(live: Shop) -> None:
     run = live.run("upgrade", "--alias", "catalog", "--alias", "search", "--json").json["run"]
     assert live.run("rollback", "--run", run).code == 0
     assert live.hits("catalog") == live.hits("search") == live.hits("live") == 20
+
+
+@pytest.mark.parametrize("text", ["catalog", "catalog=live"])
+@pytest.mark.parametrize("strategy", ["auto", "rebuild"])
+def test_a_rollback_brings_back_an_alias_that_was_not_known(live: Shop, text: str, strategy: str) -> None:
+    run = live.run("upgrade", "--json", "--strategy", strategy).json["run"]
+    assert targets(live)["catalog"] is None
+    live.refuses("rollback", "--run", run, "--alias", "live", code=3, says=("live is or leads to",))
+    says = ("The rollback leaves no index no",)
+    live.refuses("rollback", "--run", run, "--alias", "x=no", code=2, says=says)
+
+    done = live.run("rollback", "--run", run, "--alias", text, "--json")
+
+    assert done.code == 0, done.err
+    assert any("alias catalog leads to index live" in told for told in done.json["warnings"])
+    live.wait_until_indexed()
+    assert live.hits("catalog") == live.hits("live") == 20
+    assert targets(live)["search"] is None
+
+
+def test_a_rollback_of_an_interrupted_run_does_so_too_under_the_name_from_before(live: Shop) -> None:
+    live.write(RENAME.format("live", "shop"), RENAME.format("shop", "live"))
+    options = MigrationOptions()
+    assert kill_at(live, "upgrade", "head", at=1, moment="end of revision", options=options) == KILLED
+    assert targets(live) == {"catalog": None, "search": None}
+
+    done = live.run("rollback", "--alias", "catalog", "--alias", "search=live")
+    assert done.code == 0, done.err
+
+    live.wait_until_indexed()
+    assert live.hits("catalog") == live.hits("search") == live.hits("live") == 20
+
+
+def test_an_alias_of_an_index_that_stays_recorded_is_recorded_with_it(live: Shop) -> None:
+    assert live.run("upgrade").code == 0
+    live.write(CHANGE.format(word="z"), CHANGE.format(word="x"))
+    run = live.run("upgrade", "--json").json["run"]
+    assert live.run("rollback", "--run", run, "--alias", "catalog").code == 0
+    assert live.hits("catalog") == 20
+    assert live.run("current", "--json").json["indexes"]["live"]["aliases"] == ["catalog"]
+    assert live.run("check").code == 4
 
 
 def test_all_strategies_keep_them(live: Shop) -> None:

@@ -32,6 +32,7 @@ from signalled_process import KILLED, exit_code, kill_at, wait_until_stopped
 from redismigrate.config import DEFAULT_BACKUP_DIR
 from redismigrate.execution.run import Run
 from redismigrate.redis_server.embedded import EmbeddedServer
+from redismigrate.state.keys import StateKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -458,7 +459,7 @@ def _step_at_work(shop: Shop) -> str | None:
     run, progress = shop.state("run"), shop.state("progress")
     if run is None:
         return None
-    step = Run.from_content({**run, **(progress or {})}).step
+    step = Run.from_content({**run, **(progress or {})}, StateKeys("shop")).step
     return None if step is None else step.kind
 
 

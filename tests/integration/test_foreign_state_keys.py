@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -128,6 +129,64 @@ def test_a_run_whose_record_is_damaged_is_given_up_as_the_hint_says(
     assert documents(shop) == before
 
 
+def damage(shop: Shop, document: str, **wrong: object) -> None:
+    """Give fields of a document values of another type."""
+    content = json.loads(shop.client.get(KEY + document) or b"{}")
+    shop.client.set(KEY + document, json.dumps(content | wrong))
+
+
+@pytest.mark.parametrize(
+    ("document", "wrong"),
+    [
+        ("run", {"id": 5}),
+        ("run", {"plan": []}),
+        ("run", {"arguments": "none"}),
+        ("run", {"plan": {"steps": "all"}}),
+        ("progress", {"position": "third"}),
+        ("progress", {"backups": ["here"]}),
+        ("head", {"revisions": ["000000000001"]}),
+        ("head", {"revisions": {"000000000001": 3}}),
+        ("indexes", {"indexes": {"products": 3}}),
+        ("indexes", {"indexes": "products"}),
+    ],
+)
+def test_a_record_with_values_of_another_type_is_one_error_that_names_its_key(
+    shop: Shop, document: str, wrong: dict[str, object]
+):
+    stock(shop, 20)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    assert kill_at(shop, "upgrade", "head", at=4, options=MigrationOptions(strategy="rebuild")) == KILLED
+    shop.client.delete(f"{KEY}lock")
+    damage(shop, document, **wrong)
+    for command in (("upgrade",), ("rollback",), ("status",), ("check",), ("current",)):
+        result = shop.run(*command)
+        assert (result.code, result.err.count("Error: ")) == (1, 1), (command, result.err)
+        assert f"{KEY}{document}" in result.err, command
+        assert "PROJECT" not in result.err
+        if document in {"run", "progress"}:
+            (delete,) = (words for words in quoted(result.err, "redis-cli") if words[1] == "DEL")
+            assert delete[2:] == [f"{KEY}run", f"{KEY}progress"]
+
+
+@pytest.mark.parametrize("document", ["last_run", "undo:000000000002"])
+def test_what_undoes_a_run_with_values_of_another_type_is_named_by_its_key(shop: Shop, document: str):
+    stock(shop, 20)
+    shop.write("op.drop_index('products')")
+    run = shop.run("upgrade", "--json").json["run"]
+    damage(shop, document, run=5, revisions=5)
+
+    result = shop.run("rollback", "--run", run)
+
+    assert (result.code, f"{KEY}{document}" in result.err) == (1, True), result.err
+
+
+def test_a_sign_of_life_that_is_none_is_passed_over(shop: Shop):
+    stock(shop, 5)
+    for text in ("no JSON", "[]", "5", '{"by": 1}'):
+        shop.client.set(f"{KEY}follower", text)
+        assert shop.run("status").code == 0
+
+
 def test_what_a_lost_run_has_built_is_told_by_check_and_status_and_other_names_are_not_hidden(shop: Shop):
     stock(shop, 20)
     shop.write(TO_FLOAT16, TO_FLOAT32)
@@ -143,3 +202,10 @@ def test_what_a_lost_run_has_built_is_told_by_check_and_status_and_other_names_a
     assert left["remedy"].startswith(f"`redis-cli FT.DROPINDEX {left['index']}` removes it")
     assert report["unmanaged"] == ["products__archive"]
     assert left["index"] in shop.run("status").out
+    stamped = shop.run("stamp", "000000000001")
+    assert f"Note: {left['index']}: it is left of a run" in stamped.out
+    assert left["remedy"].partition("`")[2].partition("`")[0] in " ".join(stamped.out.split())
+    (told,) = shop.run("stamp", "000000000001", "--json").json["left"]
+    assert told == f"{left['index']}: {left['message']}; {left['remedy']}"
+    shop.client.execute_command("FT.DROPINDEX", left["index"])
+    assert "left" not in shop.run("stamp", "000000000001", "--json").json

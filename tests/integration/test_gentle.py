@@ -304,7 +304,9 @@ def run_in(shop: Shop) -> Run:
     with under_way(shop, "--max-docs-per-second", "50") as process:
         process.send_signal(signal.SIGTERM)
         assert ended(process).code == 7
-    return Run.from_content({**(shop.state("run") or {}), **(shop.state("progress") or {})})
+    return Run.from_content(
+        {**(shop.state("run") or {}), **(shop.state("progress") or {})}, StateKeys("shop")
+    )
 
 
 def test_limits_of_a_run_can_not_be_set_for_another_one(products: Shop):

@@ -84,3 +84,14 @@ def test_documents_that_a_revision_moves_are_not_deleted_with_an_index_that_it_d
 
     reason = "dropping index others with its documents would delete documents of index products"
     shop.refuses("upgrade", *options, code=6, says=("The plan is blocked: ", reason))
+
+
+def test_an_index_that_is_dropped_is_not_in_the_way_of_the_next_one_of_its_name(shop: Shop):
+    shop.write(creation())
+    shop.write(
+        "op.drop_index('products')\n"
+        + creation(prefix="z:")
+        + "\nwith op.index('products') as index:\n    index.change_prefix('z:', 'y:')"
+    )
+    assert shop.run("upgrade").code == 0
+    assert shop.run("check").code == 0

@@ -14,6 +14,7 @@ from two_releases import Releases
 
 from redismigrate import commands
 from redismigrate.execution.run import Run
+from redismigrate.state.keys import StateKeys
 
 SCRIPT = '''"""{message}"""
 revision = {revision!r}
@@ -70,7 +71,9 @@ class ProjectOnServer:
         if run is None:
             return None
         content = json.loads(run) | json.loads(progress or b"{}")
-        return Run.from_content({n: v for n, v in content.items() if n not in {"version", "layout"}})
+        return Run.from_content(
+            {n: v for n, v in content.items() if n not in {"version", "layout"}}, StateKeys("shop")
+        )
 
     @property
     def is_changed(self) -> bool:

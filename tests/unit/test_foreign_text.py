@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from redismigrate.cli import _ReadableFormatter
 from redismigrate.cli.rendering import ForeignSafeConsole, markup
-from redismigrate.foreign_text import readable, readable_lines, readable_paragraph
+from redismigrate.foreign_text import readable, readable_lines, readable_paragraph, shell_command
 
 CLEARS = "\x1b[2J\x1b[31mred\x9b0m\r\x07"
 SHOWN = "\\x1b[2J\\x1b[31mred\\x9b0m\\r\\x07"
@@ -70,3 +72,12 @@ def test_a_console_writes_no_escape_sequence_of_others(is_terminal):
 def test_the_log_shows_text_of_others_as_escapes():
     record = logging.LogRecord("redismigrate", logging.WARNING, "", 0, "lost %s", (CLEARS,), None)
     assert _ReadableFormatter("%(message)s").format(record) == f"lost {SHOWN}"
+
+
+@pytest.mark.parametrize(
+    "word", ["plain", "", "-x", "it's", 'a"b', "a$b`c", "\x1b[1m'\\", "a\nb", "caf\udce9", "größe\t"]
+)
+def test_a_command_can_be_typed_whatever_is_in_its_words(word: str):
+    command = shell_command("printf", "%s", word)
+    assert command.isprintable()
+    assert os.fsdecode(subprocess.check_output(["/usr/bin/env", "bash", "-c", command])) == word

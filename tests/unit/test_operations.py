@@ -52,6 +52,7 @@ from redismigrate.schema import (
 from redismigrate.schema.compare import canonical
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.documents import catalog_content, catalog_from_content
+from redismigrate.state.keys import StateKeys
 
 PRODUCTS = IndexSchema(
     name="products",
@@ -260,7 +261,7 @@ def test_a_run_is_the_same_after_it_was_stored(history):
         baselines=dict.fromkeys(start, Baseline(documents=3)),
     )
 
-    stored = Run.from_content(through_json(run.content()))
+    stored = Run.from_content(through_json(run.content()), StateKeys("shop"))
 
     assert stored == run
 
@@ -299,7 +300,7 @@ def test_a_plan_can_be_written_and_its_digest_read_again(tmp_path_factory, histo
 @given(catalogs())
 @fewer
 def test_the_recorded_indexes_are_the_same_after_they_were_stored(catalog):
-    assert catalog_from_content(through_json(catalog_content(catalog))) == catalog
+    assert catalog_from_content(through_json(catalog_content(catalog)), "key") == catalog
 
 
 # --- recording ----------------------------------------------------------------------------------------------

@@ -137,30 +137,30 @@ def test_a_document_of_a_newer_version_is_refused_with_both_layouts():
 @given(st.dictionaries(ids, records, max_size=5))
 def test_applied_revisions_survive_the_way_through_redis(revisions: dict[str, AppliedRevision]):
     head = Head(revisions)
-    assert Head.from_content(_through_redis(head.content())) == head
+    assert Head.from_content(_through_redis(head.content()), "key") == head
 
 
 def test_what_a_later_version_adds_to_a_record_is_ignored():
     content = Head({"a": _record()}).content()
     content["revisions"]["a"]["mood"] = "good"
-    assert Head.from_content(_through_redis(content)) == Head({"a": _record()})
+    assert Head.from_content(_through_redis(content), "key") == Head({"a": _record()})
 
 
 @pytest.mark.parametrize("revisions", [[], {"a": []}, {"a": {}}, {"a": {"parents": []}}, {"a": None}, "a", 3])
 def test_damaged_records_of_revisions_are_told(revisions: Any):
     with pytest.raises(StateError, match="The record of applied revisions of this project is damaged"):
-        Head.from_content({"revisions": revisions})
+        Head.from_content({"revisions": revisions}, "key")
 
 
 @pytest.mark.parametrize("indexes", [[], {"products": []}, {"products": {"schema": 1}}, "products"])
 def test_damaged_records_of_indexes_are_told(indexes: Any):
     with pytest.raises(StateError, match="The record of indexes of this project is damaged"):
-        catalog_from_content({"indexes": indexes})
+        catalog_from_content({"indexes": indexes}, "key")
 
 
 def test_without_applied_revisions_there_is_no_head():
     assert Head().heads == ()
-    assert Head.from_content({}) == Head()
+    assert Head.from_content({}, "key") == Head()
 
 
 def test_the_heads_are_the_revisions_that_no_applied_one_stands_on():
@@ -205,20 +205,20 @@ def test_definitions_survive_the_way_through_redis(
         synonyms={group: tuple(terms) for group, terms in synonyms.items()},
     )
     catalog = Catalog({schema.name: definition})
-    assert catalog_from_content(_through_redis(catalog_content(catalog))) == catalog
+    assert catalog_from_content(_through_redis(catalog_content(catalog)), "key") == catalog
 
 
 def test_a_state_exists_when_any_document_does():
     nothing = {name: Document(0, {}) for name in ("head", "indexes", "run")}
-    assert not State(nothing).exists
+    assert not State(nothing, StateKeys("shop")).exists
     for name in nothing:
-        assert State({**nothing, name: Document(1, {})}).exists
+        assert State({**nothing, name: Document(1, {})}, StateKeys("shop")).exists
 
 
 def test_there_is_no_run_without_its_document():
     nothing = {name: Document(0, {}) for name in ("head", "indexes", "run")}
-    assert State(nothing).run is None
-    assert State({**nothing, "run": replace(nothing["run"], version=1)}).run == {}
+    assert State(nothing, StateKeys("shop")).run is None
+    assert State({**nothing, "run": replace(nothing["run"], version=1)}, StateKeys("shop")).run == {}
 
 
 def test_all_keys_of_a_project_share_a_slot_of_a_cluster():

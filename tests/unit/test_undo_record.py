@@ -46,7 +46,7 @@ def _run(direction: Direction = "upgrade", steps: tuple[Step, ...] = ()) -> Run:
 
 
 def _through_redis(record: UndoRecord) -> UndoRecord:
-    return UndoRecord.from_content(parse_document("key", render_document(1, record.content())).content)
+    return UndoRecord.from_content(parse_document("key", render_document(1, record.content())).content, "key")
 
 
 @given(catalogs, catalogs)
@@ -79,7 +79,7 @@ def test_the_run_turns_back_with_its_id_and_arguments_and_the_record_last():
 
 def test_what_another_version_kept_is_refused():
     with pytest.raises(StateError, match="can't be read by this version"):
-        UndoRecord.from_content({"run": {"id": "a1b2"}})
+        UndoRecord.from_content({"run": {"id": "a1b2"}}, "key")
 
 
 def test_a_step_changes_only_what_its_progress_document_keeps():

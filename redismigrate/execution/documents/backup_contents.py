@@ -75,14 +75,24 @@ def older_backups_in(backup: Backup) -> tuple[BackupLocation, ...]:
     return tuple(map(BackupLocation.parse, locations))
 
 
-def require_restorable(backup: Backup) -> None:
+def require_restorable(backup: Backup, on_read: Callable[[int], object] = lambda _: None) -> None:
     """Read all of a backup before anything is taken from it.
+
+    Args:
+        backup: Which.
+        on_read: Told how many documents each chunk holds that was read.
 
     Raises:
         BackupDamaged: It is not as it was written, or could not have been written by the rewrite that it says
             it is of.
     """
-    backup.require_intact(_checked(backup))
+    problem_of = _checked(backup)
+
+    def problem_of_read(chunk: Chunk) -> str | None:
+        on_read(len(chunk.documents.keys))
+        return problem_of(chunk)
+
+    backup.require_intact(problem_of_read)
 
 
 def restorable_part(backup: Backup) -> Backup:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redismigrate.execution.documents.mirroring import Decision, Reader, WithinDocuments
-from redismigrate.execution.documents.reading import batches_of_documents
 from redismigrate.execution.documents.wire import is_of_another_type, raise_refusal, render_for_keys
-from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
-
-KEYS_PER_PORTION = 1000
 
 
 @dataclass(frozen=True)
@@ -30,23 +25,6 @@ class LeftoverFields(WithinDocuments):
     schema: IndexSchema
     names: tuple[str, ...]
     excluded_prefixes: tuple[str, ...] = ()
-
-    @property
-    def tracked(self) -> tuple[bytes, ...]:
-        """The outermost prefixes of the schema."""
-        return KeyPrefixes.of(self.schema.prefixes).outermost
-
-    def covers(self, key: bytes) -> bool:
-        """Whether it has none of the excluded prefixes."""
-        return not key.startswith(tuple(map(encode, self.excluded_prefixes)))
-
-    def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
-        """The keys that the schema is about."""
-        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
-
-    def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The documents themselves."""
-        return keys
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """The fields, which as a rule are not there."""

@@ -11,11 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from redismigrate.execution.documents.job import FailedDocument, Failures
+from redismigrate.execution.documents.reading import batches_of_documents
 from redismigrate.execution.documents.wire import Wire, render
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.strict import encode
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+
+KEYS_PER_PORTION = 1000
 
 
 @dataclass(slots=True)
@@ -165,7 +172,32 @@ class Reader:
 
 
 class WithinDocuments:
-    """Of a mirror whose second forms have the keys of the first ones, so that they are not reported apart."""
+    """Of a mirror whose second forms have the keys of the first ones, so that they are not reported apart.
+
+    Attributes:
+        schema: Tells the documents: its prefixes, hashes alone. FILTER is not looked at.
+        excluded_prefixes: Of keys that are no documents of this mirror.
+    """
+
+    schema: IndexSchema
+    excluded_prefixes: tuple[str, ...]
+
+    @property
+    def tracked(self) -> tuple[bytes, ...]:
+        """The outermost prefixes of the schema."""
+        return KeyPrefixes.of(self.schema.prefixes).outermost
+
+    def covers(self, key: bytes) -> bool:
+        """Whether it has none of the excluded prefixes."""
+        return not key.startswith(tuple(map(encode, self.excluded_prefixes)))
+
+    def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
+        """The keys that the schema is about."""
+        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
+
+    def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        """The documents themselves."""
+        return keys
 
     @property
     def tracked_second(self) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ documents. Once the old index is gone the new form moves to the declared path, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,6 @@ from redismigrate.execution.documents.exchange import NO_SUCH_FIELD
 from redismigrate.execution.documents.growing_backup import GrowingBackup
 from redismigrate.execution.documents.job import FailedDocument
 from redismigrate.execution.documents.mirroring import Decision, Reader, WithinDocuments
-from redismigrate.execution.documents.reading import batches_of_documents
 from redismigrate.execution.documents.restoring import WRITTEN_SINCE
 from redismigrate.execution.documents.second_forms import (
     Aim,
@@ -31,12 +30,9 @@ from redismigrate.execution.documents.wire import (
     render_for_keys,
     render_hsets,
 )
-from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
-KEYS_PER_PORTION = 1000
 NO_EXPIRY = -1
 
 
@@ -75,23 +71,6 @@ class SecondFields(WithinDocuments):
         """Back up no more."""
         if self.originals is not None:
             self.originals.close()
-
-    @property
-    def tracked(self) -> tuple[bytes, ...]:
-        """The outermost prefixes of the schema."""
-        return KeyPrefixes.of(self.schema.prefixes).outermost
-
-    def covers(self, key: bytes) -> bool:
-        """Whether it has none of the excluded prefixes."""
-        return not key.startswith(tuple(map(encode, self.excluded_prefixes)))
-
-    def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
-        """The keys that the schema is about."""
-        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
-
-    def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The documents themselves."""
-        return keys
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """Both forms of every field."""
