@@ -9,7 +9,6 @@ import io
 import logging
 import signal
 import sys
-import traceback
 from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ from redismigrate import __version__
 from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
 from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
+from redismigrate.foreign_modules import describe, traceback_of
 from redismigrate.foreign_text import readable_lines, readable_paragraph
 
 INTERRUPTED = 1
@@ -79,7 +79,7 @@ def _run(invocation: Invocation, arguments: list[str]) -> int:
             args=arguments, prog_name="redismigrate", standalone_mode=False, obj=invocation
         )
     except RedisMigrateError as error:
-        _show_traceback(invocation)
+        _show_traceback(invocation, error)
         report_error(invocation, error.code, error.message, error.hint, _run_of(error))
         return error.exit_code
     except click.ClickException as error:
@@ -96,9 +96,8 @@ def _run(invocation: Invocation, arguments: list[str]) -> int:
         report_error(invocation, "interrupted", "Interrupted.", hint)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
-        _show_traceback(invocation)
-        message = f"{type(error).__name__}: {error}"
-        report_error(invocation, "unexpected", message, "Run it with -v to see where.")
+        _show_traceback(invocation, error)
+        report_error(invocation, "unexpected", describe(error), "Run it with -v to see where.")
         return 1
     return code if isinstance(code, int) else 0
 
@@ -118,7 +117,7 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
     }
 
 
-def _show_traceback(invocation: Invocation) -> None:
+def _show_traceback(invocation: Invocation, error: Exception) -> None:
     if invocation.is_verbose:
         with suppress(OSError):
-            echo(readable_paragraph(traceback.format_exc().rstrip()), sys.stderr)
+            echo(readable_paragraph(traceback_of(error)), sys.stderr)

@@ -120,7 +120,7 @@ def discard(stream: TextIO) -> None:
 def relative_path(path: Path) -> Path:
     """A path as it is typed from the working directory, where it lies below that."""
     try:
-        return path.resolve().relative_to(Path.cwd())
+        return Path(os.path.realpath(path)).relative_to(Path.cwd())
     except ValueError:
         return path
 
