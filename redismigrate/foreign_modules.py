@@ -63,13 +63,13 @@ class ForeignCode:
 
     Args:
         as_error: Our error for what came out.
-        passes: Errors of ours that go through as they are.
+        passes: Errors that go through as they are, of ours only those that are made by us.
     """
 
     def __init__(
         self,
         as_error: Callable[[ForeignFailure], RedisMigrateError],
-        passes: tuple[type[RedisMigrateError], ...] = (),
+        passes: tuple[type[Exception], ...] = (),
     ) -> None:
         self._as_error = as_error
         self._passes = passes
@@ -88,14 +88,14 @@ class ForeignCode:
             return
         if interruption is not None:
             raise interruption from error
-        if issubclass(kind, self._passes) and _is_ours(kind, error):
+        if issubclass(kind, self._passes) and (not issubclass(kind, RedisMigrateError) or _is_ours(error)):
             return
         raise self._as_error(ForeignFailure(error, traceback)) from error
 
 
-def _is_ours(kind: type[BaseException], error: BaseException) -> bool:
+def _is_ours(error: BaseException) -> bool:
     """Whether an error can be told as it is: a subclass or a call of others may have put anything into it."""
-    module = _MODULE_OF_CLASS.__get__(kind)
+    module = _MODULE_OF_CLASS.__get__(type(error))
     texts = vars(error).get("message"), vars(error).get("hint")
     return str(module).partition(".")[0] == _PACKAGE and all(type(text) is str for text in texts)
 
@@ -105,7 +105,7 @@ def _is_ours(kind: type[BaseException], error: BaseException) -> bool:
 
 def describe(error: BaseException) -> str:
     """Return an error as one readable line: its class and the first line of its text."""
-    text = _text_of(error)
+    text = text_of(error)
     first_line = text.strip().partition("\n")[0].strip()
     name = readable(_NAME_OF_CLASS.__get__(type(error)))
     return f"{name}: {_shortened(readable(first_line))}" if first_line else name
@@ -177,7 +177,8 @@ def name_of(function: object) -> str:
     return _shortened(readable(str.__str__(name))) if isinstance(name, str) else "function"
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, any number of lines."""
     # What Python says of a SyntaxError has file and line in it, which stand elsewhere.
     text = _guarded_text(lambda it: str(it.msg) if isinstance(it, SyntaxError) else str(it), error)
     return "its text can't be shown" if text is None else text
