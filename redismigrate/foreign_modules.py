@@ -27,6 +27,7 @@ from redismigrate.foreign_text import readable
 from redismigrate.process_state import KeptProcessState
 
 LONGEST_TEXT = 500
+_MOST_LINES = 400  # of a traceback
 # No script is longer; a device or a sparse file may be.
 _MOST_BYTES = 8 * 1024 * 1024
 _NAME_OF_CLASS: Any = type.__dict__["__name__"]
@@ -120,9 +121,13 @@ def shown_value(value: object) -> str:
 def traceback_of(error: BaseException) -> str:
     """The traceback of an error, as Python prints it, or as much of it as can be told."""
     try:
-        return "".join(traceback_module.format_exception(error)).rstrip()
+        text = "".join(traceback_module.format_exception(error))
     except BaseException:  # noqa: BLE001 - attributes of an exception can fail in every way
-        return "".join(traceback_module.format_tb(sys.exc_info()[2])).rstrip()
+        text = "".join(traceback_module.format_tb(sys.exc_info()[2]))
+    lines = [_shortened(line) for line in text.rstrip().split("\n")]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[: _MOST_LINES // 4], "…", *lines[-_MOST_LINES * 3 // 4 :]]
+    return "\n".join(lines)
 
 
 def line_of(error: BaseException, path: Path | str, traceback: TracebackType | None = None) -> int | None:

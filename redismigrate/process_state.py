@@ -35,6 +35,7 @@ class KeptProcessState:
 
     def __enter__(self) -> Self:
         self._streams = {name: getattr(sys, name, None) for name in _STREAMS}
+        self._attributes = {name: _own_attributes(stream) for name, stream in self._streams.items()}
         for number in _DESCRIPTORS:
             with suppress(OSError):  # there is none: a daemon
                 self._descriptors[number] = os.dup(number)
@@ -64,7 +65,7 @@ class KeptProcessState:
         # The list itself is what others hold; what modules have added to it stays.
         if sys.path is not self._path:
             sys.path = self._path
-        if not all(isinstance(entry, str) for entry in sys.path):
+        if not all(isinstance(entry, str) for entry in sys.path) or set(self._path_entries) - set(sys.path):
             sys.path[:] = self._path_entries
         if self._folder is not None and _working_directory() != self._folder:
             with suppress(OSError):  # it was removed
@@ -82,6 +83,9 @@ class KeptProcessState:
 
     def _bring_back_stream(self, name: str, number: int) -> None:
         before = self._streams[name]
+        for attribute in _own_attributes(before) - self._attributes[name]:
+            with suppress(Exception):  # a method of its own in place of the stream's
+                delattr(before, attribute)
         if before is None or (getattr(sys, name, None) is before and _is_usable(before)):
             return
         if _is_usable(before):
@@ -105,6 +109,13 @@ def _bring_back_descriptor(number: int, saved: int) -> None:
             os.dup2(saved, number)
     with suppress(OSError):
         os.close(saved)
+
+
+def _own_attributes(stream: Any) -> set[str]:
+    try:
+        return set(vars(stream))
+    except Exception:  # noqa: BLE001 - it has none, or is no stream
+        return set()
 
 
 def _is_usable(stream: Any) -> bool:

@@ -19,7 +19,7 @@ from redismigrate.cli import backups, following, lineage, migrating, recording, 
 from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
 from redismigrate.foreign_modules import describe, traceback_of
-from redismigrate.foreign_text import readable_lines, readable_paragraph
+from redismigrate.foreign_text import readable_paragraph
 
 INTERRUPTED = 1
 
@@ -40,12 +40,13 @@ for _module in (scripting, lineage, migrating, following, backups, recording, se
         redismigrate.add_command(_command)
 
 
-class _ReadableFormatter(logging.Formatter):
-    """Log messages quote text of others, too."""
+class _StandardErrorHandler(logging.Handler):
+    """Shows log messages, which quote text of others, too, on what is standard error by then."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The message as it may be shown."""
-        return readable_lines(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message; what can't be told must not end a command."""
+        with suppress(Exception):
+            echo(self.format(record), sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -58,14 +59,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of indexes may hold bytes that are not UTF-8; standard error escapes them by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_ReadableFormatter("%(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.basicConfig(handlers=[_StandardErrorHandler()], level=logging.WARNING, format="%(message)s")
     invocation = Invocation()
     has_document = not {"--json", "--script"}.isdisjoint(arguments)
     with stdout_kept_for(invocation, for_good=is_process) if has_document else nullcontext():
         code = _run(invocation, arguments)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a daemon has none
         try:
             stream.flush()
         except OSError:  # a full disk, whose error was told or is none of the command

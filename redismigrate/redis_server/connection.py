@@ -198,7 +198,7 @@ def _like(client: object, origin: str) -> Server:
         )
     else:
         own = redis.ConnectionPool(**options)
-        own.connection_class(**own.connection_kwargs)  # looks at them, and connects to nothing
+    own.connection_class(**own.connection_kwargs)  # looks at them, and connects to nothing
     return _server(own, _address_of(own), None)
 
 

@@ -54,8 +54,8 @@ def with_guarded_connect(kind: type[Any], translate: Translate) -> type[Any]:
             with ForeignCode(_refused, passes=(redis.RedisError, OSError, RedisMigrateError)):
                 try:
                     return super().connect(*arguments, **more)
-                except redis.ResponseError as error:
-                    # The server refuses what it is told at first: a name of the client with a space.
+                except redis.RedisError as error:
+                    # What is said at first can't be sent, or the server refuses it: a name with a space.
                     if translate(error) is None:
                         raise refused_options(describe(error)) from error
                     raise

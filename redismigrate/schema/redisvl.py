@@ -21,10 +21,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from redismigrate.errors import SchemaError
 from redismigrate.foreign_modules import shown_value
+from redismigrate.foreign_text import readable
 from redismigrate.schema.compare import VECTOR_DEFAULTS
 from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, TagField, TextField
 from redismigrate.schema.model import IndexSchema
@@ -57,6 +59,8 @@ _FIELD_TYPES: Mapping[str, type[Field]] = {
     "geoshape": GeoShapeField,
     "vector": VectorField,
 }
+# A mapping of others may have no end.
+_MOST_FIELDS = 10_000
 _FIELD_KEYS = ("name", "type", "path", "attrs")
 
 _log = logging.getLogger(__name__)
@@ -217,11 +221,16 @@ def _options(index: Any, unknown: Unknown) -> dict[str, Any]:
 
 def _fields(given: Any, storage_type: StorageType, unknown: Unknown) -> tuple[Field, ...]:
     if isinstance(given, Mapping):
-        entries = [(f"fields.{name}", field) for name, field in given.items()]
+        entries = [
+            (f"fields.{readable(str(name))}", field)
+            for name, field in islice(given.items(), _MOST_FIELDS + 1)
+        ]
     elif isinstance(given, list | tuple):
         entries = [(f"fields[{position}]", field) for position, field in enumerate(given)]
     else:
         raise SchemaError("fields is no list.", "Write one entry per field: name, type, attrs.")
+    if len(entries) > _MOST_FIELDS:
+        raise SchemaError(f"fields has more than {_MOST_FIELDS:,} entries.", "Redis Search takes 1,024.")
     fields = []
     for where, mapping in entries:
         with located(where):

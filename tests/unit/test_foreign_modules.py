@@ -112,12 +112,12 @@ def test_a_text_without_end_is_shortened():
 
 def test_texts_that_exit_fail_or_are_none_are_told():
     class Exits(Exception):
-        def __str__(self):
+        def __str__(self):  # noqa: PLE0307 - it is odd
             sys.exit(5)
 
     class Says(Exception):
         def __str__(self):
-            return 5
+            return 5  # noqa: PLE0307 - it is odd
 
     for error in (Exits(), Says(), Odd()):
         assert describe(error) == f"{type(error).__name__}: its text can't be shown"
