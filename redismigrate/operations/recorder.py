@@ -35,7 +35,7 @@ from redismigrate.operations.model import (
 )
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.strict import did_you_mean
+from redismigrate.schema.strict import as_items, did_you_mean
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -102,7 +102,7 @@ class Operations:
             raise SchemaError("Synonym terms are a list, not one string.", f"Write [{terms!r}].")
         self._adopt(index)
         group = as_name(group, "synonym group")
-        self._record(SetSynonyms(index, group, tuple(as_name(term, "synonym") for term in terms)))
+        self._record(SetSynonyms(index, group, tuple(as_name(term, "synonym") for term in as_items(terms))))
 
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
 
@@ -11,10 +13,7 @@ from redismigrate.errors import SchemaError
 from redismigrate.foreign_modules import shown_value
 from redismigrate.foreign_text import readable as readable  # noqa: PLC0414 - those who encode import it here
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
+_MOST_ITEMS = 100_000
 # Characters of a key in a message.
 LONGEST_KEY_SHOWN = 200
 
@@ -53,6 +52,21 @@ def _as_name(text: str) -> str:
     if not text:
         raise ValueError("is empty")
     return text
+
+
+def as_items(value: Any) -> Any:
+    """The items of an iterable, which may have no end; what is none is given back.
+
+    Raises:
+        ValueError: There are more than any index has.
+    """
+    is_plain = type(value) in {list, tuple} or isinstance(value, str | bytes | Mapping)
+    if is_plain or not isinstance(value, Iterable):
+        return value
+    items = tuple(islice(value, _MOST_ITEMS + 1))
+    if len(items) > _MOST_ITEMS:
+        raise ValueError(f"has more than {_MOST_ITEMS:,} items, or no end")
+    return items
 
 
 Text = Annotated[str, PlainValidator(_as_text)]
