@@ -32,6 +32,7 @@ _MOST_LINES = 400  # of a traceback
 _MOST_BYTES = 8 * 1024 * 1024
 _NAME_OF_CLASS: Any = type.__dict__["__name__"]
 _MODULE_OF_CLASS: Any = type.__dict__["__module__"]
+_TRACEBACK_OF: Any = BaseException.__dict__["__traceback__"]
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -97,8 +98,9 @@ class ForeignCode:
 def _is_ours(error: BaseException) -> bool:
     """Whether an error can be told as it is: a subclass or a call of others may have put anything into it."""
     module = _MODULE_OF_CLASS.__get__(type(error))
-    texts = vars(error).get("message"), vars(error).get("hint")
-    return str(module).partition(".")[0] == _PACKAGE and all(type(text) is str for text in texts)
+    if type(module) is not str or module.partition(".")[0] != _PACKAGE:
+        return False
+    return all(type(vars(error).get(name)) is str for name in ("message", "hint"))
 
 
 # --- what is said of it -----------------------------------------------------------------------------------
@@ -123,7 +125,8 @@ def traceback_of(error: BaseException) -> str:
     try:
         text = "".join(traceback_module.format_exception(error))
     except BaseException:  # noqa: BLE001 - attributes of an exception can fail in every way
-        text = "".join(traceback_module.format_tb(sys.exc_info()[2]))
+        frames = traceback_module.walk_tb(_TRACEBACK_OF.__get__(error))
+        text = "\n".join(f"  {frame.f_code.co_filename}, line {line}" for frame, line in frames)
     lines = [_shortened(line) for line in text.rstrip().split("\n")]
     if len(lines) > _MOST_LINES:
         lines = [*lines[: _MOST_LINES // 4], "…", *lines[-_MOST_LINES * 3 // 4 :]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from redismigrate.schema.redisvl import HasToDict, name_unknown, read_schema_yam
 
 _YAML = (".yaml", ".yml")
 # More than that is a mapping without an end.
-_MOST_SCHEMAS = 10_000
+_MOST_SCHEMAS = 5_000
 _FORMS = "an IndexSchema of ours or RedisVL's, a dict in RedisVL's form, or a list or dict of these"
 
 
@@ -79,12 +79,22 @@ def schemas_in(value: Any, origin: str) -> tuple[tuple[str, IndexSchema], ...]:
 
     # Its objects are of any class, and what they are made of as well.
     with ForeignCode(as_error, passes=(ConfigurationError, SchemaError)):
-        found = tuple(islice(_schemas_in(value, origin), _MOST_SCHEMAS + 1))
+        found = tuple(_up_to_a_repetition(islice(_schemas_in(value, origin), _MOST_SCHEMAS + 1)))
     if len(found) > _MOST_SCHEMAS:
         raise ConfigurationError(
             f"{origin} holds more than {_MOST_SCHEMAS:,} schemas, or never ends.", f"Give {_FORMS}."
         )
     return found
+
+
+def _up_to_a_repetition(found: Iterable[tuple[str, IndexSchema]]) -> Iterator[tuple[str, IndexSchema]]:
+    """Schemas up to the first whose name was there already, which is a mistake; a mapping may have no end."""
+    names: set[str] = set()
+    for origin, schema in found:
+        yield origin, schema
+        if schema.name in names:
+            return
+        names.add(schema.name)
 
 
 def _schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:

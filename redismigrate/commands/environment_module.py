@@ -84,7 +84,7 @@ class EnvironmentModule:
         if not self.supplies("include"):
             return True
         answer = self._call("include", kind, name)
-        if not isinstance(answer, bool):
+        if type(answer) is not bool:  # and no object that says to be one
             # A forgotten `return` would leave everything out.
             raise ConfigurationError(
                 f"{place(self.path, self._first_line('include'))}: include() returns {shown_value(answer)} "

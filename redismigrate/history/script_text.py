@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[^'\"#\n]+")
 _QUOTE = re.compile(r"'''|\"\"\"|'|\"")
 _PREFIX = re.compile(r"(?<!\w)(?:[rbuft]|br|rb|fr|rf|tr|rt)\Z", re.IGNORECASE)
 _REST_OF_STATEMENT = re.compile(r"[ \t\f]*(?:#[^\n]*)?(?:\n|\Z)")
-_BLANKS_AT_LINE_END = re.compile(r"[ \t\f]+(?=\n)")
+_BLANKS = " \t\f"
 
 
 def code_digest(source: bytes) -> str:
@@ -58,7 +58,8 @@ def _lines_of_code(text: str) -> list[str]:
             follows = bool(lines) and lines[-1].endswith("\\")
             if is_blank and not depth and not follows and _REST_OF_STATEMENT.match(text, end):
                 # A docstring: no program reads the blanks at the ends of its lines.
-                string = _BLANKS_AT_LINE_END.sub("", string)
+                *rest, last = string.split("\n")
+                string = "\n".join([*(line.rstrip(_BLANKS) for line in rest), last])
             parts += [code, string, ""]
             is_blank, position = False, end
         elif text[position] == "#":

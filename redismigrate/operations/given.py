@@ -33,6 +33,13 @@ def as_name(text: str, what: str) -> str:
         raise SchemaError(f"{what} {shown_value(text)}: {reason}.", "Correct it.") from None
 
 
+def as_reason(text: str) -> str:
+    """A reason for people, of any number of lines; SchemaError when it is no text."""
+    if not isinstance(text, str):
+        raise SchemaError(f"A reason is text, not {shown_value(text)}.", "Say why in a sentence.")
+    return str.__str__(text).encode("utf-8", "backslashreplace").decode()
+
+
 def as_schema(schema: IndexSchema | Mapping[str, Any]) -> IndexSchema:
     """A schema, given as such or as a dict in RedisVL's form; SchemaError when it is none."""
     return schema if isinstance(schema, IndexSchema) else schema_from_redisvl(schema)

@@ -20,7 +20,7 @@ from redismigrate.operations.changes import (
     SetOptions,
     as_recorded,
 )
-from redismigrate.operations.given import as_field, as_name, as_schema
+from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
 from redismigrate.operations.model import (
     AssumeExclusive,
     ChangeIndex,
@@ -106,7 +106,7 @@ class Operations:
 
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
-        self._record(Irreversible(reason))
+        self._record(Irreversible(as_reason(reason)))
 
     def assume_exclusive(self, reason: str) -> None:
         """Say that nobody else writes to the documents while this function's changes are carried out.
@@ -291,6 +291,6 @@ def record_with(op: Operations, function: Callable[[Operations], object], script
 
 def _near_match(error: BaseException) -> str:
     """The attribute that was meant; Python itself tells it in tracebacks only."""
-    if not isinstance(error, AttributeError) or not isinstance(error.obj, Operations | IndexChanges):
+    if not isinstance(error, AttributeError) or not issubclass(type(error.obj), Operations | IndexChanges):
         return ""
     return did_you_mean(str(error.name), [name for name in dir(error.obj) if not name.startswith("_")])

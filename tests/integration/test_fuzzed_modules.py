@@ -157,7 +157,8 @@ def judge(campaign: Campaign, number: int, outcome: Outcome, shown: object) -> N
     if {"-v", "--verbose"}.intersection(outcome.arguments):
         # It asks for the traceback, which stands before the error.
         outcome = replace(outcome, err=outcome.err.replace("Traceback (most recent call last):", ""))
-    campaign.judge(number, outcome, shown)
+    if not campaign.judge(number, outcome, shown):
+        print(f"{campaign.target}, mutation {number}: {outcome}", flush=True)  # before all are done
     if outcome.seconds > LIMIT_SECONDS:
         campaign.add(number, f"hang: {outcome.seconds:.0f} s", shown)
     if len(outcome.err) + len(outcome.out) > 100_000:

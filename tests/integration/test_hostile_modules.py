@@ -36,7 +36,7 @@ RAISED = [
     ("raise ValueError(10**5000)", "ValueError: its text can't be shown"),
 ]
 ODD_SCHEMAS = (
-    "Endless(a=1)", "{**SCHEMA, 'fields': Endless()}", "itself", "deep", "Bad()", "Props()",
+    "Endless()", "{**SCHEMA, 'fields': Endless()}", "itself", "deep", "Bad()", "Props()",
     "ToDict(fails)",
     "(x for x in iter(int, 1))", "{**SCHEMA, 'fields': [{'name': 'a', 'type': Bad()}]}", "Names(a=1)",
     "{**SCHEMA, 'fields': [{'name': 'v', 'type': 'vector', 'attrs': {'dims': 10**5000}}]}",
@@ -158,6 +158,35 @@ def test_metadata_of_odd_types_are_told(shop, name, value):
 def test_functions_of_odd_kinds_are_told(shop, value):
     shop.script(REVISION).write_text(f"{PREAMBLE}\n{WHOLE}\nupgrade = {value}\n")
     shop.refuses("upgrade", code=8, says=("", f"{REVISION}.py"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "op.irreversible(lambda: 1)",
+        "op.set_synonyms('products', 'g', iter(lambda: 'a', 'b'))",
+        "op.index('products').__enter__().set_options(stopwords=(x for x in iter(int, 1)))",
+        "raise AttributeError(name=5, obj=Bad())",
+        "raise type('E', (__import__('redismigrate.errors').errors.ScriptError,), {'exit_code': 77})('a')",
+    ],
+)
+def test_values_that_are_none_or_have_no_end_are_told(shop, call):
+    shop.write(f"{PRODUCTS}{call}\n", preamble=PREAMBLE)
+    shop.refuses("upgrade", code=8, says=("", f"{REVISION}.py:"))
+
+
+def test_a_docstring_of_many_blanks_takes_no_square_of_them(shop):
+    text = f'"""a\n\nCreate Date: a{" " * 100_000}b\n"""\n{WHOLE}'
+    shop.script(REVISION).write_text(text)
+    begin = time.monotonic()
+    assert shop.run("-q", "heads").code == 0
+    assert time.monotonic() - begin < 5
+
+
+def test_a_traceback_that_python_can_not_print_is_told_as_far_as_it_goes(shop):
+    entry = declare(shop, "__name__ = Bad()\nraise type('E', (Exception,), {'__str__': fails})('a')")
+    told = shop.run("-v", "check")
+    assert (told.code, told.err.count(f"Error: schemas: '{entry}'")) == (8, 1)
 
 
 @pytest.mark.parametrize("kind", ["loop", "dangling link", "pipe", "link to a device"])
