@@ -180,7 +180,7 @@ def load_settings(
         ConfigurationError: No configuration is found, it can't be read, it is not valid, or it has no
             environment of that name.
     """
-    file = file or find_configuration((start or Path.cwd()).resolve())
+    file = file or find_configuration(Path(os.path.realpath(start or Path.cwd())))
     if file is None:
         raise ConfigurationError(
             "No redismigrate.toml and no [tool.redismigrate] in a pyproject.toml here or above.",
@@ -199,7 +199,7 @@ def load_settings(
             f"{file} does not say where the migration scripts are.",
             'Add script_location = "migrations".',
         )
-    folder = file.resolve().parent
+    folder = Path(os.path.realpath(file)).parent
     location = folder / str(values["script_location"])
     values.setdefault("project", project_of(content) or default_project_name(location))
     try:
@@ -230,7 +230,7 @@ def load_settings(
 
 def default_project_name(script_location: Path) -> str:
     """The project's name where none is set: that of the folder above the scripts, made fit for a key."""
-    return re.sub(r"[{}\s]+", "-", script_location.resolve().parent.name) or "default"
+    return re.sub(r"[{}\s]+", "-", Path(os.path.realpath(script_location)).parent.name) or "default"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

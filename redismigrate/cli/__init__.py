@@ -9,7 +9,6 @@ import io
 import logging
 import signal
 import sys
-import traceback
 from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
@@ -19,7 +18,8 @@ from redismigrate import __version__
 from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
 from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
-from redismigrate.foreign_text import readable_lines, readable_paragraph
+from redismigrate.foreign_modules import describe, traceback_of
+from redismigrate.foreign_text import readable_paragraph
 
 INTERRUPTED = 1
 
@@ -40,12 +40,13 @@ for _module in (scripting, lineage, migrating, following, backups, recording, se
         redismigrate.add_command(_command)
 
 
-class _ReadableFormatter(logging.Formatter):
-    """Log messages quote text of others, too."""
+class _StandardErrorHandler(logging.Handler):
+    """Shows log messages, which quote text of others, too, on what is standard error by then."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The message as it may be shown."""
-        return readable_lines(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a message; what can't be told must not end a command."""
+        with suppress(Exception):
+            echo(self.format(record), sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -58,14 +59,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of indexes may hold bytes that are not UTF-8; standard error escapes them by itself.
         sys.stdout.reconfigure(errors="backslashreplace")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_ReadableFormatter("%(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.basicConfig(handlers=[_StandardErrorHandler()], level=logging.WARNING, format="%(message)s")
     invocation = Invocation()
     has_document = not {"--json", "--script"}.isdisjoint(arguments)
     with stdout_kept_for(invocation, for_good=is_process) if has_document else nullcontext():
         code = _run(invocation, arguments)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a daemon has none
         try:
             stream.flush()
         except OSError:  # a full disk, whose error was told or is none of the command
@@ -79,7 +78,7 @@ def _run(invocation: Invocation, arguments: list[str]) -> int:
             args=arguments, prog_name="redismigrate", standalone_mode=False, obj=invocation
         )
     except RedisMigrateError as error:
-        _show_traceback(invocation)
+        _show_traceback(invocation, error)
         report_error(invocation, error.code, error.message, error.hint, _run_of(error))
         return error.exit_code
     except click.ClickException as error:
@@ -96,9 +95,8 @@ def _run(invocation: Invocation, arguments: list[str]) -> int:
         report_error(invocation, "interrupted", "Interrupted.", hint)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
-        _show_traceback(invocation)
-        message = f"{type(error).__name__}: {error}"
-        report_error(invocation, "unexpected", message, "Run it with -v to see where.")
+        _show_traceback(invocation, error)
+        report_error(invocation, "unexpected", describe(error), "Run it with -v to see where.")
         return 1
     return code if isinstance(code, int) else 0
 
@@ -118,7 +116,7 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
     }
 
 
-def _show_traceback(invocation: Invocation) -> None:
+def _show_traceback(invocation: Invocation, error: Exception) -> None:
     if invocation.is_verbose:
         with suppress(OSError):
-            echo(readable_paragraph(traceback.format_exc().rstrip()), sys.stderr)
+            echo(readable_paragraph(traceback_of(error)), sys.stderr)

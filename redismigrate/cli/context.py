@@ -120,7 +120,7 @@ def discard(stream: TextIO) -> None:
 def relative_path(path: Path) -> Path:
     """A path as it is typed from the working directory, where it lies below that."""
     try:
-        return path.resolve().relative_to(Path.cwd())
+        return Path(os.path.realpath(path)).relative_to(Path.cwd())
     except ValueError:
         return path
 
@@ -172,7 +172,7 @@ def stdout_kept_for(invocation: Invocation, *, for_good: bool) -> Iterator[None]
         if is_real:
             # What was printed to the real one by its other name.
             for stream in (stdout, invocation.document_stream):
-                with suppress(OSError):
+                with suppress(OSError, ValueError):  # ValueError: code of others has closed it
                     stream.flush()
             if not for_good:
                 os.dup2(saved, 1)

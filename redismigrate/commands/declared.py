@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import glob
-import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.environment_module import ENV_FILE
-from redismigrate.commands.import_path import on_import_path
 from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, SchemaError
+from redismigrate.foreign_modules import (
+    ForeignCode,
+    ForeignFailure,
+    MissingAttribute,
+    attribute_of,
+    shown_value,
+)
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.redisvl import HasToDict, name_unknown, read_schema_yaml, schema_from_redisvl
 
 _YAML = (".yaml", ".yml")
+# More than that is a mapping without an end.
+_MOST_SCHEMAS = 5_000
 _FORMS = "an IndexSchema of ours or RedisVL's, a dict in RedisVL's form, or a list or dict of these"
 
 
@@ -54,7 +62,7 @@ def declared_schemas(project: Project) -> dict[str, IndexSchema]:
     return {name: schema for name, schema in found.items() if project.env_module.includes("index", name)}
 
 
-def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
+def schemas_in(value: Any, origin: str) -> tuple[tuple[str, IndexSchema], ...]:
     """The schemas that a value of a Python program stands for, each with where it is from.
 
     Args:
@@ -62,17 +70,42 @@ def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
         origin: Where the value is from, for messages.
 
     Raises:
-        ConfigurationError: It is something else.
+        ConfigurationError: It is something else, or reading it fails.
         SchemaError: It is a schema that is wrong.
     """
+
+    def as_error(failure: ForeignFailure) -> ConfigurationError:
+        return ConfigurationError(f"{origin} can't be read ({failure.reason}).", f"Give {_FORMS}.")
+
+    # Its objects are of any class, and what they are made of as well.
+    with ForeignCode(as_error, passes=(ConfigurationError, SchemaError)):
+        found = tuple(_up_to_a_repetition(islice(_schemas_in(value, origin), _MOST_SCHEMAS + 1)))
+    if len(found) > _MOST_SCHEMAS:
+        raise ConfigurationError(
+            f"{origin} holds more than {_MOST_SCHEMAS:,} schemas, or never ends.", f"Give {_FORMS}."
+        )
+    return found
+
+
+def _up_to_a_repetition(found: Iterable[tuple[str, IndexSchema]]) -> Iterator[tuple[str, IndexSchema]]:
+    """Schemas up to the first whose name was there already, which is a mistake; a mapping may have no end."""
+    names: set[str] = set()
+    for origin, schema in found:
+        yield origin, schema
+        if schema.name in names:
+            return
+        names.add(schema.name)
+
+
+def _schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
     if isinstance(value, IndexSchema):
         yield origin, value
     elif isinstance(value, Mapping) and not {"index", "fields"} & value.keys():
         for name, item in value.items():
-            yield from schemas_in(item, f"{origin}[{name!r}]")
+            yield from _schemas_in(item, f"{origin}[{shown_value(name)}]")
     elif isinstance(value, list | tuple):
         for position, item in enumerate(value):
-            yield from schemas_in(item, f"{origin}[{position}]")
+            yield from _schemas_in(item, f"{origin}[{position}]")
     elif isinstance(value, Mapping) or (isinstance(value, HasToDict) and not isinstance(value, type)):
         try:
             yield origin, schema_from_redisvl(value, name_unknown)
@@ -84,7 +117,7 @@ def schemas_in(value: Any, origin: str) -> Iterator[tuple[str, IndexSchema]]:
 
 def _all_schemas(project: Project) -> Iterator[tuple[str, IndexSchema]]:
     file = project.settings.file
-    folder = Path.cwd() if file is None else file.resolve().parent
+    folder = Path.cwd() if file is None else Path(os.path.realpath(file)).parent
     seen: set[str] = set()
     for entry in project.settings.schemas:
         if not _names_files(entry):
@@ -120,22 +153,21 @@ def _from_module(entry: str, folder: Path) -> Iterator[tuple[str, IndexSchema]]:
             f"schemas: {entry!r} is neither a YAML file nor module:attribute.",
             'Write "schemas/*.yaml" or "myapp.search:SCHEMAS".',
         )
-    with on_import_path(folder):
-        try:
-            value: Any = importlib.import_module(name)
-        except (Exception, SystemExit) as error:
-            raise ConfigurationError(
-                f"schemas: {entry!r} can't be imported ({type(error).__name__}: {error}).",
-                f"Correct the setting schemas or the module; modules are looked for in {folder} first.",
-            ) from error
-    for attribute in attributes.split("."):
-        if not hasattr(value, attribute):
-            raise ConfigurationError(
-                f"schemas: {entry!r} can't be read, there is no {attribute!r}.",
+
+    def as_error(failure: ForeignFailure) -> ConfigurationError:
+        if isinstance(failure.error, MissingAttribute):
+            return ConfigurationError(
+                f"schemas: {entry!r} can't be read, there is no {failure.error.args[0]!r}.",
                 "Correct the setting schemas.",
             )
-        value = getattr(value, attribute)
-    schemas = tuple(schemas_in(value, entry))
+        return ConfigurationError(
+            f"schemas: {entry!r} can't be imported ({failure.reason}).",
+            f"Correct the setting schemas or the module; modules are looked for in {folder} first.",
+        )
+
+    with ForeignCode(as_error):
+        value = attribute_of(entry, folder)
+    schemas = schemas_in(value, entry)
     if not schemas:
         raise _nothing_declared(f"schemas: {entry!r} holds no schema")
     yield from schemas

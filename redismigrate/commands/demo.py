@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from redismigrate.commands.demo_questions import Answer, Asker, functions_of
+from redismigrate.commands.demo_questions import Answer, Asker
 from redismigrate.commands.demo_scenes import SCENES, Scene
 from redismigrate.commands.migrate import MigrationResult, downgrade, plan, upgrade
 from redismigrate.commands.project import Project
@@ -20,6 +20,7 @@ from redismigrate.config import load_settings
 from redismigrate.configuration_file import CONFIGURATION_FILE
 from redismigrate.errors import RunFailed, RunInterrupted
 from redismigrate.execution.progress import Watcher
+from redismigrate.foreign_modules import functions_in
 from redismigrate.packaged import packaged_folder
 from redismigrate.planning.plan import Plan
 from redismigrate.redis_server.connection import Server, connect
@@ -208,7 +209,7 @@ def _copy_of_example(*, keep: bool) -> Iterator[Path]:
 
 
 def _load(server: Server, folder: Path) -> Loaded:
-    load_packages = functions_of(folder / "load_data.py")["load_packages"]
+    load_packages = functions_in(folder / "load_data.py")["load_packages"]
     started = time.monotonic()
     with server.translated_errors():
         packages = load_packages(server.client)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import redis
 
+from redismigrate.foreign_modules import functions_in
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import read_index
 
@@ -72,7 +70,7 @@ class Asker:
 
     def __init__(self, server: Server, folder: Path) -> None:
         self._server = server
-        self._functions = functions_of(folder / "search.py")
+        self._functions = functions_in(folder / "search.py")
 
     def query(self, question: Question) -> str:
         """The text of the query."""
@@ -96,8 +94,3 @@ class Asker:
         with self._server.translated_errors():
             index = read_index(self._server.client.execute_command, INDEX)
         return 0 if index is None else index.statistics.num_docs
-
-
-def functions_of(script: Path) -> Mapping[str, Callable[..., Any]]:
-    """What a script defines. Unlike an import, run_path takes any path and leaves no byte code beside it."""
-    return runpy.run_path(str(script))

@@ -6,15 +6,25 @@ answer is needed. It is code of the project, and trusted as its scripts are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from redismigrate.commands.import_path import on_import_path
 from redismigrate.config import Settings
 from redismigrate.errors import ConfigurationError, ScriptError
-from redismigrate.history.script_module import describe, execute, line_of, place, read_source
+from redismigrate.foreign_modules import (
+    ForeignCode,
+    ForeignFailure,
+    code_of,
+    execute,
+    is_source_file,
+    on_import_path,
+    place,
+    read_source,
+    shown_value,
+)
 
 ENV_FILE = "env.py"
 _NAMES = ("client", "schemas", "include")
@@ -74,27 +84,27 @@ class EnvironmentModule:
         if not self.supplies("include"):
             return True
         answer = self._call("include", kind, name)
-        if not isinstance(answer, bool):
+        if type(answer) is not bool:  # and no object that says to be one
             # A forgotten `return` would leave everything out.
             raise ConfigurationError(
-                f"{place(self.path, self._first_line('include'))}: include() returns {answer!r} for {kind} "
-                f"{name}, neither True nor False.",
+                f"{place(self.path, self._first_line('include'))}: include() returns {shown_value(answer)} "
+                f"for {kind} {name}, neither True nor False.",
                 f"Correct {ENV_FILE}.",
             )
         return answer
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        with on_import_path(self.folder):
-            try:
-                return self.functions[name](*arguments)
-            except (Exception, SystemExit) as error:
-                line = line_of(error, self.path) or self._first_line(name)
-                raise ConfigurationError(
-                    f"{place(self.path, line)}: {name}() fails ({describe(error)}).", f"Correct {ENV_FILE}."
-                ) from error
+        def as_error(failure: ForeignFailure) -> ConfigurationError:
+            line = failure.line_in(self.path) or self._first_line(name)
+            return ConfigurationError(
+                f"{place(self.path, line)}: {name}() fails ({failure.reason}).", f"Correct {ENV_FILE}."
+            )
+
+        with ForeignCode(as_error), on_import_path(self.folder):
+            return self.functions[name](*arguments)
 
     def _first_line(self, name: str) -> int | None:
-        code = getattr(self.functions[name], "__code__", None)
+        code = code_of(self.functions[name])
         return code.co_firstlineno if code is not None and code.co_filename == str(self.path) else None
 
 
@@ -108,14 +118,14 @@ def load_env(script_location: Path, folder: Path | None = None) -> EnvironmentMo
     Raises:
         ConfigurationError: It can't be imported, says in which line, or one of its names is no function.
     """
-    path, folder = script_location / ENV_FILE, folder or script_location.resolve().parent
-    if not path.is_file():
-        return EnvironmentModule(path, folder)
-    with on_import_path(folder):
-        try:
-            names = vars(execute(read_source(path), path))
-        except ScriptError as error:
-            raise ConfigurationError(error.message, f"Correct {ENV_FILE}.") from error
+    path, folder = script_location / ENV_FILE, folder or Path(os.path.realpath(script_location)).parent
+    try:
+        if not is_source_file(path):
+            return EnvironmentModule(path, folder)
+        with on_import_path(folder):
+            names = execute(read_source(path), path)
+    except ScriptError as error:
+        raise ConfigurationError(error.message, f"Correct {ENV_FILE}.") from error
     functions = {name: names[name] for name in _NAMES if name in names}
     for name, function in functions.items():
         if not callable(function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,7 +59,7 @@ class Project:
         is_url_given = (overrides or {}).get("url") is not None
         project = cls(load_settings(file, overrides, env=env), dict(x or {}), is_url_given)
         path = project.settings.script_location / ENV_FILE
-        if project.x and not path.is_file():
+        if project.x and not path.exists() and not path.is_symlink():
             raise UsageError(f"-x is for {path}, which does not exist.", "Write it, or leave -x out.")
         return project
 
@@ -78,7 +79,9 @@ class Project:
     def env_module(self) -> EnvironmentModule:
         """The project's `env.py`, imported when it is first asked for."""
         file = self.settings.file
-        return load_env(self.settings.script_location, None if file is None else file.resolve().parent)
+        return load_env(
+            self.settings.script_location, None if file is None else Path(os.path.realpath(file)).parent
+        )
 
     @property
     def keys(self) -> StateKeys:

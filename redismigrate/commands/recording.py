@@ -8,6 +8,7 @@ from typing import Any
 from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound, ScriptError
 from redismigrate.execution.steps import FunctionSource
+from redismigrate.foreign_modules import name_of
 from redismigrate.history.graph import History
 from redismigrate.history.script import Migration, Script
 from redismigrate.operations.functions import Functions, collect_functions
@@ -68,7 +69,7 @@ def record_downgrades(
         op = record(migration.downgrade, catalog, str(script.path), live_index)
         functions = _functions_of_applied(script, migration, op.catalog, catalog)
         undone = [
-            RunFunction(getattr(up, "__name__", "function"), position, has_down=down is not None)
+            RunFunction(name_of(up), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
         ]
         found = _found(script, migration, op, live_index)

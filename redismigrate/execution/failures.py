@@ -7,6 +7,7 @@ from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.document_steps import DocumentsRefused, NoBackup
 from redismigrate.execution.steps import FunctionFailed
 from redismigrate.execution.validation import ValidationFailed
+from redismigrate.foreign_modules import describe
 
 # A step that fails by one of these has met what it can't do; every other error leaves the run to be taken up
 # again as it is.
@@ -35,4 +36,4 @@ def reason_of(error: BaseException) -> str:
         return "stopped by a signal."
     if isinstance(error, SystemExit):  # from the watcher: rich exits when nobody reads the output any more
         return "the process was made to exit."
-    return error.message if isinstance(error, RedisMigrateError) else f"{type(error).__name__}: {error}."
+    return error.message if isinstance(error, RedisMigrateError) else f"{describe(error)}."

@@ -30,7 +30,7 @@ from redismigrate.execution.search_commands import (
 from redismigrate.execution.second_form_steps import SecondFormSteps, followed_at
 from redismigrate.execution.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.waiting import wait_until_indexed
-from redismigrate.history.script_module import place_in
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import BESIDE, Step
@@ -302,15 +302,19 @@ class StepRunner:
         if function is None:
             self.watcher.warned(f"{step.description}: the script gives no function for that")
             return
-        try:
-            # A connection of its own: what it selects or subscribes to is not ours.
-            with self.server.translated_errors(), connect_like(self.server.client) as own:
-                function(own.client)
-        except ConnectionFailed:
-            raise  # an outage is no fault of the function: the run stays, to be taken up again
-        except (Exception, SystemExit) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise FunctionFailed(f"{step.description} raised {reason}{place_in(function, error)}") from error
+
+        def as_error(failure: ForeignFailure) -> FunctionFailed:
+            where = place_in(function, failure.error)
+            return FunctionFailed(f"{step.description} raised {failure.reason}{where}")
+
+        # An outage is no fault of the function: the run stays, to be taken up again.
+        # A connection of its own: what it selects or subscribes to is not ours.
+        with (
+            ForeignCode(as_error, passes=(ConnectionFailed,)),
+            self.server.translated_errors(),
+            connect_like(self.server.client) as own,
+        ):
+            function(own.client)
 
 
 def _named(step: Step) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from redismigrate.errors import ScriptError
+from redismigrate.foreign_modules import is_source_file
 from redismigrate.history.script import Script, by_revision, read_script
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ def read_scripts(version_locations: Sequence[Path]) -> tuple[Script, ...]:
         version_locations: The folders; one that is named twice is read once.
 
     Raises:
-        ScriptError: A folder is missing or can't be read, or a script is wrong.
+        ScriptError: A folder is missing or can't be read, or a script is wrong, or named as one and no file.
         DuplicateRevision: Two scripts carry the same revision id.
     """
-    folders: dict[Path, Path] = {}
+    folders: dict[str, Path] = {}
     for folder in version_locations:
-        folders.setdefault(folder.resolve(), folder)
+        folders.setdefault(os.path.realpath(folder), folder)
     scripts = [read_script(path) for folder in folders.values() for path in _script_files(folder)]
     return tuple(by_revision(scripts).values())
 
@@ -49,7 +51,7 @@ def _script_files(folder: Path) -> list[Path]:
         return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix == ".py" and not path.name.startswith(_NOT_SCRIPTS) and path.is_file()
+            if path.suffix == ".py" and not path.name.startswith(_NOT_SCRIPTS) and is_source_file(path)
         )
     except FileNotFoundError as error:
         raise ScriptError(

@@ -6,12 +6,20 @@ import ast
 import hashlib
 import inspect
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.errors import DuplicateRevision, ScriptError
-from redismigrate.history.script_module import execute, parse, place, read_source
+from redismigrate.foreign_modules import (
+    ForeignCode,
+    ForeignFailure,
+    describe,
+    execute,
+    parse,
+    place,
+    read_source,
+    shown_value,
+)
 from redismigrate.history.script_text import code_digest
 
 if TYPE_CHECKING:
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 RESERVED_NAMES = frozenset({"head", "heads", "base", "current"})
 
 _NAME = re.compile(r"[0-9A-Za-z_]+")
-_CREATE_DATE = re.compile(r"^[ \t]*Create Date:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_CREATE_DATE = re.compile(r"^[ \t]*Create Date:[ \t]*(\S.*)$", re.MULTILINE)
 _METADATA = ("revision", "down_revision", "branch_labels", "depends_on")
 
 
@@ -74,11 +82,12 @@ class Script:
         source = read_source(self.path)
         if hashlib.sha256(source).hexdigest() != self.sha256:
             raise ScriptError(f"{self.path} has changed while it was in use.", "Run the command again.")
-        module = execute(source, self.path)
-        return Migration(
-            upgrade=_function(module, "upgrade", self.path),
-            downgrade=_function(module, "downgrade", self.path),
-        )
+        names = execute(source, self.path)
+        with _odd_values(self.path):
+            return Migration(
+                upgrade=_function(names, "upgrade", self.path),
+                downgrade=_function(names, "downgrade", self.path),
+            )
 
 
 def read_script(path: Path) -> Script:
@@ -104,29 +113,34 @@ def script_from_source(source: bytes, path: Path) -> Script:
     Raises:
         ScriptError: As `read_script`, but for reading the file.
     """
+    # A syntax tree can be too deep for what walks it, and values of a module are of any kind.
+    with _odd_values(path):
+        return _described(source, path)
+
+
+def _described(source: bytes, path: Path) -> Script:
     tree = parse(source, path)
     values = _literals(tree)
     if values is None:
-        module = execute(source, path)
-        del sys.modules[module.__name__]
-        values = {name: (vars(module)[name], None) for name in _METADATA if name in vars(module)}
+        names = execute(source, path, is_kept=False)
+        values = {name: (names[name], None) for name in _METADATA if name in names}
     if "revision" not in values:
         raise ScriptError(
             f"{path} has no `revision`.", 'Add `revision = "..."`, or move the file out of this folder.'
         )
     if "down_revision" not in values:  # not taken for a base: a misspelt name would fork the history
         raise ScriptError(f"{path} has no `down_revision`.", "Add it; it is None for a first revision.")
-    names = {name: _names(name, *values.get(name, (None, None)), path) for name in _METADATA}
+    metadata = {name: _names(name, *values.get(name, (None, None)), path) for name in _METADATA}
     docstring = (ast.get_docstring(tree, clean=False) or "").strip()
     message, _, details = docstring.partition("\n")
     create_date = _CREATE_DATE.search(details)
     return Script(
-        revision=names["revision"][0],
-        down_revisions=names["down_revision"],
-        branch_labels=names["branch_labels"],
-        depends_on=names["depends_on"],
+        revision=metadata["revision"][0],
+        down_revisions=metadata["down_revision"],
+        branch_labels=metadata["branch_labels"],
+        depends_on=metadata["depends_on"],
         message=message.rstrip(),
-        create_date=create_date.group(1) if create_date else None,
+        create_date=create_date.group(1).rstrip() if create_date else None,
         path=path,
         sha256=hashlib.sha256(source).hexdigest(),
         code_sha256=code_digest(source),
@@ -155,7 +169,7 @@ def problem_with_name(name: str) -> str | None:
     if name in RESERVED_NAMES:
         return f"'{name}' is a word with a meaning of its own in revision identifiers"
     if not _NAME.fullmatch(name):
-        return f"{name!r} has characters other than ASCII letters, digits and underscores"
+        return f"{shown_value(name)} has characters other than ASCII letters, digits and underscores"
     return None
 
 
@@ -172,7 +186,7 @@ def _literals(tree: ast.Module) -> dict[str, tuple[object, int | None]] | None:
         elif target in _METADATA and value is not None:
             try:
                 values[target] = (ast.literal_eval(value), statement.lineno)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 return None
     return values if "revision" in values else None
 
@@ -201,22 +215,38 @@ def _names(attribute: str, value: object, line: int | None, path: Path) -> tuple
     """Return a metadata value as a tuple of valid names without repetitions."""
     where = place(path, line)
     if attribute == "revision" and not isinstance(value, str):
-        raise ScriptError(f"{where}: revision must be a string, not {value!r}.", "Correct the script.")
+        raise ScriptError(
+            f"{where}: revision must be a string, not {shown_value(value)}.", "Correct the script."
+        )
     names = () if value is None else (value,) if isinstance(value, str) else value
     if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
         raise ScriptError(
-            f"{where}: {attribute} must be None, a string or a tuple of strings, not {value!r}.",
+            f"{where}: {attribute} must be None, a string or a tuple of strings, not {shown_value(value)}.",
             "Correct the script.",
         )
-    for name in names:
+    # As plain texts: a subclass can compare as it likes.
+    plain = [str.__str__(name) for name in names]
+    for name in plain:
         problem = problem_with_name(name)
         if problem:
             raise ScriptError(f"{where}: {attribute} can't be used: {problem}.", "Choose another name.")
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(plain))
 
 
-def _function(module: object, name: str, path: Path) -> Callable[[Any], object]:
-    function = getattr(module, name, None)
+def _odd_values(path: Path) -> ForeignCode:
+    """A block that looks at what a script has defined."""
+
+    def as_error(failure: ForeignFailure) -> ScriptError:
+        where = place(path, failure.line_in(path))
+        return ScriptError(
+            f"{where}: what the script defines can't be read ({failure.reason}).", "Correct the script."
+        )
+
+    return ForeignCode(as_error, passes=(ScriptError,))
+
+
+def _function(names: Mapping[str, Any], name: str, path: Path) -> Callable[[Any], object]:
+    function = names.get(name)
     if not callable(function):
         raise ScriptError(
             f"{path} has no function `{name}`.",
@@ -226,7 +256,7 @@ def _function(module: object, name: str, path: Path) -> Callable[[Any], object]:
         inspect.signature(function).bind(object())
     except TypeError as error:
         raise ScriptError(
-            f"{path}: `{name}` must take exactly one argument, the operations ({error}).",
+            f"{path}: `{name}` must take exactly one argument, the operations ({describe(error)}).",
             f"Write `def {name}(op: Operations) -> None:`.",
         ) from error
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):

@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[^'\"#\n]+")
 _QUOTE = re.compile(r"'''|\"\"\"|'|\"")
 _PREFIX = re.compile(r"(?<!\w)(?:[rbuft]|br|rb|fr|rf|tr|rt)\Z", re.IGNORECASE)
 _REST_OF_STATEMENT = re.compile(r"[ \t\f]*(?:#[^\n]*)?(?:\n|\Z)")
-_BLANKS_AT_LINE_END = re.compile(r"[ \t\f]+(?=\n)")
+_BLANKS = " \t\f"
 
 
 def code_digest(source: bytes) -> str:
@@ -36,7 +36,7 @@ def _text(source: bytes) -> str:
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
         text = source.decode(encoding)
-    except (SyntaxError, UnicodeDecodeError, LookupError):
+    except (SyntaxError, ValueError, LookupError):
         text = source.decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -44,30 +44,36 @@ def _text(source: bytes) -> str:
 def _lines_of_code(text: str) -> list[str]:
     """The lines that hold code, without comments and trailing blanks; a string keeps its own lines."""
     lines: list[str] = []
-    line, depth, position = "", 0, 0
+    parts: list[str] = []  # of the line, joined at its end: else a long one costs its square
+    is_blank, depth, position = True, 0, 0
     while position < len(text):
         quote = _QUOTE.match(text, position)
         if quote:
-            prefix = _PREFIX.search(line)
+            code = parts.pop() if parts else ""
+            prefix = _PREFIX.search(code)
             end = _end_of_string(text, quote.end(), quote[0], prefix[0] if prefix else "")
             string = text[position:end]
-            before = line.removesuffix(prefix[0]) if prefix else line
+            before = code.removesuffix(prefix[0]) if prefix else code
+            is_blank = is_blank and not before.strip()
             follows = bool(lines) and lines[-1].endswith("\\")
-            if not depth and not follows and not before.strip() and _REST_OF_STATEMENT.match(text, end):
+            if is_blank and not depth and not follows and _REST_OF_STATEMENT.match(text, end):
                 # A docstring: no program reads the blanks at the ends of its lines.
-                string = _BLANKS_AT_LINE_END.sub("", string)
-            line, position = line + string, end
+                *rest, last = string.split("\n")
+                string = "\n".join([*(line.rstrip(_BLANKS) for line in rest), last])
+            parts += [code, string, ""]
+            is_blank, position = False, end
         elif text[position] == "#":
             position = _end_of_line(text, position)
         elif text[position] == "\n":
-            lines.append(line.rstrip())
-            line, position = "", position + 1
+            lines.append("".join(parts).rstrip())
+            parts, is_blank, position = [], True, position + 1
         else:
             plain = _PLAIN.match(text, position)
             code = plain[0] if plain else text[position]
             depth += sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
-            line, position = line + code, position + len(code)
-    return [line for line in (*lines, line.rstrip()) if line]
+            parts.append(code)
+            position += len(code)
+    return [line for line in (*lines, "".join(parts).rstrip()) if line]
 
 
 def _end_of_line(text: str, position: int) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from redismigrate.configuration_file import DEFAULT_FILE_TEMPLATE, DEFAULT_SLUG_LENGTH
 from redismigrate.errors import ScriptError, UsageError
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place
 from redismigrate.history.script import problem_with_name, script_from_source
-from redismigrate.history.script_module import describe, line_of, place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,20 +137,23 @@ def _render(folder: Path, variables: Mapping[str, object]) -> str:
     )
     environment.filters["python"] = _python
     path = folder / TEMPLATE_NAME
-    try:
-        return environment.get_template(TEMPLATE_NAME).render(variables)
-    except jinja2.TemplateNotFound as error:
-        raise ScriptError(
-            f"{path} can't be rendered: there is no template {error.name}.",
-            "Copy it from the folder that `redismigrate init` makes.",
-        ) from error
-    except Exception as error:
-        # Anything: a template is the user's own code, and calls what it likes.
-        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else line_of(error, path)
-        raise ScriptError(
-            f"{place(path, line)}: the template can't be rendered ({describe(error)}).",
+
+    def as_error(failure: ForeignFailure) -> ScriptError:
+        error = failure.error
+        if isinstance(error, jinja2.TemplateNotFound):
+            return ScriptError(
+                f"{path} can't be rendered: there is no template {error.name}.",
+                "Copy it from the folder that `redismigrate init` makes.",
+            )
+        line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else failure.line_in(path)
+        return ScriptError(
+            f"{place(path, line)}: the template can't be rendered ({failure.reason}).",
             "Correct the template.",
-        ) from error
+        )
+
+    # A template is the user's own code, and calls what it likes.
+    with ForeignCode(as_error):
+        return environment.get_template(TEMPLATE_NAME).render(variables)
 
 
 def _check(

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from redismigrate.errors import SchemaError
+from redismigrate.foreign_modules import shown_value
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.redisvl import field_from_redisvl, schema_from_redisvl
 from redismigrate.schema.strict import Name
@@ -29,7 +30,14 @@ def as_name(text: str, what: str) -> str:
         return _NAMES.validate_python(text)
     except ValidationError as error:
         reason = error.errors()[0]["ctx"]["error"]
-        raise SchemaError(f"{what} {text!r}: {reason}.", "Correct it.") from None
+        raise SchemaError(f"{what} {shown_value(text)}: {reason}.", "Correct it.") from None
+
+
+def as_reason(text: str) -> str:
+    """A reason for people, of any number of lines; SchemaError when it is no text."""
+    if not isinstance(text, str):
+        raise SchemaError(f"A reason is text, not {shown_value(text)}.", "Say why in a sentence.")
+    return str.__str__(text).encode("utf-8", "backslashreplace").decode()
 
 
 def as_schema(schema: IndexSchema | Mapping[str, Any]) -> IndexSchema:

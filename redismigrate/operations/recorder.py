@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from redismigrate.errors import SchemaError, ScriptError
+from redismigrate.errors import SchemaError, ScriptError, ServerError
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, name_of
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
@@ -19,7 +20,7 @@ from redismigrate.operations.changes import (
     SetOptions,
     as_recorded,
 )
-from redismigrate.operations.given import as_field, as_name, as_schema
+from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
 from redismigrate.operations.model import (
     AssumeExclusive,
     ChangeIndex,
@@ -34,7 +35,7 @@ from redismigrate.operations.model import (
 )
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.strict import did_you_mean
+from redismigrate.schema.strict import as_items, did_you_mean
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -101,11 +102,11 @@ class Operations:
             raise SchemaError("Synonym terms are a list, not one string.", f"Write [{terms!r}].")
         self._adopt(index)
         group = as_name(group, "synonym group")
-        self._record(SetSynonyms(index, group, tuple(as_name(term, "synonym") for term in terms)))
+        self._record(SetSynonyms(index, group, tuple(as_name(term, "synonym") for term in as_items(terms))))
 
     def irreversible(self, reason: str) -> None:
         """Say, in a downgrade, that there is no way back; a downgrade past it is refused with the reason."""
-        self._record(Irreversible(reason))
+        self._record(Irreversible(as_reason(reason)))
 
     def assume_exclusive(self, reason: str) -> None:
         """Say that nobody else writes to the documents while this function's changes are carried out.
@@ -129,8 +130,7 @@ class Operations:
                 "op.run takes no async functions and no generators: a call would run nothing of them.",
                 "Write a plain function; asyncio.run in it where it has to be.",
             )
-        name = getattr(up, "__name__", "function")
-        operation = RunFunction(name, len(self._functions), has_down=down is not None)
+        operation = RunFunction(name_of(up), len(self._functions), has_down=down is not None)
         self._functions.append((up, down))
         self._record(operation)
 
@@ -275,29 +275,22 @@ def record(
 
 def record_with(op: Operations, function: Callable[[Operations], object], script: str) -> None:
     """Call a script's function; what it raises is told with script and line."""
-    try:
+
+    def as_error(failure: ForeignFailure) -> ScriptError:
+        line = failure.line_in(script)
+        where = script if line is None else f"{script}:{line}"
+        error = failure.error
+        if isinstance(error, SchemaError):
+            return ScriptError(f"{where}: {error.message}", error.hint)
+        return ScriptError(f"{where}: {failure.reason}{_near_match(error)}", "Correct the script.")
+
+    # What is ours else is none of the script: the server that can't be asked for an index, another script.
+    with ForeignCode(as_error, passes=(ScriptError, ServerError)):
         function(op)
-    except SchemaError as error:
-        raise ScriptError(f"{script}:{_line(error, script)}: {error.message}", error.hint) from error
-    except ScriptError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}{_near_match(error)}"
-        raise ScriptError(f"{script}:{_line(error, script)}: {reason}", "Correct the script.") from error
 
 
 def _near_match(error: BaseException) -> str:
     """The attribute that was meant; Python itself tells it in tracebacks only."""
-    if not isinstance(error, AttributeError) or error.name is None:
+    if not isinstance(error, AttributeError) or not issubclass(type(error.obj), Operations | IndexChanges):
         return ""
-    return did_you_mean(error.name, [name for name in dir(error.obj) if not name.startswith("_")])
-
-
-def _line(error: BaseException, script: str) -> int:
-    """The last line of the script that the error passed through."""
-    line, traceback = 0, error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == script:
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return line
+    return did_you_mean(str(error.name), [name for name in dir(error.obj) if not name.startswith("_")])

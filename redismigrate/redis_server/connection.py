@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +25,9 @@ from redismigrate.errors import (
     ServerError,
     ServerOutOfMemory,
 )
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, text_of
 from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.redis_server.guarded_connection import options_taken_over, with_guarded_connect
 from redismigrate.redis_server.handshake import with_limited_handshake
 from redismigrate.shown_url import shown_url
 
@@ -46,8 +48,6 @@ _PREFIX_RIGHTS = (
 _OTHER_RIGHTS = "Grant it with ACL SETUSER, or migrate as another user."
 # From 8.4 on, where search-on-oom says fail.
 _NO_MEMORY_TO_SEARCH = "Not enough memory available to execute the query"
-# What a pool of redis-py adds to the options of its connections for itself.
-_OF_ANOTHER_POOL = ("connection_pool", "himport_registry", "maint_notifications_", "orig_")
 
 
 class Server:
@@ -139,8 +139,8 @@ def connect(url: str, tls: Mapping[str, Any] | None = None) -> Server:
         pool = _pool_of(address, tls or {})
         # Its options are looked at when the first connection is made: make one, unconnected.
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError, redis.RedisError):
-        # The ValueError may quote a piece of a password that is not percent-encoded.
+    except Exception:  # noqa: BLE001 - options of any text are taken for numbers, classes and functions
+        # It may quote a piece of a password that is not percent-encoded.
         raise ConfigurationError(
             f"The URL {shown_url(url)} can't be understood.",
             f"Write {_form_of(url)}, with special characters percent-encoded"
@@ -166,6 +166,19 @@ def connect_like(client: object, origin: str = "") -> Server:
     Raises:
         ConfigurationError: It is no such client, or a file for TLS is missing.
     """
+
+    def as_error(failure: ForeignFailure) -> ConfigurationError:
+        return ConfigurationError(
+            f"{origin or 'A client'} can't be used ({failure.reason}).",
+            "Give a synchronous client of a single server, or of the master that sentinels watch.",
+        )
+
+    # A subclass, or a class of connections of others, does what it likes.
+    with ForeignCode(as_error, passes=(ConfigurationError,)):
+        return _like(client, origin)
+
+
+def _like(client: object, origin: str) -> Server:
     if not isinstance(client, redis.Redis):
         kind = f"{type(client).__module__}.{type(client).__qualname__}"
         raise ConfigurationError(
@@ -174,10 +187,7 @@ def connect_like(client: object, origin: str = "") -> Server:
         )
     pool = client.connection_pool
     options = {
-        name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_ANOTHER_POOL)
-    }
-    options |= {
-        "socket_connect_timeout": options.get("socket_connect_timeout") or CONNECT_TIMEOUT_SECONDS,
+        **options_taken_over(pool.connection_kwargs, CONNECT_TIMEOUT_SECONDS),
         "socket_timeout": REPLY_TIMEOUT_SECONDS,
         "retry": _no_retry(),
         "connection_class": pool.connection_class,
@@ -188,6 +198,7 @@ def connect_like(client: object, origin: str = "") -> Server:
         )
     else:
         own = redis.ConnectionPool(**options)
+    own.connection_class(**own.connection_kwargs)  # looks at them, and connects to nothing
     return _server(own, _address_of(own), None)
 
 
@@ -211,8 +222,14 @@ def _no_retry() -> Retry:
 
 def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | None) -> Server:
     # Set here because redis-py lets the options of the URL win over arguments.
-    pool.connection_class = with_limited_handshake(pool.connection_class)
-    pool.connection_kwargs |= {"decode_responses": False, "protocol": 2}
+    kind: Any = with_limited_handshake(pool.connection_class)
+    pool.connection_class = with_guarded_connect(kind, _translated)
+    pool.connection_kwargs |= {
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "encoding_errors": "strict",
+        "protocol": 2,
+    }
     pool.connection_kwargs.pop("legacy_responses", None)
     if pool.connection_kwargs.get("ssl_cert_reqs") == "none":
         # What is not looked at can't be of a host; ssl refuses to be asked for it.
@@ -220,7 +237,7 @@ def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | Non
     for option in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
         file = pool.connection_kwargs.get(option)
         # redis-py would say that it can't reach the server: no such file or directory.
-        if file is not None and not Path(file).is_file():
+        if file is not None and not os.path.isfile(file):  # noqa: PTH113 - bears a path that can't be one
             raise ConfigurationError(f"The file {file} of {option} does not exist.", "Correct the path.")
     database = pool.connection_kwargs.get("db") or 0
     if str(database) != "0":
@@ -258,10 +275,14 @@ def _hint_to_reach(url: str, reason: str) -> str:
     return "Check the URL and that the server runs."
 
 
+def _translated(error: redis.RedisError) -> RedisMigrateError | None:
+    return translate(error, "")
+
+
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table
     """Our error for one of redis-py's; None for a command that the server refused for its own reasons."""
     # What EXEC itself is refused for, as when no memory is left by then, stands behind that.
-    text = str(error).removeprefix("EXECABORT Transaction discarded because of: ")
+    text = text_of(error).removeprefix("EXECABORT Transaction discarded because of: ")
     if isinstance(error, redis.AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH")):
         return AuthenticationFailed(
             f"Redis at {url} refuses the user name or the password.", "Check the credentials in the URL."

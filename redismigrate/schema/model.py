@@ -18,7 +18,7 @@ from redismigrate.schema.fields import (
     TextField,
     lower,
 )
-from redismigrate.schema.strict import Line, Name, Strict, Text, did_you_mean
+from redismigrate.schema.strict import Line, Name, Strict, Text, as_items, did_you_mean
 from redismigrate.schema.vector_field import VectorField
 
 __all__ = [
@@ -71,7 +71,7 @@ class IndexSchema(Strict):
 
     name: Name
     storage_type: Annotated[StorageType, BeforeValidator(lower)] = "hash"
-    prefixes: tuple[Line, ...] = ()
+    prefixes: Annotated[tuple[Line, ...], BeforeValidator(as_items)] = ()
     key_separator: Line = ":"
     filter: Annotated[Name, BeforeValidator(_one_line)] | None = None
     language: Annotated[Name, BeforeValidator(lower)] = "english"
@@ -79,7 +79,7 @@ class IndexSchema(Strict):
     score: float = pydantic.Field(default=1.0, ge=0, le=1)
     score_field: Name | None = None
     payload_field: Name | None = None
-    stopwords: tuple[Text, ...] | None = None
+    stopwords: Annotated[tuple[Text, ...], BeforeValidator(as_items)] | None = None
     max_text_fields: bool = False
     no_offsets: bool = False
     no_highlight: bool = False
@@ -89,7 +89,7 @@ class IndexSchema(Strict):
     # At 0 the index is gone before FT.CREATE replies.
     temporary_seconds: int | None = pydantic.Field(default=None, ge=1)
     skip_initial_scan: bool = False
-    fields: tuple[Field, ...] = ()
+    fields: Annotated[tuple[Field, ...], BeforeValidator(as_items)] = ()
 
     @classmethod
     def _describe(cls, data: dict[str, Any]) -> str:

@@ -21,9 +21,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from redismigrate.errors import SchemaError
+from redismigrate.foreign_modules import shown_value
+from redismigrate.foreign_text import readable
 from redismigrate.schema.compare import VECTOR_DEFAULTS
 from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, TagField, TextField
 from redismigrate.schema.model import IndexSchema
@@ -56,6 +59,8 @@ _FIELD_TYPES: Mapping[str, type[Field]] = {
     "geoshape": GeoShapeField,
     "vector": VectorField,
 }
+# A mapping of others may have no end.
+_MOST_FIELDS = 10_000
 _FIELD_KEYS = ("name", "type", "path", "attrs")
 
 _log = logging.getLogger(__name__)
@@ -69,14 +74,14 @@ def refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) ->
     for key in given:
         if key not in known:
             raise SchemaError(
-                f"{what} has an unknown key {key!r}{did_you_mean(str(key), known)}.",
+                f"{what} has an unknown key {shown_value(key)}{did_you_mean(str(key), known)}.",
                 f"Known keys: {', '.join(sorted(known))}.",
             )
 
 
 def name_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
     """Say which keys are not known, and so ignored."""
-    unknown = [f"{key!r}{did_you_mean(str(key), known)}" for key in given if key not in known]
+    unknown = [f"{shown_value(key)}{did_you_mean(str(key), known)}" for key in given if key not in known]
     if unknown:
         _log.warning("%s: ignored as RedisVL ignores it: %s", what, ", ".join(unknown))
 
@@ -112,7 +117,8 @@ def schema_from_redisvl(
     version = layout.get("version", LAYOUT_VERSION)
     if version != LAYOUT_VERSION:
         raise SchemaError(
-            f"version is {version!r}, known is {LAYOUT_VERSION!r}.", f"Write version: '{LAYOUT_VERSION}'."
+            f"version is {shown_value(version)}, known is {LAYOUT_VERSION!r}.",
+            f"Write version: '{LAYOUT_VERSION}'.",
         )
     with located("index"):
         schema_without_fields = IndexSchema(**_options(layout["index"], unknown))
@@ -137,10 +143,11 @@ def field_from_redisvl(mapping: Mapping[str, Any], unknown: Unknown = refuse_unk
     type_, name = given["type"], given["name"]
     if not isinstance(type_, str) or type_ not in _FIELD_TYPES:
         raise SchemaError(
-            f"field {name!r}: there is no type {type_!r}{did_you_mean(str(type_), _FIELD_TYPES)}.",
+            f"field {shown_value(name)}: there is no type {shown_value(type_)}"
+            f"{did_you_mean(str(type_), _FIELD_TYPES)}.",
             f"Types: {', '.join(_FIELD_TYPES)}.",
         )
-    what = f"{type_} field {name!r}"
+    what = f"{type_} field {shown_value(name)}"
     cls = _FIELD_TYPES[type_]
     known_attrs = sorted(cls.model_fields.keys() - _FIELD_KEYS)
     misplaced = [key for key in given if key in known_attrs]
@@ -205,18 +212,25 @@ def _options(index: Any, unknown: Unknown) -> dict[str, Any]:
     options = {key: value for key, value in given.items() if value is not None and key in known}
     prefix = given.get("prefix", DEFAULT_PREFIX)
     if not isinstance(prefix, str | list | tuple):
-        raise SchemaError(f"prefix should be text or a list, got {prefix!r}.", "Write '' for every key.")
+        raise SchemaError(
+            f"prefix should be text or a list, got {shown_value(prefix)}.", "Write '' for every key."
+        )
     options["prefixes"] = (prefix,) if isinstance(prefix, str) else tuple(prefix)
     return options
 
 
 def _fields(given: Any, storage_type: StorageType, unknown: Unknown) -> tuple[Field, ...]:
     if isinstance(given, Mapping):
-        entries = [(f"fields.{name}", field) for name, field in given.items()]
+        entries = [
+            (f"fields.{readable(str(name))}", field)
+            for name, field in islice(given.items(), _MOST_FIELDS + 1)
+        ]
     elif isinstance(given, list | tuple):
         entries = [(f"fields[{position}]", field) for position, field in enumerate(given)]
     else:
         raise SchemaError("fields is no list.", "Write one entry per field: name, type, attrs.")
+    if len(entries) > _MOST_FIELDS:
+        raise SchemaError(f"fields has more than {_MOST_FIELDS:,} entries.", "Redis Search takes 1,024.")
     fields = []
     for where, mapping in entries:
         with located(where):
@@ -268,7 +282,7 @@ def _is_json_path(path: str | None) -> bool:
 def as_mapping(given: Any, what: str) -> Mapping[str, Any]:
     """What was given; SchemaError when it is no mapping."""
     if not isinstance(given, Mapping):
-        raise SchemaError(f"{what} is no mapping: {given!r}.", "Write it as key: value.")
+        raise SchemaError(f"{what} is no mapping: {shown_value(given)}.", "Write it as key: value.")
     return given
 
 

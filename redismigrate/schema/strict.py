@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
 
 from redismigrate.errors import SchemaError
+from redismigrate.foreign_modules import shown_value
 from redismigrate.foreign_text import readable as readable  # noqa: PLC0414 - those who encode import it here
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-
+_MOST_ITEMS = 100_000
 # Characters of a key in a message.
 LONGEST_KEY_SHOWN = 200
 
@@ -23,21 +23,27 @@ def _as_text(value: object) -> str:
     if not isinstance(text, str):
         # YAML 1.1 reads on, no and 12 as a boolean and a number.
         raise ValueError(  # noqa: TRY004 - pydantic collects ValueErrors
-            f"should be text, got {value!r} ({type(value).__name__}); quote it if it comes from YAML"
+            f"should be text, got {shown_value(value)} ({type(value).__name__}); "
+            "quote it if it comes from YAML"
         )
+    # As a plain text: a subclass can compare as it likes.
+    text = str.__str__(text)
     try:
         encode(text)
     except UnicodeEncodeError:
-        raise ValueError(f"{value!r} can't be stored: it is neither UTF-8 nor escaped bytes") from None
+        raise ValueError(
+            f"{shown_value(value)} can't be stored: it is neither UTF-8 nor escaped bytes"
+        ) from None
     if "\0" in text:
-        raise ValueError(f"{value!r} holds a NUL byte, where Redis Search would cut it")
+        raise ValueError(f"{shown_value(value)} holds a NUL byte, where Redis Search would cut it")
     return text
 
 
 def _as_line(text: str) -> str:
     if "\n" in text or "\r" in text:
         raise ValueError(
-            f"{text!r} holds a line break, which FT.INFO does not tell from a backslash and a letter"
+            f"{shown_value(text)} holds a line break, which FT.INFO does not tell from a backslash and a "
+            "letter"
         )
     return text
 
@@ -46,6 +52,21 @@ def _as_name(text: str) -> str:
     if not text:
         raise ValueError("is empty")
     return text
+
+
+def as_items(value: Any) -> Any:
+    """The items of an iterable, which may have no end; what is none is given back.
+
+    Raises:
+        ValueError: There are more than any index has.
+    """
+    is_plain = type(value) in {list, tuple} or isinstance(value, str | bytes | Mapping)
+    if is_plain or not isinstance(value, Iterable):
+        return value
+    items = tuple(islice(value, _MOST_ITEMS + 1))
+    if len(items) > _MOST_ITEMS:
+        raise ValueError(f"has more than {_MOST_ITEMS:,} items, or no end")
+    return items
 
 
 Text = Annotated[str, PlainValidator(_as_text)]
@@ -105,7 +126,9 @@ class Strict(BaseModel):
                 problems.append(f"{where}: {reason}" if where else reason)
             else:
                 given = mistake["input"]
-                problems.append(f"{where}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}, got {given!r}")
+                problems.append(
+                    f"{where}: {mistake['msg'][:1].lower()}{mistake['msg'][1:]}, got {shown_value(given)}"
+                )
         return SchemaError(f"{cls._describe(data)}: {'; '.join(problems)}.", "".join(hints))
 
 

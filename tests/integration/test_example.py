@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from redismigrate.commands import Project, downgrade, upgrade
-from redismigrate.commands.demo_questions import functions_of
 from redismigrate.config import load_settings
+from redismigrate.foreign_modules import functions_in
 from redismigrate.history.templates import template_folder
 from redismigrate.packaged import packaged_folder
 from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
@@ -62,7 +62,7 @@ def history() -> tuple[str, ...]:
 
 
 def load(client: redis.Redis) -> int:
-    return functions_of(EXAMPLE / "load_data.py")["load_packages"](client)
+    return functions_in(EXAMPLE / "load_data.py")["load_packages"](client)
 
 
 def nearest(package: str, count: int) -> list[str]:
@@ -136,7 +136,7 @@ def test_every_revision_can_be_undone_and_applied_again(project, client):
 
 def test_searching_by_embedding_finds_the_nearest_at_every_revision(project, client):
     load(client)
-    similar = functions_of(EXAMPLE / "search.py")["similar_packages"]
+    similar = functions_in(EXAMPLE / "search.py")["similar_packages"]
     for revision in history():
         upgrade(project, revision)
         for package in ("dnshistory", "nautilus-image-converter", "kalarm"):
@@ -145,7 +145,7 @@ def test_searching_by_embedding_finds_the_nearest_at_every_revision(project, cli
 
 def test_a_package_that_does_not_exist_is_named(client):
     with pytest.raises(LookupError, match="There is no package emacs"):
-        functions_of(EXAMPLE / "search.py")["similar_packages"](client, "emacs")
+        functions_in(EXAMPLE / "search.py")["similar_packages"](client, "emacs")
 
 
 class Reader:

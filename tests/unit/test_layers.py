@@ -24,7 +24,8 @@ LAYERS = (
     ("history", "operations", "redis_server"),
     ("schema",),
     ("config", "packaged"),
-    ("configuration_file", "foreign_text", "shown_url"),
+    ("foreign_modules",),
+    ("configuration_file", "foreign_text", "process_state", "shown_url"),
     ("errors",),
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}
