@@ -104,8 +104,8 @@ def _follower_line(status: Status) -> str:
     if follower is None:
         return "Nobody follows what is written: `redismigrate follow` does; contraction looks at everything."
     return (
-        f"Followed by {follower['by']}, last sign of life {follower['heartbeat']}: {follower['written']:,} "
-        f"documents written, {follower['failed']:,} can't be converted"
+        f"Followed by {follower.by}, last sign of life {follower.heartbeat}: {follower.written:,} "
+        f"documents written, {follower.failed:,} can't be converted"
     )
 
 

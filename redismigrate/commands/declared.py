@@ -13,6 +13,7 @@ from redismigrate.commands.environment_module import ENV_FILE
 from redismigrate.commands.import_path import on_import_path
 from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, SchemaError
+from redismigrate.foreign_documents import problem_with_path
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.redisvl import HasToDict, name_unknown, read_schema_yaml, schema_from_redisvl
 
@@ -103,6 +104,9 @@ def _names_files(entry: str) -> bool:
 
 
 def _files(entry: str, folder: Path) -> list[str]:
+    problem = problem_with_path(entry)
+    if problem is not None:
+        raise ConfigurationError(f"schemas: {entry!r} {problem}.", "Correct the setting schemas.")
     # Joined, an absolute entry stays as it is.
     files = sorted(glob.glob(str(Path(glob.escape(str(folder)), entry)), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
     if not files:

@@ -16,7 +16,7 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.control import Control
 from redismigrate.state.documents import Head
-from redismigrate.state.follower import read_follower
+from redismigrate.state.follower import FollowerReport, read_follower
 from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
@@ -109,7 +109,7 @@ class Status:
     problems: tuple[str, ...]
     journal: tuple[dict[str, str], ...]
     expanded: str | None = None
-    follower: Mapping[str, Any] | None = None
+    follower: FollowerReport | None = None
     control: Control | None = None
 
     @property
@@ -127,7 +127,7 @@ class Status:
             "control": None if self.control is None else asdict(self.control),
             "interrupted": self.is_interrupted,
             "expanded": self.expanded,
-            "follower": self.follower,
+            "follower": None if self.follower is None else asdict(self.follower),
             "lock": None if self.holder is None else asdict(self.holder),
             "problems": list(self.problems),
             "journal": list(self.journal),

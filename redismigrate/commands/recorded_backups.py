@@ -11,6 +11,7 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.documents.backup_folders import BackupSummary, folder_name, name_of_folder
 from redismigrate.execution.documents.backup_location import LEVELS, BackupLocation
+from redismigrate.execution.documents.durable_files import is_folder
 from redismigrate.execution.documents.manifest import damaged
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.journal import read_journal
@@ -138,7 +139,7 @@ def _is_same(recorded: tuple[str, ...], found: tuple[str, ...]) -> bool:
 
 def _is_elsewhere(path: Path, backup_dir: Path) -> bool:
     """Whether a folder is where it was written, and that is not where backups are looked for now."""
-    return backup_dir not in path.parents and path.is_dir() and not path.is_symlink()
+    return backup_dir not in path.parents and is_folder(path) and not path.is_symlink()
 
 
 def _with_problem(folder: Path, names: tuple[str, ...], problem: str) -> BackupSummary:

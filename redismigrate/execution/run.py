@@ -7,9 +7,9 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from redismigrate.errors import StateError
 from redismigrate.execution.pace_report import PaceReport
@@ -21,6 +21,7 @@ from redismigrate.state.lock import signature
 
 # What of a revision is to be done: beside the old, or with its removal, or both.
 Phase = Literal["all", "expand", "contract"]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Baseline(BaseModel):
@@ -34,9 +35,9 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    documents: int = 0
-    failures: int = 0
-    unindexed: int = 0
+    documents: Count = 0
+    failures: Count = 0
+    unindexed: Count = 0
 
 
 # All are counted, but a run document is written often.
@@ -56,10 +57,10 @@ class DocumentCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    read: int = 0
-    rewritten: int = 0
-    left_in_old_type: int = 0
-    failed_count: int = 0
+    read: Count = 0
+    rewritten: Count = 0
+    left_in_old_type: Count = 0
+    failed_count: Count = 0
     failed: tuple[tuple[str, str], ...] = ()
 
     def plus(self, other: DocumentCounts) -> DocumentCounts:
@@ -75,6 +76,28 @@ class DocumentCounts(BaseModel):
         )
 
 
+class _Arguments(BaseModel):
+    """The types of a run's options. Others may stand beside them: another version wrote those."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    strategy: str = "auto"
+    phase: Phase = "all"
+    allow_lossy: bool = False
+    exclusive: bool = False
+    ignore_other_databases: bool = False
+    postpone_cutover: bool = False
+    max_failures: Count = 0
+    max_latency_ms: float | None = None
+    max_docs_per_second: float | None = None
+    max_wait_seconds: float | None = None
+    batch_size: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    workers: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    backup_dir: str = ""
+
+
+# What no run can go on without.
+_NEEDED = frozenset({"exclusive", "batch_size", "workers", "backup_dir"})
 # What changes at every step. It is written as a document of its own, since a plan of a hundred indexes is
 # large and has as many steps.
 MOVING = frozenset(
@@ -138,7 +161,7 @@ class Run(BaseModel):
     arguments: dict[str, Any]
     plan: RevisionPlan
     plan_digest: str
-    position: int = 0
+    position: Count = 0
     failure: str | None = None
     undo: tuple[Step, ...] = ()
     rolls_back: bool = False
@@ -154,12 +177,24 @@ class Run(BaseModel):
     revision_started_at: str
     started_at: str
     heartbeat: str
-    progress: tuple[int, int] | None = None
+    progress: tuple[Count, Count] | None = None
     pace: PaceReport | None = None
     step_started_at: str | None = None
     by: str
     host: str
     pid: int
+
+    @field_validator("arguments")
+    @classmethod
+    def _arguments_have_their_types(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        _Arguments.model_validate(arguments)
+        return arguments
+
+    @model_validator(mode="after")
+    def _is_at_one_of_its_steps(self) -> Self:
+        if self.position > len(self.steps):
+            raise ValueError(f"there are {len(self.steps)} steps, and it is at {self.position}")
+        return self
 
     @property
     def is_exclusive(self) -> bool:
@@ -244,14 +279,21 @@ class Run(BaseModel):
             StateError: It is no run that this version knows.
         """
         try:
-            return cls.model_validate(dict(content))
+            run = cls.model_validate(dict(content))
         except ValidationError as error:
-            raise StateError(
-                "The record of the interrupted run can't be read by this version of redismigrate.",
-                "Finish it with the version that began it. Where this is it, the record is damaged: restore "
-                "{redismigrate:PROJECT}:run and :progress from a dump of this Redis, or delete both; then "
-                "`redismigrate check` names what the run has left.",
-            ) from error
+            raise _unreadable() from error
+        if not run.arguments.keys() >= _NEEDED:
+            raise _unreadable()
+        return run
+
+
+def _unreadable() -> StateError:
+    return StateError(
+        "The record of the interrupted run can't be read by this version of redismigrate.",
+        "Finish it with the version that began it. Where this is it, the record is damaged: restore "
+        "{redismigrate:PROJECT}:run and :progress from a dump of this Redis, or delete both; then "
+        "`redismigrate check` names what the run has left.",
+    )
 
 
 def begin(

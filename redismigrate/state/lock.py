@@ -24,10 +24,12 @@ import redis
 
 from redismigrate import __version__
 from redismigrate.errors import LockError
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.key_types import require_types
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
+from redismigrate.state.typed import typed
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
@@ -72,8 +74,8 @@ class Holder:
     def from_text(cls, text: bytes) -> Holder:
         """Read what stands in the lock key."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            return typed(cls, parse_json(text))
+        except (UnreadableDocument, TypeError):
             return cls(id="", host="?", pid=0, process="", by="somebody unknown", since="?")
 
     def is_dead(self) -> bool:

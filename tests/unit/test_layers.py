@@ -25,6 +25,7 @@ LAYERS = (
     ("schema",),
     ("config", "packaged"),
     ("configuration_file", "foreign_text", "shown_url"),
+    ("foreign_documents",),
     ("errors",),
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}
