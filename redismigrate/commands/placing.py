@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,10 +133,10 @@ def _folder(project: Project, parents: Sequence[str], version_path: Path | None)
     if version_path is None:
         if not parents:
             return locations[0]
-        beside = project.history[parents[0]].path.resolve().parent
-        return next((folder for folder in locations if folder.resolve() == beside), locations[0])
+        beside = str(Path(os.path.realpath(project.history[parents[0]].path)).parent)
+        return next((folder for folder in locations if os.path.realpath(folder) == beside), locations[0])
     for folder in locations:
-        if folder.resolve() == version_path.resolve():
+        if os.path.realpath(folder) == os.path.realpath(version_path):
             return folder
     raise UsageError(
         f"{version_path} is none of the folders with scripts: {', '.join(map(str, locations))}.",

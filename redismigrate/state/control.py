@@ -204,6 +204,13 @@ def _changes(text: bytes | None, run: str) -> dict[str, Any]:
     """What was changed since a run began; what concerns another run, or can't be read, counts for nothing."""
     try:
         content = parse_json(text or b"{}")
-        return typed_values(Control, content["changes"]) if content["run"] == run else {}
+        changes = typed_values(Control, content["changes"]) if content["run"] == run else {}
     except (UnreadableDocument, KeyError, TypeError):
         return {}
+    return {name: value for name, value in changes.items() if _can_be_set(name, value)}
+
+
+def _can_be_set(attribute: str, value: Any) -> bool:
+    """Whether a value is in the range of its setting, or switches it."""
+    (setting,) = (each for each in SETTINGS.values() if each.attribute == attribute)
+    return value is None or setting.least is None or setting.least <= value <= setting.most
