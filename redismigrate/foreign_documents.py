@@ -163,7 +163,12 @@ def _loader() -> type[yaml.SafeLoader]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, which says where the value stands that a tag does not fit."""
+        """The safe loader, which stops at deep nesting, and says where the value stands that no tag fits."""
+
+        def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - theirs
+            if self.flow_level >= MOST_LEVELS:  # every further token would look at all levels again
+                raise UnreadableDocument(_TOO_DEEP)
+            super().fetch_flow_collection_start(TokenClass)
 
         def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
             try:
