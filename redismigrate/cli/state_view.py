@@ -111,7 +111,10 @@ def _follower_line(status: Status) -> str:
 
 def _time_of(stream_id: str) -> str:
     """When an entry was added to the stream: its id begins with the milliseconds since 1970."""
-    moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
+    try:
+        moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # somebody else has added it, with an id of his own
+        return stream_id
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -7,12 +7,19 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from redismigrate.errors import StateError
 from redismigrate.execution.pace_report import PaceReport
+from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Count, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
@@ -21,7 +28,6 @@ from redismigrate.state.lock import signature
 
 # What of a revision is to be done: beside the old, or with its removal, or both.
 Phase = Literal["all", "expand", "contract"]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Baseline(BaseModel):
@@ -76,28 +82,6 @@ class DocumentCounts(BaseModel):
         )
 
 
-class _Arguments(BaseModel):
-    """The types of a run's options. Others may stand beside them: another version wrote those."""
-
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-    strategy: str = "auto"
-    phase: Phase = "all"
-    allow_lossy: bool = False
-    exclusive: bool = False
-    ignore_other_databases: bool = False
-    postpone_cutover: bool = False
-    max_failures: Count = 0
-    max_latency_ms: float | None = None
-    max_docs_per_second: float | None = None
-    max_wait_seconds: float | None = None
-    batch_size: Annotated[int, Field(ge=1, lt=2**31)] = 1
-    workers: Annotated[int, Field(ge=1, lt=2**31)] = 1
-    backup_dir: str = ""
-
-
-# What no run can go on without.
-_NEEDED = frozenset({"exclusive", "batch_size", "workers", "backup_dir"})
 # What changes at every step. It is written as a document of its own, since a plan of a hundred indexes is
 # large and has as many steps.
 MOVING = frozenset(
@@ -174,12 +158,12 @@ class Run(BaseModel):
     backups: dict[str, str] = {}
     quantizations: dict[str, dict[str, Quantization]] = {}
     documents: DocumentCounts = DocumentCounts()
-    revision_started_at: str
-    started_at: str
-    heartbeat: str
+    revision_started_at: Moment
+    started_at: Moment
+    heartbeat: Moment
     progress: tuple[Count, Count] | None = None
     pace: PaceReport | None = None
-    step_started_at: str | None = None
+    step_started_at: Moment | None = None
     by: str
     host: str
     pid: int
@@ -187,7 +171,7 @@ class Run(BaseModel):
     @field_validator("arguments")
     @classmethod
     def _arguments_have_their_types(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        _Arguments.model_validate(arguments)
+        Arguments.model_validate(arguments)
         return arguments
 
     @model_validator(mode="after")
@@ -282,7 +266,7 @@ class Run(BaseModel):
             run = cls.model_validate(dict(content))
         except ValidationError as error:
             raise _unreadable() from error
-        if not run.arguments.keys() >= _NEEDED:
+        if not run.arguments.keys() >= NEEDED_ARGUMENTS:
             raise _unreadable()
         return run
 

@@ -208,7 +208,7 @@ class Head:
                 }
             )
         except (AttributeError, TypeError) as error:
-            raise _damaged("applied revisions") from error
+            raise damaged_record("applied revisions") from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -245,7 +245,7 @@ class LastRun:
         try:
             return typed(cls, content)
         except TypeError as error:
-            raise _damaged("the last run") from error
+            raise damaged_record("the last run") from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -262,7 +262,7 @@ def catalog_from_content(content: Mapping[str, Any]) -> Catalog:
     try:
         return Catalog(adapter.validate_python(content.get("indexes", {})))
     except (ValidationError, SchemaError) as error:
-        raise _damaged("indexes") from error
+        raise damaged_record("indexes") from error
 
 
 def catalog_content(catalog: Catalog) -> dict[str, Any]:
@@ -276,5 +276,10 @@ def catalog_content(catalog: Catalog) -> dict[str, Any]:
     return {"indexes": adapter.dump_python(dict(catalog))}
 
 
-def _damaged(what: str) -> StateError:
+def damaged_record(what: str) -> StateError:
+    """The error for a record that can be parsed, and makes no sense.
+
+    Args:
+        what: It tells of.
+    """
     return StateError(f"The record of {what} of this project is damaged.", _RESTORE)
