@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from redismigrate.commands.ahead import revisions_ahead, told_ahead
-from redismigrate.commands.controlling import control_of
 from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
@@ -163,7 +162,9 @@ def current(project: Project) -> Current:
 
 def status(project: Project) -> Status:
     """The run, the lock, the last events, and what differs from the record."""
+    from redismigrate.commands.controlling import control_of
     from redismigrate.commands.survey import survey
+    from redismigrate.execution.run import Run
     from redismigrate.planning.drift import drift_of
 
     with project.connect() as server:
@@ -172,7 +173,7 @@ def status(project: Project) -> Status:
         holder = read_holder(server, project.keys)
         follower = read_follower(server, project.keys)
         journal = read_journal(server, project.keys, JOURNAL_EVENTS)
-        control = None if state.run is None else control_of(server, project, state.run)
+        control = None if state.run is None else control_of(server, project, Run.from_content(state.run))
         server.capabilities.require_search()
         problems = tuple(
             f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"

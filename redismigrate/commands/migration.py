@@ -190,6 +190,7 @@ class Migration:
             UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
         )
         newest = next(records)
+        newest.run.require_arguments()
         require_unchanged(
             self._server, self._project.settings.project, writer.state, chain((newest,), records)
         )

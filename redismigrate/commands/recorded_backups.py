@@ -13,6 +13,8 @@ from redismigrate.execution.documents.backup_folders import BackupSummary, folde
 from redismigrate.execution.documents.backup_location import LEVELS, BackupLocation
 from redismigrate.execution.documents.durable_files import is_folder
 from redismigrate.execution.documents.manifest import damaged
+from redismigrate.execution.run import Run
+from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.journal import read_journal
 from redismigrate.state.keys import StateKeys
@@ -116,13 +118,11 @@ def _recorded(server: Server, keys: StateKeys, state: State) -> list[_Recorded]:
         for revision, record in state.head.revisions.items()
         if record.backup is not None
     ]
-    runs = [] if state.run is None else [state.run]
-    revisions = (*state.last_revisions, *(() if state.run is None else state.run.get("done", ())))
-    runs += [read_undo(server, keys, revision)["run"] for revision in revisions]
+    runs = [] if state.run is None else [Run.from_content(state.run)]
+    revisions = (*state.last_revisions, *(revision for run in runs for revision in run.done))
+    runs += [UndoRecord.from_content(read_undo(server, keys, revision)).run for revision in revisions]
     recorded += [
-        _Recorded.parse(str(run["plan"]["recorded"]["revision"]), text, LEVELS)
-        for run in runs
-        for text in dict(run.get("backups", {})).values()
+        _Recorded.parse(run.plan.revision, text, LEVELS) for run in runs for text in run.backups.values()
     ]
     pruned = {
         folder_name(event.get("run", ""))

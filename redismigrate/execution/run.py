@@ -266,9 +266,17 @@ class Run(BaseModel):
             run = cls.model_validate(dict(content))
         except ValidationError as error:
             raise _unreadable() from error
-        if not run.arguments.keys() >= NEEDED_ARGUMENTS:
-            raise _unreadable()
+        run.require_arguments()
         return run
+
+    def require_arguments(self) -> None:
+        """Refuse to go on with a record that lacks what no run can do without.
+
+        Raises:
+            StateError: It does.
+        """
+        if not self.arguments.keys() >= NEEDED_ARGUMENTS:
+            raise _unreadable()
 
 
 def _unreadable() -> StateError:

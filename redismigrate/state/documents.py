@@ -243,9 +243,12 @@ class LastRun:
     def from_content(cls, content: Mapping[str, Any]) -> LastRun:
         """Read from a document's content; StateError when it is damaged."""
         try:
-            return typed(cls, content)
+            last = typed(cls, content)
         except TypeError as error:
             raise damaged_record("the last run") from error
+        if not last.revisions:  # it would have left nothing that can be rolled back
+            raise damaged_record("the last run")
+        return last
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""

@@ -89,8 +89,8 @@ class Holder:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except OSError:
-            pass  # it lives, as another user
+        except (OSError, OverflowError):
+            pass  # it lives, as another user, or no process has such a number
         # What can't be read (hidepid) may be alive: only another start time, or a zombie, tells.
         return _process_identity(self.pid) not in {self.process, None}
 
