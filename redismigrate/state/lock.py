@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -34,6 +35,8 @@ from redismigrate.state.typed import typed
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 POLL_SECONDS = 0.25
+# More digits are no number of ours: somebody has written there.
+_TOKEN_NUMBER = re.compile(rb"\d{1,15}(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -239,9 +242,9 @@ def break_lock(server: Server, keys: StateKeys) -> Holder | None:
 
 
 def last_token_number(server: Server, keys: StateKeys) -> int:
-    """The number in the last fencing token that was given out; 0 when none was."""
-    number, _, _ = (server.execute("GET", keys.fence) or b"0").partition(b"-")
-    return int(number)
+    """The number in the last fencing token that was given out; 0 when none was, as the scripts take it."""
+    found = _TOKEN_NUMBER.match(server.execute("GET", keys.fence) or b"")
+    return int(found[0]) if found else 0
 
 
 def token_to_follow(server: Server, keys: StateKeys) -> bytes | None:

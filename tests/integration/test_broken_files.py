@@ -126,6 +126,35 @@ def test_documents_of_the_state_with_values_of_other_types_are_no_raw_errors(
     shop.client.delete(KEY + name) if saved is None else shop.client.set(KEY + name, saved)
 
 
+@pytest.mark.parametrize("token", [b"2=-1", b"9" * DIGITS, b"1\n2", b"", b"\xff", b"-5"])
+def test_a_fencing_token_that_somebody_wrote_begins_anew(shop: Shop, token: bytes):
+    shop.write('op.create_index({"index": {"name": "products"}, "fields": [{"name": "a", "type": "tag"}]})')
+    shop.client.set(f"{KEY}fence", token)
+    for command in (("plan",), ("upgrade", "--script"), ("upgrade",), ("check",), ("unlock",)):
+        result = shop.run(*command)
+        assert result.code == 0, (command, result.err)
+    assert shop.client.get(f"{KEY}fence").partition(b"-")[0].isdigit()
+
+
+def test_events_that_somebody_added_are_shown(shop: Shop):
+    shop.write('op.create_index({"index": {"name": "products"}, "fields": [{"name": "a", "type": "tag"}]})')
+    assert shop.run("upgrade").code == 0
+    journal = f"{KEY}journal"
+    shop.client.xadd(journal, {b"\xed\xb3\xbf": b"\xff", b"at": b"x"})
+    shop.client.xadd(journal, {b"event": b"\x1b[2J"}, id="18446744073709551615-1")
+    result = shop.run("status")
+    assert (result.code, "18446744073709551615-1 \\x1b[2J" in result.out) == (0, True), result
+
+
+@pytest.mark.parametrize("name", ["!!binary aGFsbG8=", "7", "''", "[a]"])
+def test_a_patch_gives_an_index_a_name_that_is_text(shop: Shop, name: str):
+    shop.write('op.create_index({"index": {"name": "products"}, "fields": [{"name": "a", "type": "tag"}]})')
+    assert shop.run("upgrade").code == 0
+    (shop.folder / "patch.yaml").write_text(f"changes: {{index: {{name: {name}}}}}\n")
+    patch = ("revision", "-m", "a", "--schema-patch", "patch.yaml", "--index", "products")
+    shop.refuses(*patch, code=8, says=("patch.yaml: ", "is no name of an index."))
+
+
 @pytest.mark.parametrize("name", ["run", "progress"])
 def test_what_a_run_goes_on_by_is_sealed(shop: Shop, name: str):
     stock(shop, 5)
