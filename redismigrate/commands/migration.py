@@ -190,7 +190,6 @@ class Migration:
             UndoRecord.from_content(writer.read_undo(revision)) for revision in reversed(last.revisions)
         )
         newest = next(records)
-        newest.run.require_arguments()
         require_unchanged(
             self._server, self._project.settings.project, writer.state, chain((newest,), records)
         )
@@ -324,6 +323,7 @@ class Migration:
         return executor
 
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
+        run.require_arguments()
         functions = function_source(self._project, lambda: executor.catalog_met)
         work = RunInHand(
             self._server,

@@ -83,6 +83,7 @@ def expanded_run(state: State) -> Run | None:
     from redismigrate.execution.run import Run
 
     run = Run.from_content(state.run)
+    run.require_arguments()
     return run if run.is_expanded else None
 
 

@@ -263,11 +263,9 @@ class Run(BaseModel):
             StateError: It is no run that this version knows.
         """
         try:
-            run = cls.model_validate(dict(content))
+            return cls.model_validate(dict(content))
         except ValidationError as error:
             raise _unreadable() from error
-        run.require_arguments()
-        return run
 
     def require_arguments(self) -> None:
         """Refuse to go on with a record that lacks what no run can do without.
