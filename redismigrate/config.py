@@ -26,6 +26,7 @@ from redismigrate.configuration_file import (
     section_of,
 )
 from redismigrate.errors import ConfigurationError
+from redismigrate.foreign_documents import problem_with_path
 
 ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -132,6 +133,15 @@ class Settings(BaseModel):
         zone_of(timezone)
         return timezone
 
+    @field_validator("script_location", "version_locations", "backup_dir", *_TLS_FILES)
+    @classmethod
+    def _paths_can_exist(cls, paths: Path | tuple[Path, ...] | None) -> Path | tuple[Path, ...] | None:
+        for path in paths if isinstance(paths, tuple) else (paths,):
+            problem = None if path is None else problem_with_path(path)
+            if problem is not None:
+                raise ValueError(problem)
+        return paths
+
     @field_validator("backup_dir", mode="before")
     @classmethod
     def _backup_dir_is_named(cls, backup_dir: object) -> object:
@@ -230,7 +240,12 @@ def load_settings(
 
 def default_project_name(script_location: Path) -> str:
     """The project's name where none is set: that of the folder above the scripts, made fit for a key."""
-    return re.sub(r"[{}\s]+", "-", Path(os.path.realpath(script_location)).parent.name) or "default"
+    if problem_with_path(script_location) is not None:
+        return "default"  # the setting is refused in a moment
+    folder = Path(
+        os.path.realpath(script_location)
+    ).parent  # where links go round, as far as they can be followed
+    return re.sub(r"[{}\s]+", "-", folder.name) or "default"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from redismigrate.errors import ConfigurationError
+from redismigrate.foreign_documents import NotUtf8, UnreadableDocument, UnreadableFile, parse_toml, read_text
 
 CONFIGURATION_FILE = "redismigrate.toml"
 ENVIRONMENTS = "environments"
@@ -56,15 +56,12 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigurationError: The file can't be read or is no TOML.
     """
     try:
-        # Editors on Windows put a byte order mark before it, which tomllib takes for a mistake.
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        return parse_toml(read_text(file))
+    except (UnreadableFile, NotUtf8) as error:
+        reason = "it is not UTF-8" if isinstance(error, NotUtf8) else error.reason
         raise ConfigurationError(f"Can't read the configuration {file}: {reason}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"The configuration {file} is not valid TOML: {error}.", "Correct the file."
-        ) from error
+    except UnreadableDocument as error:
+        raise ConfigurationError(f"The configuration {file} {error.problem}.", "Correct the file.") from error
 
 
 def section_of(file: Path, content: Mapping[str, Any]) -> dict[str, Any]:

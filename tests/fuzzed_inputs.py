@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,8 +79,16 @@ HOSTILE_BYTES = (
 )  # fmt: skip
 
 
-def mutations(target: str, count: int, first: int = 0) -> Iterator[tuple[int, random.Random]]:
-    """The numbers of some mutations of a target, each with what makes it."""
+def mutations(target: str, count: int, first: int | None = None) -> Iterator[tuple[int, random.Random]]:
+    """The numbers of some mutations of a target, each with what makes it.
+
+    Args:
+        target: Of which others have other ones.
+        count: How many.
+        first: The number of the first; None for what the environment variable FUZZ_FIRST says, else 0.
+    """
+    if first is None:
+        first = int(os.environ.get("FUZZ_FIRST") or 0)
     for number in range(first, first + count):
         yield number, random.Random(f"{SEED}/{target}/{number}")  # noqa: S311 - repeatable
 

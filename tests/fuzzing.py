@@ -2,9 +2,9 @@
 
 `run_in_process` and `run_as_process` give an `Outcome`, `judge` tells what is wrong with it, and a `Campaign`
 collects that over many mutations and fails once, with each kind of fault and an input that shows it. How many
-mutations each target gets is set by the environment variable FUZZ_MUTATIONS:
+mutations each target gets is set by the environment variable FUZZ_MUTATIONS, and FUZZ_FIRST takes others:
 
-    FUZZ_MUTATIONS=2000 pytest -m slow tests/integration/test_fuzzed_files.py
+    FUZZ_MUTATIONS=2000 FUZZ_FIRST=5000 pytest -m slow tests/integration/test_fuzzed_files.py
 """
 
 from __future__ import annotations

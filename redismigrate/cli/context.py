@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from redismigrate.errors import RedisMigrateError
+from redismigrate.foreign_documents import problem_with_path
 from redismigrate.foreign_text import readable, readable_lines, readable_paragraph
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ else:
 Function = TypeVar("Function", bound=Callable[..., Any])
 _RELATIVE = re.compile(r"-\d+(?::.*)?")
 _PROTECTED = "\0"
+
+
+class FilePath(click.Path):
+    """A path; what can't be one is a mistake of the call."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path as click checks it."""
+        try:
+            return super().convert(value, param, ctx)
+        except ValueError:  # the system's calls take neither NUL nor half of a character
+            self.fail(f"{value!r} {problem_with_path(value) or 'is no path'}.", param, ctx)
 
 
 @dataclass
@@ -217,7 +229,7 @@ def global_options(function: Function) -> Function:
         ),
         option("--url", help="The Redis: redis://, rediss://, unix://, sentinel:// or embedded://[/folder]."),
         option("--env", metavar="NAME", help="The named environment of the configuration."),
-        option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file."),
+        option("--config", type=FilePath(path_type=Path, dir_okay=False), help="The configuration file."),
     ):
         function = decorate(function)
     return function
@@ -232,7 +244,7 @@ def backup_dir_option(function: Function) -> Function:
 
     return click.option(
         "--backup-dir",
-        type=click.Path(file_okay=False),
+        type=FilePath(file_okay=False),
         expose_value=False,
         callback=remember,
         help="The folder above all backups. [the setting backup_dir]",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, lines_text, relative_path
+from redismigrate.cli.context import REVISION, FilePath, Invocation, lines_text, relative_path
 from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--index", metavar="INDEX", help="What the patch is for."),
         click.option(
             "--schema-patch",
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=FilePath(path_type=Path, dir_okay=False),
             help="Do what a schema patch of RedisVL says.",
         ),
         click.option(

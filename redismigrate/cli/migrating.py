@@ -10,6 +10,7 @@ import click
 
 from redismigrate.cli.context import (
     REVISION,
+    FilePath,
     Invocation,
     RevisionCommand,
     backup_dir_option,
@@ -110,7 +111,7 @@ def migration_options(function: Function) -> Function:
         click.option(
             "--plan",
             "plan_file",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            type=FilePath(path_type=Path, dir_okay=False, exists=True),
             help="Refuse when the plan is no longer the one in this file.",
         ),
         click.option(
@@ -170,9 +171,7 @@ def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions
 @click.command(cls=RevisionCommand)
 @click.argument("rev", type=REVISION, default="head")
 @click.option("--down", is_flag=True, help="Plan a downgrade.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as YAML."
-)
+@click.option("-o", "--output", type=FilePath(path_type=Path, dir_okay=False), help="Write the plan as YAML.")
 @click.option("--compare", is_flag=True, help="Show beside it how else every index could be changed.")
 @plan_options
 @global_options

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, relative_path
+from redismigrate.cli.context import (
+    REVISION,
+    FilePath,
+    Invocation,
+    RevisionCommand,
+    global_options,
+    relative_path,
+)
 from redismigrate.cli.generating import (
     Sources,
     generated,
@@ -18,7 +25,7 @@ from redismigrate.cli.generating import (
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", type=FilePath(path_type=Path, file_okay=False))
 @click.option("-t", "--template", default="generic", show_default=True, help="See list-templates.")
 @global_options
 @click.pass_obj
@@ -62,7 +69,7 @@ def list_templates(invocation: Invocation) -> None:
 )
 @click.option(
     "--version-path",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="Which of the folders with scripts it goes into.",
 )
 @click.option("--rev-id", help="Its id instead of a random one.")

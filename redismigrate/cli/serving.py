@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from redismigrate.cli.context import Invocation, global_options
+from redismigrate.cli.context import FilePath, Invocation, global_options
 from redismigrate.errors import UsageError
 
 
@@ -16,7 +16,7 @@ from redismigrate.errors import UsageError
 @click.option(
     "--dir",
     "data_dir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(path_type=Path, file_okay=False),
     help="Keep the data here; without it nothing is kept.",
 )
 @global_options

@@ -104,14 +104,17 @@ def _follower_line(status: Status) -> str:
     if follower is None:
         return "Nobody follows what is written: `redismigrate follow` does; contraction looks at everything."
     return (
-        f"Followed by {follower['by']}, last sign of life {follower['heartbeat']}: {follower['written']:,} "
-        f"documents written, {follower['failed']:,} can't be converted"
+        f"Followed by {follower.by}, last sign of life {follower.heartbeat}: {follower.written:,} "
+        f"documents written, {follower.failed:,} can't be converted"
     )
 
 
 def _time_of(stream_id: str) -> str:
     """When an entry was added to the stream: its id begins with the milliseconds since 1970."""
-    moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
+    try:
+        moment = datetime.fromtimestamp(int(stream_id.partition("-")[0]) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # somebody else has added it, with an id of his own
+        return stream_id
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

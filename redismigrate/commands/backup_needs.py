@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from redismigrate.execution.documents.backup_folders import folder_name
 from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.execution.run import Run
+from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.journal import read_journal
 from redismigrate.state.keys import StateKeys
@@ -43,12 +44,11 @@ def is_needed_by_unfinished(server: Server, keys: StateKeys, state: State, run: 
     """
     if state.run is None:
         return False
+    unfinished = Run.from_content(state.run, keys)
     # An upgrade that fails is undone from its own backup; a downgrade needs those of what it undoes.
-    if run == state.run.get("id") or (
-        state.run.get("direction") == "downgrade" and any(backed_up_by(state, run))
-    ):
+    if run == unfinished.id or (unfinished.direction == "downgrade" and any(backed_up_by(state, run))):
         return True
-    return _restores_from(state.run, run) or _undoes_with(server, keys, state.run.get("done", ()), run)
+    return _restores_from(unfinished, run) or _undoes_with(server, keys, unfinished.done, run)
 
 
 def is_needed_by_last(server: Server, keys: StateKeys, state: State, run: str) -> bool:
@@ -61,16 +61,19 @@ def is_needed_by_last(server: Server, keys: StateKeys, state: State, run: str) -
 
 
 def _undoes_with(server: Server, keys: StateKeys, revisions: Sequence[str], run: str) -> bool:
-    return any(_restores_from(read_undo(server, keys, revision)["run"], run) for revision in revisions)
+    undone = (
+        UndoRecord.from_content(read_undo(server, keys, revision), keys.undo(revision)).run
+        for revision in revisions
+    )
+    return any(_restores_from(each, run) for each in undone)
 
 
-def _restores_from(content: Mapping[str, Any], run: str) -> bool:
-    """Whether the steps of a run, read as data, name a backup of some run."""
-    steps = [*content["plan"]["steps"], *content.get("undo", ())]
-    locations = [*content.get("backups", {}).values()]
-    for step in steps:
-        locations += [step.get("backup"), *(step.get("restores_from") or ())]
-    return any(location is not None and _is_of(location, run) for location in locations)
+def _restores_from(unfinished: Run, run: str) -> bool:
+    """Whether the steps of a run name a backup of some run."""
+    locations = [*unfinished.backups.values()]
+    for step in (*unfinished.plan.steps, *unfinished.undo):
+        locations += step.backups_read
+    return any(_is_of(location, run) for location in locations)
 
 
 def _is_of(location: str, run: str) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
+from redismigrate.execution.run import Run
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.control import Control, parse_setting, read_control, write_control
 from redismigrate.state.store import read_state
@@ -27,17 +25,18 @@ def control(project: Project, settings: tuple[str, ...] | list[str]) -> Control:
     """
     changes = dict(map(parse_setting, settings))
     with project.connect() as server:
-        run = read_state(server, project.keys).run
-        if run is None:
+        found = read_state(server, project.keys).run
+        if found is None:
             raise UsageError(
                 "No run is under way or interrupted, so there is nothing to set.",
                 "Limits of the next run are options of `redismigrate upgrade`.",
             )
+        run = Run.from_content(found, project.keys)
         if changes:
-            write_control(server, project.keys, str(run["id"]), changes)
+            write_control(server, project.keys, run.id, changes)
         return control_of(server, project, run)
 
 
-def control_of(server: Server, project: Project, run: Mapping[str, Any]) -> Control:
+def control_of(server: Server, project: Project, run: Run) -> Control:
     """What a run has to keep to now."""
-    return read_control(server, project.keys, str(run.get("id")), dict(run.get("arguments") or {}))
+    return read_control(server, project.keys, run.id, run.arguments)

@@ -12,6 +12,7 @@ from typing import Any
 from redismigrate.commands.environment_module import ENV_FILE
 from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, SchemaError
+from redismigrate.foreign_documents import problem_with_path
 from redismigrate.foreign_modules import (
     ForeignCode,
     ForeignFailure,
@@ -136,6 +137,9 @@ def _names_files(entry: str) -> bool:
 
 
 def _files(entry: str, folder: Path) -> list[str]:
+    problem = problem_with_path(entry)
+    if problem is not None:
+        raise ConfigurationError(f"schemas: {entry!r} {problem}.", "Correct the setting schemas.")
     # Joined, an absolute entry stays as it is.
     files = sorted(glob.glob(str(Path(glob.escape(str(folder)), entry)), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
     if not files:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from redismigrate.commands.ahead import revisions_ahead, told_ahead
-from redismigrate.commands.controlling import control_of
 from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
@@ -16,7 +15,7 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.control import Control
 from redismigrate.state.documents import Head
-from redismigrate.state.follower import read_follower
+from redismigrate.state.follower import FollowerReport, read_follower
 from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
@@ -109,7 +108,7 @@ class Status:
     problems: tuple[str, ...]
     journal: tuple[dict[str, str], ...]
     expanded: str | None = None
-    follower: Mapping[str, Any] | None = None
+    follower: FollowerReport | None = None
     control: Control | None = None
 
     @property
@@ -127,7 +126,7 @@ class Status:
             "control": None if self.control is None else asdict(self.control),
             "interrupted": self.is_interrupted,
             "expanded": self.expanded,
-            "follower": self.follower,
+            "follower": None if self.follower is None else asdict(self.follower),
             "lock": None if self.holder is None else asdict(self.holder),
             "problems": list(self.problems),
             "journal": list(self.journal),
@@ -163,7 +162,9 @@ def current(project: Project) -> Current:
 
 def status(project: Project) -> Status:
     """The run, the lock, the last events, and what differs from the record."""
+    from redismigrate.commands.controlling import control_of
     from redismigrate.commands.survey import survey
+    from redismigrate.execution.run import Run
     from redismigrate.planning.drift import drift_of
 
     with project.connect() as server:
@@ -172,7 +173,11 @@ def status(project: Project) -> Status:
         holder = read_holder(server, project.keys)
         follower = read_follower(server, project.keys)
         journal = read_journal(server, project.keys, JOURNAL_EVENTS)
-        control = None if state.run is None else control_of(server, project, state.run)
+        control = (
+            None
+            if state.run is None
+            else control_of(server, project, Run.from_content(state.run, state.keys))
+        )
         server.capabilities.require_search()
         problems = tuple(
             f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"

@@ -342,6 +342,7 @@ class Migration:
         return executor
 
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
+        run.require_arguments(self._project.keys)
         functions = function_source(self._project, lambda: executor.catalog_met)
         work = RunInHand(
             self._server,

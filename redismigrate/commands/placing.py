@@ -133,7 +133,7 @@ def _folder(project: Project, parents: Sequence[str], version_path: Path | None)
     if version_path is None:
         if not parents:
             return locations[0]
-        beside = os.path.realpath(project.history[parents[0]].path.parent)
+        beside = str(Path(os.path.realpath(project.history[parents[0]].path)).parent)
         return next((folder for folder in locations if os.path.realpath(folder) == beside), locations[0])
     for folder in locations:
         if os.path.realpath(folder) == os.path.realpath(version_path):

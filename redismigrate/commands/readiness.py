@@ -10,6 +10,7 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import AuthenticationFailed, BehindHead, DriftError
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.glance import what_is_wrong
+from redismigrate.state.glanced import glanced_indexes
 from redismigrate.state.store import State, read_state
 
 LISTED = 5
@@ -46,7 +47,9 @@ def require_indexes(server: Server, state: State) -> tuple[str, ...]:
     if state.run is not None:
         return ()
     try:
-        problems = what_is_wrong(server, state.documents["indexes"].content.get("indexes", {}))
+        problems = what_is_wrong(
+            server, glanced_indexes(state.documents["indexes"].content, state.keys.indexes)
+        )
     except AuthenticationFailed as error:
         return (f"whether the indexes are there was not looked at: {error.message}",)
     if problems:

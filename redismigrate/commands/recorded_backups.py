@@ -11,7 +11,10 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.documents.backup_folders import BackupSummary, folder_name, name_of_folder
 from redismigrate.execution.documents.backup_location import LEVELS, BackupLocation
+from redismigrate.execution.documents.durable_files import is_folder
 from redismigrate.execution.documents.manifest import damaged
+from redismigrate.execution.run import Run
+from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.journal import read_journal
 from redismigrate.state.keys import StateKeys
@@ -115,13 +118,14 @@ def _recorded(server: Server, keys: StateKeys, state: State) -> list[_Recorded]:
         for revision, record in state.head.revisions.items()
         if record.backup is not None
     ]
-    runs = [] if state.run is None else [state.run]
-    revisions = (*state.last_revisions, *(() if state.run is None else state.run.get("done", ())))
-    runs += [read_undo(server, keys, revision)["run"] for revision in revisions]
+    runs = [] if state.run is None else [Run.from_content(state.run, keys)]
+    revisions = (*state.last_revisions, *(revision for run in runs for revision in run.done))
+    runs += [
+        UndoRecord.from_content(read_undo(server, keys, revision), keys.undo(revision)).run
+        for revision in revisions
+    ]
     recorded += [
-        _Recorded.parse(str(run["plan"]["recorded"]["revision"]), text, LEVELS)
-        for run in runs
-        for text in dict(run.get("backups", {})).values()
+        _Recorded.parse(run.plan.revision, text, LEVELS) for run in runs for text in run.backups.values()
     ]
     pruned = {
         folder_name(event.get("run", ""))
@@ -138,7 +142,7 @@ def _is_same(recorded: tuple[str, ...], found: tuple[str, ...]) -> bool:
 
 def _is_elsewhere(path: Path, backup_dir: Path) -> bool:
     """Whether a folder is where it was written, and that is not where backups are looked for now."""
-    return backup_dir not in path.parents and path.is_dir() and not path.is_symlink()
+    return backup_dir not in path.parents and is_folder(path) and not path.is_symlink()
 
 
 def _with_problem(folder: Path, names: tuple[str, ...], problem: str) -> BackupSummary:

@@ -90,6 +90,7 @@ def expanded_run(state: State) -> Run | None:
     from redismigrate.execution.run import Run
 
     run = Run.from_content(state.run, state.keys)
+    run.require_arguments(state.keys)
     return run if run.is_expanded else None
 
 

@@ -67,7 +67,7 @@ def watch(project: Project, poll_seconds: float = POLL_SECONDS) -> Iterator[Watc
             outcome: Outcome | None = None
             if without_holder >= LOOKS_WITHOUT_HOLDER:
                 outcome = "expanded" if run.is_expanded else "interrupted"
-            seen = Watched(run, control_of(server, project, content), outcome)
+            seen = Watched(run, control_of(server, project, run), outcome)
             yield seen
             if outcome is not None:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import redis
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.live import existing_indexes
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import resolve_alias
 from redismigrate.schema.strict import encode
@@ -78,11 +78,11 @@ def _refused(server: Server) -> Iterator[str]:
 
 def _recorded(server: Server, project: str) -> Iterator[str]:
     try:
-        indexes = json.loads(server.execute("GET", StateKeys(project).indexes) or b"{}").get("indexes", {})
+        indexes = parse_json(server.execute("GET", StateKeys(project).indexes) or b"{}").get("indexes", {})
         for served, definition in indexes.items():
             yield str(served)
             yield from map(str, definition.get("aliases", ()))
-    except (ValueError, AttributeError, TypeError, redis.ResponseError):
+    except (UnreadableDocument, AttributeError, TypeError, redis.ResponseError):
         return  # damaged, or not for us to read
 
 

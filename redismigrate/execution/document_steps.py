@@ -359,7 +359,7 @@ def _lists_all(backup: Backup, job: RewriteJob, after: IndexSchema) -> bool:
         and job.schema.filter is None
         and _reaches_all(job, after)
         # Documents without any of the values, or that can't be rewritten, are not in it.
-        and backup.documents == backup.manifest.options.get("read")
+        and backup.documents == backup.count("read")
     )
 
 

@@ -7,12 +7,19 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from redismigrate.errors import StateError
 from redismigrate.execution.pace_report import PaceReport
+from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Count, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
@@ -36,9 +43,9 @@ class Baseline(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    documents: int = 0
-    failures: int = 0
-    unindexed: int = 0
+    documents: Count = 0
+    failures: Count = 0
+    unindexed: Count = 0
 
 
 # All are counted, but a run document is written often.
@@ -58,10 +65,10 @@ class DocumentCounts(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    read: int = 0
-    rewritten: int = 0
-    left_in_old_type: int = 0
-    failed_count: int = 0
+    read: Count = 0
+    rewritten: Count = 0
+    left_in_old_type: Count = 0
+    failed_count: Count = 0
     failed: tuple[tuple[str, str], ...] = ()
 
     def plus(self, other: DocumentCounts) -> DocumentCounts:
@@ -140,7 +147,7 @@ class Run(BaseModel):
     arguments: dict[str, Any]
     plan: RevisionPlan
     plan_digest: str
-    position: int = 0
+    position: Count = 0
     failure: str | None = None
     undo: tuple[Step, ...] = ()
     rolls_back: bool = False
@@ -153,15 +160,27 @@ class Run(BaseModel):
     backups: dict[str, str] = {}
     quantizations: dict[str, dict[str, Quantization]] = {}
     documents: DocumentCounts = DocumentCounts()
-    revision_started_at: str
-    started_at: str
-    heartbeat: str
-    progress: tuple[int, int] | None = None
+    revision_started_at: Moment
+    started_at: Moment
+    heartbeat: Moment
+    progress: tuple[Count, Count] | None = None
     pace: PaceReport | None = None
-    step_started_at: str | None = None
+    step_started_at: Moment | None = None
     by: str
     host: str
     pid: int
+
+    @field_validator("arguments")
+    @classmethod
+    def _arguments_have_their_types(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        Arguments.model_validate(arguments)
+        return arguments
+
+    @model_validator(mode="after")
+    def _is_at_one_of_its_steps(self) -> Self:
+        if self.position > len(self.steps):
+            raise ValueError(f"there are {len(self.steps)} steps, and it is at {self.position}")
+        return self
 
     @property
     def is_exclusive(self) -> bool:
@@ -252,12 +271,28 @@ class Run(BaseModel):
         try:
             return cls.model_validate(dict(content))
         except ValidationError as error:
-            raise StateError(
-                "The record of the interrupted run can't be read by this version of redismigrate: of "
-                f"{keys.run} and {keys.progress} {_first_mistake(error)}.",
-                "Finish it with the version that began it. Where this is that version, the record is "
-                f"damaged. {way_out_of_run(keys)}",
-            ) from error
+            raise _unreadable(keys, _first_mistake(error)) from error
+
+    def require_arguments(self, keys: StateKeys) -> None:
+        """Refuse to go on with a record that lacks what no run can do without.
+
+        Args:
+            keys: The project's keys.
+
+        Raises:
+            StateError: It does.
+        """
+        if missing := NEEDED_ARGUMENTS - self.arguments.keys():
+            raise _unreadable(keys, f"arguments.{min(missing)} is missing")
+
+
+def _unreadable(keys: StateKeys, mistake: str) -> StateError:
+    return StateError(
+        "The record of the interrupted run can't be read by this version of redismigrate: of "
+        f"{keys.run} and {keys.progress} {mistake}.",
+        f"Finish it with the version that began it. Where this is that version, the record is damaged. "
+        f"{way_out_of_run(keys)}",
+    )
 
 
 def _first_mistake(error: ValidationError) -> str:

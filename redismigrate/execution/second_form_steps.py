@@ -93,7 +93,8 @@ class SecondFormSteps:
         made = run.backups.get(str(step.index)) if step.strategy == "shadow_field" else None
         if made is not None:
             # Not all documents have a vector.
-            have = min(have, int(self._work.open(made).manifest.options.get("kept", have)))
+            kept = self._work.open(made).count("kept")
+            have = have if kept is None else min(have, kept)
         return max(done.written, have)
 
     def promote(self, step: Step, run: Run) -> Mapping[str, Any]:

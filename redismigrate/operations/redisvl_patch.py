@@ -140,9 +140,9 @@ def _each(changes: Mapping[str, Any], section: str, read: Any) -> list[Any]:
     return found
 
 
-def _name(given: Any) -> str:
+def _name(given: Any, of: str = "a field") -> str:
     if not isinstance(given, str) or not given:
-        raise SchemaError(f"{given!r} is no name of a field.", "Write the name, in quotes if it is a number.")
+        raise SchemaError(f"{given!r} is no name of {of}.", "Write the name, in quotes if it is a number.")
     return given
 
 
@@ -165,4 +165,6 @@ def _rename(given: Any) -> tuple[str, str]:
 def _options(given: Any) -> Mapping[str, Any]:
     options = as_mapping(given, "index")
     refuse_unknown(options, _OPTIONS, "index")
+    if "name" in options:
+        _name(options["name"], "an index")
     return options

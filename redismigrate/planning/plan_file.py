@@ -7,10 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redismigrate.errors import ConfigurationError, PlanBlocked, SchemaError
+from redismigrate.errors import ConfigurationError, PlanBlocked
+from redismigrate.foreign_documents import (
+    UnreadableDocument,
+    UnreadableFile,
+    parse_json,
+    parse_yaml,
+    read_text,
+)
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Plan, Step
 from redismigrate.schema.redisvl import schema_to_redisvl
-from redismigrate.schema.yaml_file import read_yaml
 
 # Of all the rest of the file: what was edited by hand or half copied was not reviewed.
 _DIGEST = "content_sha256"
@@ -83,13 +89,11 @@ def write_plan(plan: Plan, file: Path) -> None:
 
 def _reads_as(text: str, content: dict[str, Any]) -> bool:
     """Whether a file of some text gives a content back."""
-    import yaml
-
     data = text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
     try:
-        found = yaml.safe_load(data)
+        found = parse_yaml(data, _MOST_VALUES)
         return _bytes_of({name: found[name] for name in content}) == _bytes_of(content)
-    except (yaml.YAMLError, ValueError, TypeError, KeyError):
+    except (UnreadableDocument, ValueError, TypeError, KeyError):
         return False
 
 
@@ -101,11 +105,13 @@ def read_plan(file: Path) -> dict[str, Any]:
         PlanBlocked: It was edited since, so what was reviewed is not what would run.
     """
     try:
-        content = read_yaml(file, most_values=_MOST_VALUES)
-    except SchemaError as error:
-        if isinstance(error.__context__, OSError):
-            raise ConfigurationError(f"Can't read the plan {error.message}") from error
-        raise ConfigurationError(f"{file} is no plan of redismigrate. {error.message}", _MAKE_ONE) from error
+        content = parse_yaml(read_text(file), _MOST_VALUES)
+    except UnreadableFile as error:
+        raise ConfigurationError(f"Can't read the plan {file}: {error.reason}.", _MAKE_ONE) from error
+    except UnreadableDocument as error:
+        raise ConfigurationError(
+            f"{file} is no plan of redismigrate. It {error.problem}.", _MAKE_ONE
+        ) from error
     if not isinstance(content, dict) or not {"digest", "revisions", _DIGEST} <= content.keys():
         raise ConfigurationError(f"{file} is no plan of redismigrate.", _MAKE_ONE)
     written = content.pop(_DIGEST)
@@ -128,7 +134,7 @@ def is_same_plan(reviewed: dict[str, Any], plan: Plan) -> bool:
         reviewed: As `read_plan` gives it.
         plan: As it is made now.
     """
-    now = json.loads(json.dumps(plan_to_json(plan)))
+    now = parse_json(json.dumps(plan_to_json(plan)))
     try:
         is_same = _bytes_of(_what_is_done(reviewed)) == _bytes_of(_what_is_done(now))
     except (KeyError, TypeError, AttributeError):  # somebody has made it up

@@ -15,10 +15,12 @@ from typing import Any
 import redis
 
 from redismigrate.errors import RunInterrupted, UsageError
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.scripts import CONTROL
+from redismigrate.state.typed import typed_values
 
 OFF = "off"
 ON = "on"
@@ -201,7 +203,14 @@ def write_control(server: Server, keys: StateKeys, run: str, changes: Mapping[st
 def _changes(text: bytes | None, run: str) -> dict[str, Any]:
     """What was changed since a run began; what concerns another run, or can't be read, counts for nothing."""
     try:
-        content = json.loads(text or b"{}")
-        return dict(content["changes"]) if content["run"] == run else {}
-    except (ValueError, KeyError, TypeError):
+        content = parse_json(text or b"{}")
+        changes = typed_values(Control, content["changes"]) if content["run"] == run else {}
+    except (UnreadableDocument, KeyError, TypeError):
         return {}
+    return {name: value for name, value in changes.items() if _can_be_set(name, value)}
+
+
+def _can_be_set(attribute: str, value: Any) -> bool:
+    """Whether a value is in the range of its setting, or switches it."""
+    (setting,) = (each for each in SETTINGS.values() if each.attribute == attribute)
+    return value is None or setting.least is None or setting.least <= value <= setting.most

@@ -1,11 +1,13 @@
 """The JSON documents of the state as typed values, and their text form.
 
 `version` counts the writes of a document and stands first in its text: the Lua scripts compare it. `layout`
-tells which form the document has; a newer one than ours is refused.
+tells which form the document has; a newer one than ours is refused. What tells how a run goes on, or back,
+ends with a sha256 of its text: nobody could review what an edited one drops or rewrites.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +16,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.errors import NewerState, SchemaError, StateError
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
+from redismigrate.state.typed import typed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 LAYOUT = 1
 VERSION_BYTES = 40
 _VERSION = re.compile(rb'{"version": ?(\d+)')
+_SEAL = "sha256"
+_SEALED = re.compile(rb'{"version": \d+, (.*), "sha256": "([0-9a-f]{64})"}', re.DOTALL)
+SEALED = frozenset({"run", "progress", "last_run"})
 _RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`."
 
 
@@ -44,6 +51,14 @@ class Document:
         return self.version > 0
 
 
+@dataclass(frozen=True)
+class _Beginning:
+    """What every document has."""
+
+    version: int
+    layout: int
+
+
 def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Document:
     """Read a document.
 
@@ -59,19 +74,24 @@ def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Doc
     if text is None:
         return Document(0, {})
     try:
-        content = json.loads(text)
-        version, layout = int(content.pop("version")), int(content.pop("layout"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        content = dict(parse_json(text))
+        head = typed(_Beginning, content)
+        if version_in(text[:VERSION_BYTES]) != head.version or not _is_as_written(text, content):
+            raise ValueError("somebody has edited it")  # noqa: TRY301 - one way out of all
+    except (UnreadableDocument, ValueError, TypeError) as error:
         raise StateError(
             f"The key {key} is damaged: it is no document of redismigrate.",
             _RESTORE if hint is None else hint,
         ) from error
-    if layout > LAYOUT:
+    if head.layout > LAYOUT:
         raise NewerState(
-            f"The state of this project has layout {layout}; this version of redismigrate knows {LAYOUT}.",
+            f"The state of this project has layout {head.layout}; this version of redismigrate knows "
+            f"{LAYOUT}.",
             "Upgrade redismigrate.",
         )
-    return Document(version, content)
+    del content["version"], content["layout"]
+    content.pop(_SEAL, None)
+    return Document(head.version, content)
 
 
 def version_in(beginning: bytes) -> int:
@@ -80,9 +100,27 @@ def version_in(beginning: bytes) -> int:
     return int(found[1]) if found else 0
 
 
-def render_document(version: int, content: Mapping[str, Any]) -> bytes:
-    """The text of a document; `version` first."""
-    return json.dumps({"version": version, "layout": LAYOUT, **content}).encode()
+def render_document(version: int, content: Mapping[str, Any], *, is_sealed: bool = False) -> bytes:
+    """The text of a document; `version` first.
+
+    Args:
+        version: Of it.
+        content: All else but the layout.
+        is_sealed: It ends with a digest of what stands between that and the version; where there is content.
+    """
+    text = json.dumps({"version": version, "layout": LAYOUT, **content}).encode()
+    if not (is_sealed and content):
+        return text
+    inner = text.partition(b", ")[2][:-1]
+    return text[:-1] + f', "{_SEAL}": "{hashlib.sha256(inner).hexdigest()}"}}'.encode()
+
+
+def _is_as_written(text: bytes, content: Mapping[str, Any]) -> bool:
+    """Whether a sealed document is what was sealed; one without a seal was written by an earlier version."""
+    if _SEAL not in content:
+        return True
+    found = _SEALED.fullmatch(text)
+    return found is not None and hashlib.sha256(found[1]).hexdigest().encode() == found[2]
 
 
 @dataclass(frozen=True)
@@ -127,13 +165,8 @@ class AppliedRevision:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AppliedRevision:
-        """Read from JSON data; what a later version added is ignored."""
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in record.items()
-            if name in cls.__dataclass_fields__
-        }
-        return cls(**values)
+        """Read from JSON data; what a later version added is ignored. TypeError when it is damaged."""
+        return typed(cls, record)
 
 
 @dataclass(frozen=True)
@@ -178,7 +211,7 @@ class Head:
                 }
             )
         except (AttributeError, TypeError) as error:
-            raise _damaged("applied revisions", key) from error
+            raise damaged_record("applied revisions", key) from error
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -213,10 +246,12 @@ class LastRun:
     def from_content(cls, content: Mapping[str, Any], key: str) -> LastRun:
         """Read from the content of the document at a key; StateError when it is damaged."""
         try:
-            values = {name: content[name] for name in cls.__dataclass_fields__}
-            return cls(**values | {"revisions": tuple(values["revisions"])})
-        except (KeyError, TypeError) as error:
-            raise _damaged("the last run", key) from error
+            last = typed(cls, content)
+        except TypeError as error:
+            raise damaged_record("the last run", key) from error
+        if not last.revisions:  # it would have left nothing that can be rolled back
+            raise damaged_record("the last run", key)
+        return last
 
     def content(self) -> dict[str, Any]:
         """As a document's content."""
@@ -232,7 +267,7 @@ def catalog_from_content(content: Mapping[str, Any], key: str) -> Catalog:
     try:
         return Catalog(_definitions().validate_python(content.get("indexes", {})))
     except (ValidationError, SchemaError) as error:
-        raise _damaged("indexes", key) from error
+        raise damaged_record("indexes", key) from error
 
 
 def catalog_content(catalog: Catalog) -> dict[str, Any]:
@@ -251,5 +286,11 @@ def _definitions() -> TypeAdapter[dict[str, IndexDefinition]]:
     return TypeAdapter(dict[str, IndexDefinition])
 
 
-def _damaged(what: str, key: str) -> StateError:
+def damaged_record(what: str, key: str) -> StateError:
+    """The error for a record that can be parsed, and makes no sense.
+
+    Args:
+        what: It tells of.
+        key: It stands at.
+    """
     return StateError(f"The record of {what} of this project is damaged: {key}.", _RESTORE)

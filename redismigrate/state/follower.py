@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
+from redismigrate.state.typed import typed
 
 # As long as the lock's lease: who has given no sign of life for longer is not there.
 LASTS_MS = 15_000
@@ -52,14 +52,13 @@ def write_follower(server: Server, keys: StateKeys, report: FollowerReport) -> N
     server.execute("SET", keys.follower, json.dumps(asdict(report)), "PX", str(LASTS_MS))
 
 
-def read_follower(server: Server, keys: StateKeys) -> Mapping[str, Any] | None:
-    """What a process that follows said last; None when none does, or what stands there is no sign of life."""
+def read_follower(server: Server, keys: StateKeys) -> FollowerReport | None:
+    """What a process that follows said last; None when none does, or what stands there is no such report."""
     text = server.execute("GET", keys.follower)
     try:
-        report = FollowerReport(**json.loads(text or b"null"))
-    except (ValueError, TypeError, RecursionError):
+        return None if text is None else typed(FollowerReport, parse_json(text))
+    except (UnreadableDocument, TypeError):
         return None
-    return asdict(report)
 
 
 def forget_follower(server: Server, keys: StateKeys) -> None:

@@ -26,4 +26,6 @@ def read_journal(server: Server, keys: StateKeys, count: int) -> tuple[dict[str,
 
 def _event(id_: bytes, fields: Any) -> dict[str, str]:
     pairs = fields.items() if isinstance(fields, Mapping) else zip(fields[::2], fields[1::2], strict=True)
-    return {"at": id_.decode()} | {key.decode(): value.decode("utf-8", "replace") for key, value in pairs}
+    # Others may have added what no event of ours has.
+    words = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in pairs}
+    return words | {"at": id_.decode()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -24,14 +25,18 @@ import redis
 
 from redismigrate import __version__
 from redismigrate.errors import LockError
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.key_types import require_types
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
+from redismigrate.state.typed import typed
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 POLL_SECONDS = 0.25
+# More digits are no number of ours: somebody has written there.
+_TOKEN_NUMBER = re.compile(rb"\d{1,15}(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Holder:
     def from_text(cls, text: bytes) -> Holder:
         """Read what stands in the lock key."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError):
+            return typed(cls, parse_json(text))
+        except (UnreadableDocument, TypeError):
             return cls(id="", host="?", pid=0, process="", by="somebody unknown", since="?")
 
     def is_dead(self) -> bool:
@@ -87,8 +92,8 @@ class Holder:
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except OSError:
-            pass  # it lives, as another user
+        except (OSError, OverflowError):
+            pass  # it lives, as another user, or no process has such a number
         # What can't be read (hidepid) may be alive: only another start time, or a zombie, tells.
         return _process_identity(self.pid) not in {self.process, None}
 
@@ -237,9 +242,9 @@ def break_lock(server: Server, keys: StateKeys) -> Holder | None:
 
 
 def last_token_number(server: Server, keys: StateKeys) -> int:
-    """The number in the last fencing token that was given out; 0 when none was."""
-    number, _, _ = (server.execute("GET", keys.fence) or b"0").partition(b"-")
-    return int(number)
+    """The number in the last fencing token that was given out; 0 when none was, as the scripts take it."""
+    found = _TOKEN_NUMBER.match(server.execute("GET", keys.fence) or b"")
+    return int(found[0]) if found else 0
 
 
 def token_to_follow(server: Server, keys: StateKeys) -> bytes | None:

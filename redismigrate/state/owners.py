@@ -8,6 +8,7 @@ from collections.abc import Callable
 import redis
 
 from redismigrate.errors import FenceLost, PlanBlocked, StateError
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.key_types import require_owners_type
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
@@ -83,8 +84,8 @@ def owned_by_another(index: str, owner: str) -> tuple[str, str]:
 
 def _parse(text: bytes | None) -> dict[str, str]:
     try:
-        owners = json.loads(text or b"{}")
-    except ValueError:
+        owners = parse_json(text or b"{}")
+    except UnreadableDocument:
         owners = None
     if not isinstance(owners, dict) or not all(isinstance(owner, str) for owner in owners.values()):
         raise StateError(

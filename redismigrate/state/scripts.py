@@ -124,8 +124,9 @@ return 'OK'
 NEXT_TOKEN = """
 local function next_token(last)
   local time = redis.call('TIME')
-  local number = tonumber(string.match(last or '', '^%d+') or 0) + 1
-  return string.format('%d-%s%06d', number, time[1], tonumber(time[2]))
+  local digits = string.match(last or '', '^%d+') or '0'
+  if #digits > 15 then digits = '0' end
+  return string.format('%d-%s%06d', tonumber(digits) + 1, time[1], tonumber(time[2]))
 end
 """.strip()
 

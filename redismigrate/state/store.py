@@ -13,6 +13,7 @@ from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, State
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 from redismigrate.state.documents import (
+    SEALED,
     VERSION_BYTES,
     Document,
     Head,
@@ -279,7 +280,8 @@ class StateWriter:
         for name, content in contents.items():
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
-            arguments += [ANY_VERSION if replaces_damaged else version, _text(version + 1, content)]
+            text = _text(version + 1, content, is_sealed=name in SEALED)
+            arguments += [ANY_VERSION if replaces_damaged else version, text]
             written[name] = ABSENT if content is None else Document(version + 1, content)
         if "progress" in contents and "run" not in contents:
             # Its versions begin anew with every revision: one that the server has gone back to may have the
@@ -288,7 +290,7 @@ class StateWriter:
             arguments += [self.state.documents["run"].version, UNCHANGED]
         for revision, content in undo.items():
             keys.append(self._keys.undo(revision))
-            arguments += [ANY_VERSION, _text(1, content)]
+            arguments += [ANY_VERSION, _text(1, content, is_sealed=True)]
         for key in removed:
             keys.append(key)
             arguments += [ANY_VERSION, _text(1, None)]
@@ -345,9 +347,9 @@ class StateWriter:
             return
 
 
-def _text(version: int, content: Mapping[str, Any] | None) -> bytes:
+def _text(version: int, content: Mapping[str, Any] | None, *, is_sealed: bool = False) -> bytes:
     """A document as the script takes it; nothing deletes it."""
-    return b"" if content is None else render_document(version, content)
+    return b"" if content is None else render_document(version, content, is_sealed=is_sealed)
 
 
 def _name(command: Command) -> str:

@@ -26,6 +26,7 @@ LAYERS = (
     ("config", "packaged"),
     ("foreign_modules",),
     ("configuration_file", "foreign_text", "process_state", "shown_url"),
+    ("foreign_documents",),
     ("errors",),
 )
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}

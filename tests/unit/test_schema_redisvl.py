@@ -257,7 +257,7 @@ def test_a_schema_is_read_from_yaml(tmp_path):
             b"!!python/object:os.system x",
             "is no YAML at line 1, column 1: could not determine a constructor for the tag",
         ),
-        (b"index: 2020-99-99", "is no YAML: month must be in 1..12."),
+        (b"index: 2020-99-99", "is no YAML at line 1, column 8: month must be in 1..12."),
         (b"\x01", "is no YAML: unacceptable character #x0001"),
         (b"\xff", "is no UTF-8 at byte 0."),
         (

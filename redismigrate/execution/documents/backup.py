@@ -94,6 +94,23 @@ class Backup:
         """In the chunks that are known to be damaged."""
         return sum(record.documents for record in self.records if record.file in self.lost)
 
+    def count(self, option: str) -> int | None:
+        """A number of documents that the run has noted among the options; None where it has not.
+
+        Args:
+            option: `kept`, those before anything was changed, or `read`, those that were looked at.
+
+        Raises:
+            BackupDamaged: What stands there is no number of documents.
+        """
+        options = self.manifest.options
+        count = options.get(option) if isinstance(options, dict) else None
+        if count is not None and (type(count) is not int or count < 0):
+            raise damaged(
+                self.folder, f"{MANIFEST} says {option}: {count!r}, which is no number of documents"
+            )
+        return count
+
     def chunks(self) -> Iterator[Chunk]:
         """All chunks in the order in which they were written, one in memory at a time.
 

@@ -111,6 +111,7 @@ def _checked(backup: Backup) -> Callable[[Chunk], str | None]:
     """
     rewrite, schema = rewrite_in(backup), schema_before(backup)
     older_backups_in(backup)
+    backup.count("kept")
     if is_of_replaced(backup):
         return lambda chunk: _problem_of_replaced(backup, chunk, rewrite.storage_type)
     problem = _problem_of_rewrite(rewrite, schema)

@@ -9,6 +9,7 @@ from pathlib import Path
 from redismigrate.errors import BackupMissing
 from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.documents.backup_folders import open_in_place
+from redismigrate.execution.documents.durable_files import is_folder
 
 # project, run, revision, served name
 LEVELS = 4
@@ -55,7 +56,7 @@ class BackupLocation:
             BackupDamaged: Its manifest or its list of chunks is not as it was written.
         """
         folder = self.path if backup_dir is None else backup_dir.joinpath(*self.path.parts[-LEVELS:])
-        if not folder.is_dir():
+        if not is_folder(folder):
             where = "" if backup_dir is None else f", and not in {folder}"
             raise BackupMissing(
                 f"The backup that this needs is not on this machine{where}: host {self.host} wrote it to "

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from redismigrate.execution.documents.batch import Batch
 from redismigrate.execution.documents.columns import Column, FixedWidth, size_bytes
 from redismigrate.execution.documents.npz import MalformedNpz, read_npz
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 
 # Small enough for a processor's cache; every piece is hashed, summed and written by calls of its own.
 BYTES_AT_ONCE = 1 << 18
@@ -180,9 +181,9 @@ def _take(name: str, arrays: dict[str, NDArray[Any] | memoryview], dtype: type[n
 def _names(arrays: dict[str, NDArray[Any] | memoryview]) -> tuple[list[str], list[str]]:
     """The names of the columns and of the numbers."""
     try:
-        names = json.loads(_take("names", arrays, np.uint8).tobytes())
+        names = parse_json(_take("names", arrays, np.uint8).tobytes())
         columns, numbers = names["columns"], names["numbers"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (UnreadableDocument, TypeError, KeyError):
         raise MalformedChunk("does not name its columns") from None
     for group in (columns, numbers):
         is_list_of_text = isinstance(group, list) and all(isinstance(name, str) for name in group)

@@ -24,6 +24,11 @@ class UnexpectedFile(Exception):
     """What stands under the name of a file is none, or not as long as it should be."""
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False where a path from elsewhere can't be that of one."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for names that are too long
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and those above it, so that they survive a crash."""
     if folder.is_dir():

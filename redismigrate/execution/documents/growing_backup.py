@@ -105,7 +105,7 @@ class GrowingBackup:
         known, count = Digests(), 0
         try:
             self._backup = self._open()
-            kept = self._backup.manifest.options.get("kept")
+            kept = self._backup.count("kept")
             for chunk in self._backup.chunks():
                 keys = chunk.documents.keys
                 for path, column in chunk.documents.columns.items():

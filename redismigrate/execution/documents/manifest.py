@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redismigrate.errors import BackupDamaged
 from redismigrate.execution.documents.durable_files import TEMPORARY, UnexpectedFile, read_regular_file
+from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.schema.strict import Text
 
 FORMAT: Literal[1] = 1
@@ -111,7 +112,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
         TypeError: The schema or the options are no JSON.
         ValueError: They hold NaN or infinity.
     """
-    content = json.loads(json.dumps(manifest.model_dump(mode="python"), allow_nan=False))
+    content = parse_json(json.dumps(manifest.model_dump(mode="python"), allow_nan=False))
     return json.dumps({**content, "sha256": _seal(content)}, indent=1).encode()
 
 
@@ -127,13 +128,13 @@ def load_manifest(folder: Path) -> Manifest:
         BackupDamaged: It is missing, or not as it was written.
     """
     try:
-        content = json.loads(read_regular_file(folder / MANIFEST))
+        content = parse_json(read_regular_file(folder / MANIFEST))
         seal = content.pop("sha256", None) if isinstance(content, dict) else None
         is_sealed = seal == _seal(content)
     except UnexpectedFile as problem:
         raise damaged(folder, f"{MANIFEST} {problem}") from None
-    except (ValueError, RecursionError) as error:
-        raise damaged(folder, f"{MANIFEST} is no JSON ({error})") from None
+    except UnreadableDocument as error:
+        raise damaged(folder, f"{MANIFEST} {error.problem}") from None
     if not isinstance(content, dict):
         raise damaged(folder, f"{MANIFEST} holds no JSON object")
     format_ = content.get("format")
@@ -187,8 +188,8 @@ def read_chunk_list(folder: Path, manifest: Manifest) -> tuple[tuple[ChunkRecord
     records = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(ChunkRecord.model_validate_json(line))
-        except ValidationError:
+            records.append(ChunkRecord.model_validate(parse_json(line)))
+        except (UnreadableDocument, ValidationError):
             raise damaged(folder, f"line {number} of {CHUNK_LIST} is no record of a chunk") from None
     first_number = len(manifest.chunks) + 1
     _check_names(folder, records, first_number)

@@ -268,7 +268,7 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures)
 
 def _passes(backup: Backup) -> tuple[Backup, Backup]:
     """The chunks from before anything was changed, and those of what writers have written since."""
-    kept, count = backup.manifest.options.get("kept"), 0
+    kept, count = backup.count("kept"), 0
     for position, record in enumerate(backup.records):
         if kept is not None and count >= kept:
             return replace(backup, records=backup.records[:position]), replace(
