@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from redismigrate.cli import _ReadableFormatter
+from redismigrate.cli import _StandardErrorHandler
 from redismigrate.cli.rendering import ForeignSafeConsole, markup
 from redismigrate.foreign_text import readable, readable_lines, readable_paragraph, shell_command
 
@@ -69,9 +69,10 @@ def test_a_console_writes_no_escape_sequence_of_others(is_terminal):
     assert f"[bold]{SHOWN}" in written
 
 
-def test_the_log_shows_text_of_others_as_escapes():
+def test_the_log_shows_text_of_others_as_escapes(capsys: pytest.CaptureFixture[str]):
     record = logging.LogRecord("redismigrate", logging.WARNING, "", 0, "lost %s", (CLEARS,), None)
-    assert _ReadableFormatter("%(message)s").format(record) == f"lost {SHOWN}"
+    _StandardErrorHandler().emit(record)
+    assert capsys.readouterr().err == f"lost {SHOWN}\n"
 
 
 @pytest.mark.parametrize(
