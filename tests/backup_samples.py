@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk, write_chunk
-from redismigrate.execution.documents.manifest import Manifest
+from redismigrate.backup.chunk_file import Chunk, write_chunk
+from redismigrate.backup.manifest import Manifest
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.batch import Batch
 
 
 def chunk(number: int, documents: int = 3) -> Chunk:

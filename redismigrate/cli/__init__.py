@@ -106,7 +106,7 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
     if error.run is None:
         return None
     result = "interrupted" if isinstance(error, RunInterrupted) else "failed"
-    from redismigrate.commands.migrate import documents_to_json
+    from redismigrate.commands.migration_options import documents_to_json
 
     return {
         "result": result,

@@ -20,10 +20,10 @@ from redismigrate.cli.migrating import lock_options
 from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
-    from redismigrate.commands.backups import ListedBackups, VerifiedBackup, VerifiedBackups
-    from redismigrate.commands.prune import PrunedBackups
-    from redismigrate.commands.restore import RestoredBackups
-    from redismigrate.execution.documents.backup_folders import BackupSummary
+    from redismigrate.backup.folders import BackupSummary
+    from redismigrate.commands.backups.listing import ListedBackups, VerifiedBackup, VerifiedBackups
+    from redismigrate.commands.backups.prune import PrunedBackups
+    from redismigrate.commands.backups.restore import RestoredBackups
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 KILO = 1000

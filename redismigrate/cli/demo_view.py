@@ -9,8 +9,14 @@ from rich.table import Table
 from redismigrate.cli.plan_view import render_steps
 from redismigrate.cli.rendering import markup
 from redismigrate.cli.watching import TerminalWatcher
-from redismigrate.commands.demo import DemoResult, DemoWatcher, Loaded, PlannedScene, PlayedScene
-from redismigrate.commands.demo_questions import Answer
+from redismigrate.commands.demo.demo_questions import Answer
+from redismigrate.commands.demo.demonstration import (
+    DemoResult,
+    DemoWatcher,
+    Loaded,
+    PlannedScene,
+    PlayedScene,
+)
 from redismigrate.execution.run import Run
 from redismigrate.planning.plan import Step
 

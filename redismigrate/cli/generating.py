@@ -16,7 +16,7 @@ from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
     from redismigrate.commands import Project
-    from redismigrate.commands.generating import ScriptContent
+    from redismigrate.commands.authoring.generating import ScriptContent
     from redismigrate.operations.differing import Rename
     from redismigrate.operations.index_renames import IndexRename
 

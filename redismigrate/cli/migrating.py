@@ -19,7 +19,7 @@ from redismigrate.cli.context import (
 )
 
 if TYPE_CHECKING:
-    from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+    from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
 
@@ -159,7 +159,7 @@ def migration_options(function: Function) -> Function:
 
 
 def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions:
-    from redismigrate.commands.migrate import MigrationOptions
+    from redismigrate.commands.migration_options import MigrationOptions
 
     # What the settings say is where new backups go; an option also says where older ones are by now.
     given = invocation.backup_dir

@@ -146,7 +146,7 @@ def _run_lines(status: Status) -> list[str]:
             f"  Contract it with `redismigrate {run.direction} {run.target} --phase contract`, or take it "
             "away with `redismigrate rollback`."
         )
-        from redismigrate.execution.second_form_steps import followed_indexes
+        from redismigrate.execution.steps.beside_steps import followed_indexes
 
         if followed_indexes(run):
             lines.append(f"  {_follower_line(status)}")

@@ -13,59 +13,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redismigrate.commands.backups import list_backups, verify_backups
+    from redismigrate.commands.authoring.generating import autogenerate, baseline, from_schema_patch
+    from redismigrate.commands.authoring.scripts import edit, init, merge, revision, templates
+    from redismigrate.commands.backups.listing import list_backups, verify_backups
+    from redismigrate.commands.backups.prune import prune_backups
+    from redismigrate.commands.backups.restore import restore_backups
     from redismigrate.commands.checking import check
     from redismigrate.commands.controlling import control
-    from redismigrate.commands.demo import run_demo
+    from redismigrate.commands.demo.demonstration import run_demo
     from redismigrate.commands.following import follow
-    from redismigrate.commands.generating import autogenerate, baseline, from_schema_patch
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.offline import script, stamp_script
     from redismigrate.commands.project import Project
-    from redismigrate.commands.prune import prune_backups
     from redismigrate.commands.readiness import check_heads
     from redismigrate.commands.recover import stamp, unlock
     from redismigrate.commands.repairing import repair
-    from redismigrate.commands.restore import restore_backups
     from redismigrate.commands.revisions import branches, heads, history, show
-    from redismigrate.commands.scripts import edit, init, merge, revision, templates
     from redismigrate.commands.watching import watch
 
 _MODULES = {
     "Project": "project",
-    "autogenerate": "generating",
-    "baseline": "generating",
+    "autogenerate": "authoring.generating",
+    "baseline": "authoring.generating",
     "branches": "revisions",
     "check": "checking",
     "check_heads": "readiness",
     "control": "controlling",
     "current": "inspect",
     "downgrade": "migrate",
-    "edit": "scripts",
+    "edit": "authoring.scripts",
     "follow": "following",
-    "from_schema_patch": "generating",
+    "from_schema_patch": "authoring.generating",
     "heads": "revisions",
     "history": "revisions",
-    "init": "scripts",
-    "list_backups": "backups",
-    "merge": "scripts",
+    "init": "authoring.scripts",
+    "list_backups": "backups.listing",
+    "merge": "authoring.scripts",
     "plan": "migrate",
-    "prune_backups": "prune",
-    "restore_backups": "restore",
+    "prune_backups": "backups.prune",
+    "restore_backups": "backups.restore",
     "repair": "repairing",
-    "revision": "scripts",
+    "revision": "authoring.scripts",
     "rollback": "migrate",
-    "run_demo": "demo",
+    "run_demo": "demo.demonstration",
     "script": "offline",
     "show": "revisions",
     "stamp": "recover",
     "stamp_script": "offline",
     "status": "inspect",
-    "templates": "scripts",
+    "templates": "authoring.scripts",
     "unlock": "recover",
     "upgrade": "migrate",
-    "verify_backups": "backups",
+    "verify_backups": "backups.listing",
     "watch": "watching",
 }
 __all__ = [

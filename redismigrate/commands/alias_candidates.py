@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from redismigrate.commands.declared import declared_schemas, declares_schemas
+from redismigrate.commands.authoring.declared import declared_schemas, declares_schemas
 from redismigrate.commands.project import Project
 from redismigrate.errors import RedisMigrateError
-from redismigrate.execution.aliases import names_in_use
+from redismigrate.execution.indexes.aliases import names_in_use
 from redismigrate.redis_server.connection import Server
 
 

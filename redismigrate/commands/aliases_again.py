@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from redismigrate.errors import DriftError, UsageError
-from redismigrate.execution.live import alias_target, existing_indexes
+from redismigrate.execution.indexes.live import alias_target, existing_indexes
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.redis_server.connection import Server

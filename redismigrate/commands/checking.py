@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from redismigrate.commands.declared import declared_schemas, declares_schemas
+from redismigrate.commands.authoring.declared import declared_schemas, declares_schemas
+from redismigrate.commands.authoring.replaying import replay
 from redismigrate.commands.leftovers import leftovers, served_by
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
-from redismigrate.commands.replaying import replay
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
-from redismigrate.commands.survey import live_index_reader, survey
 from redismigrate.errors import BehindHead, DriftError, ScriptError
+from redismigrate.execution.indexes.survey import live_index_reader, survey
 from redismigrate.foreign_text import shell_command
 from redismigrate.history.folder import heads_of
 from redismigrate.planning.drift import drifts_of

@@ -163,7 +163,7 @@ def current(project: Project) -> Current:
 def status(project: Project) -> Status:
     """The run, the lock, the last events, and what differs from the record."""
     from redismigrate.commands.controlling import control_of
-    from redismigrate.commands.survey import survey
+    from redismigrate.execution.indexes.survey import survey
     from redismigrate.execution.run import Run
     from redismigrate.planning.drift import drift_of
 

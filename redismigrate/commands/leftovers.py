@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from redismigrate.execution.live import alias_target, look_at
+from redismigrate.execution.indexes.live import alias_target, look_at
 from redismigrate.foreign_text import shell_command
 from redismigrate.planning.inventory import Inventory
 from redismigrate.redis_server.connection import Server

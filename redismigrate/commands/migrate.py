@@ -6,189 +6,20 @@ importing what planning needs.
 
 from __future__ import annotations
 
-import base64
-import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING
 
 from redismigrate.commands.ahead import telling, told_ahead
+from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
-from redismigrate.errors import UsageError
 from redismigrate.history.folder import heads_of
-from redismigrate.state.control import SETTINGS, require_in_range
 from redismigrate.state.store import State, read_state
 
 if TYPE_CHECKING:
     from redismigrate.execution.progress import Watcher
-    from redismigrate.execution.run import DocumentCounts, Phase
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
-    from redismigrate.planning.strategies import StrategyChoice
-
-
-DEFAULT_BATCH_SIZE = 500
-DEFAULT_WORKERS = 3
-MOST_DOCUMENTS_IN_BATCH = 100_000
-MOST_WORKERS = 64
-PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
-
-
-@dataclass(frozen=True)
-class MigrationOptions:
-    """The options of `plan`, `upgrade` and `downgrade`.
-
-    Attributes:
-        strategy: "auto" takes the cheapest way that keeps search up; a name asks for one.
-        phase: "expand" stops where the old and the new are both servable, "contract" goes on from there.
-        plan_file: Refuse when the plan differs from this one.
-        allow_lossy: Go back although something can't be brought back.
-        max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
-        max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
-            them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
-        aliases: Aliases of indexes that no revision made, besides those of the setting `known_aliases`: they
-            are kept. Servers before 8.10 don't list them. For a rollback NAME or NAME=INDEX: those that the
-            run has killed and that are set again after it.
-        exclusive: Nobody else writes to the documents: they need not be compared before they are written.
-        ignore_other_databases: Go on although databases other than 0 hold documents of an index, which a new
-            one will lack. May also be said when the run is taken up again.
-        batch_size: Documents in a batch.
-        workers: Batches under way at a time, each on a connection of its own.
-        backup_dir: The folder of the backups; None takes the setting.
-        lock_timeout: Seconds to wait for another process; None takes the setting.
-        allow_evictable_state: Work although the server may evict the state; None takes the setting.
-        max_latency_ms: Milliseconds that a round trip to the server may take (99th percentile); None for no
-            limit. This and the next three can be changed while the run is under way, see `control`.
-        max_docs_per_second: Documents that are read or written in a second; None for no limit.
-        max_wait_seconds: Seconds for which writers may be ahead of the run before it ends; None for no limit.
-        postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
-
-    Raises:
-        UsageError: A number is out of its range, or there is no such strategy or phase.
-    """
-
-    strategy: StrategyChoice = "auto"
-    phase: Phase = "all"
-    plan_file: Path | None = None
-    allow_lossy: bool = False
-    max_failures: int = 0
-    max_removals: int | None = None
-    aliases: tuple[str, ...] = ()
-    exclusive: bool = False
-    ignore_other_databases: bool = False
-    batch_size: int = DEFAULT_BATCH_SIZE
-    workers: int = DEFAULT_WORKERS
-    backup_dir: Path | None = None
-    lock_timeout: float | None = None
-    allow_evictable_state: bool | None = None
-    max_latency_ms: float | None = None
-    max_docs_per_second: float | None = None
-    max_wait_seconds: float | None = None
-    postpone_cutover: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("plan_file", "backup_dir"):
-            if isinstance(given := getattr(self, name), str):
-                object.__setattr__(self, name, Path(given))
-        # The choices are imported only where they are needed: an upgrade with nothing to do plans nothing.
-        if self.strategy != "auto":
-            from redismigrate.planning.strategies import StrategyChoice
-
-            _require_choice("strategy", self.strategy, get_args(StrategyChoice))
-        if self.phase != "all":
-            from redismigrate.execution.run import Phase
-
-            _require_choice("phase", self.phase, get_args(Phase))
-        for setting in SETTINGS.values():
-            limit = getattr(self, setting.attribute, None)
-            if setting.least is not None and limit is not None:
-                require_in_range(setting.attribute, limit, setting)
-        for name, value, least, most in (
-            ("max_failures", self.max_failures, 0, math.inf),
-            ("max_removals", self.max_removals or 0, 0, math.inf),
-            ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
-            ("workers", self.workers, 1, MOST_WORKERS),
-            ("lock_timeout", self.lock_timeout or 0, 0, math.inf),
-        ):
-            if not least <= value <= most:
-                upper = "" if most == math.inf else f" and at most {most:,}"
-                raise UsageError(f"{name} is {value}.", f"It has to be at least {least}{upper}.")
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} is {value!r}.", f"It has to be one of {', '.join(choices)}.")
-
-
-@dataclass(frozen=True)
-class MigrationResult:
-    """What `upgrade`, `downgrade` and `rollback` did.
-
-    Attributes:
-        result: "done", or "nothing" when there was nothing to do.
-        run: The id of the run; None when nothing was done.
-        revisions: The revisions that were applied or undone, in order.
-        seconds: Wall seconds: total, plan, documents, index, validate, cutover.
-        warnings: What the user should know.
-        documents: What became of documents; None when none was looked at.
-        backup: The folder of the run's backups, if it made any.
-        expanded: The revision whose old and new are both servable now, until it is contracted.
-    """
-
-    result: Literal["done", "nothing"]
-    run: str | None = None
-    revisions: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    documents: DocumentCounts | None = None
-    backup: str | None = None
-    expanded: str | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))
-
-    def to_json(self) -> dict[str, Any]:
-        """In the shape that `--json` promises."""
-        return {
-            "result": self.result,
-            "run": self.run,
-            "revisions": list(self.revisions),
-            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
-            "documents": documents_to_json(self.documents),
-            "backup": self.backup,
-            "expanded": self.expanded,
-            "warnings": list(self.warnings),
-        }
-
-
-def documents_to_json(documents: DocumentCounts | None) -> dict[str, Any]:
-    """Counts of documents in the shape that `--json` promises; keys that aren't UTF-8 as {"base64"}."""
-    if documents is None:
-        return {"read": 0, "rewritten": 0, "left_in_old_type": 0, "failed": [], "failed_count": 0}
-    return {
-        "read": documents.read,
-        "rewritten": documents.rewritten,
-        "left_in_old_type": documents.left_in_old_type,
-        "failed": failed_to_json(documents),
-        "failed_count": documents.failed_count,
-    }
-
-
-def failed_to_json(documents: DocumentCounts) -> list[dict[str, Any]]:
-    """The documents that were left as they are, and why."""
-    return [{"key": key_to_json(key), "reason": reason} for key, reason in documents.failed]
-
-
-def key_to_json(key: str) -> str | dict[str, str]:
-    """A key as JSON: one that isn't UTF-8 as {"base64"}."""
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return {"base64": base64.b64encode(key.encode("utf-8", "surrogateescape")).decode()}
-    return key
 
 
 def plan(

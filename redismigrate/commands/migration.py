@@ -13,7 +13,7 @@ from typing import Any
 from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
-from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readable_backups import ReadableBackups
 from redismigrate.commands.readiness import require_indexes
@@ -35,13 +35,13 @@ from redismigrate.commands.session import (
     refuse_unfinished_run,
     unrecorded_indexes,
 )
-from redismigrate.commands.survey import backups_of, live_index_reader, survey
 from redismigrate.commands.taking_up import covers, stored_options
 from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
+from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
-from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes

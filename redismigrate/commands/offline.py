@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from redismigrate import __version__
-from redismigrate.commands.migrate import MigrationOptions
 from redismigrate.commands.migration import Migration
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_downgrades, record_upgrades
 from redismigrate.commands.recover import as_found, history_at, record_of, stamped_by
 from redismigrate.commands.reviewed_plans import require_not_blocked
 from redismigrate.commands.session import refuse_unfinished_run
 from redismigrate.errors import PlanBlocked, UsageError
-from redismigrate.execution.live import existing_indexes
-from redismigrate.execution.offline import Start, script_of
-from redismigrate.execution.offline_stamp import stamp_lines
-from redismigrate.execution.redis_cli import remark_line
+from redismigrate.execution.indexes.live import existing_indexes
+from redismigrate.execution.offline.offline_stamp import stamp_lines
+from redismigrate.execution.offline.redis_cli import remark_line
+from redismigrate.execution.offline.transcript import Start, script_of
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import revisions_to_undo
 from redismigrate.history.notation import Identifier, parse_range

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import BackupDamaged
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.reading_backups import read_whole

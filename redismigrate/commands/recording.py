@@ -7,7 +7,7 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound, ScriptError
-from redismigrate.execution.steps import FunctionSource
+from redismigrate.execution.steps.runner import FunctionSource
 from redismigrate.foreign_modules import name_of
 from redismigrate.history.graph import History
 from redismigrate.history.script import Migration, Script

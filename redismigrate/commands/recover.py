@@ -10,10 +10,10 @@ from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked
-from redismigrate.execution.documents.mark_store import forget_other_runs
-from redismigrate.execution.live import alias_target
+from redismigrate.execution.documents.beside.mark_store import forget_other_runs
+from redismigrate.execution.indexes.live import alias_target
+from redismigrate.execution.indexes.survey import survey
 from redismigrate.execution.run import now
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many

@@ -8,11 +8,11 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked, UsageError
-from redismigrate.execution.live import alias_target, look_at
-from redismigrate.execution.other_databases import look_at_other_databases
-from redismigrate.execution.search_commands import Command, create, drop
+from redismigrate.execution.indexes.live import alias_target, look_at
+from redismigrate.execution.indexes.other_databases import look_at_other_databases
+from redismigrate.execution.indexes.search_commands import Command, create, drop
+from redismigrate.execution.indexes.survey import survey
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.other_databases import in_words, left_without, why_left_out

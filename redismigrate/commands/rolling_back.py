@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from redismigrate.commands.survey import survey
 from redismigrate.errors import DriftError, PlanBlocked, RunInProgress, UsageError
-from redismigrate.execution.live import alias_target, existing_indexes
+from redismigrate.execution.indexes.live import alias_target, existing_indexes
+from redismigrate.execution.indexes.survey import survey
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.physical_names import with_physical_names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RunInProgress
-from redismigrate.execution.live import alias_target, existing_indexes
+from redismigrate.execution.indexes.live import alias_target, existing_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import Holder, Lock

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.backup.location import BackupLocation
+from redismigrate.execution.held_run import RunInHand
 from redismigrate.execution.run import Run, now
-from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
-from redismigrate.execution.busy_writers import WritersAhead
 from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
-from redismigrate.execution.failures import FAILURES, text_of
+from redismigrate.execution.endings import FAILURES, text_of
+from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.pace.busy_writers import WritersAhead
 from redismigrate.execution.run import Phase, Run, now
-from redismigrate.execution.run_in_hand import RunInHand
 from redismigrate.execution.undoing import (
     record_at_work,
     require_records,

@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.busy_writers import Backlog, BusyWriters
-from redismigrate.execution.document_work import DocumentWork
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.following import Follower
-from redismigrate.execution.documents.mirroring import Synchronised
+from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
-from redismigrate.execution.second_form_steps import SecondFormSteps, followed_indexes
+from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_indexes
+from redismigrate.execution.steps.document_work import DocumentWork
 from redismigrate.redis_server.connection import Server
+from redismigrate.state.fence import Fence
 from redismigrate.state.follower import FollowerReport, forget_follower, write_follower
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from redismigrate.execution.documents.backup_contents import require_restorable
-from redismigrate.execution.documents.backup_location import BackupLocation
+from redismigrate.backup.contents import require_restorable
+from redismigrate.backup.location import BackupLocation
 
 OnRead = Callable[[str, int, int], object]
 

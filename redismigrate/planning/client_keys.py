@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.document_sample import DocumentSample
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.schema.prefixes import beginning_of_keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
@@ -19,7 +20,6 @@ from redismigrate.planning.index_steps import RewriteCosts
 from redismigrate.planning.inventory import Inventory, backups_that_hold
 from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate, Strategy
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.schema.definition import Catalog, IndexDefinition

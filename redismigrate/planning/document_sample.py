@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from redismigrate.planning.rewriting import Rewrite
+from redismigrate.documents.rewrite import Rewrite
 
 # The path under which a sample of JSON documents tells their size, as text.
 WHOLE_DOCUMENT = "$"

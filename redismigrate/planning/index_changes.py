@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Rewrite
 from redismigrate.planning.client_keys import keys_that_clients_miss
 from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
@@ -14,7 +15,7 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.plan import BESIDE, Estimate, Strategy
 from redismigrate.planning.plan_in_progress import PlanInProgress, duration
-from redismigrate.planning.rewriting import BYTES_PER_COMPONENT, DoneRewrite, Rewrite
+from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.planning.second_form_steps import (
     reading_second_fields,

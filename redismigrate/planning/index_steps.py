@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
 

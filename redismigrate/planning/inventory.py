@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.other_databases import OtherDatabases
 from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema

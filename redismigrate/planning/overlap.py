@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Recoding, Rewrite
 from redismigrate.operations.renaming import paths_read
-from redismigrate.planning.rewriting import BYTES_PER_COMPONENT, Recoding, Rewrite
 from redismigrate.schema import Field, IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.json_paths import JsonPath

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.recorded import Direction, RecordedRevision
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
 

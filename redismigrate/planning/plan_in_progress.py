@@ -11,7 +11,7 @@ from redismigrate.planning.names import owner_of, why_taken
 from redismigrate.planning.obstacles import Obstacles
 from redismigrate.planning.physical_names import physical_name
 from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
-from redismigrate.planning.rewriting import DoneRewrite
+from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_memory_is_short
 from redismigrate.planning.strategies import (
     Adoption,

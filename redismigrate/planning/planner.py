@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.model import (
     AssumeExclusive,
     ChangeIndex,
@@ -48,7 +49,7 @@ from redismigrate.planning.other_databases import (
 )
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
-from redismigrate.planning.rewriting import Rewrite, recodings_of
+from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.strategies import (
     what_documents_forbid,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.index_steps import complete_steps, leave_step, prove_step
 from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from redismigrate.documents.vectors import DTYPES, INTEGERS
 from redismigrate.errors import SchemaError
-from redismigrate.execution.documents.vectors import DTYPES, INTEGERS
-from redismigrate.execution.live import scan_keys
+from redismigrate.execution.indexes.live import scan_keys
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.fields import TagField

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import function_source
 from redismigrate.errors import RunInterrupted

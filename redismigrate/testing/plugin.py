@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from redismigrate.commands.migrate import MigrationOptions
+    from redismigrate.commands.migration_options import MigrationOptions
     from redismigrate.testing.documents import SampleDocuments
     from redismigrate.testing.runner import MigrationRunner
     from redismigrate.testing.scratch_server import ScratchServer
@@ -77,7 +77,7 @@ def redismigrate_options() -> MigrationOptions:
 
     They are exclusive: nobody but the tests writes to what the tests have made.
     """
-    from redismigrate.commands.migrate import MigrationOptions
+    from redismigrate.commands.migration_options import MigrationOptions
 
     return MigrationOptions(exclusive=True)
 

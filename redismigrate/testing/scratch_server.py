@@ -12,7 +12,7 @@ from typing import Self
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.errors import ConfigurationError, ScriptError, StateError
-from redismigrate.execution.live import escape_pattern, existing_indexes
+from redismigrate.execution.indexes.live import escape_pattern, existing_indexes
 from redismigrate.execution.run import Run
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.embedded import embedded_from_url

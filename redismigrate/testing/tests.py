@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from redismigrate import commands
-from redismigrate.commands.declared import declares_schemas
+from redismigrate.commands.authoring.declared import declares_schemas
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.errors import PlanBlocked, RedisMigrateError, RunFailed
 from redismigrate.foreign_text import readable, readable_lines

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from redismigrate.execution.documents.backup import Backup
-from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk
-from redismigrate.execution.documents.manifest import Manifest
-from redismigrate.execution.documents.quantization import Calibration
-from redismigrate.execution.documents.vectors import VectorConversion, VectorEncoding
+from redismigrate.backup.backup import Backup
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.manifest import Manifest
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.batch import Batch
+from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.vectors import VectorConversion, VectorEncoding
 
 BATCHES = 200
 BATCH_SIZE = 500

@@ -20,19 +20,19 @@ import numpy as np
 from benchmark_documents import INDEX, PREFIX, Documents
 from raw_connection import RawConnection, require_no_error
 
-from redismigrate.execution.documents.copies import Copies
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.following import Follower
-from redismigrate.execution.documents.mirroring import Mirror
-from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import SecondField
-from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.documents.whole_documents import RewriteDocuments
-from redismigrate.planning.rewriting import Recoding, Rewrite
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import SecondField
+from redismigrate.execution.documents.beside.whole_documents import RewriteDocuments
+from redismigrate.execution.documents.traffic.mirroring import Mirror
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.embedded import EmbeddedServer
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.schema.redisvl import schema_from_redisvl
+from redismigrate.state.fence import Fence
 
 DIMS = 768
 NEW_PREFIX = "new:"

@@ -14,25 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from redismigrate.commands.survey import survey
-from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.chunk_file import Chunk
-from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.manifest import Manifest
-from redismigrate.execution.documents.reading import read_batches
-from redismigrate.execution.live import batches_of_keys
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.manifest import Manifest
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.reading import read_batches
+from redismigrate.execution.indexes.live import batches_of_keys
+from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.changes import AlterField
 from redismigrate.operations.model import ChangeIndex, CreateIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_estimates import backup_estimate, rewrite_estimate
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.state.fence import Fence
 
 DOCUMENTS = 20_000
 DIMS = 384

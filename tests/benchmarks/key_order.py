@@ -16,11 +16,11 @@ import numpy as np
 from benchmark_documents import PREFIX, Documents
 from raw_connection import RawConnection, encode, require_no_error
 
-from redismigrate.execution.documents.columns import FixedWidth
-from redismigrate.execution.documents.moving import Mover
-from redismigrate.execution.documents.wire import render_for_keys, render_hsets
-from redismigrate.planning.rewriting import Rewrite
+from redismigrate.documents.columns import FixedWidth
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.redis_server.embedded import EmbeddedServer
+from redismigrate.redis_server.wire import render_for_keys, render_hsets
 from redismigrate.schema.moves import PathRename
 
 DIMS = 768

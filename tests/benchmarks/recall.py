@@ -17,9 +17,9 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.vectors import DTYPES, VectorConversion, VectorEncoding
 from redismigrate.errors import PlanBlocked
-from redismigrate.execution.documents.quantization import Calibration
-from redismigrate.execution.documents.vectors import DTYPES, VectorConversion, VectorEncoding
 from redismigrate.schema.quantization import IntegerDatatype, Quantization
 from redismigrate.schema.vector_field import Datatype, DistanceMetric
 

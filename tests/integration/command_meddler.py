@@ -15,13 +15,13 @@ import redis
 from redis.connection import AbstractConnection
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.execution.documents.mirroring import Reader
-from redismigrate.execution.documents.removals import Removals
-from redismigrate.execution.documents.wire import Wire, render
+from redismigrate.commands.migration_options import MigrationOptions
+from redismigrate.execution.documents.beside.removals import Removals
+from redismigrate.execution.documents.traffic.mirroring import Reader
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
 from redismigrate.planning.plan import Step
+from redismigrate.redis_server.wire import Wire, render
 
 EXEC = render(b"EXEC")
 

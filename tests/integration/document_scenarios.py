@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from long_chain import Outcome, outcome, run
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.schema import IndexSchema
 
 if TYPE_CHECKING:

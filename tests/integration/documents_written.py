@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from document_writer import LONGEST_TTL_MS, Writer, converted, vector_of, written
 
-from redismigrate.execution.live import not_in_index
+from redismigrate.execution.indexes.live import not_in_index
 from redismigrate.redis_server.connection import connect
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from signalled_process import _PROCESSES, Verb
 
 from redismigrate import commands
 from redismigrate.errors import RedisMigrateError
-from redismigrate.execution.documents import backing_up
+from redismigrate.execution.documents.in_place import backing_up
 from redismigrate.planning import document_estimates
 from redismigrate.state import lock
 

@@ -8,22 +8,22 @@ from typing import Any
 
 import redis
 
-from redismigrate.execution.documents.copies import Copies
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.following import Follower
-from redismigrate.execution.documents.marks import fence_of
-from redismigrate.execution.documents.mirroring import Mirror, Synchronised
-from redismigrate.execution.documents.replaced import Replaced
-from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import SecondField
-from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.documents.whole_documents import RewriteDocuments
-from redismigrate.planning.rewriting import Recoding, Rewrite
+from redismigrate.backup.replaced_documents import Replaced
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.marks import fence_of
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import SecondField
+from redismigrate.execution.documents.beside.whole_documents import RewriteDocuments
+from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.redisvl import schema_from_redisvl
 from redismigrate.schema.vector_field import Datatype
+from redismigrate.state.fence import Fence
 
 DIMS = 4
 FENCE = Fence(b"{redismigrate:shop}:fence", b"7")

@@ -15,7 +15,7 @@ from signalled_process import _PROCESSES, KILLED
 from two_releases_project import names_in
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution import expanded
 

@@ -14,7 +14,7 @@ from two_releases_documents import Attempt, Broken
 from two_releases_project import CHANGED, STATE
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import PlanBlocked, RedisMigrateError, StateError
 from redismigrate.execution.run import Run
 

@@ -22,7 +22,7 @@ from two_vector_forms import DIMS, ODD_LENGTH, VECTOR, Owned, allowed_vectors, s
 from vector_documents import DTYPES
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RedisMigrateError, StateError
 
 PAIRS = [("float32", "float16"), ("float16", "float32"), ("float64", "float32"), ("float32", "float32")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.progress import Watcher
 from redismigrate.state import lock

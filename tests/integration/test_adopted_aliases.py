@@ -9,7 +9,7 @@ import pytest
 import redis
 from signalled_process import KILLED, kill_at
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.redis_server.inspection import list_indexes, resolve_alias
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, migrate, stock, vector
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RunFailed
-from redismigrate.execution import answers, steps
-from redismigrate.execution.answers import different_answer
+from redismigrate.execution.indexes.validation import validate
 from redismigrate.execution.run import Baseline
-from redismigrate.execution.validation import validate
+from redismigrate.execution.steps import answers
+from redismigrate.execution.steps import runner as steps
+from redismigrate.execution.steps.answers import different_answer
 from redismigrate.redis_server.connection import connect_like
 from redismigrate.redis_server.embedded import EmbeddedServer
 from redismigrate.redis_server.inspection import list_indexes

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from redismigrate.errors import ServerOutOfMemory
-from redismigrate.execution.live import in_complete_index
+from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.redis_server import inspection
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema.read import statistics_from_info

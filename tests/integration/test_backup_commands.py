@@ -15,7 +15,7 @@ from long_chain import REVISIONS, run, write_long_chain
 from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, stock
 
-from redismigrate.execution.documents.backup import Backup
+from redismigrate.backup.backup import Backup
 from redismigrate.redis_server.connection import connect
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import Lock

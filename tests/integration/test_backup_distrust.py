@@ -18,12 +18,12 @@ from vector_documents import (
     vector,
 )
 
-from redismigrate.execution.documents.backup_contents import REWRITES
-from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk
-from redismigrate.execution.documents.manifest import Manifest
-from redismigrate.planning.rewriting import Recoding, Rewrite
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.contents import REWRITES
+from redismigrate.backup.manifest import Manifest
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.batch import Batch
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.redisvl import schema_from_redisvl
 

@@ -21,8 +21,8 @@ from vector_documents import (
     stock,
 )
 
-from redismigrate.execution.documents import backing_up
-from redismigrate.execution.documents.backup import Backup
+from redismigrate.backup.backup import Backup
+from redismigrate.execution.documents.in_place import backing_up
 
 PRODUCTS = 60
 WAYS_OUT = ("Put an intact copy of the folder in its place", "--backup-dir", "--allow-lossy")

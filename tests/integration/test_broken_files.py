@@ -11,7 +11,7 @@ from fuzzing import run_in_process
 from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, TO_FLOAT32, stock
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -29,12 +29,12 @@ from mirrored_documents import (
 )
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.copies import Copies
-from redismigrate.execution.documents.mark_store import forget_marks
-from redismigrate.execution.documents.mirroring import Decision, Reader
-from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.documents.wire import Wire
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.mark_store import forget_marks
+from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
+from redismigrate.redis_server.wire import Wire
 from redismigrate.schema.moves import PathRename
 
 FAR_AWAY = 4_102_444_800_000

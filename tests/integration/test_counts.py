@@ -9,8 +9,8 @@ import pytest
 from vector_documents import TO_FLOAT16, TO_FLOAT32, TO_NEW_PREFIX, TO_OLD_PREFIX, Meanwhile, stock
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.execution import document_work
+from redismigrate.commands.migration_options import MigrationOptions
+from redismigrate.execution.steps import document_work
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from redismigrate.commands import Project
-from redismigrate.commands.demo_scenes import SCENES
+from redismigrate.commands.demo.demo_scenes import SCENES
 from redismigrate.config import load_settings
 from redismigrate.packaged import packaged_folder
 

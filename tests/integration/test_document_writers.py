@@ -13,9 +13,10 @@ from document_writer import REWRITES
 from documents_written import begin, compare, require_in_index
 from doomed_process import StrikingProxy
 
-from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode
-from redismigrate.execution.documents.fence import Fence
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.redis_server.connection import connect
+from redismigrate.state.fence import Fence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from redismigrate.execution import live
-from redismigrate.execution.live import batches_of_keys, in_complete_index, not_in_index
+from redismigrate.execution.indexes import live
+from redismigrate.execution.indexes.live import batches_of_keys, in_complete_index, not_in_index
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema import IndexSchema
 

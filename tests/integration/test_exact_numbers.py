@@ -11,7 +11,7 @@ import pytest
 from conftest import Shop
 from vector_documents import CHANGE, applied
 
-from redismigrate.execution.documents.exact_numbers import EXACT_TEXT
+from redismigrate.documents.exact_numbers import EXACT_TEXT
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 

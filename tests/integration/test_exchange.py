@@ -10,10 +10,12 @@ import pytest
 import redis
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.exchange import MOST_ATTEMPTS, Exchange, Exchanger, Mode, Outcome
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.wire import render
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.turn import MOST_ATTEMPTS
 from redismigrate.redis_server.connection import Server, connect
+from redismigrate.redis_server.wire import render
+from redismigrate.state.fence import Fence
 
 FENCE = Fence(b"fence", b"7")
 COMPARING = Mode()

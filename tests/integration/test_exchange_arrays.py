@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import redis
 
-from redismigrate.execution.documents.columns import FixedWidth
-from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode, Outcome
-from redismigrate.execution.documents.fence import Fence
+from redismigrate.documents.columns import FixedWidth
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.redis_server.connection import Server, connect
+from redismigrate.state.fence import Fence
 
 FENCE = Fence(b"fence", b"7")
 FAR_AWAY = 4_102_444_800_000

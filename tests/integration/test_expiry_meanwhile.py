@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 import redis
 
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.job import RewriteJob
-from redismigrate.execution.documents.touching import touch
-from redismigrate.planning.rewriting import Rewrite
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.in_place.job import RewriteJob
+from redismigrate.execution.documents.in_place.touching import touch
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.moves import PathRename, PrefixChange
+from redismigrate.state.fence import Fence
 
 FAR_AWAY = 4_102_444_800_000
 FENCE = Fence(b"fence", b"1")

@@ -9,7 +9,7 @@ import pytest
 from vector_documents import CHANGE, migrate
 
 from redismigrate.errors import RunFailed
-from redismigrate.execution.live import in_complete_index
+from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.redis_server.connection import connect
 
 if TYPE_CHECKING:

@@ -24,13 +24,13 @@ from mirrored_documents import (
     second_fields,
 )
 
-from redismigrate.execution.documents import following
-from redismigrate.execution.documents.following import Follower, Guard, TrackingLost, read_guard
-from redismigrate.execution.documents.mirroring import Decision, Reader
-from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.synchronising import Synchroniser
-from redismigrate.execution.pace import Pace
-from redismigrate.execution.waiting import IndexVanished
+from redismigrate.execution.documents.beside import following
+from redismigrate.execution.documents.beside.following import Follower, Guard, TrackingLost, read_guard
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.execution.indexes.waiting import IndexVanished
+from redismigrate.execution.pace.pace import Pace
 from redismigrate.redis_server.connection import Server, connect
 
 FIELDS = second_fields()

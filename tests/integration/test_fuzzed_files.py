@@ -22,7 +22,7 @@ from fuzzing import Campaign, documents_in, mutations_wanted
 from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, TO_FLOAT32, converted, stock
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.redis_server.embedded import EmbeddedServer
 
 SCHEMA = {

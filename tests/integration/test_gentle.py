@@ -16,7 +16,7 @@ from conftest import Result, Shop
 from vector_documents import TO_FLOAT16, TO_FLOAT32, add_products, creation, documents, vector
 
 from redismigrate.errors import UsageError
-from redismigrate.execution.pace import Pace
+from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.run import Run
 from redismigrate.redis_server.connection import connect
 from redismigrate.redis_server.embedded import EmbeddedServer

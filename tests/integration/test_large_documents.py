@@ -12,12 +12,12 @@ import redis
 from conftest import ENTRY_POINT
 from vector_documents import CHANGE
 
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.job import BATCH_BYTES, RewriteJob
-from redismigrate.execution.documents.reading import REPLY_BYTES, read_json
-from redismigrate.planning.rewriting import Recoding, Rewrite
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.execution.documents.in_place.job import BATCH_BYTES, RewriteJob
+from redismigrate.execution.documents.traffic.reading import REPLY_BYTES, read_json
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema
+from redismigrate.state.fence import Fence
 
 if TYPE_CHECKING:
     from conftest import Shop

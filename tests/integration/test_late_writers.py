@@ -25,9 +25,9 @@ from vector_documents import (
     vector,
 )
 
-from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.execution import second_field_steps
-from redismigrate.execution.documents.backup_folders import open_in_place
+from redismigrate.backup.folders import open_in_place
+from redismigrate.commands.migration_options import MigrationOptions
+from redismigrate.execution.steps import second_field_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable

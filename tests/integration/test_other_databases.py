@@ -10,10 +10,10 @@ from vector_documents import CHANGE, TO_FLOAT16, TO_NEW_PREFIX, add_products, cr
 
 from redismigrate import commands
 from redismigrate.commands import Project
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import PlanBlocked, RunInterrupted
-from redismigrate.execution import other_databases
-from redismigrate.execution.other_databases import look_at_other_databases
+from redismigrate.execution.indexes import other_databases
+from redismigrate.execution.indexes.other_databases import look_at_other_databases
 from redismigrate.execution.progress import Watcher
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema import IndexSchema

@@ -15,21 +15,22 @@ import pytest
 import redis
 from numpy.typing import NDArray
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import PlanBlocked
-from redismigrate.execution.document_steps import DocumentsRefused, DocumentSteps
-from redismigrate.execution.document_work import DocumentWork
-from redismigrate.execution.documents.fence import Fence
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.restoring_steps import RestoringSteps
 from redismigrate.execution.run import Run, begin
+from redismigrate.execution.steps.document_work import DocumentWork
+from redismigrate.execution.steps.in_place_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.index_steps import RewriteCosts, rewrite_steps
 from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
-from redismigrate.planning.rewriting import Rewrite, recodings_of
+from redismigrate.planning.rewrites import recodings_of
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.redisvl import schema_from_redisvl
+from redismigrate.state.fence import Fence
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -12,9 +12,9 @@ from random_changes import FIRST_FREE, RandomChange, Vector, encode
 from vector_documents import documents
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
-from redismigrate.execution.documents.wire import Wire
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.execution.progress import Watcher
+from redismigrate.redis_server.wire import Wire
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.redisvl import schema_from_redisvl
 

@@ -22,14 +22,15 @@ from vector_documents import (
     vector,
 )
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import RunFailed, RunInterrupted
-from redismigrate.execution.documents.exchange import Exchange, Exchanger, Mode
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.moving import Mover
-from redismigrate.execution.documents.wire import Wire
-from redismigrate.planning.rewriting import Rewrite
+from redismigrate.execution.documents.in_place.moving import Mover
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.redis_server.connection import connect
+from redismigrate.redis_server.wire import Wire
 from redismigrate.schema.moves import PathRename, PrefixChange
+from redismigrate.state.fence import Fence
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from signalled_process import KILLED, kill_at
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vector_documents import applied, documents
 
-from redismigrate.execution.documents.moving import MOST_KEPT
+from redismigrate.execution.documents.in_place.moving import MOST_KEPT
 from redismigrate.schema.strict import encode
 
 if TYPE_CHECKING:

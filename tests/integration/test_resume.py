@@ -9,7 +9,7 @@ import pytest
 from long_chain import REVISIONS, outcome, rehearse, run, write_long_chain
 from signalled_process import KILLED, kill_at
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -20,8 +20,8 @@ from vector_documents import (
     vector,
 )
 
-from redismigrate.execution.documents import backing_up
-from redismigrate.execution.documents.backup import Backup
+from redismigrate.backup.backup import Backup
+from redismigrate.execution.documents.in_place import backing_up
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 

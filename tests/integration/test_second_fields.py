@@ -28,11 +28,11 @@ from mirrored_documents import (
 )
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.following import Follower, read_guard
-from redismigrate.execution.documents.mirroring import Decision, Reader
-from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import Aim, SecondField
-from redismigrate.execution.documents.synchronising import Synchroniser
+from redismigrate.execution.documents.beside.following import Follower, read_guard
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.quantization import Quantization
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from vector_documents import DIMS, DTYPES, TO_BFLOAT16, TO_FLOAT16, TO_FLOAT32, applied, converted, creation
 
-from redismigrate.execution.documents.moving import KEYS_PER_SCRIPT
+from redismigrate.execution.documents.traffic.reading import KEYS_PER_SCRIPT
 
 if TYPE_CHECKING:
     from conftest import Shop

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from redismigrate.commands.survey import survey
+from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.changes import AlterField, ChangePrefix, RenameField, RenameTo, SetOptions
 from redismigrate.operations.model import ChangeIndex, CreateIndex
 from redismigrate.operations.recorded import RecordedRevision

@@ -10,7 +10,7 @@ import redis
 from mirrored_documents import kill_trackers
 
 from redismigrate.errors import AuthenticationFailed
-from redismigrate.execution.documents.tracking import Tracker
+from redismigrate.execution.documents.traffic.tracking import Tracker
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.embedded import EmbeddedServer
 

@@ -28,9 +28,9 @@ from vector_documents import (
 )
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.backup.backup import Backup
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RunInterrupted
-from redismigrate.execution.documents.backup import Backup
 from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:
@@ -590,7 +590,7 @@ def test_a_removal_that_was_killed_tells_what_came_under_old_keys_for_what_it_is
         raise Killed
 
     project = commands.Project.load(shop.folder / "redismigrate.toml")
-    from redismigrate.execution.documents import synchronising
+    from redismigrate.execution.documents.traffic import synchronising
 
     finished = 0
     original = synchronising._Turn.is_done

@@ -11,8 +11,8 @@ import hiredis
 import pytest
 import redis
 
-from redismigrate.execution.documents.columns import FixedWidth
-from redismigrate.execution.documents.wire import MOST_BLOCK_BYTES, Wire
+from redismigrate.documents.columns import FixedWidth
+from redismigrate.redis_server.wire import MOST_BLOCK_BYTES, Wire
 
 
 @contextmanager

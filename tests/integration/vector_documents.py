@@ -10,7 +10,7 @@ import numpy as np
 from signalled_process import KILLED, kill_at
 
 from redismigrate import commands
-from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:

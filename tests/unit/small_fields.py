@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 from small_looks import Broken
 from small_server import NEVER, Form, Server, hash_of
 
+from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents import synchronising
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.second_fields import SecondFields
-from redismigrate.execution.documents.second_forms import Aim, SecondField
-from redismigrate.planning.rewriting import Recoding
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.traffic import synchronising
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.state.fence import Fence
 
 KEY, DECLARED, SECOND, OTHER = b"p:1", b"v", b"w", b"x"
 FENCE_KEY, TOKEN = b"{p}:fence", b"7"

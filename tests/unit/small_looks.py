@@ -9,17 +9,18 @@ from small_rules import ONLY_NEW, UNCONVERTIBLE, Pairs, pairs
 from small_server import NEVER, RUN_ID, Form, Server, hash_of
 from small_world import State
 
+from redismigrate.backup.replaced_documents import Replaced
+from redismigrate.documents.batch import Failure
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents import mark_store, synchronising
-from redismigrate.execution.documents.batch import Failure
-from redismigrate.execution.documents.copies import Copies
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.marks import fence_of
-from redismigrate.execution.documents.removals import Removals
-from redismigrate.execution.documents.replaced import Replaced
-from redismigrate.execution.documents.whole_documents import Documents, DocumentTransform
+from redismigrate.execution.documents.beside import mark_store
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.marks import fence_of
+from redismigrate.execution.documents.beside.removals import Removals
+from redismigrate.execution.documents.beside.whole_documents import Documents, DocumentTransform
+from redismigrate.execution.documents.traffic import synchronising
 from redismigrate.schema import IndexSchema, TagField
 from redismigrate.schema.moves import PrefixChange
+from redismigrate.state.fence import Fence
 from redismigrate.state.keys import StateKeys
 
 OLD, NEW = b"product:1", b"shop:product:1"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from small_rules import ONLY_NEW, UNCONVERTIBLE, Ledger
 from small_server import NEVER, Form, hash_of
 
-from redismigrate.execution.documents.marks import Mark, fence_of
+from redismigrate.execution.documents.beside.marks import Mark, fence_of
 
 OLD_FENCE = fence_of(b"6")
 

@@ -10,7 +10,7 @@ from small_cases import Explorer
 from small_looks import Broken
 from small_world import Words
 
-from redismigrate.execution.documents import (
+from redismigrate.execution.documents.beside import (
     copies,
     copy_batch,
     copy_merging,
@@ -18,11 +18,11 @@ from redismigrate.execution.documents import (
     mark_store,
     marks,
 )
-from redismigrate.execution.documents.copies import Copies
-from redismigrate.execution.documents.copy_batch import CopyBatch
-from redismigrate.execution.documents.copy_verdicts import Outcome, Verdict
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.marks import Mark
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.copy_batch import CopyBatch
+from redismigrate.execution.documents.beside.copy_verdicts import Outcome, Verdict
+from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.state.fence import Fence
 
 NEVER = -1
 FEW = (

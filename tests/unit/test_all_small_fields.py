@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 # Second fields back up what they replace since this is there.
-pytest.importorskip("redismigrate.execution.documents.growing_backup")
+pytest.importorskip("redismigrate.execution.documents.beside.growing_backup")
 
 from small_fields import NEW_FORMS, OLD_FORMS, FieldsExplorer
 from small_looks import Broken
 
-from redismigrate.execution.documents import second_fields
-from redismigrate.execution.documents.fence import Fence
-from redismigrate.execution.documents.second_fields import SecondFields
+from redismigrate.execution.documents.beside import second_fields
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.state.fence import Fence
 
 
 def test_few_words_lead_nowhere_wrong():

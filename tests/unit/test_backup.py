@@ -13,11 +13,11 @@ from backup_samples import chunk, chunk_bytes, forge_chunk, forge_manifest, mani
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redismigrate.backup.backup import Backup, Problem
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.batch import Batch
 from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
-from redismigrate.execution.documents.backup import Backup, Problem
-from redismigrate.execution.documents.backup_writer import BackupWriter
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk
 
 CHANGED = "was changed after it was written (its sha256 differs)"
 

@@ -13,9 +13,9 @@ from backup_samples import chunk_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk, MalformedChunk, parse_chunk
-from redismigrate.execution.documents.columns import FixedWidth
+from redismigrate.backup.chunk_file import Chunk, MalformedChunk, parse_chunk
+from redismigrate.documents.batch import Batch
+from redismigrate.documents.columns import FixedWidth
 
 SAMPLE = Chunk(
     Batch([b"a", b"\xff\x00"], {"vector": [b"\x00\x01", None], "$.né": [b"", b"text"]}),

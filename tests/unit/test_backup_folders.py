@@ -10,9 +10,8 @@ from backup_samples import forge_manifest, write_backup
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.errors import BackupDamaged, FenceLost
-from redismigrate.execution.documents.backup import Backup
-from redismigrate.execution.documents.backup_folders import (
+from redismigrate.backup.backup import Backup
+from redismigrate.backup.folders import (
     backup_folder,
     discard,
     folder_name,
@@ -22,6 +21,7 @@ from redismigrate.execution.documents.backup_folders import (
     prune,
     room_problem,
 )
+from redismigrate.errors import BackupDamaged, FenceLost
 
 NAMES = st.binary(max_size=60).map(lambda name: name.decode("utf-8", "surrogateescape"))
 

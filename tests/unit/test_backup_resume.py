@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from backup_samples import chunk, manifest, write_backup
 
+from redismigrate.backup.backup import Backup, Problem
+from redismigrate.backup.writer import BackupWriter
 from redismigrate.errors import BackupDamaged, BackupFailed
-from redismigrate.execution.documents.backup import Backup, Problem
-from redismigrate.execution.documents.backup_writer import BackupWriter
 
 
 def stopped(tmp_path, chunks=2):
@@ -246,7 +246,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from backup_samples import chunk, manifest
-from redismigrate.execution.documents.backup_writer import BackupWriter
+from redismigrate.backup.writer import BackupWriter
 writer = BackupWriter.create(Path(sys.argv[2]), manifest())
 for number in range(1, 256):
     writer.add(chunk(number))

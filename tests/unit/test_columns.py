@@ -6,9 +6,9 @@ from backup_samples import chunk_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.batch import Batch
-from redismigrate.execution.documents.chunk_file import Chunk, parse_chunk
-from redismigrate.execution.documents.columns import FixedWidth, size_bytes, take
+from redismigrate.backup.chunk_file import Chunk, parse_chunk
+from redismigrate.documents.batch import Batch
+from redismigrate.documents.columns import FixedWidth, size_bytes, take
 
 ROWS = np.frombuffer(b"abcdefghijkl", np.uint8).reshape(4, 3)
 VALUES = [b"abc", b"def", b"ghi", b"jkl"]

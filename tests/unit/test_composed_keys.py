@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.changes import ChangePrefix
 from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.differing import changes_between
@@ -13,7 +14,6 @@ from redismigrate.operations.model import ChangeIndex, CreateIndex
 from redismigrate.operations.moves import moves_of
 from redismigrate.planning.client_keys import keys_that_clients_miss
 from redismigrate.planning.document_sample import DocumentSample
-from redismigrate.planning.rewriting import Rewrite
 from redismigrate.schema import IndexSchema, TextField
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.moves import PrefixChange

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.copy_verdicts import (
+from redismigrate.documents.whole import Found
+from redismigrate.execution.documents.beside.copy_verdicts import (
     Circumstances,
     Verdict,
     once_moved,
     taken_back,
     verdict_on,
 )
-from redismigrate.execution.documents.marks import Found, Mark, digest_of, fence_of
+from redismigrate.execution.documents.beside.marks import Mark, digest_of, fence_of
 
 A: dict[bytes, bytes] = {b"title": b"a"}
 B: dict[bytes, bytes] = {b"title": b"b"}

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from redismigrate.execution.documents.copy_batch import CopyBatch, MarkedDocument
-from redismigrate.execution.documents.copy_verdicts import (
+from redismigrate.documents.whole import Found
+from redismigrate.execution.documents.beside.copy_batch import CopyBatch, MarkedDocument
+from redismigrate.execution.documents.beside.copy_verdicts import (
     Circumstances,
     Verdict,
     once_moved,
     taken_back,
     verdict_on,
 )
-from redismigrate.execution.documents.marks import Found, Mark
-from redismigrate.execution.documents.mirroring import Decision
+from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.traffic.mirroring import Decision
 
 FENCE = bytes(6)
 BESIDE = Circumstances(FENCE, 5000, carries_back=True)

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from redismigrate.commands.declared import declared_schemas
+from redismigrate.commands.authoring.declared import declared_schemas
 from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, RedisMigrateError
 from redismigrate.schema import IndexSchema

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents import digests as module
-from redismigrate.execution.documents.digests import Digests, digests_of
+from redismigrate.documents import digests as module
+from redismigrate.documents.digests import Digests, digests_of
 
 VALUES = st.lists(st.tuples(st.binary(max_size=6), st.none() | st.binary(max_size=6)), max_size=40)
 

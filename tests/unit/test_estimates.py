@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.document_estimates import (
     backup_estimate,
     catch_up_estimate,
@@ -17,7 +18,6 @@ from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample
 from redismigrate.planning.estimates import allocated_bytes, build_estimate, memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
-from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.json_members import normalised, rename_member
+from redismigrate.documents.json_members import normalised, rename_member
 
 NAMES = st.sampled_from(["a", "b", "c", "é", 'q"uote'])
 VALUES = st.recursive(

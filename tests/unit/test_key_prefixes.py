@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.overlap import overlap_problems
-from redismigrate.planning.rewriting import DoneRewrite, Recoding, Rewrite
+from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PrefixChange

@@ -36,7 +36,7 @@ PLANS_AS_DATA = {
     "redismigrate.planning.name_moves",
     "redismigrate.planning.plan",
     "redismigrate.planning.physical_names",
-    "redismigrate.planning.rewriting",
+    "redismigrate.planning.rewrites",
     "redismigrate.planning.undo",
     "redismigrate.planning.drift",
 }
@@ -48,7 +48,10 @@ SERVER_AS_DATA = {
 # `testing` plays the application, as tests do.
 TALK_TO_REDIS = {"state", "execution", "redis_server", "testing"}
 # `survey` reads for a plan what nobody else asks for; the demo plays the application.
-COMMANDS_THAT_TALK_TO_REDIS = ("redismigrate.commands.survey", "redismigrate.commands.demo")
+COMMANDS_THAT_TALK_TO_REDIS = (
+    "redismigrate.execution.indexes.survey",
+    "redismigrate.commands.demo.demonstration",
+)
 ONE_PLACE = {
     "networkx": ("redismigrate.history.graph",),
     "jinja2": ("redismigrate.history.writer",),

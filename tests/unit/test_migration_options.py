@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from redismigrate.commands.migrate import MigrationOptions
+from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.commands.taking_up import stored_options
 from redismigrate.errors import UsageError
 

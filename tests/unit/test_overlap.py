@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.overlap import overlap_problems
-from redismigrate.planning.rewriting import Recoding, Rewrite
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename, PrefixChange

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redismigrate.errors import UsageError
-from redismigrate.execution.batch_size import BatchSize, TokenBucket
-from redismigrate.execution.brakes import Brake, ReplicaLag
-from redismigrate.execution.latency import WINDOW_SECONDS, LatencyWindow
+from redismigrate.execution.pace.batch_size import BatchSize, TokenBucket
+from redismigrate.execution.pace.brakes import Brake, ReplicaLag
+from redismigrate.execution.pace.latency import WINDOW_SECONDS, LatencyWindow
 from redismigrate.execution.pace_report import Rate, seconds_left
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.state.control import Control, begun_with, parse_setting, settings_text

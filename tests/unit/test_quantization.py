@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from redismigrate.errors import PlanBlocked
-from redismigrate.execution.documents.quantization import (
+from redismigrate.documents.quantization import (
     Calibration,
     dequantize,
     needs_calibration,
     quantize,
     uint8_problem,
 )
-from redismigrate.execution.documents.vectors import VectorEncoding, calibrate
+from redismigrate.documents.vectors import VectorEncoding, calibrate
+from redismigrate.errors import PlanBlocked
 from redismigrate.schema.quantization import Quantization
 
 

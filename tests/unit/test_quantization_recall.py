@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from redismigrate.execution.documents.quantization import Calibration, quantize
-from redismigrate.execution.documents.vectors import DTYPES, VectorConversion, VectorEncoding
+from redismigrate.documents.quantization import Calibration, quantize
+from redismigrate.documents.vectors import DTYPES, VectorConversion, VectorEncoding
 
 REAL_EMBEDDINGS = Path("alembic_style_example", "data", "packages_minilm384.npy")
 QUERIES = 200

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.documents.moving import Mover
-from redismigrate.planning.rewriting import Rewrite
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.strict import readable
 

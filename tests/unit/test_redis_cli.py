@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.execution.redis_cli import command_line, remark_line
+from redismigrate.execution.offline.redis_cli import command_line, remark_line
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from doc_pages import ROOT, rows_of, sections_of
 
 from redismigrate import commands, errors
 from redismigrate.cli import redismigrate as program
-from redismigrate.commands.migrate import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run

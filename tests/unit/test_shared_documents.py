@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.execution.cutover import with_quantizations
 from redismigrate.execution.run import begin
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
-from redismigrate.planning.rewriting import DoneRewrite, Recoding, Rewrite
+from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.moves import PathRename

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.errors import SchemaError
-from redismigrate.execution.documents.batch import Batch, Failure
-from redismigrate.execution.documents.quantization import Calibration
-from redismigrate.execution.documents.vectors import (
+from redismigrate.documents.batch import Batch, Failure
+from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.vectors import (
     DTYPES,
     ReEncodeVectors,
     VectorColumn,
@@ -19,6 +18,7 @@ from redismigrate.execution.documents.vectors import (
     VectorEncoding,
     calibrate,
 )
+from redismigrate.errors import SchemaError
 from redismigrate.schema.quantization import Quantization
 
 FLOATS = ("FLOAT64", "FLOAT32", "FLOAT16", "BFLOAT16")

@@ -4,7 +4,7 @@ import hiredis
 import pytest
 import redis
 
-from redismigrate.execution.documents.wire import concerns_one_document
+from redismigrate.redis_server.wire import concerns_one_document
 
 ONE_DOCUMENT = [
     "WRONGTYPE Operation against a key holding the wrong kind of value",

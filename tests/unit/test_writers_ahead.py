@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from redismigrate.execution.busy_writers import Backlog, BusyWriters, WritersAhead
+from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters, WritersAhead
 
 
 class Clock:

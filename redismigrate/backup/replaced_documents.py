@@ -1,0 +1,98 @@
+"""Whole documents in a backup: JSON as its text, a hash as names, values and lifetimes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from redismigrate.backup.backup import Backup
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.manifest import damaged
+from redismigrate.documents.whole import NEVER, Found
+from redismigrate.errors import BackupDamaged
+
+COLUMN = "*"
+IS_CONFLICT, EXPIRES_MS = "is_conflict", "expires_ms"
+_LENGTH = re.compile(rb"\$(\d{1,18})\r\n")
+_WORDS_A_FIELD = 3
+
+
+class Replaced(NamedTuple):
+    """An original that is about to be replaced, or removed.
+
+    Attributes:
+        key: Where it is.
+        original: What is there.
+        is_conflict: The application has written it as well as its copy.
+    """
+
+    key: bytes
+    original: Found
+    is_conflict: bool
+
+
+def is_of_replaced(backup: Backup) -> bool:
+    """Whether a backup holds originals that were replaced, rather than fields that were rewritten."""
+    return backup.manifest.fields == (COLUMN,)
+
+
+def replaced_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Replaced]:
+    """The originals in a chunk.
+
+    Args:
+        backup: That the chunk is of.
+        chunk: Its documents.
+        storage_type: Of them.
+
+    Raises:
+        BackupDamaged: One is no document.
+    """
+    flags = chunk.numbers.get(IS_CONFLICT, [0] * len(chunk.documents.keys))
+    moments = chunk.numbers.get(EXPIRES_MS, [NEVER] * len(chunk.documents.keys))
+    texts = chunk.documents.columns[COLUMN]
+    for key, text, flag, moment in zip(chunk.documents.keys, texts, flags, moments, strict=True):
+        if text is None:
+            continue
+        if storage_type == "json":
+            yield Replaced(key, Found(text, moment), bool(flag))
+            continue
+        yield Replaced(key, _hash_of(backup, text, moment), bool(flag))
+
+
+def hash_text(found: Found) -> bytes:
+    """A hash as text: for each field its name, its value and when it expires, with their lengths."""
+    document = found.document if isinstance(found.document, dict) else {}
+    words = [
+        word
+        for name, value in sorted(document.items())
+        for word in (name, value, b"%d" % found.expiries.get(name, NEVER))
+    ]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+
+
+def _text_of(found: Found) -> bytes:
+    return found.document if isinstance(found.document, bytes) else hash_text(found)
+
+
+def _hash_of(backup: Backup, text: bytes, moment: int) -> Found:
+    words: list[bytes] = []
+    at = 0
+    while at < len(text):
+        head = _LENGTH.match(text, at)
+        if head is None or text[head.end() + int(head[1]) :][:2] != b"\r\n":
+            raise _no_document(backup)
+        words.append(text[head.end() : head.end() + int(head[1])])
+        at = head.end() + int(head[1]) + 2
+    if len(words) % _WORDS_A_FIELD:
+        raise _no_document(backup)
+    fields = dict(zip(words[::3], words[1::3], strict=True))
+    try:
+        expiries = {name: int(when) for name, when in zip(words[::3], words[2::3], strict=True)}
+    except ValueError:
+        raise _no_document(backup) from None
+    return Found(fields, moment, {name: when for name, when in expiries.items() if when > 0})
+
+
+def _no_document(backup: Backup) -> BackupDamaged:
+    return damaged(backup.folder, "a document in it is not as it was written")

@@ -1,0 +1,1 @@
+"""Writing scripts: generated ones, and those that are filled in by hand."""

@@ -1,0 +1,1 @@
+"""Backups of runs as a user sees them: listed, verified, restored, removed."""

@@ -1,0 +1,1 @@
+"""A guided demonstration on a server of its own."""

@@ -1,0 +1,74 @@
+"""Documents that were left as they are, and why: counted once each, the first of them listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+LISTED_FAILURES = 100
+# Of the keys that are listed: they are noted in Redis with every sign of life.
+LISTED_BYTES = 1 << 18
+
+
+@dataclass(frozen=True)
+class FailedDocument:
+    """A document that was left as it is.
+
+    Attributes:
+        key: Its key.
+        reason: Why.
+    """
+
+    key: bytes
+    reason: str
+
+
+@dataclass
+class Failures:
+    """The documents that were left as they are: each is counted once, the first of them are listed.
+
+    Attributes:
+        count: How many.
+        listed: The first of them.
+        seen: Hashes of their keys; passes that share it count a document once.
+        listed_bytes: Of the keys that were to be listed.
+    """
+
+    count: int = 0
+    listed: list[FailedDocument] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    listed_bytes: int = 0
+
+    def add(self, key: bytes, reason: str) -> None:
+        """Count one more."""
+        if hash(key) in self.seen:
+            return
+        self.seen.add(hash(key))
+        self.count += 1
+        self.listed_bytes += len(key)
+        if len(self.listed) < LISTED_FAILURES and self.listed_bytes <= LISTED_BYTES:
+            self.listed.append(FailedDocument(key, reason))
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Take documents out again that are not left as they are after all."""
+        found = {key for key in keys if hash(key) in self.seen}
+        if found:
+            self.seen -= set(map(hash, found))
+            self.count -= len(found)
+            self.listed = [document for document in self.listed if document.key not in found]
+
+
+WRITTEN_SINCE = "the application has written it in the new form; left as it is"
+
+
+@dataclass
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        documents: That hold their originals, restored now or by an earlier attempt, or never changed.
+        left: Those that were left as they are because they hold something else.
+    """
+
+    documents: int = 0
+    left: Failures = field(default_factory=Failures)

@@ -1,0 +1,189 @@
+"""What is done to documents, as data that a plan can hold: vectors re-encoded, values and keys moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from redismigrate.schema import VectorField
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.fields import StorageType
+from redismigrate.schema.moves import PathRename, PrefixChange
+from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import encode
+from redismigrate.schema.vector_field import Datatype, DistanceMetric
+
+# Source datatype -> those that hold every one of its numbers exactly.
+LOSSLESS: dict[Datatype, tuple[Datatype, ...]] = {
+    "FLOAT16": ("FLOAT32", "FLOAT64"),
+    "BFLOAT16": ("FLOAT32", "FLOAT64"),
+    "FLOAT32": ("FLOAT64",),
+}
+BYTES_PER_COMPONENT: dict[Datatype, int] = {
+    "FLOAT64": 8,
+    "FLOAT32": 4,
+    "FLOAT16": 2,
+    "BFLOAT16": 2,
+    "INT8": 1,
+    "UINT8": 1,
+}
+
+
+@dataclass(frozen=True)
+class Recoding:
+    """The vectors of one hash field in another datatype.
+
+    Attributes:
+        path: The hash field, as it is called before the change.
+        dims: Components of a vector.
+        distance_metric: Of the index afterwards; decides how integers are made.
+        before: The datatype in Redis.
+        after: The wanted one.
+        quantization_before: How the integers in Redis were made, where `before` is one of integers and
+            that is recorded.
+    """
+
+    path: str
+    dims: int
+    distance_metric: DistanceMetric
+    before: Datatype
+    after: Datatype
+    quantization_before: Quantization | None = None
+
+    @property
+    def bytes_before(self) -> int:
+        """Of one vector."""
+        return self.dims * BYTES_PER_COMPONENT[self.before]
+
+    @property
+    def bytes_after(self) -> int:
+        """Of one vector."""
+        return self.dims * BYTES_PER_COMPONENT[self.after]
+
+    @property
+    def has_one_width(self) -> bool:
+        """Whether the length of a value does not tell in which datatype it is."""
+        return self.bytes_before == self.bytes_after
+
+    @property
+    def makes_integers(self) -> bool:
+        """Whether it quantizes."""
+        return self.after in {"INT8", "UINT8"}
+
+    @property
+    def has_one_scale(self) -> bool:
+        """Whether it makes integers with one scale for all documents, and not one for each vector."""
+        return self.makes_integers and self.distance_metric != "COSINE"
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether every number comes back when it is converted there and back."""
+        return self.after in LOSSLESS.get(self.before, ())
+
+    def reversed(self) -> Recoding:
+        """The way back."""
+        return replace(self, before=self.after, after=self.before, quantization_before=None)
+
+    def is_same_as(self, other: Recoding) -> bool:
+        """Whether both make the same bytes: the metric decides about integers only.
+
+        How the integers in Redis were made is not compared: an index may lack the record of it.
+        """
+        metric = self.distance_metric if self.makes_integers else other.distance_metric
+        return replace(self, distance_metric=metric, quantization_before=None) == replace(
+            other, quantization_before=None
+        )
+
+    def __str__(self) -> str:
+        return f"{self.path} from {self.before} to {self.after}"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """All that one change of an index does to its documents; carried out in one pass.
+
+    Attributes:
+        storage_type: Of the documents.
+        recodings: Vectors to re-encode, in place.
+        renames: Values that move within their documents, after that.
+        prefixes: Keys that move, after that.
+        excluded_prefixes: Keys that an earlier change of the same revision has rewritten already.
+    """
+
+    storage_type: StorageType
+    recodings: tuple[Recoding, ...] = ()
+    renames: tuple[PathRename, ...] = ()
+    prefixes: tuple[PrefixChange, ...] = ()
+    excluded_prefixes: tuple[str, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether values or keys move, which nobody may write to meanwhile."""
+        return bool(self.renames or self.prefixes)
+
+    @property
+    def reads_whole_documents(self) -> bool:
+        """Whether values move by way of the client: within hashes they never leave the server."""
+        return self.storage_type == "json" and bool(self.renames)
+
+    @property
+    def recoded_paths(self) -> tuple[str, ...]:
+        """The hash fields whose bytes change."""
+        return tuple(recoding.path for recoding in self.recodings)
+
+    def quantizations_after(
+        self, definition: IndexDefinition, found: Mapping[str, Quantization]
+    ) -> dict[str, Quantization]:
+        """How the integers of an index stand for numbers once its documents were rewritten.
+
+        Args:
+            definition: An index that reads the documents, as it is afterwards, but with what is recorded of
+                its integers from before.
+            found: Hash field, as it was called before -> how the rewrite made integers.
+        """
+        new_paths = {rename.old: rename.new for rename in self.renames}
+        fields = definition.schema.fields
+        read = {(field.path_in("hash"), field.datatype) for field in fields if isinstance(field, VectorField)}
+        kept = {
+            path: value for path, value in definition.quantization.items() if path not in self.recoded_paths
+        }
+        after = {new_paths.get(path, path): value for path, value in {**kept, **found}.items()}
+        return {path: value for path, value in after.items() if (path, value.datatype) in read}
+
+    def key_after(self, key: bytes) -> bytes:
+        """What the key of a document becomes; the same where it has been moved already."""
+        for change in self.prefixes:
+            old, new = encode(change.old), encode(change.new)
+            if key.startswith(old) and not (new.startswith(old) and key.startswith(new)):
+                return new + key.removeprefix(old)
+        return key
+
+    def moves_reversed(self) -> Rewrite:
+        """The moves back to where all was."""
+        return Rewrite(
+            self.storage_type,
+            renames=tuple(PathRename(rename.new, rename.old) for rename in self.renames),
+            prefixes=tuple(PrefixChange(prefix.new, prefix.old) for prefix in self.prefixes),
+        )
+
+    def moves_only(self) -> Rewrite:
+        """What moves, without the recodings."""
+        return Rewrite(self.storage_type, renames=self.renames, prefixes=self.prefixes)
+
+    def without(self, other: Rewrite) -> Rewrite:
+        """What this one does and another one does not."""
+        return replace(
+            self,
+            recodings=tuple(r for r in self.recodings if not any(map(r.is_same_as, other.recodings))),
+            renames=tuple(rename for rename in self.renames if rename not in other.renames),
+            prefixes=tuple(prefix for prefix in self.prefixes if prefix not in other.prefixes),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.recodings or self.moves)
+
+    def __str__(self) -> str:
+        parts = [f"re-encode {recoding}" for recoding in self.recodings]
+        parts += [f"rename {rename}" for rename in self.renames]
+        parts += [f"move keys {prefix}" for prefix in self.prefixes]
+        return ", ".join(parts)

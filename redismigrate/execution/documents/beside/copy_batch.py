@@ -1,0 +1,219 @@
+"""Turns the verdicts on a batch of documents into the commands that carry them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from redismigrate.backup.replaced_documents import Replaced
+from redismigrate.documents.failures import FailedDocument
+from redismigrate.documents.whole import Found
+from redismigrate.execution.documents.beside.copy_verdicts import (
+    Circumstances,
+    Outcome,
+    Verdict,
+    once_moved,
+    taken_back,
+    verdict_on,
+)
+from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.beside.whole_documents import changes_between
+from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
+from redismigrate.redis_server.wire import render
+from redismigrate.schema.strict import readable
+
+Aim = Literal["beside", "serving", "originals_removed", "copies_removed"]
+_OCCUPIED = "a key %s exists already, and was not made by this migration"
+_CONFLICT = (
+    "both it and its copy %s were written by other clients; the copy stands, the original is in the backup"
+)
+_COUNTERS: Mapping[Verdict, tuple[str, ...]] = {
+    Verdict.MADE_AGAIN: ("made_again",),
+    Verdict.ONLY_NEW: ("only_new",),
+    Verdict.ONLY_NEW_DELETED: ("only_new_deleted",),
+}
+
+
+class MarkedDocument(NamedTuple):
+    """A document and what is remembered of it.
+
+    Attributes:
+        key: Of the original.
+        mark_key: Of the mark.
+        mark: As it was read; None where there is none.
+    """
+
+    key: bytes
+    mark_key: bytes
+    mark: bytes | None
+
+
+class CopyBatch:
+    """The decisions about some documents, while they are made.
+
+    Args:
+        aim: What should become of the documents, see `Copies`.
+        given: What holds for all of them.
+        carried_back: What an original has to be for a copy; None where that can't be.
+        reported: The originals whose copies were reported as written.
+        decision: Gets the commands.
+
+    Attributes:
+        replaced: What has to be on disk before the commands are sent.
+        unproved: The documents that go, although nobody saw that they were deleted.
+    """
+
+    def __init__(
+        self,
+        aim: Aim,
+        given: Circumstances,
+        carried_back: Callable[[Found], Found | None],
+        reported: set[bytes],
+        decision: Decision,
+    ) -> None:
+        self.replaced: list[Replaced] = []
+        self.unproved: list[bytes] = []
+        self._aim = aim
+        self._given = given
+        self._carried_back = carried_back
+        self._reported = reported
+        self._decision = decision
+        self._only_marks: list[bytes] = []
+
+    def add(
+        self,
+        document: MarkedDocument,
+        target: bytes,
+        original: Found,
+        wanted: Found,
+        copy: Found,
+        reason: str | None,
+    ) -> None:
+        """Decide about one document.
+
+        Args:
+            document: Which, and its mark.
+            target: The key of the copy.
+            original: What is at its key.
+            wanted: What the transform makes of that.
+            copy: What is at the target.
+            reason: Why there can be no copy of it; None where there can be.
+        """
+        decision, key = self._decision, document.key
+        refused = original.refused or copy.refused
+        if refused is not None:
+            decision.failures.append(FailedDocument(key, refused))
+            return
+        is_unconvertible = reason is not None
+        outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
+        before = outcome.original
+        if before is not None and before.document is not None:
+            before = self._carried_back(before)
+            if before is None:
+                alone = replace(self._given, carries_back=False)
+                outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
+        self._tell(key, target, outcome, reason)
+        if outcome.backs_up:
+            self.replaced.append(Replaced(key, original, outcome.is_conflict))
+        copy_changes = [] if outcome.copy is None else changes_between(target, copy, outcome.copy)
+        changes = [] if before is None else changes_between(key, original, before)
+        counters = list(_COUNTERS.get(outcome.verdict, ()))
+        if copy_changes and outcome.copy is not None:
+            counters.append("removed" if outcome.copy.document is None else "written")
+        if changes:
+            counters += ("removed" if self._aim == "originals_removed" else "turned_back", "changed")
+        # A copy that can't be carried back stands all the same.
+        may_fail = self._aim == "beside" and not copy_changes
+        # What goes goes last: the first refusal leaves what comes behind it as it is. An original goes even
+        # after the note of that, or else its absence would say that the application has deleted it.
+        is_copy_last = outcome.copy is not None and outcome.copy.document is None
+        is_noted_first = outcome.mark is not None and before is not None and before.document is None
+        if is_noted_first:
+            commands, last = copy_changes, changes
+        else:
+            commands, last = [*changes, *copy_changes] if is_copy_last else [*copy_changes, *changes], []
+        # Where nothing was, half a copy would be taken for somebody else's.
+        is_new = not copy.exists and outcome.copy is not None
+        undo = ((b"DEL", target),) if is_new else ()
+        self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
+
+    def finish(self) -> Decision:
+        """Add the marks of documents that are written no more than that."""
+        if self._only_marks:
+            self._decision.pieces.append(render(b"MSET", *self._only_marks))
+            self._decision.commands += 1
+            if self._decision.owners is not None:
+                self._decision.owners.append(b"")
+        return self._decision
+
+    def _outcome(
+        self,
+        document: MarkedDocument,
+        wanted: Found,
+        copy: Found,
+        given: Circumstances,
+        *,
+        is_unconvertible: bool,
+    ) -> Outcome:
+        mark = Mark.decoded(document.mark)
+        was_reported = document.key in self._reported
+        outcome = verdict_on(
+            wanted, copy, mark, given, is_unconvertible=is_unconvertible, was_reported=was_reported
+        )
+        if self._aim == "originals_removed":
+            return once_moved(wanted, copy, outcome, given)
+        if self._aim == "copies_removed":
+            return taken_back(wanted, copy, mark, outcome)
+        return outcome
+
+    def _tell(self, key: bytes, target: bytes, outcome: Outcome, reason: str | None) -> None:
+        """List what the user has to know of a document."""
+        decision = self._decision
+        if reason is not None and self._aim != "copies_removed":
+            decision.failures.append(FailedDocument(key, reason))
+        if outcome.verdict is Verdict.OCCUPIED:
+            decision.failures.append(FailedDocument(key, _OCCUPIED % readable(target)))
+        if outcome.is_conflict:
+            decision.conflicts.append(FailedDocument(key, conflict_with(target)))
+        if not outcome.is_proved:
+            self.unproved.append(key)
+
+    def _write(
+        self,
+        document: MarkedDocument,
+        commands: list[tuple[bytes, ...]],
+        mark: Mark | None,
+        counters: tuple[str, ...],
+        last: Sequence[tuple[bytes, ...]] = (),
+        undo: tuple[tuple[bytes, ...], ...] = (),
+        *,
+        may_fail: bool = False,
+    ) -> None:
+        """Add the commands for one document, then its mark, and then what has to wait for that."""
+        remembered = None if mark is None else mark.encoded()
+        # Not by its bytes: the server may name the fields of a hash in another order the next time.
+        is_other = mark != Mark.decoded(document.mark)
+        for counter in counters:
+            setattr(self._decision.result, counter, getattr(self._decision.result, counter) + 1)
+        if is_other and remembered is not None and not (commands or last):
+            self._only_marks += (document.mark_key, remembered)
+            return
+        if is_other:
+            note = (b"DEL",) if remembered is None else (b"SET",)
+            commands.append((*note, document.mark_key, *(() if remembered is None else (remembered,))))
+        commands += last
+        if commands:
+            keys = tuple(dict.fromkeys(command[1] for command in commands))
+            self._decision.documents.append(
+                DocumentWrites(document.key, keys, commands, counters, may_fail, undo)
+            )
+
+
+def conflict_with(target: bytes) -> str:
+    """What is told of a document of which both forms were written.
+
+    Args:
+        target: The key of its copy.
+    """
+    return _CONFLICT % readable(target)

@@ -1,0 +1,238 @@
+"""A second form of vectors in fields of their own, beside the declared ones in the same hashes.
+
+The declared field holds the old form, the second field the new one, and an index over each finds all
+documents. Once the old index is gone the new form moves to the declared path, and the second fields go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from redismigrate.documents.columns import Column, FixedWidth
+from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument
+from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
+from redismigrate.execution.documents.beside.second_forms import (
+    Aim,
+    Forms,
+    SecondField,
+    forms_of,
+    lost_values,
+)
+from redismigrate.execution.documents.traffic.mirroring import Decision, Reader, WithinDocuments
+from redismigrate.execution.documents.traffic.turn import NO_SUCH_FIELD
+from redismigrate.redis_server.wire import (
+    is_of_another_type,
+    raise_refusal,
+    render_for_keys,
+    render_hsets,
+)
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.strict import encode
+
+NO_EXPIRY = -1
+
+
+@dataclass(frozen=True)
+class SecondFields(WithinDocuments):
+    """The mirror whose second forms are fields in the same hash.
+
+    A declared value as long as the old form is the truth, and the second one follows it. One as long as the
+    new form was written by a client that knows no other: it becomes the second form, and the declared field
+    gets what the way back makes of it, so that both indexes keep the document. Where both forms have one
+    width, a declared value always counts as the old form. A document of which one vector can't be converted
+    has no second form at all.
+
+    Attributes:
+        schema: Tells the documents: its prefixes, hashes alone. FILTER is not looked at.
+        fields: The second forms.
+        aim: What the documents should become.
+            "beside": old form declared, new form beside it.
+            "promoted": new form declared and beside it, for a search that still reads the second field.
+                Where both forms have one width a second field must be there as long as this goes on, and
+                nobody may write the new form at the declared path meanwhile.
+            "removed": no second field, and the new form declared as far as the length tells. Documents for
+                which that is impossible are no failures any more: they were told before.
+            "reverted": no second field, and the old form declared where there is a way back.
+        excluded_prefixes: Of keys that are no documents of this mirror.
+        originals: Gets what is about to be lost; None where nobody wants it.
+    """
+
+    schema: IndexSchema
+    fields: tuple[SecondField, ...]
+    aim: Aim = "beside"
+    excluded_prefixes: tuple[str, ...] = ()
+    originals: GrowingBackup | None = None
+
+    def close(self) -> None:
+        """Back up no more."""
+        if self.originals is not None:
+            self.originals.close()
+
+    def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
+        """Both forms of every field."""
+        return render_for_keys(b"HMGET", keys, self._names), len(keys)
+
+    def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
+        """Write what differs, once what that replaces is on disk; give both forms one time to live.
+
+        Raises:
+            BackupError: What is replaced can't be backed up.
+        """
+        decision = Decision()
+        keys, rows = _hashes(keys, replies)
+        # HSET clears the time to live of a field: where the database has any it is read, and set again.
+        expiries = self._read_expiries(keys, rows, reader) if reader.fields_expire else None
+        columns: list[Column] = [list(column) for column in zip(*rows, strict=True)] if rows else []
+        columns = columns or [[] for _ in self._names]
+        pairs = list(zip(columns[::2], columns[1::2], strict=True))
+        wanted = [
+            forms_of(field, self.aim, declared, second)
+            for field, (declared, second) in zip(self.fields, pairs, strict=True)
+        ]
+        _leave_whole(wanted, [column for column, _ in pairs])
+        result = decision.result
+        declared = [column for column, _ in pairs]
+        result.documents = sum(any(value is not None for value in row) for row in zip(*declared, strict=True))
+        for field, forms in zip(self.fields, wanted, strict=True):
+            result.turned_back += len(forms.turned_back)
+            result.only_new += len(forms.only_new)
+            if self.aim == "reverted":
+                decision.failures += [FailedDocument(keys[row], WRITTEN_SINCE) for row in forms.only_new]
+            decision.failures += [
+                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
+                for row, reason in forms.problems.items()
+            ]
+        decision.size_bytes = len(keys) * self._document_bytes
+        if len(wanted) == 1 and expiries is None and _is_first(wanted[0], *pairs[0]):
+            self._write_first(decision, keys, wanted[0].second)
+            return decision
+        if self.originals is not None:
+            lost = {
+                field.recoding.path: lost_values(field, *pair, forms)
+                for field, pair, forms in zip(self.fields, pairs, wanted, strict=True)
+            }
+            self.originals.keep(keys, lost)
+        now = [column for pair in pairs for column in pair]
+        then = [column for forms in wanted for column in (forms.declared, forms.second)]
+        for row, key in enumerate(keys):
+            moments = None if expiries is None else expiries[row]
+            before, after = [column[row] for column in now], [column[row] for column in then]
+            self._write(decision, key, before, after, moments)
+        return decision
+
+    def _write_first(self, decision: Decision, keys: Sequence[bytes], column: Column) -> None:
+        """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""
+        if isinstance(column, FixedWidth):
+            decision.write_unowned(render_hsets(keys, self._names[1], column), len(keys))
+        decision.result.written += len(keys)
+        decision.result.changed += len(keys)
+
+    @cached_property
+    def _names(self) -> tuple[bytes, ...]:
+        """The declared and the second name of every field, by turns."""
+        return tuple(encode(name) for field in self.fields for name in (field.recoding.path, field.name))
+
+    @cached_property
+    def _document_bytes(self) -> int:
+        return sum(field.recoding.bytes_before + field.recoding.bytes_after for field in self.fields)
+
+    def _read_expiries(
+        self, keys: Sequence[bytes], rows: list[list[bytes | None]], reader: Reader
+    ) -> list[list[int]]:
+        """When every field expires; what has gone by now is taken out of the rows."""
+        names = self._names
+        command = render_for_keys(b"HPEXPIRETIME", keys, (b"FIELDS", b"%d" % len(names), *names))
+        expiries = reader.ask(command, len(keys))
+        raise_refusal(*(reply for reply in expiries if not is_of_another_type(reply)))
+        for row, moments in zip(rows, expiries, strict=True):
+            if not isinstance(moments, list):  # it has become another type of key since
+                row[:] = [None] * len(names)
+                continue
+            for at, moment in enumerate(moments):
+                if moment == NO_SUCH_FIELD:
+                    row[at] = None
+        gone = [NO_SUCH_FIELD] * len(names)
+        return [moments if isinstance(moments, list) else gone for moments in expiries]
+
+    def _write(
+        self,
+        decision: Decision,
+        key: bytes,
+        now: Column,
+        then: Column,
+        moments: list[int] | None,
+    ) -> None:
+        """Add the commands for one document, one after the other: all of them are done, or none."""
+        if now == then and moments is None:
+            return
+        changes = [(name, new) for name, old, new in zip(self._names, now, then, strict=True) if new != old]
+        words = [word for name, new in changes if new is not None for word in (name, new)]
+        gone = [name for name, new in changes if new is None]
+        if words:
+            decision.write(b"HSET", key, *words)
+        if gone:
+            decision.write(b"HDEL", key, *gone)
+        names = {name for name, new in changes if new is not None}
+        result = decision.result
+        result.changed += bool(changes)
+        result.removed += bool(gone)
+        result.written += not names.isdisjoint(self._names[1::2])
+        if self.aim in {"promoted", "removed"}:
+            result.converted += not names.isdisjoint(self._names[::2])
+        if moments is not None:
+            self._keep_expiries(decision, key, now, then, moments)
+
+    def _keep_expiries(
+        self, decision: Decision, key: bytes, now: Column, then: Column, moments: list[int]
+    ) -> None:
+        """Let both forms expire when the declared one was to; one that was written has no time to live."""
+        for at, (name, old, new) in enumerate(zip(self._names, now, then, strict=True)):
+            if new is None:
+                continue
+            wanted = moments[at - at % 2]
+            current = moments[at] if new == old else NO_EXPIRY
+            if wanted > 0 and wanted != current:
+                decision.write(b"HPEXPIREAT", key, b"%d" % wanted, b"FIELDS", b"1", name)
+            elif wanted == NO_EXPIRY and current > 0:
+                decision.write(b"HPERSIST", key, b"FIELDS", b"1", name)
+
+
+def _leave_whole(wanted: Sequence[Forms], declared: Sequence[Column]) -> None:
+    """Leave documents of which a vector can't be converted without any second form.
+
+    The backup has none of their values, so those that could be converted would be lost with that.
+    """
+    rows = set().union(*(forms.problems for forms in wanted))
+    if not rows or len(wanted) == 1:
+        return
+    for forms, column in zip(wanted, declared, strict=True):
+        if rows <= forms.problems.keys():
+            continue
+        forms.declared = [
+            value if row in rows else new
+            for row, (value, new) in enumerate(zip(column, forms.declared, strict=True))
+        ]
+        forms.second = [None if row in rows else new for row, new in enumerate(forms.second)]
+        forms.turned_back = [row for row in forms.turned_back if row not in rows]
+        forms.only_new = [row for row in forms.only_new if row not in rows]
+
+
+def _is_first(forms: Forms, declared: Column, second: Column) -> bool:
+    """Whether all documents of a batch get a second form, have none yet, and stay else as they are."""
+    return (
+        forms.declared is declared
+        and isinstance(forms.second, FixedWidth)
+        and all(value is None for value in second)
+    )
+
+
+def _hashes(keys: Sequence[bytes], replies: list[Any]) -> tuple[Sequence[bytes], list[list[bytes | None]]]:
+    """The documents, without keys of other types."""
+    if not any(isinstance(reply, Exception) for reply in replies):
+        return keys, replies
+    raise_refusal(*(reply for reply in replies if not is_of_another_type(reply)))
+    found = [(key, reply) for key, reply in zip(keys, replies, strict=True) if isinstance(reply, list)]
+    return [key for key, _ in found], [row for _, row in found]

@@ -1,0 +1,128 @@
+"""One rewrite of the documents of one index, and how it is to be carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.in_place.moving import Mover
+from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.reading import batches_of_documents
+from redismigrate.execution.indexes.live import existing_indexes, live_schemas
+from redismigrate.execution.pace.pace import Pace
+from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.state.fence import Fence
+
+# Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
+BATCH_BYTES = 4 << 20
+_EXPIRING_COMMANDS = {f"cmdstat_{name}" for name in ("hexpire", "hexpireat", "hpexpire", "hpexpireat")}
+
+
+@dataclass(frozen=True)
+class RewriteJob:
+    """What to do to which documents.
+
+    Attributes:
+        server: The connection.
+        fence: Checked in every batch of writes.
+        physical: The index as it exists before the rewrite.
+        schema: Of that index.
+        rewrite: What to do.
+        batch_size: Documents in a batch at most, see `documents_per_batch`.
+        connections: Batches that are under way at a time.
+        is_exclusive: Nobody else writes.
+        on_progress: Told how many more documents a pass has done.
+        pace: Admits every batch that is read or written; None for no limits.
+        on_keys: Given every batch of keys before the job works on it; None for nothing to do.
+    """
+
+    server: Server
+    fence: Fence
+    physical: str
+    schema: IndexSchema
+    rewrite: Rewrite
+    batch_size: int
+    connections: int
+    is_exclusive: bool
+    on_progress: Callable[[int], None]
+    pace: Pace | None = None
+    on_keys: Callable[[list[bytes]], object] | None = None
+
+    @property
+    def documents_per_batch(self) -> int:
+        """Documents in a batch: fewer than asked for where their vectors would take too much memory."""
+        recodings = self.rewrite.recodings
+        document_bytes = sum(max(recoding.bytes_before, recoding.bytes_after) for recoding in recodings)
+        return max(1, min(self.batch_size, BATCH_BYTES // max(1, document_bytes)))
+
+    def keys(self) -> Iterator[list[bytes]]:
+        """The keys of the documents as they are called before the rewrite, in batches."""
+        size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
+        for batch in self.in_turn(batches_of_documents(self.server, self.schema, size, excluded)):
+            if self.on_keys is not None:
+                self.on_keys(batch)
+            yield batch
+
+    def in_turn(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+        """Keys of documents to read, each batch when the limits of the run admit it."""
+        return iter(batches) if self.pace is None else self.pace.in_batches(batches)
+
+    def exchanger(self) -> Exchanger:
+        """Connections to write over, to be used in a `with` statement."""
+        return Exchanger(self.server, self.fence, self.connections, self.pace)
+
+    def mover(self) -> Mover | None:
+        """What moves the documents; None when nothing moves."""
+        if not self.rewrite.moves:
+            return None
+        return Mover(self.rewrite, copies=self.meets_other_storage_type(), pins=self.may_lose_names())
+
+    def meets_other_storage_type(self) -> bool:
+        """Whether an index of the other storage type covers keys that documents move to, or come back to."""
+        changes = self.rewrite.prefixes
+        if not changes:
+            return False
+        moving = KeyPrefixes.of(tuple(prefix for change in changes for prefix in (change.old, change.new)))
+        return any(
+            schema.storage_type != self.rewrite.storage_type
+            and moving.overlap(KeyPrefixes.of(schema.prefixes))
+            for schema in live_schemas(self.server, existing_indexes(self.server)).values()
+        )
+
+    def may_lose_names(self) -> bool:
+        """Whether keys move that are hashes whose fields may have had a time to live, see `Mover.pins`."""
+        rewrite, capabilities = self.rewrite, self.server.capabilities
+        if rewrite.storage_type != "hash" or not rewrite.prefixes or not capabilities.forgets_renames:
+            return False
+        stats, commands = self.server.execute("INFO", "stats"), self.server.execute("INFO", "commandstats")
+        has_expired = isinstance(stats, dict) and int(stats.get("expired_subkeys", 0)) > 0
+        expires = isinstance(commands, dict) and not _EXPIRING_COMMANDS.isdisjoint(commands)
+        return has_expired or expires or self.has_expiring_fields()
+
+    def may_skip_comparing(self, lock_key: str) -> bool:
+        """Whether documents that are read from now on stay as they are until they are written.
+
+        Nobody writes, none of them expires, and the server evicts none.
+
+        Args:
+            lock_key: Has a time to live, and is no document.
+        """
+        expiring_keys, expiring_hashes = expiring(self.server)
+        expiring_keys -= self.server.execute("GET", lock_key) is not None
+        capabilities = self.server.capabilities
+        may_evict = capabilities.maxmemory and capabilities.maxmemory_policy.startswith("allkeys")
+        return self.is_exclusive and not (expiring_keys or expiring_hashes or may_evict)
+
+    def has_expiring_fields(self) -> bool:
+        """Whether any hash of the database has a field with a time to live."""
+        return expiring(self.server)[1] > 0
+
+
+def expiring(server: Server) -> tuple[int, int]:
+    """How many keys of the database have a time to live, and in how many hashes a field has one."""
+    keyspace = server.execute("INFO", "keyspace")
+    database = keyspace.get("db0", {}) if isinstance(keyspace, dict) else {}
+    return int(database.get("expires", 0)), int(database.get("subexpiry", 0))

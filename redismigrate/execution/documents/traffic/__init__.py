@@ -1,0 +1,1 @@
+"""Reading documents and writing them while others write, whatever is done to them."""

@@ -1,0 +1,397 @@
+"""The run that this process works on: its steps are carried out and noted through here, forward and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redismigrate.backup.location import BackupLocation
+from redismigrate.errors import (
+    BackupDamaged,
+    BackupError,
+    BackupMissing,
+    RedisMigrateError,
+    RunInterrupted,
+)
+from redismigrate.execution.endings import ENDS, reason_of
+from redismigrate.execution.indexes.other_databases import BeforeTheLoss
+from redismigrate.execution.indexes.search_commands import Commands
+from redismigrate.execution.pace.pace import Pace
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.reading_backups import read_whole
+from redismigrate.execution.run import Run, now
+from redismigrate.execution.steps.beside_steps import SecondFormSteps
+from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS, DocumentWork
+from redismigrate.execution.steps.in_place_steps import DocumentSteps
+from redismigrate.execution.steps.name_steps import commands_of_moves
+from redismigrate.execution.steps.restoring_steps import RestoringSteps
+from redismigrate.execution.steps.runner import Effect, FunctionSource, StepRunner
+from redismigrate.planning.name_moves import leading_moves
+from redismigrate.planning.physical_names import with_physical_names
+from redismigrate.planning.plan import Step, moves_names
+from redismigrate.redis_server.connection import Server
+from redismigrate.state.documents import LastRun
+from redismigrate.state.fence import Fence
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lock import signature
+from redismigrate.state.owners import OwnersWriter
+from redismigrate.state.store import State, StateWriter
+
+# Steps that read the backup which the revision at work has made, or add to it.
+READ_BACKUP = {
+    "rewrite_documents",
+    "index_documents",
+    "catch_up_documents",
+    "promote_documents",
+    "remove_documents",
+}
+PHASES = {
+    "back_up_documents": "documents",
+    "rewrite_documents": "documents",
+    "catch_up_documents": "documents",
+    "verify_backup": "documents",
+    "restore_documents": "documents",
+    "copy_documents": "documents",
+    "promote_documents": "documents",
+    "remove_documents": "documents",
+    "run_function": "documents",
+    "validate_index": "validate",
+    "set_alias": "cutover",
+    "swap_alias": "cutover",
+    "record_revision": "cutover",
+}
+
+
+class RunInHand:
+    """Owns a run on behalf of the holder of the lock.
+
+    Args:
+        server: The connection.
+        keys: The project's keys.
+        writer: Writes the state.
+        run: The run, new or taken up.
+        watcher: Is told what happens.
+        functions: Finds the function of an `op.run`.
+        backup_dir: Where the user says that backups are by now; None looks where they were written.
+        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
+        max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
+
+    Attributes:
+        run: The run as last written.
+        keys: The project's keys.
+        seconds: Wall seconds by phase: documents, index, validate, cutover.
+        writer: Writes the state.
+        watcher: Is told what happens.
+        backup_dir: Where the user says that backups are by now.
+        allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
+        pace: Makes it wait where a limit asks for that.
+        runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        keys: StateKeys,
+        writer: StateWriter,
+        run: Run,
+        watcher: Watcher,
+        functions: FunctionSource,
+        backup_dir: Path | None = None,
+        *,
+        allows_lossy: bool = False,
+        max_removals: int | None = None,
+    ) -> None:
+        self.run = run
+        self.keys = keys
+        self.writer = writer
+        self.watcher = watcher
+        self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
+        self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
+        self._before_the_loss = BeforeTheLoss(server, watcher.warned)
+        owners = OwnersWriter(server, keys, writer.token)
+        fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
+        work = DocumentWork(
+            server,
+            keys.project,
+            fence,
+            watcher,
+            self._beat,
+            backup_dir,
+            self.pace,
+            max_removals,
+            self.pace.look_at_writers,
+        )
+        self._steps = StepRunner(
+            server,
+            keys,
+            owners,
+            watcher,
+            functions,
+            self._beat,
+            DocumentSteps(work),
+            RestoringSteps(work, allows_lossy=allows_lossy),
+            SecondFormSteps(work, allows_lossy=allows_lossy),
+        )
+        self.backup_dir = backup_dir
+        self.allows_lossy = allows_lossy
+        self._last_beat = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def state(self) -> State:
+        """The state as last written."""
+        return self.writer.state
+
+    def write(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
+        """Make this the run, in one transaction with other documents.
+
+        Args:
+            run: The run from now on.
+            event: What the journal gets.
+            documents: As `StateWriter.transact` takes them.
+        """
+        self.writer.transact(run=run.content(), event=event, **documents)
+        self.run = run
+
+    def let_hold(self, arguments: Mapping[str, Any], event: str) -> None:
+        """Let other arguments hold for the rest of the run.
+
+        Args:
+            arguments: Their names and values.
+            event: What the journal gets.
+        """
+        changed = {**self.run.arguments, **arguments}
+        self.write(self.run.with_changes(arguments=changed), self.event(event))
+
+    def end(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
+        """Make this the end of the run. What it has recorded and not undone can be rolled back from now on.
+
+        Args:
+            run: The run as it ends.
+            event: What the journal gets.
+            documents: As `StateWriter.transact` takes them.
+        """
+        last = None
+        if run.done:
+            last = LastRun(run.id, run.direction, run.target, run.done, finished_at=now())
+        self.writer.transact(end_run=True, last_run=last, event=event, **documents)
+        self.run = run
+
+    def in_hand(self) -> tuple[Step, ...]:
+        """The step to do next; of those that move names all that follow each other."""
+        steps = self.run.steps[self.run.position :]
+        return leading_moves(steps) or steps[:1]
+
+    def carry_out(self, steps: Sequence[Step]) -> None:
+        """Do a step, or some that move names and are one, and note that it is done.
+
+        Raises:
+            RedisMigrateError: One of `FAILURES` when the step met what it can't do.
+        """
+        step = steps[-1]
+        with self.timed(step):
+            self.look_elsewhere(steps)
+            self.run = self.run.moved(step_started_at=now())
+            self.pace.begin_step()
+            if step.kind == "run_function":
+                # What a function writes is not fenced; it shall not even begin once the lock is another's, or
+                # on a server that has forgotten what comes before it.
+                self.writer.require_kept()
+                self.writer.transact()
+            if moves_names(step):
+                self._note(steps, self._steps.move_names(steps, self.run))
+            else:
+                self._note(steps, self._steps.carry_out(step, self.run))
+
+    def look_elsewhere(self, steps: Iterable[Step]) -> None:
+        """Refuse steps by which searches would no longer find documents of databases other than 0.
+
+        Raises:
+            PlanBlocked: There are some, the run goes forward, and nothing says that they are to be ignored.
+        """
+        self._before_the_loss.look(steps, self.run)
+
+    @property
+    def told_elsewhere(self) -> tuple[str, ...]:
+        """What was told about databases other than 0 meanwhile."""
+        return tuple(self._before_the_loss.told)
+
+    def repeat(self, step: Step) -> None:
+        """Do a step once more that is noted as done and changes nothing but documents."""
+        with self.timed(step):
+            effect = self._steps.carry_out(step, self.run)
+            self.run = self.run.moved(**effect.changes)
+
+    def look(self, step: Step) -> None:
+        """Do a step that only looks, once more.
+
+        Raises:
+            RedisMigrateError: One of `FAILURES` when it does not find what it should.
+        """
+        with self.timed(step):
+            self._steps.carry_out(step, self.run)
+
+    def guards(self, moves: Iterable[Step]) -> dict[str, tuple[int, int]]:
+        """Come in step with writers before names move: what the indexes that are swapped out look like then.
+
+        Raises:
+            TrackingLost: The server does not report writes for as long as a pass over all documents takes.
+        """
+        found = {}
+        for step in (step for step in moves if step.kind == "swap_alias"):
+            guard = self._steps.second_forms.settle(step, self.run)
+            if guard is not None and step.before is not None:
+                found[step.before.physical] = (guard.max_doc_id, guard.num_docs)
+        return found
+
+    def follow(self) -> None:
+        """Synchronise what writers have written since the last time, where a second form is kept in step."""
+        self._steps.second_forms.names_moved(self.run)
+        self._steps.second_forms.follow()
+
+    def close(self) -> None:
+        """Stop following writers."""
+        self._steps.second_forms.close()
+
+    def moves(self, steps: Iterable[Step]) -> Commands:
+        """The commands of steps that move names, to be one transaction with the record of their revision.
+
+        Raises:
+            DriftError: Another client changed an index that is dropped or swapped out, or moved a name.
+        """
+        return commands_of_moves(self._steps.server, steps)
+
+    @property
+    def to_repeat(self) -> tuple[Step, ...]:
+        """The steps that are done once more when the run is taken up: writers may have gone on."""
+        if self.run.is_recorded:
+            return ()
+        done = self.run.steps[: self.run.position]
+        return tuple(step for step in done if step.kind == "catch_up_documents")
+
+    def require_backups(self) -> None:
+        """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.
+
+        Raises:
+            BackupMissing: It is not on this machine; nothing was changed.
+            BackupDamaged: Its manifest is not as it was written, or one of a revision that is being undone is
+                damaged anywhere; nothing was changed.
+        """
+        older: dict[str, None] = {}
+        with self.telling_way_out():
+            for step in (*self.to_repeat, *self.run.steps[self.run.position :]):
+                # That of copies only holds what they have replaced: nothing needs it to go on.
+                needs_own = (
+                    step.kind in READ_BACKUP and not step.takes_back and step.strategy != "shadow_copy"
+                )
+                made = self.run.backups.get(str(step.index)) if needs_own else None
+                for location in filter(None, (made, step.backup)):
+                    BackupLocation.parse(location).open(self.backup_dir)
+                older.update(dict.fromkeys(step.restores_from))
+            for location in older:
+                # Where it goes back already, its own steps read them.
+                if self.run.failure is not None:
+                    BackupLocation.parse(location).open(self.backup_dir)
+                elif not self.run.arguments.get("allow_lossy"):
+                    read_whole(location, self.backup_dir, self.watcher.backup_read)
+
+    @contextmanager
+    def telling_way_out(self) -> Iterator[None]:
+        """Let the error about a backup that the run needs say how to do without it."""
+        try:
+            yield
+        except (BackupDamaged, BackupMissing) as error:
+            error.hint = f"{error.hint} {self._way_out}"
+            raise
+
+    @property
+    def _way_out(self) -> str:
+        is_finished = self.state.run is None
+        which = f" --run {self.run.id}" if is_finished else ""
+        return f"`redismigrate rollback{which} --allow-lossy` undoes the run with what is left of the backup."
+
+    @contextmanager
+    def timed(self, step: Step) -> Iterator[None]:
+        """Count what a step takes, done or not, to its phase."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            phase = PHASES.get(step.kind, "index")
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+    def event(self, name: str, **more: str) -> dict[str, str]:
+        """An event of the revision at work, for the journal."""
+        return {
+            "event": name,
+            "revision": self.run.plan.revision,
+            "run": self.run.id,
+            "by": signature(),
+        } | more
+
+    @contextmanager
+    def interruptions(self) -> Iterator[None]:
+        """What stops the process, not the revision, leaves the run to be taken up again."""
+        try:
+            yield
+        except (*ENDS, RunInterrupted) as error:
+            self._tell(error)
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            goes_on = (
+                "Run `redismigrate rollback` again: it goes on undoing the run."
+                if self.run.rolls_back
+                else "Run the same command again to resume, or `redismigrate rollback` to undo the run."
+            )
+            if isinstance(error, BackupDamaged | BackupMissing):
+                goes_on = f"{goes_on} {self._way_out}"
+            interrupted = RunInterrupted(
+                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason_of(error)}",
+                f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
+            )
+            self._tell(interrupted)
+            raise interrupted from error
+        finally:
+            self.pace.close()
+
+    def _tell(self, error: RedisMigrateError) -> None:
+        """Let an error say which run it ended, and how far that had come."""
+        error.run, error.revisions, error.documents = self.run.id, self.run.done, self.run.documents
+
+    def _note(self, steps: Sequence[Step], effect: Effect) -> None:
+        step = steps[-1]
+        moved = {
+            "position": self.run.position + len(steps),
+            "progress": None,
+            "pace": None,
+            "step_started_at": now(),
+        }
+        run = self.run.moved(**moved, **effect.changes)
+        # Once the revision is recorded, so is where its indexes are.
+        moves = step.kind == "swap_alias" and step.after_record
+        self.writer.transact(
+            catalog=with_physical_names(self.state.catalog, (step,)) if moves else None,
+            progress=run.progress_content(),
+            event=self.event("step", kind=step.kind, index=step.index or ""),
+            commands=effect.commands.forward,
+            put_back=effect.commands.put_back,
+        )
+        self.run = run
+
+    def _beat(self, documents: int, of: int) -> None:
+        self.pace.count(documents)
+        self.run = self.run.moved(progress=(documents, of))
+        self._give_sign()
+
+    def _beat_again(self) -> None:
+        """Give a sign of life where nothing moves, if the last one is some time ago."""
+        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
+            self._give_sign()
+
+    def _give_sign(self) -> None:
+        self._last_beat = time.monotonic()
+        self.run = self.run.moved(pace=self.pace.report())
+        self.writer.transact(progress=self.run.progress_content())

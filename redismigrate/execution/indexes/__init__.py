@@ -1,0 +1,1 @@
+"""Live indexes: looked at, waited for, compared with what is wanted."""

@@ -1,0 +1,1 @@
+"""Plans as scripts for redis-cli, for servers that we do not reach."""

@@ -1,0 +1,1 @@
+"""How fast a run may go, and what holds it up."""

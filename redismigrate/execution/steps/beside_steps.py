@@ -1,0 +1,367 @@
+"""The steps that give documents a second form beside the first, and keep it in step until the names move."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from redismigrate.errors import AuthenticationFailed
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.copy_batch import Aim as CopyAim
+from redismigrate.execution.documents.beside.following import Follower, Guard
+from redismigrate.execution.documents.beside.mark_store import forget_other_runs
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import Aim as FieldAim
+from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
+from redismigrate.execution.documents.in_place.rights import require_rights
+from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.execution.indexes.live import look_at
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.execution.steps.copy_steps import CopySteps
+from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.in_place_steps import DocumentsRefused
+from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
+from redismigrate.planning.plan import Step
+from redismigrate.schema.strict import readable
+from redismigrate.state.keys import StateKeys
+
+FOLLOWED = {"copy_documents", "promote_documents"}
+SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """A mirror that is kept in step."""
+
+    mirror: Mirror
+    synchroniser: Synchroniser
+    follower: Follower
+
+
+class SecondFormSteps:
+    """Does the steps of a run that make second forms, and follows writers meanwhile.
+
+    Args:
+        work: Where.
+        allows_lossy: Take second fields back although there is no backup for what is lost with them.
+    """
+
+    def __init__(self, work: DocumentWork, *, allows_lossy: bool = False) -> None:
+        self._work = work
+        self._copies = CopySteps(work)
+        self._second_fields = SecondFieldSteps(work, allows_lossy=allows_lossy)
+        self._followed: dict[str, _Followed] = {}
+
+    def close(self) -> None:
+        """Stop following."""
+        for index in tuple(self._followed):
+            self._stop(index)
+        self._copies.close()
+
+    def copy(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Give all documents their second form, and follow from now on; the changes of the run.
+
+        Raises:
+            DocumentsRefused: Of more documents than allowed there can't be a second form, or the user lacks a
+                right for it.
+        """
+        try:
+            require_rights(self._work.job(step, run), is_beside=True)
+        except AuthenticationFailed as error:
+            raise DocumentsRefused(error.message, error.hint) from error
+        if step.strategy == "shadow_copy":
+            forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)
+        done = self._start(step, run, is_first=True).follower.synchronise_all()
+        self._work.report(done.failures)
+        # On the way back they stay where they are: what the application has put in their place is its own.
+        if done.failures.count > self._allowed(step, run) and run.failure is None:
+            first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
+            refused = _refused(str(step.index), done.failures.count, first)
+            refused.documents = failed(done.failures)
+            raise refused
+        counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
+        if step.strategy != "shadow_field":  # else they were counted when they were backed up
+            counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
+        return {"documents": run.documents.plus(counts)}
+
+    def _with_second_form(self, step: Step, run: Run, done: Synchronised) -> int:
+        """How many documents have the second form by now, those of an attempt that was cut off among them."""
+        have = done.documents - done.failures.count - done.only_new - done.only_new_deleted
+        made = run.backups.get(str(step.index)) if step.strategy == "shadow_field" else None
+        if made is not None:
+            # Not all documents have a vector.
+            kept = self._work.open(made).count("kept")
+            have = have if kept is None else min(have, kept)
+        return max(done.written, have)
+
+    def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Move the second form of vectors to their declared fields; the changes of the run."""
+        self._stop(str(step.index))
+        followed = self._start(step, run)
+        done = followed.follower.synchronise_all()
+        followed.follower.count_from_now()
+        for older in self._work.older_backups(step, run):
+            quantizations = run.quantizations[str(step.index)]
+            bring_precision_back(older, self._work.job(step, run), quantizations)
+            followed.follower.follow()
+        return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
+
+    def sweep(self, step: Step, run: Run) -> None:
+        """Remove what an earlier run has left of the second form that is about to be made."""
+        if step.strategy == "shadow_field":
+            with self._synchroniser(step, run) as synchroniser:
+                self._second_fields.sweep(step, synchroniser)
+
+    def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove the second fields, the originals of copies, or the copies; the changes of the run.
+
+        Raises:
+            ValidationFailed: The new index lacks documents whose originals were to be removed.
+        """
+        if step.strategy == "shadow_field":
+            return self._remove_second_fields(step, run)
+        if step.takes_back:
+            return self._take_copies_back(step, run)
+        return self._remove_originals(step, run)
+
+    def _remove_second_fields(self, step: Step, run: Run) -> Mapping[str, Any]:
+        index = str(step.index)
+        # Second fields that are taken back are brought in step by the pass that removes them.
+        if index in self._followed and not step.takes_back:
+            follower = self._followed[index].follower
+            follower.follow()
+            self._second_fields.note_written(step, follower.converted)
+        self._stop(index)
+        with self._synchroniser(step, run) as synchroniser:
+            counts = self._second_fields.remove(step, run, synchroniser)
+        return {"documents": run.documents.plus(counts)}
+
+    def _take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+        self._stop(str(step.index))
+        with self._synchroniser(step, run) as synchroniser:
+            return self._copies.take_back(step, run, synchroniser)
+
+    def _remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """The originals go, while what is written under their keys goes on to the copies."""
+        index = str(step.index)
+        if index not in self._followed:
+            # The step that has copied them: between the two the names have moved.
+            self._start(followed_at(run, index) or step, run, "serving")
+        followed = self._followed[index]
+        followed.follower.follow()
+        # Undoing goes on whatever it meets: what has no copy stays.
+        if run.failure is None and step.after is not None:
+            allowed = self._allowed(step, run) + run.documents.failed_count
+            self._copies.require_copies(step, run, allowed, self)
+        try:
+            return self._copies.remove_originals(step, run, followed.follower, followed.synchroniser)
+        finally:
+            self._stop(index)
+
+    def names_moved(self, run: Run) -> None:
+        """From now on what is written to copies stays there: they serve."""
+        for index, followed in self._followed.items():
+            if isinstance(followed.mirror, Copies) and _have_names_moved(run, index):
+                followed.follower.turn_to(replace(followed.mirror, aim="serving"))
+
+    def follow(self) -> None:
+        """Synchronise what was written since the last time; called often while something else goes on."""
+        for followed in self._followed.values():
+            followed.follower.follow()
+
+    def take_up(self, step: Step, run: Run) -> None:
+        """Follow, after a look at all documents where another process did so until now."""
+        if self._resumed(step, run) is not None:
+            self.follow()
+
+    def catch_up(self) -> None:
+        """Synchronise all that was written before this call."""
+        for followed in self._followed.values():
+            followed.follower.catch_up()
+
+    def count_written(self) -> int:
+        """How many documents were written since they were synchronised last, before this call."""
+        return sum(followed.follower.count_written() for followed in self._followed.values())
+
+    def settle(self, step: Step, run: Run) -> Guard | None:
+        """Come in step before a swap; what the old index looks like then.
+
+        Returns:
+            None where nothing is followed, or writers are too busy for it ever to stay so.
+
+        Raises:
+            TrackingLost: The server does not report writes for as long as a pass over all documents takes.
+        """
+        followed = self._resumed(step, run)
+        if followed is None or step.before is None:
+            return None
+        if step.after_record:
+            followed.follower.follow()
+            return None
+        settled = followed.follower.settle(step.before.physical)
+        if isinstance(followed.mirror, Copies):
+            self._require_few_failures(step, run, followed)
+        return None if settled.remaining else settled.guard
+
+    def _allowed(self, step: Step, run: Run) -> int:
+        """How many documents may have no second form."""
+        # Vectors that can't be converted were counted when they were backed up.
+        known = run.documents.failed_count if step.strategy == "shadow_field" else 0
+        return max(int(run.arguments.get("max_failures", 0)), known)
+
+    def _require_few_failures(self, step: Step, run: Run, followed: _Followed) -> None:
+        """Refuse to swap where documents have no copy by now: no index would find them.
+
+        Raises:
+            DocumentsRefused: More than allowed have none.
+        """
+        failing = followed.synchroniser.failing
+        if len(failing) > self._allowed(step, run) and run.failure is None:
+            raise _refused(str(step.index), len(failing), ", ".join(map(readable, sorted(failing)[:3])))
+
+    def require_copies(self, step: Step, run: Run) -> None:
+        """Compare documents, copies and the new index, where documents were copied for it.
+
+        Raises:
+            ValidationFailed: Documents are missing.
+        """
+        source = followed_at(run, str(step.index))
+        if source is not None and source.strategy == "shadow_copy":
+            allowed = self._allowed(source, run) + run.documents.failed_count
+            self._copies.require_copies(source, run, allowed, self)
+
+    def _resumed(self, step: Step, run: Run) -> _Followed | None:
+        """What is followed for an index; where another process did so until now, after a look at all."""
+        index = str(step.index)
+        if index not in self._followed:
+            source = followed_at(run, index)
+            if source is None:
+                return None
+            followed = self._start(source, run)
+            done = followed.follower.synchronise_all()
+            if isinstance(followed.mirror, Copies):
+                # Written since the process that copied them is gone, so that it could not tell.
+                self._work.report(done.failures)
+        return self._followed[index]
+
+    def _start(
+        self, step: Step, run: Run, aim: CopyAim | None = None, *, is_first: bool = False
+    ) -> _Followed:
+        index = str(step.index)
+        self._stop(index)
+        mirror = self.mirror(step, run, aim)
+        synchroniser = self._synchroniser(step, run, lambda documents: self._look(index, documents))
+        synchroniser.__enter__()
+        follower = Follower(self._work.server, mirror, synchroniser, is_first=is_first)
+        followed = _Followed(mirror, synchroniser, follower)
+        self._followed[index] = followed
+        return followed
+
+    def _look(self, index: str, documents: int) -> None:
+        """Look whether writers are ahead, after a batch of so many documents."""
+        followed = self._followed.get(index)
+        if followed is not None:
+            followed.follower.note_done(documents)
+            self._work.watch(index, followed.follower.backlog)
+
+    def look_at_index(self, step: Step, physical: str) -> None:
+        """Look whether writers are ahead of the scan of an index that is waited for.
+
+        Raises:
+            WritersAhead: They have been for longer than the run may wait.
+        """
+        followed, live = self._followed.get(str(step.index)), look_at(self._work.server, physical)
+        if followed is None or live is None or self._work.pace is None:
+            return
+        keys = int(self._work.server.execute("DBSIZE"))
+        scanned = int(keys * live.statistics.percent_indexed)
+        written = followed.follower.backlog.written
+        self._work.pace.look_at_index(str(step.index), keys - scanned, scanned, written)
+
+    def _stop(self, index: str) -> None:
+        followed = self._followed.pop(index, None)
+        if followed is not None:
+            followed.follower.__exit__(None, None, None)
+            followed.synchroniser.__exit__(None, None, None)
+            if isinstance(followed.mirror, SecondFields):
+                followed.mirror.close()
+
+    def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
+        """Where the second forms are that a step makes, and what they should be."""
+        if step.strategy == "shadow_field":
+            of_fields: FieldAim = "promoted" if step.kind == "promote_documents" else "beside"
+            return self._second_fields.mirror(step, run, of_fields)
+        moved = _have_names_moved(run, str(step.index))
+        return self._copies.mirror(step, run, aim or ("serving" if moved else "beside"))
+
+    @contextmanager
+    def following(self, run: Run, index: str) -> Iterator[Follower | None]:
+        """Follow what a run that waits to be contracted has built, as long as the block lasts.
+
+        Yields:
+            Follows; None where nothing has to be followed.
+        """
+        step = followed_at(run, index)
+        if step is None:
+            yield None
+            return
+        try:
+            yield self._start(step, run).follower
+        finally:
+            self._stop(index)
+
+    def _synchroniser(
+        self, step: Step, run: Run, on_batch: Callable[[int], object] | None = None
+    ) -> Synchroniser:
+        work, job = self._work, self._work.job(step, run)
+
+        def on_progress(documents: int) -> None:
+            job.on_progress(documents)
+            if on_batch is not None:
+                on_batch(documents)
+
+        return Synchroniser(
+            work.server,
+            work.fence,
+            job.connections,
+            job.batch_size,
+            on_progress,
+            work.pace,
+            self._copies.tell,
+        )
+
+
+def _have_names_moved(run: Run, index: str) -> bool:
+    """Whether the served name points to the index over what a step has copied."""
+    for step in reversed(run.steps[: run.position]):
+        if step.index == index and step.kind == "swap_alias":
+            return True
+        if step.index == index and step.kind in FOLLOWED:
+            return False
+    return False
+
+
+def _refused(index: str, count: int, first: str) -> DocumentsRefused:
+    return DocumentsRefused(
+        f"{count:,} documents of {index} can't have a second form: {first}.",
+        f"Correct them, or leave them as they are with --max-failures {count}.",
+    )
+
+
+def followed_indexes(run: Run) -> tuple[str, ...]:
+    """The served names whose documents have a second form; an index over the same ones needs none."""
+    names = dict.fromkeys(str(step.index) for step in run.plan.steps if step.index is not None)
+    return tuple(name for name in names if followed_at(run, name) is not None)
+
+
+def followed_at(run: Run, index: str) -> Step | None:
+    """The step that made what has to be followed for an index where a run is now; None where nothing has."""
+    for step in reversed(run.steps[: run.position]):
+        if step.index == index and step.kind == "remove_documents":
+            return None
+        if step.index == index and step.kind in FOLLOWED:
+            return step
+    return None

@@ -1,0 +1,284 @@
+"""What the steps about copies under another prefix need: their mirror, its proofs, its backup, its checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redismigrate.backup.location import BackupLocation
+from redismigrate.documents.failures import FailedDocument, Failures
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.beside.copies import Copies
+from redismigrate.execution.documents.beside.copy_batch import Aim, conflict_with
+from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.mark_store import forget_marks, mark_prefix
+from redismigrate.execution.documents.beside.marks import fence_of
+from redismigrate.execution.documents.beside.removals import Removals
+from redismigrate.execution.documents.beside.replaced import ReplacedOriginals
+from redismigrate.execution.documents.beside.whole_documents import RewriteDocuments
+from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.execution.indexes.live import batches_of_keys, count_keys, look_at, not_in_index, types_of
+from redismigrate.execution.indexes.validation import ValidationFailed
+from redismigrate.execution.run import Run
+from redismigrate.execution.steps.answers import Following, difference_in_vectors
+from redismigrate.execution.steps.document_work import TOLD_FAILURES, DocumentWork, failed
+from redismigrate.planning.plan import Step
+from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.strict import readable, readable_key
+from redismigrate.state.keys import StateKeys
+
+WAY_DIGITS = 12
+PROCESS_BYTES = 8
+KEYS_PER_LOOK = 500
+LOOKS = 3
+SHOWN = 3
+# Rounds over what is written under old keys while originals are removed.
+MOST_ROUNDS = 20
+WRITTEN_LATE = "it was written under its old key when its document had moved; left as it is"
+
+
+class CopySteps:
+    """Makes the mirrors of copies for one process, which share what proves a deletion, and the backup.
+
+    Args:
+        work: Where.
+    """
+
+    def __init__(self, work: DocumentWork) -> None:
+        self._work = work
+        self._keys = StateKeys(work.project)
+        self._removals: Removals | None = None
+        self._replaced: dict[str, ReplacedOriginals] = {}
+        self._told = Failures()
+        # Those who follow one after the other, or side by side, have one token, for none of them holds the
+        # lock. But what went between two of them was seen by neither.
+        self._process = os.urandom(PROCESS_BYTES)
+
+    def tell(self, conflict: FailedDocument) -> None:
+        """Tell of a document that both releases have written, once, and not of more than a few."""
+        count = self._told.count
+        self._told.add(conflict.key, conflict.reason)
+        if count < self._told.count <= TOLD_FAILURES:
+            self._work.watcher.warned(f"{readable_key(conflict.key)}: {conflict.reason}")
+
+    def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
+        """Where the copies are that a step makes, and what they should become."""
+        rewrite, before = _rewrite(step), _before(step)
+        back = rewrite.moves_reversed()
+        replaced = self._replaced_by(step, run)
+        if self._removals is None:
+            self._removals = Removals.since_now(self._work.server, self._work.max_removals)
+        return Copies(
+            before.schema,
+            before.schema.storage_type,
+            rewrite.prefixes,
+            RewriteDocuments.of(rewrite, {}),
+            self.marks(step, run),
+            aim,
+            RewriteDocuments.of(back, {}),
+            fence_of(self._work.fence.token + self._process),
+            self._removals,
+            replaced.keep,
+        )
+
+    def marks(self, step: Step, run: Run) -> bytes:
+        """How the keys of the marks begin. There and back are two sets of copies."""
+        way = f"{run.plan.revision}:{step.index}:{_rewrite(step)}".encode("utf-8", "surrogateescape")
+        digest = sha1(way, usedforsecurity=False).hexdigest()[:WAY_DIGITS]
+        return mark_prefix(self._keys, run.id, digest)
+
+    def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
+        """What was written to copies goes to their originals; then the copies go. The changes of the run."""
+        mirror = self.mirror(step, run, "copies_removed")
+        done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
+        while done.busy:
+            again, done.busy = done.busy, []
+            synchroniser.synchronise(mirror, [again], done)
+        self._work.report(done.failures)
+        return self._end(step, run, done.failures)
+
+    def remove_originals(
+        self, step: Step, run: Run, follower: Follower, synchroniser: Synchroniser
+    ) -> Mapping[str, Any]:
+        """Remove originals, while what is written under their keys goes on to the copies.
+
+        Args:
+            step: Removes them.
+            run: The run.
+            follower: Is told of such writes since before the first original goes.
+            synchroniser: Its own.
+
+        Returns:
+            The changes of the run.
+        """
+        done = Synchronised()
+        move_away(follower, self.mirror(step, run, "serving"), done)
+        failures = Failures(len(synchroniser.failing), seen=done.failures.seen)
+        failures.listed += [each for each in done.failures.listed if each.key in synchroniser.failing]
+        if done.made_again:
+            self._work.watcher.warned(
+                f"{done.made_again:,} documents of {step.index} were missing under their new keys, and "
+                "nobody saw them being deleted: they were copied again"
+            )
+        self._work.report(failures)
+        return self._end(step, run, failures, looks_for_late=True)
+
+    def close(self) -> None:
+        """Finish the backups of originals that were replaced."""
+        for replaced in self._replaced.values():
+            replaced.close()
+
+    def _end(
+        self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False
+    ) -> Mapping[str, Any]:
+        """Forget the marks, and count what has to be told; the changes of the run."""
+        conflicts = self._conflicts(step, run)
+        forget_marks(self._work.server, self.marks(step, run))
+        for conflict in conflicts.listed:
+            self.tell(conflict)
+        if conflicts.count > TOLD_FAILURES:
+            self._work.watcher.warned(f"both were written of {conflicts.count - TOLD_FAILURES:,} more")
+        counts = run.documents.plus(failed(failures)).plus(failed(conflicts))
+        if looks_for_late:
+            late = self._written_late(step, failures)
+            self._work.report(late)
+            counts = counts.plus(failed(late))
+        replaced, backups = self._replaced_by(step, run), dict(run.backups)
+        if replaced.exists:
+            backups[str(step.index)] = str(BackupLocation.here(replaced.folder))
+        return {"documents": counts, "backups": backups}
+
+    def _conflicts(self, step: Step, run: Run) -> Failures:
+        """The documents of which both forms were written, by whatever process they were met."""
+        conflicts, copies = Failures(), self.mirror(step, run, "serving")
+        for key in self._replaced_by(step, run).conflicts():
+            # Undone, the run has copied the other way as well, and its backup is one.
+            if key.startswith(copies.tracked):
+                conflicts.add(key, conflict_with(copies.target(key)))
+        return conflicts
+
+    def _written_late(self, step: Step, known: Failures) -> Failures:
+        """What stands under old keys in the end, and was not told before."""
+        late = Failures(seen=known.seen)
+        old = tuple(change.old for change in _rewrite(step).prefixes)
+        schema = _before(step).schema.with_options(prefixes=old)
+        for keys in batches_of_keys(self._work.server, schema, KEYS_PER_LOOK):
+            for key in keys:
+                late.add(key, WRITTEN_LATE)
+        return late
+
+    def require_copies(self, step: Step, run: Run, allowed: int, following: Following) -> None:
+        """Compare the documents of the old index, the copies, and what the new index holds.
+
+        By count; where that falls short, key by key. A sample of keys is looked at in any case.
+
+        Args:
+            step: Made the copies.
+            run: The run.
+            allowed: How many may be out of the new index.
+            following: Keeps the copies in step.
+
+        Raises:
+            ValidationFailed: More are missing.
+        """
+        server, before, after = self._work.server, _before(step), step.after
+        if after is None:
+            raise ValueError(f"a step {step.kind} needs the index after it")
+        copies = self.mirror(step, run, "serving")
+        old = tuple(change.old for change in _rewrite(step).prefixes)
+        schema = before.schema.with_options(prefixes=old)
+        live = look_at(server, before.physical)
+        following.catch_up()
+        documents = count_keys(server, schema) if live is None else live.statistics.num_docs
+        new = look_at(server, after.physical)
+        held = 0 if new is None else new.statistics.num_docs
+        is_short = held + allowed < documents
+        lost: list[bytes] = []
+        for keys in batches_of_keys(server, schema, KEYS_PER_LOOK):
+            lost += self._lacking(copies, keys, before if live is not None else None, after, following)
+            if not is_short:
+                break
+        baseline = run.baselines.get(str(step.index))
+        unindexed = 0 if baseline is None or live is not None else baseline.unindexed
+        if len(lost) > allowed + unindexed:
+            shown = ", ".join(map(readable, lost[:SHOWN]))
+            raise ValidationFailed(
+                f"{len(lost):,} documents of {step.index} are not in {after.physical}, which has {held:,} of "
+                f"{documents:,}: {shown}.",
+                "Look at them under their old and their new keys; --max-failures admits some.",
+            )
+        if live is not None:
+            difference = difference_in_vectors(server, before, after, allowed, following)
+            if difference is not None:
+                raise ValidationFailed(
+                    f"Index {after.physical} lacks vectors that {before.physical} has: {difference}.",
+                    "Look at the documents without vectors; --max-failures admits some.",
+                )
+
+    def _lacking(
+        self,
+        copies: Copies,
+        keys: Sequence[bytes],
+        before: IndexDefinition | None,
+        after: IndexDefinition,
+        following: Following,
+    ) -> list[bytes]:
+        """Those of some originals whose copies the new index does not hold, though the old one holds them."""
+        server, suspects = self._work.server, list(keys)
+        for _ in range(LOOKS):
+            lacking = set(not_in_index(server, after.physical, [copies.target(key) for key in suspects]))
+            suspects = [key for key in suspects if copies.target(key) in lacking]
+            if not suspects:
+                return []
+            following.catch_up()
+        outside = set() if before is None else set(not_in_index(server, before.physical, suspects))
+        there = types_of(server, suspects, b"")
+        return [
+            key for key, found in zip(suspects, there, strict=True) if found != b"none" and key not in outside
+        ]
+
+    def _replaced_by(self, step: Step, run: Run) -> ReplacedOriginals:
+        index = str(step.index)
+        if index not in self._replaced:
+            manifest = self._work.manifest(step, run)
+            options = {**manifest.options, "replaced": True}
+            self._replaced[index] = ReplacedOriginals(
+                Path(run.arguments["backup_dir"]),
+                manifest.model_copy(update={"options": options}),
+                self._work.require_lock,
+            )
+        return self._replaced[index]
+
+
+def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
+    """Remove originals, while what is written under old keys goes on to their copies.
+
+    Args:
+        follower: Is told of such writes since before the first original goes.
+        copies: Of the originals.
+        total: Is added to.
+    """
+    follower.turn_to(replace(copies, aim="originals_removed"))
+    follower.synchronise_all(total)
+    for _ in range(MOST_ROUNDS):
+        written = total.written, total.removed
+        follower.catch_up(total)
+        if (total.written, total.removed) == written:
+            return
+
+
+def _rewrite(step: Step) -> Rewrite:
+    if step.rewrite is None:
+        raise ValueError(f"a step {step.kind} needs a rewrite")
+    return step.rewrite
+
+
+def _before(step: Step) -> IndexDefinition:
+    if step.before is None:
+        raise ValueError(f"a step {step.kind} needs the index before it")
+    return step.before

@@ -1,0 +1,158 @@
+"""What the steps of `shadow_field` do beyond those of every second form: they back up, move and remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from redismigrate.backup.backup import Backup
+from redismigrate.backup.writer import BackupWriter
+from redismigrate.documents.failures import Failures
+from redismigrate.errors import BackupError
+from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
+from redismigrate.execution.documents.beside.leftover_fields import LeftoverFields
+from redismigrate.execution.documents.beside.second_fields import SecondFields
+from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.in_place.rewriting import count_left
+from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.planning.plan import Step
+
+# After all documents come those that were written meanwhile; with busy writers there is no last one.
+ROUNDS = 5
+
+
+class SecondFieldSteps:
+    """Does them.
+
+    Args:
+        work: Where.
+        allows_lossy: Take second fields back although there is no backup for what is lost with them.
+    """
+
+    def __init__(self, work: DocumentWork, *, allows_lossy: bool = False) -> None:
+        self._work = work
+        self._allows_lossy = allows_lossy
+        # Index -> the documents that were written in the old form after all had the new one.
+        self._written_late: dict[str, int] = {}
+
+    def mirror(self, step: Step, run: Run, aim: Aim) -> SecondFields:
+        """The second fields of a step, and the backup that gets what would be lost with them."""
+        if step.rewrite is None or step.before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        quantizations = run.quantizations.get(str(step.index), {})
+        fields = tuple(
+            SecondField.of(recoding, step.second_fields[recoding.path], quantizations)
+            for recoding in step.rewrite.recodings
+        )
+        originals = self._originals(step, run, aim)
+        return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes, originals)
+
+    def sweep(self, step: Step, synchroniser: Synchroniser) -> None:
+        """Remove second fields that an earlier run has left: nothing of another run may be read.
+
+        They have the same names where that run was of the same revision, and its record is lost.
+        """
+        if step.rewrite is None or step.before is None:
+            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        names = tuple(step.second_fields[recoding.path] for recoding in step.rewrite.recodings)
+        leftover = LeftoverFields(step.before.schema, names, step.rewrite.excluded_prefixes)
+        done = synchroniser.synchronise(leftover, leftover.keys(self._work.server))
+        while done.busy:
+            again, done.busy = done.busy, []
+            synchroniser.synchronise(leftover, [again], done)
+        if done.removed:
+            self._work.watcher.warned(
+                f"{done.removed:,} documents of {step.index} had {' and '.join(names)} of an earlier run; "
+                "that is removed"
+            )
+
+    def note_written(self, step: Step, converted: int) -> None:
+        """So many documents were written in the old form after that, and are converted."""
+        index = str(step.index)
+        self._written_late[index] = self._written_late.get(index, 0) + converted
+
+    def remove(self, step: Step, run: Run, synchroniser: Synchroniser) -> DocumentCounts:
+        """Remove the second fields, and see to it that the declared ones are in one form.
+
+        Returns:
+            What is left in the old form when all is done, or in the new one where it is taken back.
+
+        Raises:
+            TrackingLost: The server does not report writes for as long as a pass over all documents takes.
+            BackupError: What is replaced can't be backed up.
+        """
+        mirror = self.mirror(step, run, "reverted" if step.takes_back else "removed")
+        server = self._work.server
+        done = Synchronised(failures=Failures(seen=_known_failures(run)))
+        with closing(mirror), Follower(server, mirror, synchroniser) as follower:
+            follower.synchronise_all(done)
+            for _ in range(ROUNDS):
+                if not follower.count_written():
+                    break
+                follower.follow(done)
+        self._finish_backup(step, run)
+        self._work.report(done.failures)
+        if step.takes_back:
+            return failed(done.failures)
+        self.note_written(step, done.converted)
+        return self._left(step, run, done.failures.seen).plus(failed(done.failures))
+
+    def _left(self, step: Step, run: Run, told: set[int]) -> DocumentCounts:
+        """What has the old form in the end; the documents that were told already are among it no more."""
+        index, rewrite = str(step.index), step.rewrite
+        failures = Failures(seen=told)
+        left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
+        self._work.report(failures)
+        written_late = self._written_late.pop(index, 0)
+        if rewrite is not None and (left or written_late):
+            before, after = (
+                " and ".join(dict.fromkeys(getattr(recoding, name) for recoding in rewrite.recodings))
+                for name in ("before", "after")
+            )
+            self._work.watcher.warned(
+                f"writers of {index} have not stopped writing {before}: {left:,} documents are in that form "
+                "now. What is written in it from now on is not converted, and searches do not find those "
+                f"documents until they are written in {after}"
+            )
+        return DocumentCounts(left_in_old_type=left).plus(failed(failures))
+
+    def _originals(self, step: Step, run: Run, aim: Aim) -> GrowingBackup | None:
+        location = run.backups.get(str(step.index))
+        if location is None:
+            return None
+
+        def open_backup() -> Backup:
+            return self._work.open(location)
+
+        may_go_without = aim == "beside" or (aim == "reverted" and self._allows_lossy)
+        go_without: Callable[[str], None] | None = self._tell_that_lost if may_go_without else None
+        return GrowingBackup(open_backup, self._work.require_lock, go_without)
+
+    def _tell_that_lost(self, reason: str) -> None:
+        self._work.watcher.warned(
+            f"{reason} Vectors that were written in the new form go on without what the old one can't tell"
+        )
+
+    def _finish_backup(self, step: Step, run: Run) -> None:
+        """Mark a backup as complete again that has grown."""
+        location = run.backups.get(str(step.index))
+        if location is None:
+            return
+        try:
+            backup = self._work.open(location)
+        except BackupError:
+            if step.takes_back:  # nothing had to be added to it
+                return
+            raise
+        if not backup.manifest.complete:
+            with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
+                writer.finish()
+
+
+def _known_failures(run: Run) -> set[int]:
+    """The documents that were told already, as `Failures.seen` has them."""
+    return {hash(key.encode("utf-8", "surrogateescape")) for key, _ in run.documents.failed}

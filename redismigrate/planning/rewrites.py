@@ -1,0 +1,135 @@
+"""What a change of an index does to its documents, as data that a plan can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.moves import PathRename
+from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.quantization import Quantization
+
+
+@dataclass(frozen=True)
+class DoneRewrite:
+    """What an earlier change of the same revision does to documents that several indexes read.
+
+    Attributes:
+        index: The one that was changed, as it is called afterwards.
+        prefixes: Of the index that was changed; none for all keys.
+        rewrite: What was done.
+    """
+
+    index: str
+    prefixes: tuple[str, ...]
+    rewrite: Rewrite
+
+    def remainder(self, index: str, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
+        """What a further rewrite of documents with these prefixes still has to do.
+
+        Args:
+            index: The one that is to be changed now.
+            prefixes: Of it; none for all keys.
+            rewrite: What is asked for.
+
+        Raises:
+            ValueError: Of some of the documents something is done already, of others nothing; or they can't
+                be found any more; or the index has a backup in this revision already. The text says so as the
+                end of a sentence about the index.
+        """
+        if rewrite and index == self.index:
+            raise ValueError("rewrites its documents twice: do it in one `with op.index` block")
+        if rewrite.storage_type != self.rewrite.storage_type:
+            return rewrite  # hashes and JSON documents under one prefix are different documents
+        rest = self._rest(prefixes, rewrite)
+        # Who reads all keys finds those that have moved, too.
+        if (rest.recodings or rest.renames) and prefixes and self.takes_keys_of(prefixes):
+            raise ValueError(
+                "changes documents whose keys an earlier change of this revision moves: change them before"
+            )
+        return rest
+
+    def takes_keys_of(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether it moves documents away from under these prefixes; none for all keys."""
+        moved = [change.old for change in self.rewrite.prefixes]
+        return bool(moved) and KeyPrefixes.of(moved).overlap(KeyPrefixes.of(prefixes))
+
+    def moves_documents_of(self, schema: IndexSchema) -> bool:
+        """Whether documents that it moves are, before or after that, among those of an index."""
+        if schema.storage_type != self.rewrite.storage_type:
+            return False
+        gained = [change.new for change in self.rewrite.prefixes]
+        gains = bool(gained) and KeyPrefixes.of(gained).overlap(KeyPrefixes.of(schema.prefixes))
+        return gains or self.takes_keys_of(schema.prefixes)
+
+    def _rest(self, prefixes: tuple[str, ...], rewrite: Rewrite) -> Rewrite:
+        done = self.rewrite
+        own, others = KeyPrefixes.of(self.prefixes), KeyPrefixes.of(prefixes)
+        if not own.overlap(others):
+            return rewrite
+        rest = rewrite.without(done)
+        for recoding in rest.recodings:
+            if recoding.path in done.recoded_paths:
+                raise ValueError(
+                    f"re-encodes {recoding.path} of documents of which index {self.index} re-encodes it "
+                    "otherwise: change both alike"
+                )
+        if rest == rewrite or all(map(own.cover, others.outermost)):
+            return rest
+        if rest or done.without(rewrite):
+            raise ValueError(
+                "shares some of its documents with another one that is changed differently: change both alike"
+            )
+        for recoding in rewrite.recodings:
+            if recoding.has_one_scale:
+                raise ValueError(
+                    f"shares some of its documents with index {self.index}, and the integers of "
+                    f"{recoding.path} have one scale for all of an index: change the index that covers all "
+                    "of the documents first"
+                )
+        return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
+
+
+def recodings_of(
+    before: IndexSchema,
+    after: IndexSchema,
+    renames: Iterable[PathRename],
+    quantizations: dict[str, Quantization],
+) -> tuple[Recoding, ...]:
+    """The vector fields whose bytes in the hashes have to change.
+
+    JSON documents hold vectors as numbers: there a datatype is a matter of the index alone.
+
+    Args:
+        before: The index as it is.
+        after: The index as it is wanted.
+        renames: What moves between the two.
+        quantizations: Hash field -> how its integers were made, as recorded.
+    """
+    if before.storage_type != "hash" or after.storage_type != "hash":
+        return ()
+    old_paths = {rename.new: rename.old for rename in renames}
+    old = {field.path_in("hash"): field for field in before.fields if isinstance(field, VectorField)}
+    recodings: dict[str, Recoding] = {}
+    for field in after.fields:
+        path = old_paths.get(field.path_in("hash"), field.path_in("hash"))
+        source = old.get(path)
+        if not isinstance(field, VectorField) or source is None or source.dims != field.dims:
+            continue
+        recoding = Recoding(
+            path,
+            field.dims,
+            field.distance_metric,
+            source.datatype,
+            field.datatype,
+            quantizations.get(path),
+        )
+        known = recodings.get(path, recoding)
+        if known.distance_metric != recoding.distance_metric:
+            # Integers for several metrics need one scale and no offset, which is what those for IP have.
+            recoding = replace(recoding, distance_metric="IP")
+        if recoding.before != recoding.after:
+            recodings[path] = recoding
+    return tuple(recodings.values())
