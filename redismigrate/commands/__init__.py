@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.following import follow
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
+    from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
     from redismigrate.commands.offline import script, stamp_script
     from redismigrate.commands.project import Project
     from redismigrate.commands.readiness import check_heads
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from redismigrate.commands.watching import watch
 
 _MODULES = {
+    "MigrationOptions": "migration_options",
+    "MigrationResult": "migration_options",
     "Project": "project",
     "autogenerate": "authoring.generating",
     "baseline": "authoring.generating",
@@ -69,6 +72,8 @@ _MODULES = {
     "watch": "watching",
 }
 __all__ = [
+    "MigrationOptions",
+    "MigrationResult",
     "Project",
     "autogenerate",
     "baseline",

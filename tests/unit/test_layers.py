@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import redismigrate
@@ -20,8 +22,9 @@ LAYERS = (
     ("commands",),
     ("execution",),
     ("planning",),
-    ("state",),
+    ("backup", "state"),
     ("history", "operations", "redis_server"),
+    ("documents",),
     ("schema",),
     ("config", "packaged"),
     ("foreign_modules",),
@@ -32,8 +35,10 @@ LAYERS = (
 RANK = {name: -position for position, layer in enumerate(LAYERS) for name in layer}
 # What execution may know of planning: data, and what undoes or compares it; not how a plan is made.
 PLANS_AS_DATA = {
-    "redismigrate.planning.other_databases",
+    "redismigrate.planning.document_sample",
+    "redismigrate.planning.inventory",
     "redismigrate.planning.name_moves",
+    "redismigrate.planning.other_databases",
     "redismigrate.planning.plan",
     "redismigrate.planning.physical_names",
     "redismigrate.planning.rewrites",
@@ -47,11 +52,14 @@ SERVER_AS_DATA = {
 }
 # `testing` plays the application, as tests do.
 TALK_TO_REDIS = {"state", "execution", "redis_server", "testing"}
-# `survey` reads for a plan what nobody else asks for; the demo plays the application.
-COMMANDS_THAT_TALK_TO_REDIS = (
-    "redismigrate.execution.indexes.survey",
-    "redismigrate.commands.demo.demonstration",
-)
+# It plays the application.
+DEMO = "redismigrate.commands.demo"
+# Of the folders of `execution`: the left one may import the right one, never the other way round.
+FLOORS_OF_EXECUTION = [
+    *pairwise(("offline", "steps", "documents.beside", "documents.traffic", "pace", "indexes")),
+    ("steps", "documents.in_place"),
+    ("documents.in_place", "documents.traffic"),
+]
 ONE_PLACE = {
     "networkx": ("redismigrate.history.graph",),
     "jinja2": ("redismigrate.history.writer",),
@@ -79,6 +87,12 @@ class Import:
 
 def layer_of(module: str) -> str:
     return [*module.split("."), ""][1]
+
+
+def target_of(each: Import) -> str:
+    """The module that is imported, or that a name is imported from."""
+    named = f"{each.module}.{each.name}"
+    return named if named in modules() else each.module
 
 
 @cache
@@ -151,7 +165,9 @@ def test_planning_is_told_about_the_server_and_does_not_ask():
     ] == []
 
 
-@pytest.mark.parametrize("layer", ["schema", "operations", "history", "planning", "config", "cli"])
+@pytest.mark.parametrize(
+    "layer", ["schema", "documents", "backup", "operations", "history", "planning", "config", "cli"]
+)
 def test_layers_that_are_pure_or_only_draw_do_not_import_redis(layer):
     assert [
         str(each)
@@ -160,7 +176,7 @@ def test_layers_that_are_pure_or_only_draw_do_not_import_redis(layer):
     ] == []
 
 
-def test_only_four_layers_and_the_survey_talk_to_redis():
+def test_only_four_layers_and_the_demo_talk_to_redis():
     talking = {
         module
         for module, tree in modules().items()
@@ -171,7 +187,7 @@ def test_only_four_layers_and_the_survey_talk_to_redis():
     assert [
         module
         for module in sorted(talking)
-        if layer_of(module) not in TALK_TO_REDIS and not module.startswith(COMMANDS_THAT_TALK_TO_REDIS)
+        if layer_of(module) not in TALK_TO_REDIS and not module.startswith(DEMO)
     ] == []
 
 
@@ -191,3 +207,39 @@ def test_every_module_says_in_its_first_line_why_it_exists():
         if not (ast.get_docstring(tree) or "").partition("\n")[0].endswith((".", ":"))
     ]
     assert silent == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = nx.DiGraph(
+        (each.importer, target_of(each)) for each in ours() if each.importer != target_of(each)
+    )
+    assert [sorted(circle) for circle in nx.strongly_connected_components(graph) if len(circle) > 1] == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("in_place", "beside"), ("beside", "in_place")])
+def test_the_two_ways_to_change_documents_do_not_know_each_other(one: str, other: str):
+    folder = "redismigrate.execution.documents"
+    assert [
+        str(each)
+        for each in ours()
+        if each.importer.startswith(f"{folder}.{one}.") and each.module.startswith(f"{folder}.{other}")
+    ] == []
+
+
+@pytest.mark.parametrize(("above", "below"), FLOORS_OF_EXECUTION)
+def test_within_execution_imports_point_one_way(above: str, below: str):
+    root = "redismigrate.execution"
+    assert [
+        str(each)
+        for each in ours()
+        if each.importer.startswith(f"{root}.{below}.") and each.module.startswith(f"{root}.{above}")
+    ] == []
+
+
+def test_no_file_is_longer_than_400_lines():
+    longest = {
+        str(file.relative_to(ROOT)): count
+        for file in ROOT.rglob("*.py")
+        if (count := len(file.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert longest == {}
