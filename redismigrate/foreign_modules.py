@@ -71,7 +71,7 @@ class ForeignCode:
     def __init__(
         self,
         as_error: Callable[[ForeignFailure], RedisMigrateError],
-        passes: tuple[type[Exception], ...] = (),
+        passes: tuple[type[BaseException], ...] = (),
     ) -> None:
         self._as_error = as_error
         self._passes = passes

@@ -17,6 +17,8 @@ Translate = Callable[[redis.RedisError], RedisMigrateError | None]
 # Of a client of others: what its pool has added for itself, and what is ours to say.
 _NOT_TAKEN_OVER = ("connection_pool", "himport_registry", "maint_notifications_", "orig_", "retry")
 _OURS = frozenset({"command_packer", "parser_class", "event_dispatcher", "encoder_class"})
+# What a connection raises by itself.
+PASSES: tuple[type[BaseException], ...] = (redis.RedisError, OSError, RedisMigrateError)
 _HINT = "Correct the options of the URL, or of the client that env.py makes."
 
 
@@ -51,7 +53,7 @@ def with_guarded_connect(kind: type[Any], translate: Translate) -> type[Any]:
 
     class GuardedConnection(kind):  # type: ignore[misc]
         def connect(self, *arguments: Any, **more: Any) -> Any:
-            with ForeignCode(_refused, passes=(redis.RedisError, OSError, RedisMigrateError)):
+            with ForeignCode(_refused, PASSES):
                 try:
                     return super().connect(*arguments, **more)
                 except redis.RedisError as error:

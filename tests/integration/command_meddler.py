@@ -21,6 +21,7 @@ from redismigrate.execution.documents.traffic.mirroring import Reader
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
 from redismigrate.planning.plan import Step
+from redismigrate.redis_server import guarded_connection
 from redismigrate.redis_server.wire import Wire, render
 
 EXEC = render(b"EXEC")
@@ -28,6 +29,10 @@ EXEC = render(b"EXEC")
 
 class Killed(BaseException):
     """Ends a migration as kill -9 does: what it had not sent by then is never sent."""
+
+
+# Else it would be taken for an error of whoever wrote the class of a connection.
+guarded_connection.PASSES += (Killed,)
 
 
 class Meddler(Watcher):

@@ -102,8 +102,10 @@ def test_whatever_a_declared_module_raises_is_told_with_its_entry(shop):
         refused(shop, "check", says=(f"Error: schemas: '{entry}'", says))
 
 
-def test_whatever_a_function_of_a_script_raises_undoes_the_revision(shop):
+def test_whatever_a_function_of_a_script_raises_undoes_the_revision_but_an_interruption(shop):
     for statement, says in RAISED:
+        if says == "KeyboardInterrupt":
+            continue  # leaves the run to be taken up, see test_behind_our_back.py
         fill = f"{PREAMBLE}\ndef fill(client):\n    {statement}\n"
         shop.write("op.run(fill)", preamble=fill, revision=REVISION, down_revision=None)
         refused(shop, "upgrade", code=1, says=(f"raised {says}",))

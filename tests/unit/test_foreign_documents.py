@@ -34,7 +34,7 @@ OF_MODELS = {"model_validate_json", "validate_json"}
 # Who parses elsewhere, and why that is no document of ours.
 ELSEWHERE = {
     "foreign_documents.py": "the one place",
-    "execution/documents/json_members.py": "documents of the application: any JSON is right, and stays",
+    "documents/json_members.py": "documents of the application: any JSON is right, and stays",
     "testing/documents.py": "replies of a server that the tests started",
     "testing/snapshot.py": "replies of a server that the tests started",
 }

@@ -83,7 +83,7 @@ def test_nobody_else_expects_that_code_of_others_exits():
                 caught = ast.unparse(node.type)
                 if "SystemExit" in caught or (caught == "BaseException" and node.name is not None):
                     found.append(str(file.relative_to(ROOT)))
-    assert set(found) == {"execution/run_in_hand.py", "foreign_modules.py", "process_state.py"}
+    assert set(found) == {"execution/held_run.py", "foreign_modules.py", "process_state.py"}
 
 
 @pytest.mark.parametrize(

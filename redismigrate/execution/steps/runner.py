@@ -307,10 +307,10 @@ class StepRunner:
             where = place_in(function, failure.error)
             return FunctionFailed(f"{step.description} raised {failure.reason}{where}")
 
-        # An outage is no fault of the function: the run stays, to be taken up again.
+        # An outage is no fault of the function, nor is an interruption: the run stays, to be taken up again.
         # A connection of its own: what it selects or subscribes to is not ours.
         with (
-            ForeignCode(as_error, passes=(ConnectionFailed,)),
+            ForeignCode(as_error, passes=(ConnectionFailed, KeyboardInterrupt)),
             self.server.translated_errors(),
             connect_like(self.server.client) as own,
         ):
