@@ -155,22 +155,22 @@ def function_source(project: Project, catalog: Callable[[], Catalog]) -> Functio
                 f"{project.settings.version_locations[0]}.",
                 "Run this where the script is.",
             )
-        migration = script.load()
+        migration, call = script.load(), step.call
         now = catalog()
         if recorded.direction == "upgrade":
             functions = collect_functions(migration.upgrade, recorded.start(now), str(script.path))
-        elif step.function_in == "upgrade":
+        elif call is not None and call.function_in == "upgrade":
             before = recorded.apply_operations(now)
             functions = _functions_of_applied(script, migration, before, now)
         else:
             functions = collect_functions(migration.downgrade, now, str(script.path))
-        if step.function is None or step.function >= len(functions):
+        if call is None or call.function >= len(functions):
             raise ScriptError(
                 f"{script.path} no longer gives op.run the function of the step “{step.description}”; "
                 "restore the script as it was when the run began.",
             )
-        up, down = functions[step.function]
-        return up if step.function_direction == "up" else down
+        up, down = functions[call.function]
+        return up if call.function_direction == "up" else down
 
     return find
 

@@ -22,7 +22,6 @@ from redismigrate.state.store import DocumentsMoved
 
 # A guarded cutover succeeds at half of the attempts with 5,000 writes a second, hardly ever with 25,000.
 MOST_CUTOVERS = 8
-WRITE_VECTORS = {"rewrite_documents", "promote_documents"}
 
 
 def cutover_at(run: Run) -> tuple[Step, ...]:
@@ -117,7 +116,7 @@ def with_quantizations(catalog: Catalog, run: Run) -> Catalog:
         run: The run that has rewritten their documents.
     """
     for step in run.plan.steps:
-        if step.kind in WRITE_VECTORS and step.after is not None and step.rewrite is not None:
+        if step.life.has("writes_vectors") and step.after is not None and step.rewrite is not None:
             found = run.quantizations.get(str(step.index), {})
             keys = KeyPrefixes.of(step.after.schema.prefixes)
             for definition in catalog.values():

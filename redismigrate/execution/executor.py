@@ -132,7 +132,7 @@ class Executor:
         Raises:
             RunInterrupted: It is not complete; it stays, and so does what it was built beside.
         """
-        swaps = [step for step in self.run.plan.steps if step.kind == "swap_alias" and not step.after_record]
+        swaps = [step for step in self.run.plan.steps if step.life.name == "swap_alias"]
         try:
             self._validate_again(swaps)
         except FAILURES as error:
@@ -250,7 +250,9 @@ class Executor:
     def _deleted(self) -> str:
         """What can't be undone: documents that the script wanted to be gone."""
         undone = {step.index for step in self.run.undo}
-        names = [step.index for step in self.run.plan.steps if step.delete_documents and step.index in undone]
+        names = [
+            step.index for step in self.run.plan.steps if step.deletes_documents and step.index in undone
+        ]
         return "".join(
             f", but the documents of index {name} are deleted and can't come back" for name in names
         )

@@ -40,30 +40,6 @@ from redismigrate.state.lock import signature
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import State, StateWriter
 
-# Steps that read the backup which the revision at work has made, or add to it.
-READ_BACKUP = {
-    "rewrite_documents",
-    "index_documents",
-    "catch_up_documents",
-    "promote_documents",
-    "remove_documents",
-}
-PHASES = {
-    "back_up_documents": "documents",
-    "rewrite_documents": "documents",
-    "catch_up_documents": "documents",
-    "verify_backup": "documents",
-    "restore_documents": "documents",
-    "copy_documents": "documents",
-    "promote_documents": "documents",
-    "remove_documents": "documents",
-    "run_function": "documents",
-    "validate_index": "validate",
-    "set_alias": "cutover",
-    "swap_alias": "cutover",
-    "record_revision": "cutover",
-}
-
 
 class RunInHand:
     """Owns a run on behalf of the holder of the lock.
@@ -270,7 +246,7 @@ class RunInHand:
         if self.run.is_recorded:
             return ()
         done = self.run.steps[: self.run.position]
-        return tuple(step for step in done if step.kind == "catch_up_documents")
+        return tuple(step for step in done if step.life.has("is_repeated"))
 
     def require_backups(self) -> None:
         """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.
@@ -284,9 +260,7 @@ class RunInHand:
         with self.telling_way_out():
             for step in (*self.to_repeat, *self.run.steps[self.run.position :]):
                 # That of copies only holds what they have replaced: nothing needs it to go on.
-                needs_own = (
-                    step.kind in READ_BACKUP and not step.takes_back and step.strategy != "shadow_copy"
-                )
+                needs_own = step.life.has("reads_own_backup")
                 made = self.run.backups.get(str(step.index)) if needs_own else None
                 for location in filter(None, (made, step.backup)):
                     BackupLocation.parse(location).open(self.backup_dir)
@@ -320,7 +294,7 @@ class RunInHand:
         try:
             yield
         finally:
-            phase = PHASES.get(step.kind, "index")
+            phase = step.life.phase
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
 
     def event(self, name: str, **more: str) -> dict[str, str]:
@@ -371,7 +345,7 @@ class RunInHand:
         }
         run = self.run.moved(**moved, **effect.changes)
         # Once the revision is recorded, so is where its indexes are.
-        moves = step.kind == "swap_alias" and step.after_record
+        moves = step.life.name == "swap_when_recorded"
         self.writer.transact(
             catalog=with_physical_names(self.state.catalog, (step,)) if moves else None,
             progress=run.progress_content(),

@@ -12,16 +12,6 @@ if TYPE_CHECKING:
     from redismigrate.planning.plan import Step
 
 RATE_SECONDS = 10.0
-# Steps that keep to `--max-docs-per-second`.
-PASSES_OVER_DOCUMENTS = frozenset(
-    {
-        "back_up_documents",
-        "rewrite_documents",
-        "index_documents",
-        "catch_up_documents",
-        "restore_documents",
-    }
-)
 
 
 class PaceReport(BaseModel):
@@ -94,7 +84,7 @@ def seconds_left(
         here = documents / rate
     for step in steps[position + 1 :]:
         limited = 0.0
-        if most_per_second and step.kind in PASSES_OVER_DOCUMENTS:
+        if most_per_second and step.life.has("keeps_to_rate"):
             limited = step.estimate.documents / most_per_second
         here += max(step.estimate.seconds, limited)
     return here

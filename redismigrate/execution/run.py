@@ -227,8 +227,8 @@ class Run(BaseModel):
     def undo_of(self, steps: tuple[Step, ...]) -> tuple[Step, ...]:
         """What undoes steps of the revision at work, with the places of the backups that it restores from."""
         return tuple(
-            step.model_copy(update={"backup": self.backups.get(str(step.index))})
-            if step.kind in {"verify_backup", "restore_documents"}
+            step.with_documents(backup=self.backups.get(str(step.index)))
+            if step.life.has("restores")
             else step
             for step in undo_of(steps)
         )

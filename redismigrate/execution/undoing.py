@@ -16,15 +16,6 @@ from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 
-# They are not one transaction with their note, so the step in hand may have been done when a run turns round.
-TAKES_EFFECT_BEFORE_ITS_NOTE = {
-    "run_function",
-    "claim_index",
-    "release_index",
-    "rewrite_documents",
-    "copy_documents",
-}
-
 
 def turn_round(
     work: RunInHand, failure: str, *, rolls_back: bool = False, refused: DocumentCounts | None = None
@@ -113,7 +104,8 @@ def _done(work: RunInHand) -> tuple[Step, ...]:
     """The steps of the revision at work, which goes forward, that may have changed something."""
     run, in_hand = work.run, work.in_hand()
     done = run.plan.steps[: run.position]
-    has_begun = any(step.kind in TAKES_EFFECT_BEFORE_ITS_NOTE for step in in_hand)
+    # What is no transaction with its note may have been done when a run turns round.
+    has_begun = any(step.life.has("takes_effect_before_its_note") for step in in_hand)
     return (*done, *in_hand) if has_begun or not work.runs_search_in_scripts else done
 
 
@@ -187,7 +179,7 @@ def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
     for step in record.run.plan.steps:
         if is_kept(step):
             _warn_of_kept(work, step)
-        if step.delete_documents:
+        if step.deletes_documents:
             work.watcher.warned(f"the documents of index {step.index} were deleted and can't come back")
 
 

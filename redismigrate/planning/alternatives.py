@@ -10,9 +10,10 @@ from redismigrate.operations.model import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import STRATEGIES, Alternative, RevisionPlan, Step, Strategy
+from redismigrate.planning.plan import Alternative, RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
+from redismigrate.planning.step_life import STRATEGIES, Strategy
 from redismigrate.schema.definition import Catalog
 
 

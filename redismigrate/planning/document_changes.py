@@ -19,8 +19,9 @@ from redismigrate.planning.document_estimates import (
 from redismigrate.planning.index_steps import RewriteCosts
 from redismigrate.planning.inventory import Inventory, backups_that_hold
 from redismigrate.planning.overlap import overlap_problems
-from redismigrate.planning.plan import Estimate, Strategy
+from redismigrate.planning.plan import Estimate
 from redismigrate.planning.second_form_steps import SecondFormCosts
+from redismigrate.planning.step_life import Strategy
 from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.quantization import Quantization

@@ -28,7 +28,8 @@ from collections.abc import Iterable
 from redismigrate.documents.rewrite import BYTES_PER_COMPONENT
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import BESIDE, Estimate, Step, Strategy
+from redismigrate.planning.plan import Estimate, Step
+from redismigrate.planning.step_life import BESIDE, Strategy
 from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE, Datatype

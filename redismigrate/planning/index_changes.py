@@ -13,7 +13,7 @@ from redismigrate.planning.index_steps import (
     rewrite_steps,
     shadow_steps,
 )
-from redismigrate.planning.plan import BESIDE, Estimate, Strategy
+from redismigrate.planning.plan import Estimate
 from redismigrate.planning.plan_in_progress import PlanInProgress, duration
 from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_backup_does_not_fit
@@ -23,6 +23,7 @@ from redismigrate.planning.second_form_steps import (
     shadow_copy_steps,
     shadow_field_steps,
 )
+from redismigrate.planning.step_life import BESIDE, Strategy
 from redismigrate.planning.strategies import (
     Situation,
     changes_of,

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
+from redismigrate.planning.plan import Estimate, Step
+from redismigrate.planning.step_life import StepKind, Strategy
+from redismigrate.planning.step_payloads import DocumentsPayload, DropPayload
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
 
@@ -142,7 +144,8 @@ def rewrite_steps(
             **values,
         )
 
-    documents: dict[str, Any] = {"before": old, "after": new, "rewrite": rewrite}
+    indexes: dict[str, Any] = {"before": old, "after": new}
+    documents = DocumentsPayload(rewrite=rewrite, restores_from=costs.restores_from)
     wait, validate = complete_steps(old, new, "rebuild", costs.build)
     steps = [
         prove_step(new, "rebuild"),
@@ -151,10 +154,13 @@ def rewrite_steps(
             f"back up the documents of {old.served} and find those that can't be rewritten",
             "none needed: the backup stays until it is pruned",
             estimate=costs.backup,
-            restores_from=costs.restores_from,
-            is_all_indexed=costs.is_all_indexed,
-            counts_on_none=costs.counts_on_none,
-            **documents,
+            documents=documents.model_copy(
+                update={
+                    "is_all_indexed": costs.is_all_indexed,
+                    "counts_on_none": costs.counts_on_none,
+                }
+            ),
+            **indexes,
         ),
         step(
             "drop_index",
@@ -167,9 +173,8 @@ def rewrite_steps(
             f"{rewrite} in the documents of {old.served}",
             "restore the originals from the backup",
             estimate=costs.rewrite,
-            restores_from=costs.restores_from,
-            quantizations=costs.quantizations,
-            **documents,
+            documents=documents.model_copy(update={"quantizations": costs.quantizations}),
+            **indexes,
         ),
         step(
             "create_index",
@@ -180,7 +185,8 @@ def rewrite_steps(
     ]
     if costs.is_sparse:
         description = f"show the documents to {new.served}, which is faster than its scan of all keys"
-        steps.append(step("index_documents", description, **documents))
+        shown = DocumentsPayload(rewrite=rewrite)
+        steps.append(step("index_documents", description, documents=shown, **indexes))
     steps.append(wait)
     if rewrite.recodings and costs.catch_up is not None:
         description = f"convert what writers have written in {new.served} meanwhile"
@@ -189,11 +195,11 @@ def rewrite_steps(
                 "catch_up_documents",
                 description,
                 estimate=costs.catch_up,
-                restores_from=costs.restores_from,
-                **documents,
+                documents=documents,
+                **indexes,
             )
         )
-    return [*steps, validate.model_copy(update={"rewrite": rewrite})]
+    return [*steps, validate.model_copy(update={"documents": DocumentsPayload(rewrite=rewrite)})]
 
 
 def scanning(definition: IndexDefinition, *, scans: bool = True) -> IndexDefinition:
@@ -280,7 +286,7 @@ def drop_steps(
             kind="drop_index",
             index=definition.served,
             before=definition,
-            delete_documents=delete_documents,
+            drop=DropPayload(delete_documents=delete_documents),
             description=description,
             estimate=Estimate(documents=documents if delete_documents else 0),
             rollback="create it again and index its documents",

@@ -10,7 +10,7 @@ from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.other_databases import OtherDatabases
-from redismigrate.planning.plan import CHANGES_AN_INDEX, Step
+from redismigrate.planning.plan import Step
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
@@ -58,9 +58,6 @@ def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...])
         for prefix in (*wanted.outermost, *(prefix for each in excluded.values() for prefix in each))
     )
     return tuple(found) if is_held else ()
-
-
-REWRITES = {"rewrite_documents", "copy_documents"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +139,8 @@ class Inventory:
         live, samples, empty = dict(self.live), dict(self.samples), set(self.empty)
         for step in steps:
             before, after = step.before, step.after
-            if step.kind not in CHANGES_AN_INDEX | REWRITES or before is None or after is None:
+            tells = step.life.has("changes_index") or step.life.has("makes_new_form")
+            if not tells or before is None or after is None:
                 continue
             if before.physical in live:
                 live[after.physical] = live[before.physical]

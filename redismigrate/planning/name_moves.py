@@ -112,7 +112,7 @@ def times_without(
 
 def _made_in_place(step: Step) -> str | None:
     """The name that an index gets by being made, as all its documents are still to be indexed."""
-    is_made = step.kind in {"create_index", "replace_index"} and step.after is not None
+    is_made = step.life.has("makes_index")
     return step.after.physical if is_made and step.after is not None else None
 
 

@@ -103,4 +103,4 @@ def _drops(step: Step, physical: str) -> bool:
     """Whether a step drops the index before it, and with it the aliases that it has."""
     if step.kind == "swap_alias":
         return step.after is not None and physical in step.after.all_aliases
-    return step.kind in {"drop_index", "replace_index"}
+    return step.life.has("drops_index")

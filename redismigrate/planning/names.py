@@ -11,7 +11,7 @@ from redismigrate.planning.plan import Step
 def owner_of(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
     """The project that an index belongs to; None when it is nobody's."""
     for step in reversed(steps):
-        if step.index == name and step.kind in {"claim_index", "release_index"}:
+        if step.index == name and step.life.has("owns"):
             return inventory.project if step.kind == "claim_index" else None
     return inventory.owners.get(name)
 
@@ -35,7 +35,7 @@ def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str 
         if step.kind == "swap_alias" and step.after is not None and name in step.after.all_aliases:
             return step.after.physical
         if (
-            step.kind in {"replace_index", "drop_index"}
+            step.life.has("drops_index")
             and not step.after_record
             and step.before is not None
             and name in step.before.all_aliases

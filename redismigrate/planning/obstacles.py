@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from redismigrate.operations.model import Operation
-from redismigrate.planning.plan import Obstacle, Strategy
+from redismigrate.planning.plan import Obstacle
+from redismigrate.planning.step_life import Strategy
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.plan import Step
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.prefixes import KeyPrefixes
@@ -97,7 +97,7 @@ class OtherDatabases:
         told = {
             str(step.index): self.keys_of([step.before.schema])
             for step in steps
-            if step.kind in {"alter_index", "set_synonyms"} and step.before is not None
+            if step.life.has("stays_same_index") and step.before is not None
         }
         return {name: in_words(keys) for name, keys in told.items() if keys}
 
@@ -145,7 +145,7 @@ def kept_as_it_was(name: str, keys: str) -> str:
 
 def deleted_with_documents(steps: Iterable[Step]) -> frozenset[str]:
     """The served names of the indexes that go together with their documents."""
-    return frozenset(str(step.index) for step in steps if step.kind == "drop_index" and step.delete_documents)
+    return frozenset(str(step.index) for step in steps if step.deletes_documents)
 
 
 def schemas_left_short(step: Step) -> tuple[IndexSchema, ...]:
@@ -153,16 +153,12 @@ def schemas_left_short(step: Step) -> tuple[IndexSchema, ...]:
     before, after = (None if each is None else each.schema for each in (step.before, step.after))
     if step.kind == "create_index" and after is not None:
         # One that scans nothing takes what is written, in whatever database.
-        if step.strategy in BESIDE and before is not None:
+        if step.life.name == "create_beside" and before is not None:
             return (before, after)
         return () if after.skip_initial_scan else (after,)
-    if step.kind in {"replace_index", "swap_alias"} and before is not None and after is not None:
+    if step.life.has("replaces_index") and before is not None and after is not None:
         return (before, after)
-    if (
-        step.kind == "drop_index"
-        and before is not None
-        and (step.delete_documents or step.strategy == "rebuild")
-    ):
+    if before is not None and (step.deletes_documents or step.life.name == "drop_to_rewrite"):
         # FT.DROPINDEX DD deletes the keys of these names in database 0, whatever they are there.
         return (before,)
     return ()

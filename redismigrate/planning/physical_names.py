@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, count
 
-from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -32,8 +32,8 @@ def index_brought_back(step: Step) -> IndexDefinition | None:
         None where the index that was swapped out or dropped has a name of its own.
     """
     before, after = step.before, step.after
-    if before is not None and step.comes_back_as is not None:
-        return replace(before, physical=step.comes_back_as)
+    if before is not None and step.drop is not None and step.drop.comes_back_as is not None:
+        return replace(before, physical=step.drop.comes_back_as)
     if step.kind != "swap_alias" or before is None or after is None:
         return None
     if before.physical not in after.all_aliases:
@@ -59,7 +59,7 @@ def names_brought_back(steps: Sequence[Step]) -> dict[str, str]:
 
 def makes_an_index(step: Step) -> bool:
     """Whether a step makes an index under the name that it is to have, where there was none."""
-    return step.kind == "create_index" and step.strategy not in BESIDE
+    return step.life.name == "create_index"
 
 
 def names_changed_by(plan: Sequence[Step], undo: Iterable[Step], known: Mapping[str, str]) -> dict[str, str]:
@@ -104,7 +104,7 @@ def catalog_with_names(catalog: Catalog, names: Mapping[str, str]) -> Catalog:
 def with_physical_names(catalog: Catalog, steps: Iterable[Step]) -> Catalog:
     """The catalog with the physical names to which the steps of a plan lead."""
     for step in steps:
-        leads = step.kind in {"swap_alias", "replace_index"} or makes_an_index(step)
+        leads = step.life.has("replaces_index") or makes_an_index(step)
         is_renamed = step.kind == "set_alias" and step.after is not None and step.alias == step.after.served
         if (leads or is_renamed) and step.after is not None and step.after.served in catalog:
             definition = catalog[step.after.served]

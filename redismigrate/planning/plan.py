@@ -5,47 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.step_kinds import LIVES
+from redismigrate.planning.step_life import StepKind, StepLife, Strategy, name_of
+from redismigrate.planning.step_payloads import (
+    DocumentsPayload,
+    DropPayload,
+    FunctionPayload,
+    flat,
+    nested,
+)
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.quantization import Quantization
 
-Strategy = Literal["alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-StepKind = Literal[
-    "claim_index",
-    "prove_index",
-    "back_up_documents",
-    "rewrite_documents",
-    "verify_backup",
-    "restore_documents",
-    "index_documents",
-    "catch_up_documents",
-    "copy_documents",
-    "promote_documents",
-    "remove_documents",
-    "create_index",
-    "alter_index",
-    "replace_index",
-    "drop_index",
-    "set_alias",
-    "swap_alias",
-    "set_synonyms",
-    "wait_for_index",
-    "validate_index",
-    "run_function",
-    "release_index",
-    "record_revision",
-    "unrecord_revision",
-]
-
-# Those that build an index beside the one that serves.
-BESIDE: frozenset[Strategy | None] = frozenset({"shadow", "shadow_field", "shadow_copy"})
-CHANGES_AN_INDEX = {"create_index", "alter_index", "replace_index", "swap_alias", "drop_index"}
+_Value = TypeVar("_Value")
 
 
 class Estimate(BaseModel):
@@ -76,29 +53,17 @@ class Step(BaseModel):
     """One thing the executor does.
 
     Attributes:
-        kind: Which code runs it.
+        kind: What it is called where it is stored and shown; what it means is its life.
         index: The served name it is about, if any.
         strategy: How the change that this step belongs to is carried out.
         description: One line for people.
         before: The index as it is before, None when it does not exist; of an alias, what it points to.
         after: The index as it is after, None when it is gone; of an alias, what it will point to.
         alias: The alias it is about, if any; of a dropped index, its name, which becomes an alias.
-        rewrite: What it does to the documents, if anything.
-        backup: Where the backup is that the step restores documents from, `host:path`.
-        restores_from: The backups from which originals come back that a conversion can't give.
-        quantizations: Hash field -> how a rewrite will make integers of it, as far as a sample tells.
-        second_fields: Hash field -> the temporary one with the new form of its vectors.
-        comes_back_as: Of an index that is dropped, and whose own name becomes an alias: its name once that is
-            undone.
-        takes_back: Of a removal: it takes back what was copied, rather than what it was copied from.
+        documents: What it does to documents, or has to know of what is done to them.
+        call: The function of a script that it runs.
+        drop: How it drops an index.
         after_record: Whether it comes once the revision is recorded and serves: it removes what was replaced.
-        is_all_indexed: Whether no document failed to be indexed before the run: what doesn't fit the index
-            then has been written since.
-        counts_on_none: Whether it is refused once the index has documents: it had none when it was planned.
-        delete_documents: Whether dropping takes the documents along.
-        function: Which `op.run` of the script, by position.
-        function_in: Which function of the script calls `op.run`.
-        function_direction: Whether the function itself or what undoes it is run; None for no function.
         estimate: What it costs.
         rollback: What undoing it would do.
     """
@@ -112,22 +77,69 @@ class Step(BaseModel):
     before: IndexDefinition | None = None
     after: IndexDefinition | None = None
     alias: str | None = None
-    rewrite: Rewrite | None = None
-    backup: str | None = None
-    restores_from: tuple[str, ...] = ()
-    quantizations: dict[str, Quantization] = {}
-    second_fields: dict[str, str] = {}
-    comes_back_as: str | None = None
-    takes_back: bool = False
+    documents: DocumentsPayload | None = None
+    call: FunctionPayload | None = None
+    drop: DropPayload | None = None
     after_record: bool = False
-    is_all_indexed: bool = False
-    counts_on_none: bool = False
-    delete_documents: bool = False
-    function: int | None = None
-    function_in: Direction | None = None
-    function_direction: Literal["up", "down"] | None = None
     estimate: Estimate = Estimate()
     rollback: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_stored(cls, values: Any) -> Any:
+        return nested(values) if isinstance(values, dict) else values
+
+    @model_serializer(mode="wrap")
+    def _to_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return flat(handler(self))
+
+    @property
+    def life(self) -> StepLife:
+        """What it means: what it does, how it is undone, and what a second try meets."""
+        return LIVES[
+            name_of(
+                self.kind,
+                self.strategy,
+                takes_back=self.documents is not None and self.documents.takes_back,
+                after_record=self.after_record,
+                has_second_fields=self.drop is not None and bool(self.drop.second_fields),
+            )
+        ]
+
+    @property
+    def served(self) -> str:
+        """The served name of the index that it is about; an error where it is about none."""
+        return self._needed(self.index, "an index")
+
+    @property
+    def index_before(self) -> IndexDefinition:
+        """The index before it; an error where there is none."""
+        return self._needed(self.before, "the index before")
+
+    @property
+    def index_after(self) -> IndexDefinition:
+        """The index after it; an error where there is none."""
+        return self._needed(self.after, "the index after it")
+
+    @property
+    def work(self) -> DocumentsPayload:
+        """What it does to documents; an error where it does nothing to them."""
+        return self._needed(self.documents, "documents")
+
+    @property
+    def rewrite(self) -> Rewrite | None:
+        """What becomes of documents by it, or has become before it looks; None where nothing does."""
+        return None if self.documents is None else self.documents.rewrite
+
+    @property
+    def backup(self) -> str | None:
+        """Where the backup is that it restores documents from, `host:path`; None for none."""
+        return None if self.documents is None else self.documents.backup
+
+    @property
+    def restores_from(self) -> tuple[str, ...]:
+        """The backups from which originals come back that a conversion can't give."""
+        return () if self.documents is None else self.documents.restores_from
 
     @property
     def backups_read(self) -> tuple[str, ...]:
@@ -135,11 +147,25 @@ class Step(BaseModel):
         return (() if self.backup is None else (self.backup,)) + self.restores_from
 
     @property
+    def deletes_documents(self) -> bool:
+        """Whether it drops an index together with its documents."""
+        return self.drop is not None and self.drop.delete_documents
+
+    @property
     def is_loss(self) -> bool:
         """Whether clients lose an index or a name by it, for which nothing is built beside."""
-        if self.kind == "set_alias":
-            return self.before is not None
-        return self.kind == "release_index" or (self.kind == "drop_index" and not self.after_record)
+        return self.life.has("is_loss") or (self.kind == "set_alias" and self.before is not None)
+
+    def with_documents(self, **changes: Any) -> Step:
+        """The step with other values of what it does to documents, where it does something to them."""
+        if self.documents is None:
+            return self
+        return self.model_copy(update={"documents": self.documents.model_copy(update=changes)})
+
+    def _needed(self, value: _Value | None, what: str) -> _Value:
+        if value is None:
+            raise ValueError(f"a step {self.kind} needs {what}")
+        return value
 
 
 class Obstacle(BaseModel):
@@ -167,11 +193,7 @@ def moves_names(step: Step) -> bool:
     A rebuild that rewrites documents drops its index to write without it; what comes after the record is
     cleaning up.
     """
-    if step.after_record:
-        return False
-    return step.kind in {"set_alias", "swap_alias"} or (
-        step.kind == "drop_index" and step.strategy != "rebuild"
-    )
+    return step.life.has("moves_names") and not step.after_record
 
 
 class Alternative(BaseModel):
@@ -235,9 +257,7 @@ class RevisionPlan(BaseModel):
     def built_beside(self) -> dict[str, IndexDefinition]:
         """Served name -> the index that is built beside it, to be swapped in."""
         swaps = [
-            step.after
-            for step in self.steps
-            if step.kind == "swap_alias" and not step.after_record and step.after is not None
+            step.after for step in self.steps if step.life.name == "swap_alias" and step.after is not None
         ]
         return {definition.served: definition for definition in swaps}
 

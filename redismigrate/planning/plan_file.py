@@ -15,7 +15,7 @@ from redismigrate.foreign_documents import (
     parse_yaml,
     read_text,
 )
-from redismigrate.planning.plan import CHANGES_AN_INDEX, Plan, Step
+from redismigrate.planning.plan import Plan, Step
 from redismigrate.schema.redisvl import schema_to_redisvl
 
 # Of all the rest of the file: what was edited by hand or half copied was not reviewed.
@@ -64,10 +64,10 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     }
     if step.alias is not None:
         document["alias"] = step.alias
-    if step.rewrite is not None and step.kind == "rewrite_documents":
-        document["rewrite"] = step.model_dump()["rewrite"]
-        document["quantizations"] = step.model_dump()["quantizations"]
-    if step.kind in CHANGES_AN_INDEX:
+    if step.documents is not None and step.kind == "rewrite_documents":
+        done = step.documents.model_dump()
+        document |= {"rewrite": done["rewrite"], "quantizations": done["quantizations"]}
+    if step.life.has("changes_index"):
         document["schema"] = None if step.after is None else schema_to_redisvl(step.after.schema)
     return document
 

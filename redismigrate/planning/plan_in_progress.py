@@ -10,9 +10,10 @@ from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import owner_of, why_taken
 from redismigrate.planning.obstacles import Obstacles
 from redismigrate.planning.physical_names import physical_name
-from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
+from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_memory_is_short
+from redismigrate.planning.step_life import StepKind, Strategy
 from redismigrate.planning.strategies import (
     Adoption,
     StrategyChoice,

@@ -51,6 +51,7 @@ from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
+from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
     what_documents_forbid,
     what_server_lacks,
@@ -170,9 +171,9 @@ class _RevisionPlanner(PlanInProgress):
             if function.has_down:
                 self.add(
                     "run_function",
-                    function=function.position,
-                    function_in="upgrade",
-                    function_direction="down",
+                    call=FunctionPayload(
+                        function=function.position, function_in="upgrade", function_direction="down"
+                    ),
                     description=f"run what undoes {function.name} (opaque)",
                 )
             elif not has_own and not self.options.allow_lossy:
@@ -310,9 +311,11 @@ class _RevisionPlanner(PlanInProgress):
     def _run_function(self, operation: RunFunction, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.add(
             "run_function",
-            function=operation.position,
-            function_in=self.recorded.direction,
-            function_direction="up",
+            call=FunctionPayload(
+                function=operation.position,
+                function_in=self.recorded.direction,
+                function_direction="up",
+            ),
             description=f"{operation} (opaque: its costs are not known)",
             rollback="run what undoes it" if operation.has_down else "can't be undone",
         )

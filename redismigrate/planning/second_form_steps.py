@@ -8,7 +8,9 @@ from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.index_steps import complete_steps, leave_step, prove_step
-from redismigrate.planning.plan import Estimate, Step, StepKind, Strategy
+from redismigrate.planning.plan import Estimate, Step
+from redismigrate.planning.step_life import StepKind, Strategy
+from redismigrate.planning.step_payloads import DocumentsPayload, DropPayload
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
 
@@ -75,13 +77,8 @@ def shadow_field_steps(
         restores_from: The backups from which originals come back that a conversion can't give.
         is_all_indexed: No document failed to be indexed so far.
     """
-    documents: dict[str, Any] = {
-        "before": old,
-        "after": new,
-        "rewrite": rewrite,
-        "second_fields": names,
-        "restores_from": restores_from,
-    }
+    documents = DocumentsPayload(rewrite=rewrite, second_fields=names, restores_from=restores_from)
+    both: dict[str, Any] = {"before": old, "after": new, "documents": documents}
     step = _steps_of("shadow_field", new.served)
     beside = " and ".join(names.values())
     back_up = step(
@@ -89,15 +86,16 @@ def shadow_field_steps(
         f"back up the documents of {old.served} and find those that can't be rewritten",
         "none needed: the backup stays until it is pruned",
         estimate=costs.backup or Estimate(),
-        is_all_indexed=is_all_indexed,
-        **documents,
+        before=old,
+        after=new,
+        documents=documents.model_copy(update={"is_all_indexed": is_all_indexed}),
     )
     copy = step(
         "copy_documents",
         f"{rewrite} into {beside}, and follow what is written",
         f"remove {beside}",
         estimate=costs.copy,
-        **documents,
+        **both,
     )
     promote = step(
         "promote_documents",
@@ -105,7 +103,7 @@ def shadow_field_steps(
         "restore the originals from the backup",
         estimate=costs.promote,
         after_record=True,
-        **documents,
+        **both,
     )
     final = step(
         "create_index",
@@ -123,11 +121,9 @@ def shadow_field_steps(
         after=new,
         alias=serving.physical,
         after_record=True,
-        second_fields=names,
+        drop=DropPayload(second_fields=names),
     )
-    remove = step(
-        "remove_documents", f"remove {beside}", estimate=costs.remove, after_record=True, **documents
-    )
+    remove = step("remove_documents", f"remove {beside}", estimate=costs.remove, after_record=True, **both)
     return [
         prove_step(new, "shadow_field"),
         back_up,
@@ -136,7 +132,7 @@ def shadow_field_steps(
         promote,
         final,
         *(
-            each.model_copy(update={"after_record": True, "rewrite": rewrite})
+            each.model_copy(update={"after_record": True, "documents": DocumentsPayload(rewrite=rewrite)})
             # The first index is gone by then: it takes what that has left.
             for each in complete_steps(
                 serving, new, "shadow_field", costs.build.model_copy(update={"memory_bytes": 0})
@@ -159,14 +155,14 @@ def shadow_copy_steps(
         rewrite: The new prefixes, and what is renamed on the way.
         costs: What it costs.
     """
-    documents: dict[str, Any] = {"before": old, "after": new, "rewrite": rewrite}
+    both: dict[str, Any] = {"before": old, "after": new, "documents": DocumentsPayload(rewrite=rewrite)}
     step = _steps_of("shadow_copy", new.served)
     copy = step(
         "copy_documents",
         f"copy the documents of {old.served} and follow what is written: {rewrite}",
         "remove the copies",
         estimate=costs.copy,
-        **documents,
+        **both,
     )
     remove = step(
         "remove_documents",
@@ -174,7 +170,7 @@ def shadow_copy_steps(
         "copy them back",
         estimate=costs.remove,
         after_record=True,
-        **documents,
+        **both,
     )
     return [
         prove_step(new, "shadow_copy"),

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from redismigrate.planning.name_moves import NameMoves, leading_moves
-from redismigrate.planning.plan import BESIDE, Step, cutover_of, moves_names
+from redismigrate.planning.physical_names import makes_an_index
+from redismigrate.planning.plan import Step, cutover_of, moves_names
+from redismigrate.planning.step_life import BESIDE
+from redismigrate.planning.step_payloads import DropPayload
 from redismigrate.schema.definition import IndexDefinition
-
-TAKES_SEARCH_AWAY = {"drop_index", "replace_index", "rewrite_documents"}
-# What changes an index where it is, or makes one; undone, most of it is another index of the same name.
-IN_PLACE = {"create_index", "replace_index", "alter_index", "set_synonyms"}
-HARMLESS = {"alter_index", "set_synonyms", "prove_index", "wait_for_index", "validate_index"}
-OWNING = {"claim_index", "release_index"}
 
 
 def backups_first(steps: Sequence[Step]) -> list[Step]:
@@ -28,9 +25,9 @@ def backups_first(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         if step.kind == "run_function":
             at = None
-        elif step.kind in TAKES_SEARCH_AWAY and at is None:
+        elif step.life.has("takes_search_away") and at is None:
             at = len(ordered)
-        is_early = step.kind in {"prove_index", "back_up_documents"} and step.strategy == "rebuild"
+        is_early = step.life.has("comes_early") and step.strategy == "rebuild"
         if is_early and at is not None and step.index not in made:
             ordered.insert(at, step)
             at += 1
@@ -81,12 +78,12 @@ def _owned_once(steps: Sequence[Step]) -> list[Step]:
     first: dict[str | None, int] = {}
     last: dict[str | None, int] = {}
     for at, step in enumerate(steps):
-        if step.kind in OWNING:
+        if step.life.has("owns"):
             first.setdefault(step.index, at)
             last[step.index] = at
     left = {at for at in first.values() if steps[at].kind == "claim_index"}
     left |= {at for at in last.values() if steps[at].kind == "release_index"}
-    return [step for at, step in enumerate(steps) if step.kind not in OWNING or at in left]
+    return [step for at, step in enumerate(steps) if not step.life.has("owns") or at in left]
 
 
 def _dropping_what_is_in_the_way(steps: Sequence[Step]) -> list[Step]:
@@ -94,15 +91,10 @@ def _dropping_what_is_in_the_way(steps: Sequence[Step]) -> list[Step]:
     wanted = {name for step in steps for name in _names_given_by(step)}
     return [
         step.model_copy(update={"after_record": False, "after": None, "alias": None})
-        if _leaves(step) and step.before is not None and step.before.physical in wanted
+        if step.life.name == "drop_left" and step.before is not None and step.before.physical in wanted
         else step
         for step in steps
     ]
-
-
-def _leaves(step: Step) -> bool:
-    """Whether a step drops the index whose names have moved to the one that was built beside it."""
-    return step.kind == "drop_index" and step.after_record and not step.second_fields
 
 
 def _names_given_by(step: Step) -> set[str]:
@@ -116,7 +108,7 @@ def _names_given_by(step: Step) -> set[str]:
         return set(after.all_aliases)
     if step.kind == "replace_index" and before is not None:
         return {after.physical} - {before.physical}
-    if step.kind == "create_index" and step.strategy not in BESIDE:
+    if makes_an_index(step):
         return {after.physical}
     return set()
 
@@ -137,7 +129,7 @@ def _moves_late(steps: Sequence[Step]) -> list[Step]:
 
 def _before_alias(step: Step, move: Step) -> Step:
     """A step that now comes before an alias is moved: until then it is another index that has it."""
-    if step.kind not in IN_PLACE or move.kind != "set_alias" or move.alias is None:
+    if not step.life.has("has_definition") or move.kind != "set_alias" or move.alias is None:
         return step
     changes = {
         side: _before_alias_of(definition, move)
@@ -158,26 +150,27 @@ def _before_alias_of(definition: IndexDefinition, move: Step) -> IndexDefinition
 
 def _is_met_by(move: Step, later: Step) -> bool:
     """Whether a later step needs it done: a further change of its index, or one about a name of it."""
-    if later.kind in OWNING:
+    if later.life.has("owns"):
         return False
     if move.kind == "swap_alias" and later.index == move.index:
         # What is done in place to an index that serves nobody yet goes to that one.
-        return later.strategy in BESIDE or later.kind not in HARMLESS
+        return later.strategy in BESIDE or not later.life.has("bears_unmoved_names")
+    # Undone, most of what is done in place is another index of the same name.
+    is_in_place = later.life.has("has_definition") and later.strategy not in BESIDE
     if moves_names(later) or later.kind == "drop_index":
         needs_it = True
     elif move.kind == "set_alias":
         # Of a served name: what is done in place, and undone, is done to an index of that name.
         is_renaming = any(d is not None and move.alias == d.served for d in (move.before, move.after))
-        needs_it = later.kind in IN_PLACE and later.strategy not in BESIDE and is_renaming
-        needs_it = needs_it or _changes_physical_name(later)
+        needs_it = (is_in_place and is_renaming) or _changes_physical_name(later)
     else:
-        needs_it = later.kind in IN_PLACE and later.strategy not in BESIDE
+        needs_it = is_in_place
     return needs_it and not _names_of(move).isdisjoint(_names_of(later))
 
 
 def _changes_physical_name(step: Step) -> bool:
-    if step.kind == "create_index":
-        return step.strategy not in BESIDE
+    if makes_an_index(step):
+        return True
     if step.kind != "replace_index" or step.before is None or step.after is None:
         return False
     return step.before.physical != step.after.physical
@@ -209,7 +202,7 @@ def _leaving_name(step: Step, heirs: Mapping[str, IndexDefinition], suffix: str)
         "alias": name,
         "after": heir,
         "description": f"drop index {name}, whose name becomes an alias of {heir.physical}",
-        "comes_back_as": f"{name}__{suffix}_back",
+        "drop": (step.drop or DropPayload()).model_copy(update={"comes_back_as": f"{name}__{suffix}_back"}),
         "rollback": "build it beside the index that has its name, then move the name back",
     }
     return step.model_copy(update=changes)
@@ -226,7 +219,7 @@ def _with_heir(removal: Step, steps: Sequence[Step]) -> Step:
     for step in steps[steps.index(removal) + 1 :]:
         if step.before is None or step.before.physical != heir.physical:
             continue
-        if step.kind in {"swap_alias", "replace_index"} and step.after is not None:
+        if step.life.has("replaces_index") and step.after is not None:
             heir = step.after
         elif step.kind == "drop_index" and step.strategy is None:
             description = f"drop {removal.alias}, which nothing queries any more"

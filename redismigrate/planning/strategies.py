@@ -8,7 +8,7 @@ from typing import Literal
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.plan import Strategy
+from redismigrate.planning.step_life import Strategy
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field

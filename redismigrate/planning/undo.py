@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from redismigrate.planning.index_steps import scanning
@@ -12,22 +12,17 @@ from redismigrate.planning.physical_names import (
     names_brought_back,
     step_with_names,
 )
-from redismigrate.planning.plan import BESIDE, Step, StepKind, moves_names
+from redismigrate.planning.plan import Step, moves_names
+from redismigrate.planning.step_life import LifeName, StepKind
 from redismigrate.schema.definition import IndexDefinition
-
-IN_PLACE = {"alter_index", "set_synonyms"}
 
 
 def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps that undo these, last first, as far as they changed something."""
     undo: list[Step] = []
-    moved = {
-        step.index for step in steps if step.kind == "remove_documents" and step.strategy == "shadow_copy"
-    }
+    moved = {step.index for step in steps if step.life.name == "remove_originals"}
     made = {
-        step.after.physical
-        for step in steps
-        if step.kind == "create_index" and step.strategy in BESIDE and step.after is not None
+        step.after.physical for step in steps if step.life.name == "create_beside" and step.after is not None
     }
     names: dict[str, str] = {}
     moves: list[Step] = []
@@ -40,9 +35,11 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         names |= names_brought_back((step,))
         if makes_an_index(planned) and planned.after is not None:
             names.pop(planned.after.physical, None)
-        if step.kind == "copy_documents" and step.index in moved:
+        if step.life.name == "make_copies" and step.index in moved:
             undo += _remove_what_was_copied_back(step)
-        elif planned.kind in IN_PLACE and step.before is not None and step.before.physical in made:
+        elif (
+            planned.life.has("stays_same_index") and step.before is not None and step.before.physical in made
+        ):
             continue  # an index that goes need not be as it was before
         elif moves_names(planned):
             # What names lead to is there again before the first of them moves, and all move as one.
@@ -63,18 +60,15 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 def is_kept(step: Step) -> bool:
     """Whether a change can only be left as it is: dropping a TEMPORARY index deletes its documents."""
     return (
-        step.kind in {"create_index", "alter_index", "set_synonyms"}
+        step.life.has("is_kept_if_temporary")
         and step.after is not None
         and step.after.schema.temporary_seconds is not None
     )
 
 
 def _undo_of_one(step: Step) -> list[Step]:
-    return [] if is_kept(step) else _UNDO.get(step.kind, _nothing)(step)
-
-
-def _nothing(step: Step) -> list[Step]:  # noqa: ARG001 - one signature
-    return []
+    undo = UNDOERS.get(step.life.name)
+    return [] if undo is None or is_kept(step) else undo(step)
 
 
 def _give_up(step: Step) -> list[Step]:
@@ -102,9 +96,11 @@ def _alias_step(done: Step, target: IndexDefinition | None, description: str) ->
 
 
 def _run_other_function(step: Step) -> list[Step]:
-    direction = "down" if step.function_direction == "up" else "up"
-    changes = {"function_direction": direction, "description": f"undo: {step.description}"}
-    return [step.model_copy(update=changes)]
+    if step.call is None:
+        return []
+    direction = "down" if step.call.function_direction == "up" else "up"
+    call = step.call.model_copy(update={"function_direction": direction})
+    return [step.model_copy(update={"call": call, "description": f"undo: {step.description}"})]
 
 
 def _restore(step: Step) -> list[Step]:
@@ -114,14 +110,12 @@ def _restore(step: Step) -> list[Step]:
 
 def _remove_second_form(step: Step) -> list[Step]:
     description = f"take back: {step.description}"
-    changes = {"kind": "remove_documents", "takes_back": True, "description": description}
-    return [step.model_copy(update=changes)]
+    changes = {"kind": "remove_documents", "description": description}
+    return [step.with_documents(takes_back=True).model_copy(update=changes)]
 
 
 def _copy_back(removal: Step) -> list[Step]:
     """Documents go back under their old keys. Where some have not left them yet, all leave them first."""
-    if removal.strategy != "shadow_copy":
-        return []
     finish = removal.model_copy(
         update={"after_record": False, "description": f"finish: {removal.description}"}
     )
@@ -137,33 +131,44 @@ def _remove_what_was_copied_back(copy: Step) -> list[Step]:
 
 def _the_other_way(step: Step) -> Step:
     """A step that copies, from where it copied to."""
-    rewrite = None if step.rewrite is None else step.rewrite.moves_reversed()
-    changes = {"before": step.after, "after": step.before, "rewrite": rewrite, "after_record": False}
-    return step.model_copy(update=changes)
+    changes = {"before": step.after, "after": step.before, "after_record": False}
+    return step.with_documents(rewrite=step.work.rewrite.moves_reversed()).model_copy(update=changes)
 
 
 def _drop_again(step: Step) -> list[Step]:
-    if step.strategy in BESIDE and step.after is not None:
-        description = f"drop {step.after.physical} again"
-        return [Step(kind="drop_index", index=step.index, before=step.after, description=description)]
     return [_undo_step("drop_index", step, "drop index {}")]
 
 
-def _create_again(step: Step) -> list[Step]:
-    if step.before is None or step.second_fields:  # those are gone with what the index read
+def _drop_beside_again(step: Step) -> list[Step]:
+    if step.after is None:
         return []
-    if moves_names(step):
-        back = index_brought_back(step) or step.before
-        names = [
-            _alias_step(step.model_copy(update={"alias": alias}), back, f"set alias {alias} back")
-            for alias in back.all_aliases
-        ]
-        # Under a name that may be somebody else's by now it is made as a new one: refused where it is taken.
-        is_own = back.physical == back.served
-        built = _make_without_aliases(back) if is_own else _bring_back_beside(back)
-        return [*built, *(names if step.strategy is None else ())]
-    if step.strategy in BESIDE:
-        return [*_take_name_back(step), *_bring_back_beside(step.before)]
+    description = f"drop {step.after.physical} again"
+    return [Step(kind="drop_index", index=step.index, before=step.after, description=description)]
+
+
+def _bring_back(drop: Step) -> list[Step]:
+    """An index that was dropped is there again, and all that leads to it."""
+    if drop.before is None:
+        return []
+    back = index_brought_back(drop) or drop.before
+    names = [
+        _alias_step(drop.model_copy(update={"alias": alias}), back, f"set alias {alias} back")
+        for alias in back.all_aliases
+    ]
+    # Under a name that may be somebody else's by now it is made as a new one: refused where it is taken.
+    is_own = back.physical == back.served
+    built = _make_without_aliases(back) if is_own else _bring_back_beside(back)
+    return [*built, *(names if drop.strategy is None else ())]
+
+
+def _bring_left_back(drop: Step) -> list[Step]:
+    """An index that names have left is there again beside the one that has them, with its own name."""
+    return [] if drop.before is None else [*_take_name_back(drop), *_bring_back_beside(drop.before)]
+
+
+def _create_again(step: Step) -> list[Step]:
+    if step.before is None:
+        return []
     again = Step(
         kind="create_index",
         index=step.before.served,
@@ -187,7 +192,7 @@ def _change_back(step: Step) -> list[Step]:
 def _swap_back(swap: Step) -> list[Step]:
     """The names move back to the index from before, which is built again where the swap dropped it."""
     old, new = swap.before, swap.after
-    if new is None or swap.after_record:
+    if new is None:
         return []
     built = index_brought_back(swap)
     had = () if old is None else (built or old).all_aliases
@@ -250,7 +255,9 @@ def _wait(definition: IndexDefinition) -> Step:
     )
 
 
-_UNDO: dict[StepKind, Callable[[Step], list[Step]]] = {
+# What undoes each step of which `step_kinds` says that something does, but for the record: that is taken back
+# by whoever rolls back.
+UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "claim_index": _give_up,
     "release_index": _claim,
     "set_alias": _set_alias_back,
@@ -258,10 +265,14 @@ _UNDO: dict[StepKind, Callable[[Step], list[Step]]] = {
     "run_function": _run_other_function,
     "rewrite_documents": _restore,
     "promote_documents": _restore,
-    "copy_documents": _remove_second_form,
-    "remove_documents": _copy_back,
+    "fill_second_fields": _remove_second_form,
+    "make_copies": _remove_second_form,
+    "remove_originals": _copy_back,
     "create_index": _drop_again,
-    "drop_index": _create_again,
+    "create_beside": _drop_beside_again,
+    "drop_index": _bring_back,
+    "drop_to_rewrite": _create_again,
+    "drop_left": _bring_left_back,
     "alter_index": _change_back,
     "replace_index": _change_back,
     "set_synonyms": _change_back,

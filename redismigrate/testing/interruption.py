@@ -40,7 +40,7 @@ class Interrupter(Watcher):
         in between runs it once more when it is taken up.
         """
         revision = None if self._run is None else self._run.plan.revision
-        place = (revision, step.kind, step.index, step.alias, step.function, step.description)
+        place = (revision, step.kind, step.index, step.alias, step.call, step.description)
         if place in self._seen:
             return
         self._seen.add(place)

@@ -17,7 +17,7 @@ from conftest import Shop
 from vector_documents import TO_FLOAT16, applied, creation, documents, migrate, stock
 
 from redismigrate.errors import RunInterrupted
-from redismigrate.planning.plan import StepKind
+from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.strategies import StrategyChoice
 from redismigrate.redis_server.embedded import EmbeddedServer
 from redismigrate.redis_server.inspection import list_indexes

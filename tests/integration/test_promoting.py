@@ -14,7 +14,7 @@ from redismigrate.errors import RunInterrupted
 if TYPE_CHECKING:
     from conftest import Shop
 
-    from redismigrate.planning.plan import StepKind
+    from redismigrate.planning.step_life import StepKind
 
 PRODUCTS = 50
 CHANGED, NEW = "p:3", "p:new"

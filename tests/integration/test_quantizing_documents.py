@@ -24,8 +24,9 @@ from redismigrate.execution.steps.in_place_steps import DocumentsRefused, Docume
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.index_steps import RewriteCosts, rewrite_steps
-from redismigrate.planning.plan import Estimate, RevisionPlan, Step, StepKind
+from redismigrate.planning.plan import Estimate, RevisionPlan, Step
 from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.step_life import StepKind
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.quantization import Quantization
@@ -93,8 +94,8 @@ class Change:
 
     def undo(self) -> None:
         """Restore what the rewrite has changed."""
-        update = {"kind": "restore_documents", "backup": self.run.backups["products"]}
-        self._restoring.restore(self._steps["rewrite_documents"].model_copy(update=update), self.run)
+        step = self._steps["rewrite_documents"].with_documents(backup=self.run.backups["products"])
+        self._restoring.restore(step.model_copy(update={"kind": "restore_documents"}), self.run)
 
     @property
     def quantization(self) -> Quantization:

@@ -25,7 +25,7 @@ from vector_documents import (
 if TYPE_CHECKING:
     from conftest import Shop
 
-    from redismigrate.planning.plan import StepKind
+    from redismigrate.planning.step_life import StepKind
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 

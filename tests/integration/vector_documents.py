@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from conftest import Shop
 
     from redismigrate.operations.recorded import Direction
-    from redismigrate.planning.plan import Step, StepKind
+    from redismigrate.planning.plan import Step
+    from redismigrate.planning.step_life import StepKind
 
 DIMS = 8
 DTYPES = {"float32": "<f4", "float16": "<f2", "float64": "<f8", "bfloat16": ml_dtypes.bfloat16}

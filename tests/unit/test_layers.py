@@ -42,6 +42,7 @@ PLANS_AS_DATA = {
     "redismigrate.planning.plan",
     "redismigrate.planning.physical_names",
     "redismigrate.planning.rewrites",
+    "redismigrate.planning.step_life",
     "redismigrate.planning.undo",
     "redismigrate.planning.drift",
 }

@@ -23,7 +23,7 @@ from redismigrate.planning.other_databases import (
     schemas_left_short,
     why_left_out,
 )
-from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import Wire, raise_refusal, render, render_for_keys
 from redismigrate.schema import IndexSchema
@@ -170,14 +170,14 @@ class BeforeTheLoss:
             if goes_back or (step.kind, step.strategy) == ("create_index", "rebuild"):
                 self._tell_once(left_without(str(step.index), keys))
                 continue
-            reason = why_left_out(str(step.index), keys, is_deletion=step.delete_documents)
+            reason = why_left_out(str(step.index), keys, is_deletion=step.deletes_documents)
             raise PlanBlocked(f"The run can't go on: {reason}.", reasons=(reason,))
 
     def _lost_by(self, step: Step, *, goes_back: bool) -> tuple[OtherDatabases, tuple[IndexSchema, ...]]:
         """What a step leaves out, and of which indexes."""
         schemas = schemas_left_short(step)
         before, after = step.before, step.after
-        if not schemas or (goes_back and step.kind == "create_index" and step.strategy in BESIDE):
+        if not schemas or (goes_back and step.life.name == "create_beside"):
             return OtherDatabases(), ()  # the swap that follows tells it exactly
         if step.kind == "swap_alias" and before is not None and after is not None:
             found = lost_by_swap(self._server, before.schema, before.physical, after.physical)

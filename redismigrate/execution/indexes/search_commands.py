@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from redismigrate.planning.name_moves import NameMoves
-from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.plan import Step
 from redismigrate.schema.create import alter_arguments, create_arguments
 from redismigrate.schema.definition import IndexDefinition
 
@@ -36,30 +36,29 @@ def commands_of(
         existing: The physical names that exist now; what is gone need not be dropped.
         existing_fields: The fields that an index to be altered has now; what is there need not be added.
     """
-    before, after = step.before, step.after
-    if step.kind == "set_alias":
-        return Commands((_set_alias(step.alias, after),), (_set_alias(step.alias, before),))
-    if step.kind == "create_index" and after is not None:
-        # The names of one that is built beside another are still those of the other. Only where there is
-        # nothing before it may it say that it scans nothing.
-        is_beside = step.strategy in BESIDE
-        creation = create(after, scans_documents=is_beside and before is not None, has_aliases=not is_beside)
-        return Commands(creation, (drop(after),))
-    if step.kind == "drop_index" and before is not None:
-        return _drop(step, before, existing)
-    if step.kind == "swap_alias" and after is not None:
-        return _swap(before, after, existing)
-    if before is None or after is None:
-        raise ValueError(f"a step {step.kind} needs the index before and after")
-    if step.kind == "replace_index":
-        return replace_index(before, after, existing)
-    if step.kind == "alter_index":
-        added = [field for field in after.schema.fields if field.name not in existing_fields]
-        if not added:
-            return Commands(())
-        return Commands((alter_arguments(after.physical, added, after.schema.storage_type),))
-    if step.kind == "set_synonyms":
-        return Commands(_new_synonyms(before, after))
+    match step.kind:
+        case "set_alias":
+            return Commands((_set_alias(step.alias, step.after),), (_set_alias(step.alias, step.before),))
+        case "create_index":
+            # The names of one that is built beside another are still those of the other. Only where there is
+            # nothing before it may it say that it scans nothing.
+            after, is_beside = step.index_after, step.life.name == "create_beside"
+            scans = is_beside and step.before is not None
+            return Commands(create(after, scans_documents=scans, has_aliases=not is_beside), (drop(after),))
+        case "drop_index":
+            return _drop(step, step.index_before, existing)
+        case "swap_alias":
+            return _swap(step.before, step.index_after, existing)
+        case "replace_index":
+            return replace_index(step.index_before, step.index_after, existing)
+        case "alter_index":
+            after = step.index_after
+            added = [field for field in after.schema.fields if field.name not in existing_fields]
+            if not added:
+                return Commands(())
+            return Commands((alter_arguments(after.physical, added, after.schema.storage_type),))
+        case "set_synonyms":
+            return Commands(_new_synonyms(step.index_before, step.index_after))
     raise ValueError(f"a step {step.kind} has no commands")
 
 
@@ -87,7 +86,7 @@ def replace_index(
 
 def _drop(step: Step, before: IndexDefinition, existing: frozenset[str]) -> Commands:
     """Drop an index, whose name may become an alias of the one after it."""
-    gone = drop(before, delete_documents=step.delete_documents)
+    gone = drop(before, delete_documents=step.deletes_documents)
     heir = () if step.alias is None else (_set_alias(step.alias, step.after),)
     return Commands((*((gone,) if before.physical in existing else ()), *heir))
 
@@ -122,7 +121,7 @@ def moving_commands(moves: NameMoves, existing: frozenset[str], found: Mapping[s
     """
     targets = {name: target for name, target in moves.targets.items() if target is not None}
     drops = {
-        name: drop(step.before, delete_documents=step.delete_documents)
+        name: drop(step.before, delete_documents=step.deletes_documents)
         for name, step in moves.dropped.items()
         if name in existing and step.before is not None
     }

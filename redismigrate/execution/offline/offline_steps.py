@@ -39,9 +39,9 @@ def offline_commands(step: Step, existing: frozenset[str], scratch: Scratch) -> 
     if is_kept(step):
         back = ()  # dropping a TEMPORARY index would delete its documents
     elif step.kind == "drop_index" and before is not None:
-        is_gone = step.delete_documents or before.physical not in existing
+        is_gone = step.deletes_documents or before.physical not in existing
         back = () if is_gone else create(before, scans_documents=True, has_aliases=not step.after_record)
-    elif step.kind in {"alter_index", "set_synonyms"} and before is not None and after is not None:
+    elif step.life.has("stays_same_index") and before is not None and after is not None:
         back = (drop(after), *create(before, scans_documents=True))
     return replace(commands, put_back=back)
 
@@ -49,10 +49,10 @@ def offline_commands(step: Step, existing: frozenset[str], scratch: Scratch) -> 
 def existing_after(step: Step, existing: frozenset[str]) -> frozenset[str]:
     """The physical names that exist after a step."""
     before, after = step.before, step.after
-    if step.kind in {"drop_index", "replace_index"} and before is not None:
+    if step.life.has("drops_index") and before is not None:
         existing -= {before.physical}
     if step.kind == "swap_alias" and before is not None and after is not None:
         existing -= {before.physical} & set(after.all_aliases)
-    if step.kind in {"create_index", "replace_index"} and after is not None:
+    if step.life.has("makes_index") and after is not None:
         existing |= {after.physical}
     return existing

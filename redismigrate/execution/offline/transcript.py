@@ -17,7 +17,8 @@ from redismigrate.execution.indexes.search_commands import Command
 from redismigrate.execution.offline.offline_steps import Scratch, existing_after, offline_commands
 from redismigrate.execution.offline.redis_cli import command_line, remark_line
 from redismigrate.planning.physical_names import with_physical_names
-from redismigrate.planning.plan import BESIDE, Plan, RevisionPlan, Step, moves_names
+from redismigrate.planning.plan import Plan, RevisionPlan, Step, moves_names
+from redismigrate.planning.step_life import BESIDE
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.documents import AppliedRevision, Head, catalog_content
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
@@ -30,21 +31,6 @@ from redismigrate.state.offline_script import (
     digest_of_indexes,
 )
 from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND
-
-CHANGES = frozenset(
-    {
-        "prove_index",
-        "create_index",
-        "alter_index",
-        "replace_index",
-        "set_synonyms",
-        "drop_index",
-        "set_alias",
-        "swap_alias",
-    }
-)
-LOOKS = frozenset({"wait_for_index", "validate_index"})
-NOTES = frozenset({"claim_index", "release_index", "record_revision"})
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ def _why_not(plan: RevisionPlan) -> list[str]:
     reasons = [
         f"{plan.revision}: {step.kind} reads documents or runs code ({step.description})"
         for step in plan.steps
-        if step.kind not in CHANGES | LOOKS | NOTES
+        if step.life.offline is None
     ]
     tail = [step for step in plan.steps if not step.after_record][:-1]
     while tail and moves_names(tail[-1]):
@@ -176,9 +162,7 @@ class _Section:
         mode, builds = ("remove", "build_back") if goes_back else ("record", "build")
         lines = [remark_line(f"{recorded.revision} {recorded.message}")]
         lines += [remark_line(f"  note: {warning}") for warning in self.plan.warnings]
-        beside = {
-            step.index for step in self.plan.steps if step.kind == "create_index" and step.strategy in BESIDE
-        }
+        beside = {step.index for step in self.plan.steps if step.life.name == "create_beside"}
         building = [step for step in self.plan.steps if step.index in beside and _builds(step)]
         for index in sorted(map(str, beside)):
             steps = [step for step in building if step.index == index]
@@ -196,7 +180,7 @@ class _Section:
         existing = self.start.existing
         for step in steps:
             lines.append(remark_line(f"  {self._description(step)}"))
-            if step.kind in CHANGES - {"prove_index"}:
+            if step.life.offline == "commands" and step.kind != "prove_index":
                 forward = offline_commands(step, existing, self._scratch).forward
                 lines += [remark_line(f"    {command_line(command)}") for command in forward]
             existing = existing_after(step, existing)
@@ -206,14 +190,14 @@ class _Section:
     def _description(step: Step) -> str:
         if step.kind == "wait_for_index" and step.strategy in BESIDE:
             return f"{step.description}: refused until then; run this file again"
-        if step.kind in LOOKS and step.strategy not in BESIDE and step.after is not None:
+        if step.life.offline == "look" and step.strategy not in BESIDE and step.after is not None:
             return f"left to you: {step.description} (FT.INFO {step.after.physical})"
         return step.description
 
     def _call(self, mode: str, steps: Sequence[Step]) -> str:
         """The line that does some steps of the revision."""
         recorded, keys = self.plan.recorded, self.keys
-        changing = [step for step in steps if step.kind in CHANGES]
+        changing = [step for step in steps if step.life.offline == "commands"]
         is_build = mode in {"build", "build_back"}
         complete = [] if is_build else self._complete()
         built = [str(step.after.physical) for step in changing if is_build and step.after]
@@ -235,7 +219,7 @@ class _Section:
             json.dumps(keys.project),
         ]
         # An index that is dropped and created again is claimed in the end.
-        last = {step.index: step.kind for step in steps if step.kind in {"claim_index", "release_index"}}
+        last = {step.index: step.kind for step in steps if step.life.has("owns")}
         for kind in ("claim_index", "release_index"):
             words += counted([json.dumps(index) for index, found in last.items() if found == kind])
         words += counted(complete)

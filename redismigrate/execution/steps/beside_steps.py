@@ -28,7 +28,6 @@ from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
 
-FOLLOWED = {"copy_documents", "promote_documents"}
 SHOWN_FAILURES = 3
 
 
@@ -72,7 +71,7 @@ class SecondFormSteps:
             require_rights(self._work.job(step, run), is_beside=True)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
-        if step.strategy == "shadow_copy":
+        if step.life.name == "make_copies":
             forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)
         done = self._start(step, run, is_first=True).follower.synchronise_all()
         self._work.report(done.failures)
@@ -83,7 +82,7 @@ class SecondFormSteps:
             refused.documents = failed(done.failures)
             raise refused
         counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
-        if step.strategy != "shadow_field":  # else they were counted when they were backed up
+        if step.life.name == "make_copies":  # else they were counted when they were backed up
             counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
         return {"documents": run.documents.plus(counts)}
 
@@ -111,41 +110,37 @@ class SecondFormSteps:
 
     def sweep(self, step: Step, run: Run) -> None:
         """Remove what an earlier run has left of the second form that is about to be made."""
-        if step.strategy == "shadow_field":
-            with self._synchroniser(step, run) as synchroniser:
-                self._second_fields.sweep(step, synchroniser)
+        with self._synchroniser(step, run) as synchroniser:
+            self._second_fields.sweep(step, synchroniser)
 
-    def remove(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """Remove the second fields, the originals of copies, or the copies; the changes of the run.
-
-        Raises:
-            ValidationFailed: The new index lacks documents whose originals were to be removed.
-        """
-        if step.strategy == "shadow_field":
-            return self._remove_second_fields(step, run)
-        if step.takes_back:
-            return self._take_copies_back(step, run)
-        return self._remove_originals(step, run)
-
-    def _remove_second_fields(self, step: Step, run: Run) -> Mapping[str, Any]:
+    def remove_second_fields(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove second fields that were moved to the declared ones; the changes of the run."""
         index = str(step.index)
-        # Second fields that are taken back are brought in step by the pass that removes them.
-        if index in self._followed and not step.takes_back:
+        if index in self._followed:
             follower = self._followed[index].follower
             follower.follow()
             self._second_fields.note_written(step, follower.converted)
-        self._stop(index)
+        return self.take_second_fields_back(step, run)
+
+    def take_second_fields_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove second fields, brought in step by the pass that removes them; the changes of the run."""
+        self._stop(str(step.index))
         with self._synchroniser(step, run) as synchroniser:
             counts = self._second_fields.remove(step, run, synchroniser)
         return {"documents": run.documents.plus(counts)}
 
-    def _take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+    def take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove the copies, once what was written to them is in their originals; the changes of the run."""
         self._stop(str(step.index))
         with self._synchroniser(step, run) as synchroniser:
             return self._copies.take_back(step, run, synchroniser)
 
-    def _remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """The originals go, while what is written under their keys goes on to the copies."""
+    def remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove originals; what is written under their keys goes on to the copies. The changes of the run.
+
+        Raises:
+            ValidationFailed: The new index lacks documents whose originals were to be removed.
+        """
         index = str(step.index)
         if index not in self._followed:
             # The step that has copied them: between the two the names have moved.
@@ -292,7 +287,7 @@ class SecondFormSteps:
     def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
         if step.strategy == "shadow_field":
-            of_fields: FieldAim = "promoted" if step.kind == "promote_documents" else "beside"
+            of_fields: FieldAim = "promoted" if step.life.name == "promote_documents" else "beside"
             return self._second_fields.mirror(step, run, of_fields)
         moved = _have_names_moved(run, str(step.index))
         return self._copies.mirror(step, run, aim or ("serving" if moved else "beside"))
@@ -339,7 +334,7 @@ def _have_names_moved(run: Run, index: str) -> bool:
     for step in reversed(run.steps[: run.position]):
         if step.index == index and step.kind == "swap_alias":
             return True
-        if step.index == index and step.kind in FOLLOWED:
+        if step.index == index and step.life.has("is_followed"):
             return False
     return False
 
@@ -360,8 +355,8 @@ def followed_indexes(run: Run) -> tuple[str, ...]:
 def followed_at(run: Run, index: str) -> Step | None:
     """The step that made what has to be followed for an index where a run is now; None where nothing has."""
     for step in reversed(run.steps[: run.position]):
-        if step.index == index and step.kind == "remove_documents":
+        if step.index == index and step.life.has("ends_following"):
             return None
-        if step.index == index and step.kind in FOLLOWED:
+        if step.index == index and step.life.has("is_followed"):
             return step
     return None

@@ -11,7 +11,6 @@ from typing import Any
 
 from redismigrate.backup.location import BackupLocation
 from redismigrate.documents.failures import FailedDocument, Failures
-from redismigrate.documents.rewrite import Rewrite
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import Aim, conflict_with
 from redismigrate.execution.documents.beside.following import Follower
@@ -68,7 +67,7 @@ class CopySteps:
 
     def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
-        rewrite, before = _rewrite(step), _before(step)
+        rewrite, before = step.work.rewrite, step.index_before
         back = rewrite.moves_reversed()
         replaced = self._replaced_by(step, run)
         if self._removals is None:
@@ -88,7 +87,7 @@ class CopySteps:
 
     def marks(self, step: Step, run: Run) -> bytes:
         """How the keys of the marks begin. There and back are two sets of copies."""
-        way = f"{run.plan.revision}:{step.index}:{_rewrite(step)}".encode("utf-8", "surrogateescape")
+        way = f"{run.plan.revision}:{step.index}:{step.work.rewrite}".encode("utf-8", "surrogateescape")
         digest = sha1(way, usedforsecurity=False).hexdigest()[:WAY_DIGITS]
         return mark_prefix(self._keys, run.id, digest)
 
@@ -165,8 +164,8 @@ class CopySteps:
     def _written_late(self, step: Step, known: Failures) -> Failures:
         """What stands under old keys in the end, and was not told before."""
         late = Failures(seen=known.seen)
-        old = tuple(change.old for change in _rewrite(step).prefixes)
-        schema = _before(step).schema.with_options(prefixes=old)
+        old = tuple(change.old for change in step.work.rewrite.prefixes)
+        schema = step.index_before.schema.with_options(prefixes=old)
         for keys in batches_of_keys(self._work.server, schema, KEYS_PER_LOOK):
             for key in keys:
                 late.add(key, WRITTEN_LATE)
@@ -186,11 +185,9 @@ class CopySteps:
         Raises:
             ValidationFailed: More are missing.
         """
-        server, before, after = self._work.server, _before(step), step.after
-        if after is None:
-            raise ValueError(f"a step {step.kind} needs the index after it")
+        server, before, after = self._work.server, step.index_before, step.index_after
         copies = self.mirror(step, run, "serving")
-        old = tuple(change.old for change in _rewrite(step).prefixes)
+        old = tuple(change.old for change in step.work.rewrite.prefixes)
         schema = before.schema.with_options(prefixes=old)
         live = look_at(server, before.physical)
         following.catch_up()
@@ -270,15 +267,3 @@ def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
         follower.catch_up(total)
         if (total.written, total.removed) == written:
             return
-
-
-def _rewrite(step: Step) -> Rewrite:
-    if step.rewrite is None:
-        raise ValueError(f"a step {step.kind} needs a rewrite")
-    return step.rewrite
-
-
-def _before(step: Step) -> IndexDefinition:
-    if step.before is None:
-        raise ValueError(f"a step {step.kind} needs the index before it")
-    return step.before

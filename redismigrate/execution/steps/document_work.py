@@ -124,8 +124,7 @@ class DocumentWork:
 
     def job(self, step: Step, run: Run) -> RewriteJob:
         """The rewrite that a step does or undoes."""
-        if step.rewrite is None or step.before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        before, rewrite = step.index_before, step.work.rewrite
         expected, done, last_beat = step.estimate.documents, 0, time.monotonic()
 
         def on_progress(documents: int) -> None:
@@ -142,9 +141,9 @@ class DocumentWork:
         return RewriteJob(
             self.server,
             self.fence,
-            step.before.physical,
-            step.before.schema,
-            step.rewrite,
+            before.physical,
+            before.schema,
+            rewrite,
             int(run.arguments["batch_size"]),
             int(run.arguments["workers"]),
             run.is_exclusive,

@@ -41,7 +41,8 @@ from redismigrate.execution.documents.traffic.reading import batches_of_document
 from redismigrate.execution.indexes.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
-from redismigrate.planning.plan import Step, StepKind
+from redismigrate.planning.plan import Step
+from redismigrate.planning.step_life import StepKind
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.strict import encode, readable_key
@@ -153,14 +154,14 @@ class DocumentSteps:
             # A vector of the new length may have been written by a newer application, or have lost half of
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
-            leaves_new_form = step.is_all_indexed or run.direction == "downgrade"
+            leaves_new_form = step.work.is_all_indexed or run.direction == "downgrade"
             with closing(KeyRights(job, shows_documents=is_sparse(step, run))) as rights:
                 prepared = back_up(
                     job,
                     writer,
                     max_failures,
                     leaves_new_form=leaves_new_form,
-                    is_beside=step.strategy == "shadow_field",
+                    is_beside=step.life.name == "back_up_beside",
                     rights=rights,
                 )
             self._work.report(prepared.failures)
@@ -170,7 +171,7 @@ class DocumentSteps:
                     "already; they are left as they are"
                 )
             self._failed_keys |= prepared.failures.seen
-            if step.counts_on_none and prepared.documents:
+            if step.work.counts_on_none and prepared.documents:
                 raise DocumentsRefused(
                     f"Index {step.index} had no documents when this was planned, and has "
                     f"{prepared.documents:,} by now: to give them another form in place, writers have to be "
@@ -215,14 +216,12 @@ class DocumentSteps:
 
         Returns the changes of the run.
         """
-        if step.after is None:
-            raise ValueError("index_documents needs the index after it")
         job, backup = self._work.job(step, run), self._work.open(run.backups[str(step.index)])
-        after, catches_up = step.after.schema, _has_step(run, "catch_up_documents", step.index)
+        after, catches_up = step.index_after.schema, _has_step(run, "catch_up_documents", step.index)
         if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
             touched = touch(job, (chunk.documents.keys for chunk in backup.chunks()))
         else:
-            touched = touch(job, batches_of_documents(self._work.server, step.after.schema, job.batch_size))
+            touched = touch(job, batches_of_documents(self._work.server, after, job.batch_size))
         self._work.report(touched.failures)
         return {"documents": run.documents.plus(failed(touched.failures))}
 
@@ -253,9 +252,7 @@ class DocumentSteps:
 
     def _show_what_lacks(self, step: Step, job: RewriteJob, keys: Sequence[bytes]) -> None:
         """Show those of some documents to their new index that it does not hold."""
-        if step.after is None:
-            raise ValueError("catch_up_documents needs the index after it")
-        lacking = not_in_index(self._work.server, step.after.physical, keys)
+        lacking = not_in_index(self._work.server, step.index_after.physical, keys)
         # Of these the index can't tell.
         lacking += [key for key in keys if b"\0" in key]
         if lacking:

@@ -35,8 +35,8 @@ def require_as_expected(server: Server, step: Step) -> None:
             f"Index {before.physical} was changed by another client: {differences}.",
             "Put it back as recorded.",
         )
-    drops = step.kind in {"drop_index", "replace_index", "swap_alias"} and not step.delete_documents
-    if drops and live.is_temporary:
+    drops = step.life.has("drops_index") or step.life.has("replaces_index")
+    if drops and not step.deletes_documents and live.is_temporary:
         raise DriftError(
             f"Index {before.physical} is TEMPORARY by now: dropping it would delete its documents.",
             "Drop it yourself if they may go.",

@@ -63,7 +63,7 @@ class RestoringSteps:
             is_all_there = is_all_there and older is not None and not older.lost
         is_all_there = is_all_there and not backup.lost
         restored = restore(job, backup, quantizations, converts_rest=not is_all_there)
-        if step.strategy == "shadow_field":
+        if step.life.name == "restore_promoted":
             # What has the new form is turned back with its second field, or told then.
             for recoding in job.rewrite.recodings:
                 in_new_form = keys_of_length(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
@@ -34,7 +34,8 @@ from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import differences_to
-from redismigrate.planning.plan import BESIDE, Step
+from redismigrate.planning.plan import Step
+from redismigrate.planning.step_life import BESIDE
 from redismigrate.redis_server.connection import Server, connect_like
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
@@ -100,14 +101,14 @@ class StepRunner:
             PlanBlocked: The index belongs to another project.
             DriftError: Another client changed the index meanwhile.
         """
-        match step.kind:
+        match step.life.name:
             case "claim_index":
-                self.owners.claim(_named(step))
+                self.owners.claim(step.served)
             case "release_index":
-                self.owners.release(_named(step))
+                self.owners.release(step.served)
             case "prove_index":
                 scratch, existing = f"{self.keys.scratch_prefix}{run.id}", existing_indexes(self.server)
-                return Effect(prove(_wanted(step), scratch, self.keys.scratch_prefix, existing))
+                return Effect(prove(step.index_after, scratch, self.keys.scratch_prefix, existing))
             case "wait_for_index":
                 self._wait(step, run)
             case "validate_index":
@@ -115,6 +116,8 @@ class StepRunner:
             case "run_function":
                 self._run_function(step, run)
             case "back_up_documents":
+                return Effect(changes=self.documents.back_up(step, run))
+            case "back_up_beside":
                 changes = self.documents.back_up(step, run)
                 self.second_forms.sweep(step, run)
                 return Effect(changes=changes)
@@ -126,24 +129,38 @@ class StepRunner:
                 return Effect(changes=self.documents.catch_up(step, run))
             case "verify_backup":
                 self.restoring.verify(step)
-            case "restore_documents":
+            case "restore_rewritten" | "restore_promoted":
                 return Effect(changes=self.restoring.restore(step, run))
-            case "copy_documents":
+            case "fill_second_fields" | "make_copies":
                 return Effect(changes=self.second_forms.copy(step, run))
             case "promote_documents":
                 return Effect(changes=self.second_forms.promote(step, run))
-            case "remove_documents":
-                return Effect(changes=self.second_forms.remove(step, run))
-            case "drop_index":
-                return self._drop(step, run)
-            case "set_alias" | "swap_alias":
+            case "remove_second_fields":
+                return Effect(changes=self.second_forms.remove_second_fields(step, run))
+            case "take_second_fields_back":
+                return Effect(changes=self.second_forms.take_second_fields_back(step, run))
+            case "remove_originals":
+                return Effect(changes=self.second_forms.remove_originals(step, run))
+            case "take_copies_back":
+                return Effect(changes=self.second_forms.take_copies_back(step, run))
+            case "drop_index" | "drop_left" | "drop_over_second_fields":
+                return Effect(self._drop(step))
+            case "drop_to_rewrite":
+                # What is built in its place is compared with it.
+                commands = self._drop(step)
+                return Effect(commands, {"baselines": self._with_baseline(step, step.index_before, run)})
+            case "set_alias" | "swap_alias" | "swap_when_recorded":
                 return self.move_names((step,), run)
             case "create_index":
-                return self._create(step, run)
+                return self._create(step)
+            case "create_beside":
+                return self._create_beside(step, run)
             case "alter_index" | "replace_index" | "set_synonyms":
                 return self._change(step, run)
-            case "record_revision":
-                raise ValueError("the executor itself records a revision")
+            case "record_revision" | "unrecord_revision":
+                raise ValueError("the executor itself writes the record")
+            case other:
+                assert_never(other)
         return Effect()
 
     # A cluster takes no FT.* in a script, and no script takes a very long FT.CREATE. There an earlier attempt
@@ -161,43 +178,41 @@ class StepRunner:
                 self.second_forms.settle(step, run)
         return Effect(commands_of_moves(self.server, steps))
 
-    def _drop(self, step: Step, run: Run) -> Effect:
+    def _drop(self, step: Step) -> Commands:
         require_as_expected(self.server, step)
-        commands = commands_of(step, existing_indexes(self.server))
-        if step.strategy != "rebuild" or step.before is None:
-            return Effect(commands)
-        # What is built in its place is compared with it.
-        return Effect(commands, {"baselines": self._with_baseline(step, step.before, run)})
+        return commands_of(step, existing_indexes(self.server))
 
     def _with_baseline(self, step: Step, before: IndexDefinition, run: Run) -> dict[str, Baseline]:
-        return {**run.baselines, _named(step): baseline_of(self.server, before)}
+        return {**run.baselines, step.served: baseline_of(self.server, before)}
 
-    def _create(self, step: Step, run: Run) -> Effect:
-        existing = existing_indexes(self.server)
+    def _create(self, step: Step) -> Effect:
+        wanted, existing = step.index_after, existing_indexes(self.server)
         commands = commands_of(step, existing)
-        changes = {}
-        if step.strategy in BESIDE and step.before is not None:
+        if wanted.physical not in existing:
+            return Effect(commands)
+        if self._is_made(wanted, commands):
+            return Effect()
+        raise CommandRefused(0, f"index {wanted.physical} was made meanwhile", "FT.CREATE")
+
+    def _create_beside(self, step: Step, run: Run) -> Effect:
+        wanted, existing = step.index_after, existing_indexes(self.server)
+        commands, changes = commands_of(step, existing), {}
+        if step.before is not None:
             # What is built beside it is compared with it.
             changes["baselines"] = self._with_baseline(step, step.before, run)
-        if _wanted(step).physical not in existing:
+        if wanted.physical not in existing:
             return Effect(commands, changes)
-        if step.strategy in BESIDE:
-            # Its name has the fencing token in it, so it is an earlier attempt's; one that died before the
-            # synonyms were set has scanned documents without them.
-            live = look_at(self.server, _wanted(step).physical)
-            if live is not None and differences_to(live, _wanted(step)):
-                commands = replace(commands, forward=(drop(_wanted(step)), *commands.forward))
-                return Effect(commands, changes)
-            return Effect(changes=changes)
-        if self._is_made(_wanted(step), commands):
-            return Effect(changes=changes)
-        raise CommandRefused(0, f"index {_wanted(step).physical} was made meanwhile", "FT.CREATE")
+        # Its name has the fencing token in it, so it is an earlier attempt's; one that died before the
+        # synonyms were set has scanned documents without them.
+        live = look_at(self.server, wanted.physical)
+        if live is not None and differences_to(live, wanted):
+            return Effect(replace(commands, forward=(drop(wanted), *commands.forward)), changes)
+        return Effect(changes=changes)
 
     def _change(self, step: Step, run: Run) -> Effect:
-        if step.before is None:
-            raise ValueError(f"a step {step.kind} needs the index before")
+        before, after = step.index_before, step.index_after
         require_as_expected(self.server, step)
-        before, after, existing = step.before, _wanted(step), existing_indexes(self.server)
+        existing = existing_indexes(self.server)
         live = look_at(self.server, before.physical)
         fields = frozenset() if live is None else frozenset(field.name for field in live.schema.fields)
         commands = commands_of(step, existing, fields)
@@ -218,7 +233,7 @@ class StepRunner:
         return live is not None and not differences_to(live, replace(definition, synonyms=live.synonyms))
 
     def _wait(self, step: Step, run: Run) -> None:
-        baseline = run.baselines.get(_named(step), Baseline())
+        baseline = run.baselines.get(step.served, Baseline())
         expected = max(baseline.documents, step.estimate.documents)
         last_beat = time.monotonic()
 
@@ -228,14 +243,14 @@ class StepRunner:
             self.second_forms.follow()
             self.watcher.indexed(step, documents, of)
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
-                self.second_forms.look_at_index(step, _wanted(step).physical)
+                self.second_forms.look_at_index(step, step.index_after.physical)
                 self.beat(documents, of)
                 last_beat = time.monotonic()
 
-        wait_until_indexed(self.server, _wanted(step).physical, on_progress)
+        wait_until_indexed(self.server, step.index_after.physical, on_progress)
 
     def _validate(self, step: Step, run: Run) -> None:
-        definition = _wanted(step)
+        definition = step.index_after
         self.second_forms.take_up(step, run)
         live = look_at(self.server, definition.physical)
         if live is not None and live.statistics.is_indexing:
@@ -245,7 +260,7 @@ class StepRunner:
             validate(
                 self.server,
                 definition,
-                run.baselines.get(_named(step), Baseline()),
+                run.baselines.get(step.served, Baseline()),
                 int(run.arguments.get("max_failures", 0)),
                 counts_on=step.strategy != "rebuild"
                 and step.strategy not in BESIDE
@@ -317,20 +332,8 @@ class StepRunner:
             function(own.client)
 
 
-def _named(step: Step) -> str:
-    if step.index is None:
-        raise ValueError(f"a step {step.kind} needs an index")
-    return step.index
-
-
 def _rewrite_before(step: Step, run: Run) -> Rewrite | None:
     """What has given the fields that a new index reads another form."""
-    followed = followed_at(run, _named(step))
+    followed = followed_at(run, step.served)
     # Of second fields only those that are promoted: the others are read beside the declared ones.
-    return followed.rewrite if followed is not None and followed.kind == "promote_documents" else step.rewrite
-
-
-def _wanted(step: Step) -> IndexDefinition:
-    if step.after is None:
-        raise ValueError(f"a step {step.kind} needs the index after it")
-    return step.after
+    return followed.rewrite if followed is not None and followed.life.has("writes_vectors") else step.rewrite

@@ -41,25 +41,23 @@ class SecondFieldSteps:
 
     def mirror(self, step: Step, run: Run, aim: Aim) -> SecondFields:
         """The second fields of a step, and the backup that gets what would be lost with them."""
-        if step.rewrite is None or step.before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
+        schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
         quantizations = run.quantizations.get(str(step.index), {})
         fields = tuple(
-            SecondField.of(recoding, step.second_fields[recoding.path], quantizations)
-            for recoding in step.rewrite.recodings
+            SecondField.of(recoding, work.second_fields[recoding.path], quantizations)
+            for recoding in rewrite.recodings
         )
         originals = self._originals(step, run, aim)
-        return SecondFields(step.before.schema, fields, aim, step.rewrite.excluded_prefixes, originals)
+        return SecondFields(schema, fields, aim, rewrite.excluded_prefixes, originals)
 
     def sweep(self, step: Step, synchroniser: Synchroniser) -> None:
         """Remove second fields that an earlier run has left: nothing of another run may be read.
 
         They have the same names where that run was of the same revision, and its record is lost.
         """
-        if step.rewrite is None or step.before is None:
-            raise ValueError(f"a step {step.kind} needs a rewrite and the index before")
-        names = tuple(step.second_fields[recoding.path] for recoding in step.rewrite.recodings)
-        leftover = LeftoverFields(step.before.schema, names, step.rewrite.excluded_prefixes)
+        schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
+        names = tuple(work.second_fields[recoding.path] for recoding in rewrite.recodings)
+        leftover = LeftoverFields(schema, names, rewrite.excluded_prefixes)
         done = synchroniser.synchronise(leftover, leftover.keys(self._work.server))
         while done.busy:
             again, done.busy = done.busy, []
@@ -85,7 +83,7 @@ class SecondFieldSteps:
             TrackingLost: The server does not report writes for as long as a pass over all documents takes.
             BackupError: What is replaced can't be backed up.
         """
-        mirror = self.mirror(step, run, "reverted" if step.takes_back else "removed")
+        mirror = self.mirror(step, run, "reverted" if _takes_back(step) else "removed")
         server = self._work.server
         done = Synchronised(failures=Failures(seen=_known_failures(run)))
         with closing(mirror), Follower(server, mirror, synchroniser) as follower:
@@ -96,19 +94,19 @@ class SecondFieldSteps:
                 follower.follow(done)
         self._finish_backup(step, run)
         self._work.report(done.failures)
-        if step.takes_back:
+        if _takes_back(step):
             return failed(done.failures)
         self.note_written(step, done.converted)
         return self._left(step, run, done.failures.seen).plus(failed(done.failures))
 
     def _left(self, step: Step, run: Run, told: set[int]) -> DocumentCounts:
         """What has the old form in the end; the documents that were told already are among it no more."""
-        index, rewrite = str(step.index), step.rewrite
+        index, rewrite = str(step.index), step.work.rewrite
         failures = Failures(seen=told)
         left = count_left(self._work.job(step, run), run.quantizations[index], None, failures)
         self._work.report(failures)
         written_late = self._written_late.pop(index, 0)
-        if rewrite is not None and (left or written_late):
+        if left or written_late:
             before, after = (
                 " and ".join(dict.fromkeys(getattr(recoding, name) for recoding in rewrite.recodings))
                 for name in ("before", "after")
@@ -145,12 +143,16 @@ class SecondFieldSteps:
         try:
             backup = self._work.open(location)
         except BackupError:
-            if step.takes_back:  # nothing had to be added to it
+            if _takes_back(step):  # nothing had to be added to it
                 return
             raise
         if not backup.manifest.complete:
             with BackupWriter.reopen(backup.folder, require_lock=self._work.require_lock) as writer:
                 writer.finish()
+
+
+def _takes_back(step: Step) -> bool:
+    return step.life.name == "take_second_fields_back"
 
 
 def _known_failures(run: Run) -> set[int]:

@@ -1,0 +1,376 @@
+"""Every kind of step on one page: what it does, how it is undone, what a second try meets.
+
+A step is stored and shown by its `StepKind`. Some of these mean several things, by the strategy and by when
+they come; each meaning is a row of its own here, the step's life: `Step.life`. To add a kind, see
+docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from redismigrate.planning.step_life import LifeName, StepLife
+
+_ONE_SCRIPT = "Nothing: it is one script with its note. Where it is not, what is there already is left out."
+_OF_NAMES = (
+    StepLife(
+        name="claim_index",
+        kind="claim_index",
+        does="Notes that an index belongs to this project.",
+        second_try="It is claimed already, which is as good; one of another project is refused.",
+        undone_by=("release_index",),
+        offline="record",
+        traits=frozenset({"owns", "takes_effect_before_its_note"}),
+    ),
+    StepLife(
+        name="release_index",
+        kind="release_index",
+        does="Gives an index up: from then on it is nobody's.",
+        second_try="It is nobody's already.",
+        undone_by=("claim_index",),
+        offline="record",
+        traits=frozenset({"is_loss", "owns", "takes_effect_before_its_note"}),
+    ),
+    StepLife(
+        name="set_alias",
+        kind="set_alias",
+        does="Leads an alias to an index, or to none.",
+        second_try="The alias leads there already. One that leads to neither of both was moved: drift.",
+        undone_by=("set_alias",),
+        phase="cutover",
+        offline="commands",
+        traits=frozenset({"moves_names"}),
+    ),
+    StepLife(
+        name="swap_alias",
+        kind="swap_alias",
+        does=(
+            "Lets all names of an index lead to the one that was built beside it, once that is in step with "
+            "writers. An index whose own name is among them is dropped for that."
+        ),
+        second_try="The names lead there already; writers are met again before.",
+        # The index that was dropped is built again, and other aliases go, before names move back.
+        undone_by=("create_beside", "wait_for_index", "set_alias", "swap_alias"),
+        phase="cutover",
+        offline="commands",
+        traits=frozenset({"changes_index", "replaces_index", "moves_names"}),
+    ),
+    StepLife(
+        name="swap_when_recorded",
+        kind="swap_alias",
+        does="The same once the revision is recorded: to the index over declared fields, which is recorded.",
+        second_try="The names lead there already.",
+        # Undone, the names go from that index to the one before the revision at once.
+        phase="cutover",
+        offline="commands",
+        traits=frozenset({"changes_index", "replaces_index"}),
+    ),
+)
+_OF_INDEXES = (
+    StepLife(
+        name="prove_index",
+        kind="prove_index",
+        does="Creates a definition on a scratch index without documents, and drops that.",
+        second_try="A scratch index that is left is dropped first.",
+        offline="commands",
+        traits=frozenset({"comes_early", "bears_unmoved_names"}),
+    ),
+    StepLife(
+        name="create_index",
+        kind="create_index",
+        does="Creates an index under the name that it is to have.",
+        second_try=f"{_ONE_SCRIPT} One of another definition is somebody else's, and refused.",
+        undone_by=("drop_index",),
+        offline="commands",
+        traits=frozenset({"changes_index", "makes_index", "has_definition", "is_kept_if_temporary"}),
+    ),
+    StepLife(
+        name="create_beside",
+        kind="create_index",
+        does="Creates an index beside the one that serves, under a physical name of its own.",
+        second_try=f"{_ONE_SCRIPT} One that lacks its synonyms is made again.",
+        undone_by=("drop_index",),
+        offline="commands",
+        traits=frozenset({"changes_index", "makes_index", "has_definition", "is_kept_if_temporary"}),
+    ),
+    StepLife(
+        name="alter_index",
+        kind="alter_index",
+        does="Adds fields to an index with FT.ALTER.",
+        second_try=f"{_ONE_SCRIPT} Fields that are there are not added.",
+        undone_by=("replace_index", "wait_for_index"),
+        offline="commands",
+        traits=frozenset(
+            {
+                "changes_index",
+                "stays_same_index",
+                "has_definition",
+                "is_kept_if_temporary",
+                "bears_unmoved_names",
+            }
+        ),
+    ),
+    StepLife(
+        name="set_synonyms",
+        kind="set_synonyms",
+        does="Adds terms to synonyms with FT.SYNUPDATE.",
+        second_try=f"{_ONE_SCRIPT} FT.SYNUPDATE bears a repeat.",
+        undone_by=("replace_index", "wait_for_index"),
+        offline="commands",
+        traits=frozenset(
+            {"stays_same_index", "has_definition", "is_kept_if_temporary", "bears_unmoved_names"}
+        ),
+    ),
+    StepLife(
+        name="replace_index",
+        kind="replace_index",
+        does="Drops an index and creates another one, with aliases and synonyms, in one transaction.",
+        second_try=f"{_ONE_SCRIPT} An index that is neither as before nor as after was changed: drift.",
+        undone_by=("replace_index", "wait_for_index"),
+        offline="commands",
+        traits=frozenset(
+            {
+                "changes_index",
+                "makes_index",
+                "drops_index",
+                "replaces_index",
+                "has_definition",
+                "takes_search_away",
+            }
+        ),
+    ),
+    StepLife(
+        name="drop_index",
+        kind="drop_index",
+        does="Drops an index, its documents too where the script says so. Its name may go to another one.",
+        second_try="It is gone, and need not be dropped.",
+        # Where its name has an heir, it comes back beside that, and the names after it. Documents don't.
+        undone_by=("create_index", "create_beside", "wait_for_index", "set_alias"),
+        offline="commands",
+        traits=frozenset({"changes_index", "drops_index", "moves_names", "is_loss", "takes_search_away"}),
+    ),
+    StepLife(
+        name="drop_to_rewrite",
+        kind="drop_index",
+        does="Drops an index whose documents are to be rewritten: each write would index them once more.",
+        second_try="It is gone, and need not be dropped.",
+        undone_by=("create_index", "wait_for_index"),
+        offline="commands",
+        traits=frozenset({"changes_index", "drops_index", "is_loss", "takes_search_away"}),
+    ),
+    StepLife(
+        name="drop_left",
+        kind="drop_index",
+        does="Drops the index that was swapped out, once all is recorded. Its name becomes an alias.",
+        second_try="It is gone, and need not be dropped.",
+        undone_by=("set_alias", "create_beside", "wait_for_index"),
+        offline="commands",
+        traits=frozenset({"changes_index", "drops_index", "takes_search_away"}),
+    ),
+    StepLife(
+        name="drop_over_second_fields",
+        kind="drop_index",
+        does="Drops the index over second fields, which has served until the declared ones had their values.",
+        second_try="It is gone, and need not be dropped.",
+        # What it has read is gone by the time that it could be undone.
+        offline="commands",
+        traits=frozenset({"changes_index", "drops_index", "takes_search_away"}),
+    ),
+    StepLife(
+        name="wait_for_index",
+        kind="wait_for_index",
+        does="Waits until an index has all documents, and follows writers meanwhile.",
+        second_try="It waits for the rest.",
+        offline="look",
+        traits=frozenset({"bears_unmoved_names"}),
+    ),
+    StepLife(
+        name="validate_index",
+        kind="validate_index",
+        does="Compares an index with its definition, its documents, and the answers of the one before it.",
+        second_try="It looks again; a server that was restarted builds the index anew, which is waited for.",
+        phase="validate",
+        offline="look",
+        traits=frozenset({"bears_unmoved_names"}),
+    ),
+)
+_OF_DOCUMENTS_IN_PLACE = (
+    StepLife(
+        name="back_up_documents",
+        kind="back_up_documents",
+        does="Reads all documents with search up, refuses what can't be rewritten, writes the rest to disk.",
+        second_try="The files of the first attempt are discarded: no document was changed yet.",
+        phase="documents",
+        traits=frozenset({"comes_early", "keeps_to_rate"}),
+    ),
+    StepLife(
+        name="rewrite_documents",
+        kind="rewrite_documents",
+        does="Gives documents their new form in their place, with the index down.",
+        second_try="Values are compared with the backup: what has the new form, or was written since, stays.",
+        undone_by=("verify_backup", "restore_rewritten"),
+        phase="documents",
+        traits=frozenset(
+            {
+                "takes_search_away",
+                "takes_effect_before_its_note",
+                "reads_own_backup",
+                "keeps_to_rate",
+                "makes_new_form",
+                "writes_vectors",
+            }
+        ),
+    ),
+    StepLife(
+        name="index_documents",
+        kind="index_documents",
+        does="Shows few documents among many keys to an index that was told not to scan.",
+        second_try="They are shown again, which changes nothing.",
+        traits=frozenset({"reads_own_backup", "keeps_to_rate"}),
+    ),
+    StepLife(
+        name="catch_up_documents",
+        kind="catch_up_documents",
+        does="Rewrites what writers have written in the old form meanwhile, and adds that to the backup.",
+        second_try="It looks at all documents again, as whoever takes the run up does in any case.",
+        # What it has written is in the backup that undoing the rewrite restores from.
+        phase="documents",
+        traits=frozenset({"reads_own_backup", "keeps_to_rate", "is_repeated"}),
+    ),
+    StepLife(
+        name="verify_backup",
+        kind="verify_backup",
+        does="Reads the whole backup, before an index is dropped for what is restored from it.",
+        second_try="It reads it again.",
+        phase="documents",
+        traits=frozenset({"restores"}),
+    ),
+    StepLife(
+        name="restore_rewritten",
+        kind="restore_documents",
+        does="Brings the originals back where documents have the form that the rewrite gave them.",
+        second_try="Every value is compared: what is as before, or was written since, stays.",
+        phase="documents",
+        traits=frozenset({"restores", "keeps_to_rate"}),
+    ),
+)
+_OF_DOCUMENTS_BESIDE = (
+    StepLife(
+        name="back_up_beside",
+        kind="back_up_documents",
+        does="The same before second fields are made; those that a lost run has left are removed.",
+        second_try="The files of the first attempt are discarded: no document was changed yet.",
+        phase="documents",
+        traits=frozenset({"keeps_to_rate"}),
+    ),
+    StepLife(
+        name="fill_second_fields",
+        kind="copy_documents",
+        does="Writes vectors in their new form into second fields of the same documents; follows writers.",
+        second_try="It looks at all documents again, and writes what is out of step.",
+        undone_by=("take_second_fields_back",),
+        phase="documents",
+        traits=frozenset({"takes_effect_before_its_note", "makes_new_form", "is_followed"}),
+    ),
+    StepLife(
+        name="promote_documents",
+        kind="promote_documents",
+        does="Writes second fields to the declared ones, once the revision is recorded; follows writers.",
+        second_try="It looks at all documents again; what is there already is left.",
+        undone_by=("verify_backup", "restore_promoted"),
+        phase="documents",
+        traits=frozenset({"reads_own_backup", "writes_vectors", "is_followed"}),
+    ),
+    StepLife(
+        name="restore_promoted",
+        kind="restore_documents",
+        does="Brings the originals back; what has the new form still is turned back with its second field.",
+        second_try="Every value is compared: what is as before, or was written since, stays.",
+        phase="documents",
+        traits=frozenset({"restores", "keeps_to_rate"}),
+    ),
+    StepLife(
+        name="remove_second_fields",
+        kind="remove_documents",
+        does="Removes second fields, and completes the backup with what was written in them.",
+        second_try="It removes the rest.",
+        # Second fields come back with the copy of the revision that is undone: that is taken back next.
+        phase="documents",
+        traits=frozenset({"reads_own_backup", "ends_following"}),
+    ),
+    StepLife(
+        name="take_second_fields_back",
+        kind="remove_documents",
+        does="Carries what was written to second fields back to the declared ones, and removes them.",
+        second_try="It does so with the rest.",
+        phase="documents",
+        traits=frozenset({"ends_following"}),
+    ),
+    StepLife(
+        name="make_copies",
+        kind="copy_documents",
+        does="Copies documents under another prefix, each with a mark of what both were; follows writers.",
+        second_try="It looks at all documents again; marks tell whose change a difference is.",
+        # Once originals are gone, documents are copied back, and the copies are the originals to be removed.
+        undone_by=("take_copies_back", "remove_originals"),
+        phase="documents",
+        traits=frozenset({"takes_effect_before_its_note", "makes_new_form", "is_followed"}),
+    ),
+    StepLife(
+        name="remove_originals",
+        kind="remove_documents",
+        does="Removes documents that were copied; what is written under their keys goes on to the copies.",
+        second_try="It removes the rest.",
+        # All leave their old keys first where some have not, and are copied back then.
+        undone_by=("remove_originals", "make_copies"),
+        phase="documents",
+        traits=frozenset({"ends_following"}),
+    ),
+    StepLife(
+        name="take_copies_back",
+        kind="remove_documents",
+        does="Carries what was written to copies back to the originals, and removes the copies.",
+        second_try="It does so with the rest.",
+        phase="documents",
+        traits=frozenset({"ends_following"}),
+    ),
+)
+_OF_REVISIONS = (
+    StepLife(
+        name="run_function",
+        kind="run_function",
+        does="Calls a function that a script gave to `op.run`, or the one that undoes it.",
+        second_try="It is called again: it has to bear a repeat.",
+        undone_by=("run_function",),
+        phase="documents",
+        traits=frozenset({"takes_effect_before_its_note"}),
+    ),
+    StepLife(
+        name="record_revision",
+        kind="record_revision",
+        does="Records the revision, in one transaction with the moves of names before it.",
+        second_try="Nothing: it is its own note.",
+        undone_by=("unrecord_revision",),
+        phase="cutover",
+        offline="record",
+    ),
+    StepLife(
+        name="unrecord_revision",
+        kind="unrecord_revision",
+        does="Takes the record back, in one transaction with what turns to the revision before.",
+        second_try="Nothing: it is its own note.",
+    ),
+)
+LIVES: Mapping[LifeName, StepLife] = MappingProxyType(
+    {
+        life.name: life
+        for life in (
+            *_OF_NAMES,
+            *_OF_INDEXES,
+            *_OF_DOCUMENTS_IN_PLACE,
+            *_OF_DOCUMENTS_BESIDE,
+            *_OF_REVISIONS,
+        )
+    }
+)
