@@ -130,9 +130,11 @@ def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back
         return {seen, replace(seen, base=(state.old, wanted))}
     if way.back(new) is not None or state.old is None:
         return {seen}
-    # What can't be carried back is not in step, though the lifetime of its key may be.
-    dated = replace(state.old, expires=seen.new.expires) if seen.new else None
-    return {seen, state, replace(state, old=dated)}
+    # What can't be carried back is not in step, though the lifetime of the key goes either way.
+    if seen.new is None:
+        return {seen, state, replace(state, old=None)}
+    dated, dated_copy = (replace(each, expires=seen.new.expires) for each in (state.old, new))
+    return {seen, state, replace(state, old=dated), replace(state, new=dated_copy)}
 
 
 def _without_original(

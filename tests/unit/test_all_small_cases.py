@@ -37,7 +37,7 @@ MANY = (
     (Words(values=(b"1",), lifetimes=(NEVER, 1, 2), has_stale=True), 8_500),
     (Words(values=(b"1",), moments=(NEVER, 1), has_stale=True), 63_000),
     (Words(has_foreign=True, has_evictions=True, has_refusals=True), 21_000),
-    (Words(kind="json", lifetimes=(NEVER, 1), has_refusals=True), 31_000),
+    (Words(kind="json", lifetimes=(NEVER, 1), has_refusals=True), 27_000),
     (Words(values=(b"1",), has_odd=True), 7_000),
     (Words(has_races=True), 3_200),
 )
