@@ -30,7 +30,7 @@ TOP_LEVEL = {
 MAKE_ENVIRONMENT = "python3 -m venv .venv && .venv/bin/pip install -q -e"
 SET_UP = {
     "demo": f"{MAKE_ENVIRONMENT} '.[embedded]' && .venv/bin/redismigrate demo",
-    "tests": f"{MAKE_ENVIRONMENT} '.[dev]' && .venv/bin/pytest -n 2",
+    "tests": f"{MAKE_ENVIRONMENT} '.[dev]' && .venv/bin/pytest -n 3",
 }
 
 
