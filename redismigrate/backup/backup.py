@@ -18,8 +18,10 @@ from redismigrate.backup.manifest import (
     damaged,
     is_temporary,
     load_manifest,
+    number_of_chunk,
     read_chunk_list,
 )
+from redismigrate.backup.written import LOG, MalformedLog, Records, keeps_log, read_log, written_in
 from redismigrate.errors import BackupDamaged
 
 STRAY = "does not belong to the backup"
@@ -80,6 +82,11 @@ class Backup:
         return cls(folder, manifest, manifest.chunks + listed)
 
     @property
+    def knows_written(self) -> bool:
+        """Whether it can tell what was written in the place of its values; those of older versions can't."""
+        return keeps_log(self.manifest) and LOG not in self.lost
+
+    @property
     def documents(self) -> int:
         """In all chunks; one that was backed up twice counts twice."""
         return sum(record.documents for record in self.records)
@@ -114,17 +121,24 @@ class Backup:
     def chunks(self) -> Iterator[Chunk]:
         """All chunks in the order in which they were written, one in memory at a time.
 
+        Each says what was written in the place of its values, as far as that is known when this is called.
+
         A key may occur in several; the later one is newer. `verify` first, where half a restore is worse
         than none.
 
         Raises:
-            BackupDamaged: The next chunk is not as it was written; nothing of it was parsed.
+            BackupDamaged: The next chunk is not as it was written; nothing of it was parsed. Or what was
+                noted of all of them is not.
         """
+        try:
+            log = None if LOG in self.lost else read_log(self.folder, self.manifest)
+        except MalformedLog as problem:
+            raise damaged(self.folder, f"{LOG} {problem}") from None
         for record in self.records:
             if record.file in self.lost:
                 continue
             try:
-                chunk = self._read(record)
+                chunk = self._read(record, log)
             except (UnexpectedFile, MalformedChunk) as problem:
                 raise damaged(self.folder, f"{record.file} {problem}") from None
             yield chunk
@@ -137,6 +151,9 @@ class Backup:
         """
         problems = self._damage(problem_of)
         known = {record.file for record in self.records} | {MANIFEST, CHUNK_LIST}
+        # It is made right before the manifest names it, and says that the backup is complete.
+        if keeps_log(self.manifest) or not self.manifest.complete:
+            known.add(LOG)
         unknown = sorted(
             entry.name
             for entry in self.folder.iterdir()
@@ -167,18 +184,22 @@ class Backup:
         return replace(self, lost=frozenset(problem.file for problem in self._damage(problem_of)))
 
     def _damage(self, problem_of: Callable[[Chunk], str | None]) -> list[Problem]:
-        """What is wrong with its chunks."""
-        problems = []
+        """What is wrong with its chunks, and with what was noted of them."""
+        problems, log = [], None
+        try:
+            log = read_log(self.folder, self.manifest)
+        except MalformedLog as error:
+            problems.append(Problem(LOG, str(error)))
         for record in self.records:
             try:
-                problem = problem_of(self._read(record))
+                problem = problem_of(self._read(record, log))
             except (UnexpectedFile, MalformedChunk) as error:
                 problem = str(error)
             if problem is not None:
                 problems.append(Problem(record.file, problem))
         return problems
 
-    def _read(self, record: ChunkRecord) -> Chunk:
+    def _read(self, record: ChunkRecord, log: Records | None) -> Chunk:
         data = read_regular_file(self.folder / record.file, record.bytes)
         if not self.is_fresh and hashlib.sha256(data).hexdigest() != record.sha256:
             raise MalformedChunk("was changed after it was written (its sha256 differs)")
@@ -189,4 +210,6 @@ class Backup:
             raise MalformedChunk(
                 f"holds the fields {list(chunk.documents.columns)}, not those of the manifest"
             )
-        return chunk
+        number = number_of_chunk(record.file)
+        written = written_in(chunk, number, self.manifest.fields, log)
+        return replace(chunk, number=number, written=written)

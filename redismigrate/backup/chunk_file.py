@@ -22,10 +22,15 @@ from numpy.typing import NDArray
 from redismigrate.backup.npz import MalformedNpz, read_npz
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, FixedWidth, size_bytes
+from redismigrate.documents.digests import Digest64
 from redismigrate.foreign_documents import UnreadableDocument, parse_json
 
 # Small enough for a processor's cache; every piece is hashed, summed and written by calls of its own.
 BYTES_AT_ONCE = 1 << 18
+
+
+Written = dict[str, Digest64]
+"""Field -> the digest of what was written into it, document by document; 0 where it was left alone."""
 
 
 class MalformedChunk(Exception):
@@ -39,6 +44,9 @@ class Chunk:
     Attributes:
         documents: Keys and original values.
         numbers: Name -> one int64 per document, for example `ttl_ms`.
+        number: Which one it is of its backup, from 1; 0 before it is read from one.
+        written: What may have been written in the place of the original values, one item for each attempt;
+            None where nobody knows, as of a backup of an older version.
 
     Raises:
         ValueError: There are more or fewer numbers than documents.
@@ -46,6 +54,8 @@ class Chunk:
 
     documents: Batch
     numbers: dict[str, list[int]] = field(default_factory=dict)
+    number: int = field(default=0, compare=False)
+    written: tuple[Written, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, values in self.numbers.items():

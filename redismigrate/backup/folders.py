@@ -18,6 +18,7 @@ from redismigrate.backup.manifest import (
     damaged,
     is_temporary,
 )
+from redismigrate.backup.written import LOG
 from redismigrate.errors import BackupDamaged
 from redismigrate.schema.strict import encode
 
@@ -254,6 +255,7 @@ def _remove(backup: Backup, require_lock: Callable[[], None] = lambda: None) -> 
     remove_temporaries(backup.folder)
     # The manifest goes last: as long as it stands, this can be done again.
     (backup.folder / CHUNK_LIST).unlink(missing_ok=True)
+    (backup.folder / LOG).unlink(missing_ok=True)
     (backup.folder / MANIFEST).unlink()
     return freed
 

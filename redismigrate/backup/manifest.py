@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from redismigrate.backup.durable_files import TEMPORARY, UnexpectedFile, read_regular_file
-from redismigrate.errors import BackupDamaged
+from redismigrate.errors import BackupDamaged, BackupFailed
 from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.schema.strict import Text
 
@@ -95,6 +95,11 @@ class Manifest(BaseModel):
 def chunk_name(number: int) -> str:
     """The file name of a chunk; the first has number 1."""
     return f"chunk-{number:06d}.npz"
+
+
+def number_of_chunk(name: str) -> int:
+    """The number in the file name of a chunk."""
+    return int(name.removeprefix("chunk-").removesuffix(".npz"))
 
 
 def is_temporary(path: Path) -> bool:
@@ -225,3 +230,12 @@ def damaged(folder: Path, problem: object) -> BackupDamaged:
         problem: The name of a file and what is wrong with it.
     """
     return BackupDamaged(f"The backup in {folder} is damaged: {problem}.", INTACT_COPY)
+
+
+def failed_to_write(folder: Path, error: OSError) -> BackupFailed:
+    """The error for a backup that can't be written."""
+    where = f" ({error.filename})" if error.filename else ""
+    return BackupFailed(
+        f"The backup in {folder} can't be written: {error.strerror or error}{where}.",
+        "Make room or give another --backup-dir; what is not backed up was not changed.",
+    )

@@ -37,6 +37,7 @@ from redismigrate.backup.manifest import (
     damaged,
     dump_manifest,
     dump_record,
+    failed_to_write,
     load_manifest,
     read_chunk_list,
 )
@@ -119,7 +120,7 @@ class BackupWriter:
             replace_file(folder / MANIFEST, dump_manifest(manifest), require_lock)
             return cls(folder, manifest, (), require_lock)
         except OSError as error:
-            raise _failed(folder, error) from error
+            raise failed_to_write(folder, error) from error
 
     @classmethod
     def reopen(
@@ -157,7 +158,7 @@ class BackupWriter:
                 replace_file(folder / MANIFEST, dump_manifest(growing), require_lock)
             return cls(folder, growing, records, require_lock)
         except OSError as error:
-            raise _failed(folder, error) from error
+            raise failed_to_write(folder, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +233,7 @@ class BackupWriter:
             (self.folder / CHUNK_LIST).unlink()
             sync_folder(self.folder)
         except OSError as error:
-            raise _failed(self.folder, error) from error
+            raise failed_to_write(self.folder, error) from error
         self.manifest = complete
 
     def close(self) -> None:
@@ -253,7 +254,7 @@ class BackupWriter:
                 hashed = HashedFile(file)
                 write_chunk(hashed, *parts)
         except OSError as error:
-            raise _failed(self.folder, error) from error
+            raise failed_to_write(self.folder, error) from error
         return ChunkRecord(
             file=path.name,
             sha256=hashed.sha256.hexdigest(),
@@ -276,7 +277,7 @@ class BackupWriter:
             temporary_of(path).rename(path)
             sync_folder(self.folder)
         except OSError as error:
-            raise _failed(self.folder, error) from error
+            raise failed_to_write(self.folder, error) from error
         self._records.append(record)
         return record
 
@@ -313,11 +314,3 @@ def _shorten(path: Path, size_bytes: int) -> None:
     with FileIO(str(path), "r+", opener=_open_list) as file:
         file.truncate(size_bytes)
         os.fsync(file.fileno())
-
-
-def _failed(folder: Path, error: OSError) -> BackupFailed:
-    where = f" ({error.filename})" if error.filename else ""
-    return BackupFailed(
-        f"The backup in {folder} can't be written: {error.strerror or error}{where}.",
-        "Make room or give another --backup-dir; what is not backed up was not changed.",
-    )

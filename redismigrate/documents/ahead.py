@@ -1,4 +1,4 @@
-"""Computes the next items of an iterator in a second thread while the caller works on the present one.
+"""Computes what comes next in other threads or processes while the caller works on what is there.
 
 Hashing, checksums and numpy's conversions release the interpreter's lock, so that they take place beside the
 traffic with the server.
@@ -7,12 +7,14 @@ traffic with the server.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 # One is computed while one waits; every further one only costs memory.
 ITEMS_AHEAD = 2
 
@@ -37,3 +39,32 @@ def computed_ahead(
         finally:
             if is_over is not None:
                 is_over.set()
+
+
+def results_ahead(
+    executor: Executor,
+    function: Callable[[Argument], Result],
+    items: Iterable[tuple[Item, Argument]],
+    count: int = ITEMS_AHEAD,
+) -> Iterator[tuple[Item, Result]]:
+    """What a function makes of arguments, in their order; what it raises is raised when its turn comes.
+
+    Args:
+        executor: Runs it. With processes the function and its arguments are pickled.
+        function: Knows nothing of the order.
+        items: Of each something that stays here, and the argument; advanced by the caller's thread.
+        count: How many are being computed, or are there, besides the one that the caller has.
+    """
+    asked: deque[tuple[Item, Future[Result]]] = deque()
+    try:
+        for item, argument in items:
+            asked.append((item, executor.submit(function, argument)))
+            if len(asked) > count:
+                first, future = asked.popleft()
+                yield first, future.result()
+        while asked:
+            first, future = asked.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in asked:
+            future.cancel()

@@ -119,6 +119,14 @@ class VectorConversion:
         """Whether the bytes stay as they are."""
         return self.source == self.target and self.source_quantization == self.target_quantization
 
+    @property
+    def back(self) -> VectorConversion | None:
+        """The way back, without what this one has rounded; None to integers that nobody knows how to make."""
+        makes_integers = self.source.datatype in INTEGERS and not self.is_identity
+        if makes_integers and self.source_quantization is None:
+            return None
+        return VectorConversion(self.target, self.source, self.target_quantization, self.source_quantization)
+
     def convert(self, values: Column) -> Converted:
         """Convert a column.
 
@@ -198,9 +206,36 @@ class ReEncodeVectors:
 
     Attributes:
         fields: What to re-encode.
+        leaves_new_form: A vector that has the length of the new encoding already is left as it is, unless
+            both have one width.
     """
 
     fields: tuple[VectorColumn, ...]
+    leaves_new_form: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields to re-encode."""
+        return tuple(field.field for field in self.fields)
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Where the new vectors go."""
+        return tuple(field.into for field in self.fields)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """It is: the formulas are fixed, and so is how numpy rounds."""
+        return True
+
+    @property
+    def back(self) -> ReEncodeVectors | None:
+        """The way back for the fields that have one; None where none has."""
+        backs = ((field, field.conversion.back) for field in self.fields)
+        fields = tuple(
+            VectorColumn(field.into, field.field, back) for field, back in backs if back is not None
+        )
+        return ReEncodeVectors(fields) if fields else None
 
     def __call__(self, batch: Batch) -> Transformed:
         """Convert a batch that has a column for every field."""
@@ -208,7 +243,7 @@ class ReEncodeVectors:
         reasons: dict[int, list[str]] = {}
         components = clipped = 0
         for field in self.fields:
-            converted = field.conversion.convert(batch.columns[field.field])
+            converted = field.conversion.convert(self._old_form(field, batch))
             columns[field.into] = converted.values
             components += converted.components
             clipped += converted.clipped
@@ -222,14 +257,20 @@ class ReEncodeVectors:
         failures = [Failure(row, "; ".join(reasons[row])) for row in sorted(reasons)]
         return Transformed(columns, failures, components, clipped)
 
+    def check(self, batch: Batch) -> dict[int, str]:
+        """The rows that would be left out, with the reason; found without converting the others."""
+        reasons: dict[int, list[str]] = {}
+        for field in self.fields:
+            for row, reason in field.conversion.check(self._old_form(field, batch)):
+                reasons.setdefault(row, []).append(f"{field.field}: {reason}")
+        return {row: "; ".join(reasons[row]) for row in sorted(reasons)}
 
-def check_vectors(transform: ReEncodeVectors, batch: Batch) -> dict[int, str]:
-    """The rows of a batch that a transform would leave out, with the reason."""
-    reasons: dict[int, list[str]] = {}
-    for field in transform.fields:
-        for row, reason in field.conversion.check(batch.columns[field.field]):
-            reasons.setdefault(row, []).append(f"{field.field}: {reason}")
-    return {row: "; ".join(reasons[row]) for row in sorted(reasons)}
+    def _old_form(self, field: VectorColumn, batch: Batch) -> Column:
+        """The values that are to be converted."""
+        values, size = batch.columns[field.field], field.conversion.target.size_bytes
+        if not self.leaves_new_form or size == field.conversion.source.size_bytes:
+            return values
+        return [None if value is None or len(value) == size else value for value in values]
 
 
 def calibrate(calibration: Calibration, values: Column, encoding: VectorEncoding) -> None:

@@ -21,11 +21,11 @@ from benchmark_documents import INDEX, PREFIX, Documents
 from raw_connection import RawConnection, require_no_error
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.following import Follower
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import SecondField
-from redismigrate.execution.documents.beside.whole_documents import RewriteDocuments
 from redismigrate.execution.documents.traffic.mirroring import Mirror
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect

@@ -58,7 +58,7 @@ class Originals:
     def __init__(self) -> None:
         self.kept: set[bytes] = set()
 
-    def keep(self, keys: list[bytes], lost: dict[str, Any]) -> None:
+    def keep(self, keys: list[bytes], lost: dict[str, Any], written: dict[str, Any]) -> None:
         self.kept |= {value for column in lost.values() for value in column if value is not None}
 
     def close(self) -> None:

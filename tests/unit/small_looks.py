@@ -11,12 +11,12 @@ from small_world import State
 
 from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.batch import Failure
+from redismigrate.documents.whole_transform import Documents
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside import mark_store
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals
-from redismigrate.execution.documents.beside.whole_documents import Documents, DocumentTransform
 from redismigrate.execution.documents.traffic import synchronising
 from redismigrate.schema import IndexSchema, TagField
 from redismigrate.schema.moves import PrefixChange
@@ -218,7 +218,7 @@ class Looks:
             raise Broken(f"I8: a process without the lock writes {servers[0].written}")
 
 
-def _leaving_out(value: bytes) -> DocumentTransform:
+def _leaving_out(value: bytes) -> Callable[[Documents], Documents]:
     """The transform that changes nothing, and can't convert one value."""
 
     def transform(documents: Documents) -> Documents:

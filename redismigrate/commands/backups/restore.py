@@ -26,7 +26,7 @@ from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
 from redismigrate.execution.documents.beside.restoring_replaced import restore_replaced
 from redismigrate.execution.documents.in_place.job import RewriteJob
-from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
+from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
@@ -219,10 +219,10 @@ def _restored(
         return restore_replaced(server, fence, backup, rewrite_in(backup).storage_type)
     job, quantizations = _job(server, fence, backup), quantizations_in(backup)
     # Documents that got older originals back don't hold what the conversion made of them.
-    for older in reversed(older_backups):
-        for document in bring_precision_back(older, job, quantizations, takes_back=True).listed:
-            watcher.warned(f"{readable_key(document.key)}: {document.reason}")
-    return restore(job, backup, quantizations)
+    taken = take_precision_back(reversed(older_backups), backup, job, quantizations)
+    for document in (document for refused in taken.refused for document in refused.listed):
+        watcher.warned(f"{readable_key(document.key)}: {document.reason}")
+    return restore(job, backup, quantizations, given_back=taken.given_back)
 
 
 def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:

@@ -99,12 +99,18 @@ class SecondFormSteps:
     def promote(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Move the second form of vectors to their declared fields; the changes of the run."""
         self._stop(str(step.index))
+        self._second_fields.note_promoted(step, run)
         followed = self._start(step, run)
         done = followed.follower.synchronise_all()
         followed.follower.count_from_now()
         for older in self._work.older_backups(step, run):
-            quantizations = run.quantizations[str(step.index)]
-            bring_precision_back(older, self._work.job(step, run), quantizations)
+            bring_precision_back(
+                older,
+                self._work.open(run.backups[str(step.index)]),
+                self._work.job(step, run),
+                run.quantizations[str(step.index)],
+                self._work.require_lock,
+            )
             followed.follower.follow()
         return {"documents": run.documents.plus(DocumentCounts(rewritten=done.written))}
 

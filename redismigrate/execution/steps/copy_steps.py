@@ -11,6 +11,7 @@ from typing import Any
 
 from redismigrate.backup.location import BackupLocation
 from redismigrate.documents.failures import FailedDocument, Failures
+from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import Aim, conflict_with
 from redismigrate.execution.documents.beside.following import Follower
@@ -18,7 +19,6 @@ from redismigrate.execution.documents.beside.mark_store import forget_marks, mar
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import ReplacedOriginals
-from redismigrate.execution.documents.beside.whole_documents import RewriteDocuments
 from redismigrate.execution.documents.traffic.mirroring import Synchronised
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import batches_of_keys, count_keys, look_at, not_in_index, types_of

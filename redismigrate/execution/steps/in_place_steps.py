@@ -14,6 +14,7 @@ from redismigrate.backup.contents import QUANTIZATIONS
 from redismigrate.backup.folders import backup_folder, discard, room_problem
 from redismigrate.backup.location import BackupLocation
 from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.written import keeps_log, open_log, start_log
 from redismigrate.documents.digests import Digests
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.rewrite import Rewrite
@@ -182,7 +183,8 @@ class DocumentSteps:
                 raise _refused(prepared, str(step.index), len(self._failed_keys))
             found = QUANTIZATIONS.dump_python(dict(prepared.quantizations))
             counted = {"quantizations": found, "read": prepared.documents, "kept": prepared.kept}
-            writer.finish({**manifest.options, **counted})
+            log = start_log(writer.folder, self._work.require_lock) if job.rewrite.recodings else {}
+            writer.finish({**manifest.options, **counted, **log})
         return prepared
 
     def rewrite(self, step: Step, run: Run) -> Mapping[str, Any]:
@@ -194,11 +196,18 @@ class DocumentSteps:
         if just_read is not None:
             backup = replace(backup, is_fresh=True)
         may_skip_comparing = just_read is not None and just_read.stay_as_read
-        done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
+        if keeps_log(backup.manifest):
+            with open_log(backup.folder, self._work.require_lock) as log:
+                done = rewrite(job, backup, quantizations, log, may_skip_comparing=may_skip_comparing)
+                log.seal()
+        else:
+            done = rewrite(job, backup, quantizations, may_skip_comparing=may_skip_comparing)
         counts = DocumentCounts(rewritten=done.documents).plus(failed(done.failures))
         self._work.report(done.failures)
         for older in self._work.older_backups(step, run):
-            refused = bring_precision_back(older, job, quantizations)
+            refused = bring_precision_back(
+                older, self._work.open(run.backups[index]), job, quantizations, self._work.require_lock
+            )
             self._work.report(refused)
             counts = counts.plus(failed(refused))
         written = done.documents * len(job.rewrite.recodings)

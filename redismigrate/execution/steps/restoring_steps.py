@@ -11,7 +11,7 @@ from redismigrate.backup.contents import (
     QUANTIZATIONS,
     quantizations_in,
 )
-from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
+from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore
 from redismigrate.execution.documents.traffic.reading import keys_of_length
 from redismigrate.execution.run import DocumentCounts, Run
@@ -53,16 +53,16 @@ class RestoringSteps:
             backup, is_all_there = self._empty_backup(step, run), False
         quantizations = quantizations_in(backup)
         # Documents that got older originals back don't hold what the conversion made of them.
+        olders = [self._left(location, step) for location in reversed(step.restores_from)]
+        taken = take_precision_back(filter(None, olders), backup, job, quantizations)
         counts = DocumentCounts()
-        for location in reversed(step.restores_from):
-            older = self._left(location, step)
-            if older is not None:
-                refused = bring_precision_back(older, job, quantizations, takes_back=True)
-                self._work.report(refused)
-                counts = counts.plus(failed(refused))
-            is_all_there = is_all_there and older is not None and not older.lost
+        for refused in taken.refused:
+            self._work.report(refused)
+            counts = counts.plus(failed(refused))
+        is_all_there = is_all_there and all(each is not None and not each.lost for each in olders)
         is_all_there = is_all_there and not backup.lost
-        restored = restore(job, backup, quantizations, converts_rest=not is_all_there)
+        given_back = taken.given_back
+        restored = restore(job, backup, quantizations, given_back=given_back, converts_rest=not is_all_there)
         if step.life.name == "restore_promoted":
             # What has the new form is turned back with its second field, or told then.
             for recoding in job.rewrite.recodings:

@@ -7,11 +7,13 @@ from contextlib import closing
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.written import keeps_log, open_log
 from redismigrate.documents.failures import Failures
 from redismigrate.errors import BackupError
 from redismigrate.execution.documents.beside.following import Follower
 from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
 from redismigrate.execution.documents.beside.leftover_fields import LeftoverFields
+from redismigrate.execution.documents.beside.promoting import note_promoted
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
 from redismigrate.execution.documents.in_place.rewriting import count_left
@@ -67,6 +69,19 @@ class SecondFieldSteps:
                 f"{done.removed:,} documents of {step.index} had {' and '.join(names)} of an earlier run; "
                 "that is removed"
             )
+
+    def note_promoted(self, step: Step, run: Run) -> None:
+        """Note in the backup what is about to be promoted, so that it is known when it is taken back.
+
+        Raises:
+            BackupError: It can't be read or written.
+        """
+        backup = self._work.open(run.backups[str(step.index)])
+        if keeps_log(backup.manifest):
+            with open_log(backup.folder, self._work.require_lock) as log:
+                transform = self._work.job(step, run).transform(run.quantizations[str(step.index)])
+                note_promoted(backup, transform, log)
+                log.seal()
 
     def note_written(self, step: Step, converted: int) -> None:
         """So many documents were written in the old form after that, and are converted."""

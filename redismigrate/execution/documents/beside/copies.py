@@ -9,13 +9,14 @@ document, `copy_batch` how that is carried out. Marks end with their run, see `m
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
 from redismigrate.documents.whole import NEVER, Found
+from redismigrate.documents.whole_transform import Documents
 from redismigrate.execution.documents.beside.copy_batch import Aim, CopyBatch, MarkedDocument
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
 from redismigrate.execution.documents.beside.found import NO_EXPIRIES, found_at
@@ -24,8 +25,6 @@ from redismigrate.execution.documents.beside.marks import Mark, encoded_first_ma
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
 from redismigrate.execution.documents.beside.whole_documents import (
-    Documents,
-    DocumentTransform,
     changes_between,
     reads,
     render_first_hash,
@@ -76,10 +75,10 @@ class Copies:
     schema: IndexSchema
     storage_type: StorageType
     prefixes: tuple[PrefixChange, ...]
-    transform: DocumentTransform
+    transform: Callable[[Documents], Documents]
     mark_prefix: bytes
     aim: Aim = "beside"
-    back: DocumentTransform | None = None
+    back: Callable[[Documents], Documents] | None = None
     fence: bytes = bytes(6)
     removals: Removals = field(default_factory=Removals)
     keep: KeepReplaced = _keep_nothing

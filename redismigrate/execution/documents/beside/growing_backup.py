@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.written import written_numbers
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column
-from redismigrate.documents.digests import Digests, digests_of
+from redismigrate.documents.digests import Digest64, Digests, bound_to_keys, digests_of, value_digests
 from redismigrate.errors import BackupError
 
 
@@ -36,18 +39,23 @@ class GrowingBackup:
         self._require_lock = require_lock
         self._go_without = go_without
         self._known: Digests | None = None
+        # Of what replaces them. None where the backup does not tell, made by an older version.
+        self._known_written: Digests | None = Digests()
         # Of values that were added later the order tells which was there last, and thus which comes back.
         self._latest: dict[tuple[str, bytes], int] = {}
         self._writer: BackupWriter | None = None
         self._backup: Backup | None = None
         self._is_missing = False
 
-    def keep(self, keys: Sequence[bytes], replaced: Mapping[str, Column]) -> None:
+    def keep(
+        self, keys: Sequence[bytes], replaced: Mapping[str, Column], written: Mapping[str, Column]
+    ) -> None:
         """Back up values that are about to be replaced, unless they are in the backup as the last ones.
 
         Args:
             keys: Of documents.
             replaced: Hash field -> what is replaced in each document; None for nothing.
+            written: Hash field -> what replaces it, where a restore has to put it back; None for nothing.
 
         Raises:
             BackupFailed: They can't be written; nothing may be replaced.
@@ -57,7 +65,8 @@ class GrowingBackup:
         if not columns or not self._is_open():
             return
         digests = {path: digests_of(path, keys, column) for path, column in columns.items()}
-        lacking = {path: self._lacking(path, keys, digests[path]) for path in columns}
+        new = {path: value_digests(written.get(path, [None] * len(keys))) for path in columns}
+        lacking = {path: self._lacking(path, keys, digests[path], new[path]) for path in columns}
         rows = sorted(set().union(*lacking.values()))
         if not rows:
             return
@@ -69,9 +78,12 @@ class GrowingBackup:
                 for path in writer.manifest.fields
             },
         )
-        writer.add(Chunk(documents))
+        nothing = np.zeros(len(rows), np.uint64)
+        of_rows = {path: new[path][rows] if path in new else nothing for path in writer.manifest.fields}
+        writer.add(Chunk(documents, written_numbers(of_rows)))
         for path, found in lacking.items():
-            self._note(path, [keys[row] for row in found], [digests[path][row] for row in found])
+            at = sorted(found)
+            self._note(path, [keys[row] for row in at], digests[path][at], new[path][at])
 
     def close(self) -> None:
         """Add no more; what was added is on disk."""
@@ -79,10 +91,16 @@ class GrowingBackup:
             self._writer.close()
             self._writer = None
 
-    def _lacking(self, path: str, keys: Sequence[bytes], digests: Sequence[int]) -> set[int]:
-        """The rows of values that would not come back: unknown ones, and those after which came others."""
+    def _lacking(self, path: str, keys: Sequence[bytes], digests: Digest64, new: Digest64) -> set[int]:
+        """The rows of values that would not come back: unknown ones, and those after which came others.
+
+        So are those of which the backup does not know what replaces them.
+        """
         known = self._known or Digests()
         unknown = set(known.lacking(digests))
+        if self._known_written is not None:
+            unread = self._known_written.lacking(bound_to_keys(path, keys, new))
+            unknown |= {row for row in unread if digests[row]}
         if not self._latest:
             return unknown
         return {
@@ -91,9 +109,11 @@ class GrowingBackup:
             if digest and (row in unknown or self._latest.get((path, key), digest) != digest)
         }
 
-    def _note(self, path: str, keys: Sequence[bytes], digests: Sequence[int]) -> None:
+    def _note(self, path: str, keys: Sequence[bytes], digests: Digest64, new: Digest64) -> None:
         if self._known is not None:
             self._known.add(digests)
+        if self._known_written is not None:
+            self._known_written.add(bound_to_keys(path, keys, new))
         self._latest.update(
             {(path, key): digest for key, digest in zip(keys, digests, strict=True) if digest}
         )
@@ -111,6 +131,7 @@ class GrowingBackup:
                 for path, column in chunk.documents.columns.items():
                     digests = digests_of(path, keys, column)
                     known.add(digests)
+                    self._read_written(path, chunk)
                     if kept is not None and count >= kept:
                         self._latest.update(
                             {(path, key): each for key, each in zip(keys, digests, strict=True) if each}
@@ -124,6 +145,13 @@ class GrowingBackup:
             return False
         self._known = known
         return True
+
+    def _read_written(self, path: str, chunk: Chunk) -> None:
+        if chunk.written is None:
+            self._known_written = None
+        elif self._known_written is not None:
+            for written in chunk.written:
+                self._known_written.add(bound_to_keys(path, chunk.documents.keys, written[path]))
 
     def _reopened(self) -> BackupWriter:
         if self._writer is None:

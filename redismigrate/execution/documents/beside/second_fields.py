@@ -6,7 +6,7 @@ documents. Once the old index is gone the new form moves to the declared path, a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -114,7 +114,7 @@ class SecondFields(WithinDocuments):
                 field.recoding.path: lost_values(field, *pair, forms)
                 for field, pair, forms in zip(self.fields, pairs, wanted, strict=True)
             }
-            self.originals.keep(keys, lost)
+            self.originals.keep(keys, lost, self._replacing(pairs, wanted, lost))
         now = [column for pair in pairs for column in pair]
         then = [column for forms in wanted for column in (forms.declared, forms.second)]
         for row, key in enumerate(keys):
@@ -122,6 +122,24 @@ class SecondFields(WithinDocuments):
             before, after = [column[row] for column in now], [column[row] for column in then]
             self._write(decision, key, before, after, moments)
         return decision
+
+    def _replacing(
+        self, pairs: Sequence[tuple[Column, Column]], wanted: Sequence[Forms], lost: Mapping[str, Column]
+    ) -> Mapping[str, Column]:
+        """What replaces originals at the declared paths for good; None where nothing is to be undone."""
+        if self.aim not in {"promoted", "removed"}:
+            return {}
+        replacing: dict[str, list[bytes | None]] = {}
+        for field, (declared, _), forms in zip(self.fields, pairs, wanted, strict=True):
+            size, path = field.recoding.bytes_before, field.recoding.path
+            replacing[path] = [
+                new if value is not None and value == now and len(value) == size and new != now else None
+                for value, now, new in zip(lost[path], declared, forms.declared, strict=True)
+            ]
+            # What a client of the new form has written is not the run's own.
+            for row in forms.kept:
+                replacing[path][row] = None
+        return replacing
 
     def _write_first(self, decision: Decision, keys: Sequence[bytes], column: Column) -> None:
         """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""

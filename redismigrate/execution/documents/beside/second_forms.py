@@ -62,6 +62,7 @@ class Forms:
         problems: Row -> why that document has no second form.
         turned_back: Rows whose old form follows from the new one.
         only_new: Rows whose old form can't follow.
+        kept: Rows whose second form is not the conversion of the old one, and stays.
     """
 
     declared: Column
@@ -69,6 +70,7 @@ class Forms:
     problems: dict[int, str]
     turned_back: Sequence[int] = ()
     only_new: Sequence[int] = ()
+    kept: Sequence[int] = ()
 
 
 def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> Forms:
@@ -86,8 +88,8 @@ def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> 
     old = declared
     if any(value is None or len(value) != size for value in declared):
         old = [value if value is not None and len(value) == size else None for value in declared]
-    new, problems = (none, {}) if aim == "reverted" else _new_forms(field, aim, old, second)
-    forms = Forms(declared, new, problems)
+    new, problems, kept = (none, {}, []) if aim == "reverted" else _new_forms(field, aim, old, second)
+    forms = Forms(declared, new, problems, kept=kept)
     if old is not declared:
         _take_new_forms(field, forms, old)
     if aim == "promoted":
@@ -140,17 +142,20 @@ def _say_more(field: SecondField, new: Column, old: Column) -> list[bool]:
     return [is_other and back == value for is_other, back, value in zip(say_more, backs, old, strict=True)]
 
 
-def _new_forms(field: SecondField, aim: Aim, old: Column, second: Column) -> tuple[Column, dict[int, str]]:
-    """The new form of every vector in the old form, and why some have none."""
+def _new_forms(
+    field: SecondField, aim: Aim, old: Column, second: Column
+) -> tuple[Column, dict[int, str], list[int]]:
+    """The new form of every vector in the old form, why some have none, and which are no conversions."""
     converted = field.forward.convert(old)
     if not any(second):
-        return converted.values, dict(converted.failures)
+        return converted.values, dict(converted.failures), []
     new, problems = list(converted.values), dict(converted.failures)
     differing = [
         row
         for row, (before, after) in enumerate(zip(second, new, strict=True))
         if before is not None and before != after and old[row] is not None
     ]
+    kept: list[int] = []
     backs: Column = [None] * len(differing)
     if field.back is not None and differing:
         # A client of the new form may have written what the old one can't tell.
@@ -159,8 +164,9 @@ def _new_forms(field: SecondField, aim: Aim, old: Column, second: Column) -> tup
         is_promoted = aim == "promoted" and field.recoding.has_one_width and second[row] == old[row]
         if is_promoted or (back is not None and back == old[row]):
             new[row] = second[row]
+            kept.append(row)
             problems.pop(row, None)
-    return new, problems
+    return new, problems, kept
 
 
 def _odd_lengths(field: SecondField, declared: Column) -> dict[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT, WHOLE_DOCUMENT, backup_fields
@@ -13,17 +13,11 @@ from redismigrate.backup.manifest import ChunkRecord
 from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import FixedWidth, size_bytes
-from redismigrate.documents.conversion import (
-    Quantizations,
-    calibrations_of,
-    encoding_before,
-    quantizations_of,
-    transform_of,
-)
+from redismigrate.documents.conversion import Quantizations
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.json_members import why_not_writable
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.documents.vectors import ReEncodeVectors, calibrate, check_vectors
+from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.rights import KeyRights
@@ -37,7 +31,6 @@ from redismigrate.execution.documents.traffic.reading import (
 from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.execution.indexes.waiting import wait_until_indexed
 from redismigrate.redis_server.wire import Wire, refusal
-from redismigrate.schema.quantization import Quantization
 
 # In a chunk, keys included; three of them are in memory at a time.
 CHUNK_BYTES = 4 << 20
@@ -88,29 +81,15 @@ def back_up(
         BackupFailed: A chunk can't be written.
         IndexVanished: The index, whose FILTER tells which documents to take, was dropped meanwhile.
     """
-    rewrite, prepared = job.rewrite, Prepared()
-    calibrations = calibrations_of(rewrite.recodings)
-    # Whether a vector fits does not depend on the scale, which is known only when all were seen.
-    probe = transform_of(
-        [
-            replace(recoding, after="INT8") if recoding.path in calibrations else recoding
-            for recoding in rewrite.recodings
-        ],
-        dict.fromkeys(rewrite.recoded_paths, Quantization("int8_per_vector"))
-        if any(recoding.makes_integers for recoding in rewrite.recodings)
-        else {},
-    )
+    rewrite, prepared, fit = job.rewrite, Prepared(), job.fit()
+    probe = fit.probe
     chunks, mover = _Chunks(writer), job.mover()
     unreadable: dict[bytes, str] = {}
     for read, answers in looked_at(job, mover, _read(job, unreadable)):
         takes_new_form = leaves_new_form or is_beside
         batch = _without_new_form(rewrite, read, prepared.already) if takes_new_form else read
-        for recoding in rewrite.recodings:
-            if recoding.path in calibrations:
-                calibrate(
-                    calibrations[recoding.path], batch.columns[recoding.path], encoding_before(recoding)
-                )
-        problems = check_vectors(probe, batch) if probe.fields else {}
+        fit.see(batch)
+        problems = probe.check(batch) if probe.reads else {}
         all_move = mover is not None and mover.are_all_moving(answers)
         if mover is not None and not all_move:
             _add_problems(mover, batch, answers, problems)
@@ -130,7 +109,7 @@ def back_up(
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
-        prepared.quantizations = quantizations_of(rewrite.recodings, calibrations)
+        prepared.quantizations = fit.quantizations()
     return prepared
 
 
@@ -198,11 +177,11 @@ def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> 
     return Batch(batch.keys, columns)
 
 
-def _suspects(probe: ReEncodeVectors, read: Batch, batch: Batch) -> dict[int, str]:
+def _suspects(probe: Transform, read: Batch, batch: Batch) -> dict[int, str]:
     """The rows with a vector that was taken out of a batch as new, and may be as wrong as of any length."""
     if all(batch.columns[name] is column for name, column in read.columns.items()):
         return {}
-    return check_vectors(probe, read)
+    return probe.check(read)
 
 
 def _read(job: RewriteJob, unreadable: dict[bytes, str]) -> Iterator[Batch]:

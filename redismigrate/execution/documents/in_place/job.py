@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.conversion import Quantizations, transform_of
+from redismigrate.documents.fitting import Fit, MakeTransform
+from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.reading import batches_of_documents
@@ -37,6 +41,8 @@ class RewriteJob:
         on_progress: Told how many more documents a pass has done.
         pace: Admits every batch that is read or written; None for no limits.
         on_keys: Given every batch of keys before the job works on it; None for nothing to do.
+        make_transform: Makes the transform of some recodings, once it is known how integers are made.
+        transforms_at_once: How many batches are transformed at a time, each in a thread of its own.
     """
 
     server: Server
@@ -50,6 +56,8 @@ class RewriteJob:
     on_progress: Callable[[int], None]
     pace: Pace | None = None
     on_keys: Callable[[list[bytes]], object] | None = None
+    make_transform: MakeTransform = transform_of
+    transforms_at_once: int = 1
 
     @property
     def documents_per_batch(self) -> int:
@@ -69,6 +77,25 @@ class RewriteJob:
     def in_turn(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
         """Keys of documents to read, each batch when the limits of the run admit it."""
         return iter(batches) if self.pace is None else self.pace.in_batches(batches)
+
+    def fit(self) -> Fit:
+        """What finds out, by a pass over all documents, how to transform them."""
+        return Fit(self.rewrite.recodings, self.make_transform)
+
+    def transform(
+        self, quantizations: Quantizations, recodings: Sequence[Recoding] | None = None
+    ) -> Transform:
+        """What makes the new values.
+
+        Args:
+            quantizations: How integers are made.
+            recodings: For these alone; None for all of the rewrite.
+        """
+        return self.make_transform(self.rewrite.recodings if recodings is None else recodings, quantizations)
+
+    def transforming(self) -> Executor:
+        """What runs the transform, to be used in a `with` statement."""
+        return ThreadPoolExecutor(self.transforms_at_once, "redismigrate-transform")
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""

@@ -6,16 +6,14 @@ what it holds. So does one that the server refuses to write: it is told, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from itertools import repeat
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT
-from redismigrate.documents.ahead import computed_ahead
 from redismigrate.documents.batch import Batch
-from redismigrate.documents.conversion import Quantizations, transform_of
+from redismigrate.documents.conversion import Quantizations
 from redismigrate.documents.digests import Digests, digests_of
 from redismigrate.documents.failures import WRITTEN_SINCE, Failures, Restored
 from redismigrate.documents.rewrite import Recoding, Rewrite
@@ -23,14 +21,19 @@ from redismigrate.execution.documents.in_place.backing_up import looked_at
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.member_order import restore_member_order
 from redismigrate.execution.documents.in_place.moving import NOTHING_TO_MOVE, Mover
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.in_place.putting_back import (
+    Replacement,
+    note_refused,
+    put_back,
+    written_into,
+)
+from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.reading import (
     batches_of_documents,
     keys_of_length,
     read_batches,
 )
 
-REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 HAS_NEW_NAME = "it has the new name, and no backup knows it; left as it is"
 # Whether a FILTER keeps a document out can't be told while its index is gone.
 WRITTEN_OR_FILTERED = (
@@ -39,7 +42,12 @@ WRITTEN_OR_FILTERED = (
 
 
 def restore(
-    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, converts_rest: bool = False
+    job: RewriteJob,
+    backup: Backup,
+    quantizations: Quantizations,
+    *,
+    given_back: Digests | None = None,
+    converts_rest: bool = False,
 ) -> Restored:
     """Undo a rewrite, whole or half done.
 
@@ -47,6 +55,7 @@ def restore(
         job: The rewrite that is undone.
         backup: Its backup.
         quantizations: How it made integers.
+        given_back: Digests of what older backups gave in the place of what it had made.
         converts_rest: Convert back what no backup gives the original of, without the precision that is lost.
 
     Raises:
@@ -59,180 +68,18 @@ def restore(
         if job.rewrite.reads_whole_documents:
             restore_member_order(job, backup, restored.left)
     if job.rewrite.recodings:
-        transform = transform_of(job.rewrite.recodings, quantizations)
+        transform = job.transform(quantizations)
+        left, paths = restored.left, job.rewrite.recoded_paths
 
-        def exchange_of(originals: Batch) -> Exchange:
-            converted = transform(originals).columns
-            return Exchange.of(
-                originals.keys, converted, {path: originals.columns[path] for path in converted}
-            )
+        def originals(chunk: Chunk) -> Replacement:
+            return Replacement(chunk.documents, written_into(chunk, transform))
 
-        documents = _put_back(job, backup, exchange_of, restored.left, restored.left)
+        documents = put_back(job, backup, paths, originals, left, left, given_back)
         restored.documents = documents if mover is None else restored.documents
         if converts_rest:
             restored.documents += _convert_back(job, quantizations, restored.left)
     note_written_since(job, backup, restored.left)
     return restored
-
-
-def restore_precision(
-    job: RewriteJob,
-    backup: Backup,
-    quantizations: Quantizations,
-    forward: tuple[Recoding, ...],
-    forward_quantizations: Quantizations,
-    *,
-    takes_back: bool = False,
-) -> Failures:
-    """Put originals where documents hold what is left of them after the way there and back.
-
-    Args:
-        job: The way back, done already.
-        backup: Of the way there.
-        quantizations: How the way back made integers.
-        forward: The way there.
-        forward_quantizations: How that made integers.
-        takes_back: Do the opposite, so that the documents are again as the way back alone has left them.
-
-    Returns:
-        The documents that the server refused to write.
-    """
-    there = transform_of(forward, forward_quantizations)
-    renamed = {rename.old: rename.new for rename in job.rewrite.renames}
-    back = transform_of(
-        tuple(
-            replace(recoding, path=renamed.get(recoding.path, recoding.path))
-            for recoding in job.rewrite.recodings
-        ),
-        {renamed.get(path, path): quantization for path, quantization in quantizations.items()},
-    )
-    paths = [field.field for field in back.fields if field.field in {f.field for f in there.fields}]
-
-    def exchange_of(documents: Batch) -> Exchange:
-        originals = documents.columns
-        converted = there(documents).columns
-        left = dict(back(Batch(documents.keys, {**originals, **converted})).columns)
-        for path in paths:
-            # FLOAT16's 65504 is 65536 in BFLOAT16, which does not fit into FLOAT16: that was left as it is.
-            if None in left[path]:
-                pairs = zip(left[path], converted[path], strict=True)
-                left[path] = [stays if value is None else value for value, stays in pairs]
-        expected, new = (originals, left) if takes_back else (left, originals)
-        return Exchange.of(
-            documents.keys, {path: expected[path] for path in paths}, {path: new[path] for path in paths}
-        )
-
-    refused = Failures()
-    _put_back(job, backup, exchange_of, Failures(), refused)
-    return refused
-
-
-def _put_back(
-    job: RewriteJob,
-    backup: Backup,
-    exchange_of: Callable[[Batch], Exchange],
-    left: Failures,
-    refused: Failures,
-) -> int:
-    """Exchange the values of all documents of a backup; how many hold what they should.
-
-    A value that was backed up again while the run caught up with writers gets back the last original that
-    fits: two of them may have been converted to the same value. Such a chunk has one field of its documents,
-    so of a document the others may be in other chunks.
-
-    Args:
-        job: The rewrite.
-        backup: Its backup.
-        exchange_of: The exchange for some documents of the backup.
-        left: Gets the documents that hold something else.
-        refused: Gets those that the server refused to write.
-    """
-    first, later = _passes(backup)
-    decided, undecided = _Values(), _Values()
-
-    def exchanges() -> Iterator[Exchange]:
-        for chunk in first.chunks():
-            yield from exchange_of(decided.taken_from(chunk.documents)).parts(job.documents_per_batch)
-
-    with job.exchanger() as exchanger:
-        for chunk in replace(later, records=tuple(reversed(later.records))).chunks():
-            # One after the other: each has to see what the newer ones have put back.
-            documents = decided.taken_from(chunk.documents)
-            for outcome in exchanger.run(exchange_of(documents).parts(job.documents_per_batch), Mode()):
-                decided.add(documents, outcome.done_keys)
-                undecided.add(documents, outcome.changed)
-                _note_refused(outcome, refused)
-        undecided.remove(decided)
-        found_later = decided.keys
-        done = len(found_later)
-        for outcome in exchanger.run(computed_ahead(exchanges()), Mode()):
-            done += sum(key not in found_later for key in outcome.done_keys) if found_later else outcome.done
-            undecided.forget(outcome.done_keys)
-            for key in outcome.changed:
-                left.add(key, REWRITTEN_SINCE)
-            _note_refused(outcome, refused)
-            job.on_progress(outcome.documents)
-    for key in sorted(undecided.keys):
-        left.add(key, REWRITTEN_SINCE)
-    return done
-
-
-def _note_refused(outcome: Outcome, left: Failures) -> None:
-    for key, reason in outcome.refused.items():
-        left.add(key, reason)
-
-
-@dataclass
-class _Values:
-    """Values of some documents, each by its field and its key."""
-
-    by_field: dict[str, set[bytes]] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> set[bytes]:
-        """Of all documents that have one of the values."""
-        return set().union(*self.by_field.values())
-
-    def add(self, documents: Batch, keys: Iterable[bytes]) -> None:
-        """Add all values that some of the documents have in a batch."""
-        wanted = set(keys)
-        if not wanted:
-            return
-        for name, column in documents.columns.items():
-            rows = zip(documents.keys, column, strict=True)
-            held = {key for key, value in rows if value is not None and key in wanted}
-            self.by_field.setdefault(name, set()).update(held)
-
-    def remove(self, others: _Values) -> None:
-        """Take out what the others have."""
-        for name, keys in others.by_field.items():
-            self.by_field.get(name, set()).difference_update(keys)
-
-    def forget(self, keys: Iterable[bytes]) -> None:
-        """Take out all values of some documents."""
-        for known in self.by_field.values():
-            known.difference_update(keys)
-
-    def taken_from(self, documents: Batch) -> Batch:
-        """A batch without these values, and without the documents that have no other ones."""
-        known = {name: keys for name, keys in self.by_field.items() if keys}
-        if not known:
-            return documents
-        if len(documents.columns) == 1:
-            (name,) = documents.columns
-            return documents.take([row for row, key in enumerate(documents.keys) if key not in known[name]])
-        columns = {
-            name: [
-                None if key in known[name] else value
-                for key, value in zip(documents.keys, column, strict=True)
-            ]
-            if name in known
-            else column
-            for name, column in documents.columns.items()
-        }
-        values = zip(*columns.values(), strict=True)
-        rows = [row for row, held in enumerate(values) if any(value is not None for value in held)]
-        return Batch(documents.keys, columns).take(rows)
 
 
 def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures) -> int:
@@ -242,28 +89,16 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures)
         for recoding in job.rewrite.recodings:
             if recoding.has_one_width:
                 continue
-            back = replace(recoding.reversed(), quantization_before=quantizations.get(recoding.path))
-            made = {} if recoding.quantization_before is None else {back.path: recoding.quantization_before}
-            transform = transform_of((back,), made)
+            back = job.transform(quantizations, (recoding,)).back
+            if back is None:
+                continue
             in_new_form = keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_after)
             for found in read_batches(job.server, filter(None, in_new_form), (recoding.path,)):
-                exchange = Exchange.of(found.keys, found.columns, transform(found).columns)
+                exchange = Exchange.of(found.keys, found.columns, back(found).columns)
                 for outcome in exchanger.run((exchange,), Mode()):
                     converted += outcome.done
-                    _note_refused(outcome, left)
+                    note_refused(outcome, left)
     return converted
-
-
-def _passes(backup: Backup) -> tuple[Backup, Backup]:
-    """The chunks from before anything was changed, and those of what writers have written since."""
-    kept, count = backup.count("kept"), 0
-    for position, record in enumerate(backup.records):
-        if kept is not None and count >= kept:
-            return replace(backup, records=backup.records[:position]), replace(
-                backup, records=backup.records[position:]
-            )
-        count += record.documents
-    return backup, replace(backup, records=())
 
 
 def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored) -> None:
@@ -275,7 +110,7 @@ def _move_back(job: RewriteJob, backup: Backup, mover: Mover, restored: Restored
                     continue
                 exchange = Exchange([mover.target(key) for key in keys], {}, {})
                 for outcome in exchanger.run((exchange,), Mode(after=back.move)):
-                    _note_refused(outcome, restored.left)
+                    note_refused(outcome, restored.left)
                     for key, answer in outcome.after.items():
                         problem = back.problem(key, answer)
                         if problem is not None:

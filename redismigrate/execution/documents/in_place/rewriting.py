@@ -7,24 +7,29 @@ that holds its converted original is done, one that holds anything else was writ
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import NamedTuple
+
+import numpy as np
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import backup_fields
 from redismigrate.backup.writer import BackupWriter
-from redismigrate.documents.ahead import computed_ahead
+from redismigrate.backup.written import WrittenLog, written_numbers
+from redismigrate.documents.ahead import ITEMS_AHEAD, computed_ahead, results_ahead
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, take
-from redismigrate.documents.conversion import Quantizations, transform_of
-from redismigrate.documents.digests import Digests, digests_of
+from redismigrate.documents.conversion import Quantizations
+from redismigrate.documents.digests import Digests, bound_to_keys, digests_of, value_digests
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.rewrite import Recoding
-from redismigrate.documents.vectors import check_vectors
+from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.moving import Mover
+from redismigrate.execution.documents.in_place.putting_back import own_values, written_into
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.reading import keys_of_length, read_batches
@@ -44,7 +49,12 @@ class Rewritten:
 
 
 def rewrite(
-    job: RewriteJob, backup: Backup, quantizations: Quantizations, *, may_skip_comparing: bool
+    job: RewriteJob,
+    backup: Backup,
+    quantizations: Quantizations,
+    log: WrittenLog | None = None,
+    *,
+    may_skip_comparing: bool,
 ) -> Rewritten:
     """Give the documents of the backup their new form.
 
@@ -52,6 +62,7 @@ def rewrite(
         job: The rewrite.
         backup: What `back_up` wrote.
         quantizations: What it found.
+        log: Gets digests of what is written; None where the backup has no log.
         may_skip_comparing: The documents are as they were when they were backed up: this very process read
             them, and nobody has written to them since.
 
@@ -60,12 +71,17 @@ def rewrite(
         FenceLost: Another process has taken over the lock.
         redis.ResponseError: The server refuses what it would refuse for every document.
     """
-    rewritten, mover = Rewritten(), job.mover()
-    # SCAN may have given a key twice. What has moved already must not be written under its old name again.
-    compares = not may_skip_comparing or (mover is not None and bool(job.rewrite.recodings))
+    rewritten, mover, transform = Rewritten(), job.mover(), job.transform(quantizations)
+    left_out: deque[tuple[bytes, str]] = deque()
+    # SCAN may have given a key twice. What has moved already must not be written under its old name again,
+    # and nothing with another value than it has by then.
+    compares = not may_skip_comparing or not transform.is_deterministic
+    compares = compares or (mover is not None and bool(job.rewrite.recodings))
     with job.exchanger() as exchanger:
-        exchanges = computed_ahead(_exchanges(job, backup, quantizations))
+        exchanges = computed_ahead(_exchanges(job, backup, transform, log, left_out))
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
+            while left_out:
+                rewritten.failures.add(*left_out.popleft())
             for key, reason in outcome.refused.items():
                 rewritten.failures.add(key, reason)
             if mover is None:
@@ -100,17 +116,98 @@ def _take_back(exchanger: Exchanger, exchange: Exchange, stay: Collection[bytes]
     deque(exchanger.run((back,), Mode()), maxlen=0)
 
 
-def _exchanges(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Iterator[Exchange]:
+class _Work(NamedTuple):
+    """Documents of a chunk that are about to be transformed.
+
+    Attributes:
+        chunk: All of it.
+        rows: Those that are.
+        batch: The same, with their values.
+        settled: The exchange of the others, which an earlier attempt has written, or the application; None
+            where there are none.
+    """
+
+    chunk: Chunk
+    rows: Sequence[int]
+    batch: Batch
+    settled: Exchange | None = None
+
+
+def _exchanges(
+    job: RewriteJob,
+    backup: Backup,
+    transform: Transform,
+    log: WrittenLog | None,
+    left_out: deque[tuple[bytes, str]],
+) -> Iterator[Exchange]:
+    """What to write into the documents of a backup, all of it noted in the log before it is given.
+
+    Three threads: chunks are read and checked in one, transformed in another, and noted in this one.
+
+    Args:
+        job: The rewrite.
+        backup: The originals.
+        transform: Makes the new values.
+        log: Gets digests of them; None where the backup, made by an older version, has none.
+        left_out: Gets the documents that the transform leaves out, with the reason.
+    """
     size = job.documents_per_batch
-    transform = transform_of(job.rewrite.recodings, quantizations)
-    # Read and checked in one thread, converted in another, and sent by the caller's.
-    for chunk in computed_ahead(backup.chunks()):
-        originals = chunk.documents
-        if not transform.fields:
-            yield from Exchange(originals.keys, {}, {}).parts(size)
-            continue
-        new = transform(originals).columns
-        yield from Exchange.of(originals.keys, originals.columns, new).parts(size)
+    chunks = computed_ahead(backup.chunks())
+    if not transform.reads:
+        for chunk in chunks:
+            yield from Exchange(chunk.documents.keys, {}, {}).parts(size)
+        return
+    works = (_to_be_done(job, chunk, transform) for chunk in chunks)
+    with job.transforming() as executor:
+        arguments = ((work, work.batch) for work in works)
+        ahead = ITEMS_AHEAD + job.transforms_at_once - 1
+        for work, made in results_ahead(executor, transform, arguments, ahead):
+            batch = work.batch
+            left_out += [(batch.keys[row], reason) for row, reason in made.failures]
+            if log is not None:
+                _note(log, backup, work, made.columns)
+            if work.settled is not None:
+                yield from work.settled.parts(size)
+            yield from Exchange.of(batch.keys, batch.columns, made.columns).parts(size)
+
+
+def _to_be_done(job: RewriteJob, chunk: Chunk, transform: Transform) -> _Work:
+    """What of a chunk has to be transformed.
+
+    All of it the first time, and where that comes to the same values again. Else a document that an earlier
+    attempt has written is done: it must not be paid for twice, and would get other values than it has.
+    """
+    every = range(len(chunk.documents.keys))
+    if transform.is_deterministic or not chunk.written:
+        return _Work(chunk, every, chunk.documents)
+    originals = chunk.documents
+    (now,) = read_batches(job.server, (originals.keys,), tuple(originals.columns))
+    rows = [
+        row
+        for row in every
+        if all(
+            value is None or now.columns[path][row] == value
+            for path, value in ((path, column[row]) for path, column in originals.columns.items())
+        )
+    ]
+    others = sorted(set(every).difference(rows))
+    own = {path: take(own_values(path, now, chunk.written), others) for path in now.columns}
+    return _Work(
+        chunk, rows, originals.take(rows), Exchange.of([originals.keys[row] for row in others], own, own)
+    )
+
+
+def _note(log: WrittenLog, backup: Backup, work: _Work, made: Mapping[str, Column]) -> None:
+    """Note what is about to be written, unless an earlier attempt came to the same values."""
+    digests = []
+    for path in backup.manifest.fields:
+        of_all = np.zeros(len(work.chunk.documents.keys), np.uint64)
+        if path in made:
+            of_all[work.rows] = value_digests(made[path])
+        digests.append(of_all)
+    known = (tuple(attempt.values()) for attempt in work.chunk.written or ())
+    if not any(all(map(np.array_equal, attempt, digests)) for attempt in known):
+        log.add(work.chunk.number, digests)
 
 
 def catch_up(
@@ -135,18 +232,20 @@ def catch_up(
     rewritten = Rewritten(failures=failures)
     with job.exchanger() as exchanger:
         for recoding in job.rewrite.recodings:
-            transform = transform_of((recoding,), quantizations)
-            if not transform.fields:
+            transform = job.transform(quantizations, (recoding,))
+            if not transform.reads:
                 continue
             for found in in_old_form(job, recoding, digests):
                 batch = _convertible(job, recoding, quantizations, found, failures)
                 if not batch.keys:
                     continue
-                columns: dict[str, Column] = dict.fromkeys(
+                new = transform(batch).columns
+                nothing: dict[str, Column] = dict.fromkeys(
                     backup_fields(job.rewrite), [None] * len(batch.keys)
                 )
-                backup.add(Chunk(Batch(batch.keys, columns | batch.columns)))
-                new = transform(batch).columns
+                digests_of_new = {path: value_digests(column) for path, column in (nothing | new).items()}
+                chunk = Chunk(Batch(batch.keys, nothing | batch.columns), written_numbers(digests_of_new))
+                backup.add(chunk)
                 exchange = Exchange.of(batch.keys, batch.columns, new)
                 for outcome in exchanger.run((exchange,), Mode()):
                     rewritten.documents += outcome.done
@@ -161,7 +260,7 @@ def _convertible(
     job: RewriteJob, recoding: Recoding, quantizations: Quantizations, batch: Batch, failures: Failures
 ) -> Batch:
     """Those of some documents of which every vector can be converted: the others stay whole as they are."""
-    problems = check_vectors(transform_of((recoding,), quantizations), batch)
+    problems = job.transform(quantizations, (recoding,)).check(batch)
     others = [other for other in job.rewrite.recodings if other is not recoding]
     if others:
         (whole,) = read_batches(job.server, (batch.keys,), [other.path for other in others])
@@ -169,9 +268,7 @@ def _convertible(
             column = whole.columns[other.path]
             if not other.has_one_width:  # what has the new form already is no problem
                 column = [None if value and len(value) == other.bytes_after else value for value in column]
-            check = check_vectors(
-                transform_of((other,), quantizations), Batch(batch.keys, {other.path: column})
-            )
+            check = job.transform(quantizations, (other,)).check(Batch(batch.keys, {other.path: column}))
             problems = check | problems
     for row in sorted(problems):
         failures.add(batch.keys[row], problems[row])
@@ -245,10 +342,12 @@ def digests_of_converted(job: RewriteJob, backup: Backup, quantizations: Quantiz
     recodings = [recoding for recoding in job.rewrite.recodings if recoding.has_one_width]
     if not recodings:
         return None
-    digests, transform = Digests(), transform_of(recodings, quantizations)
+    digests, transform = Digests(), job.transform(quantizations, recodings)
     for chunk in backup.chunks():
-        for path, column in transform(chunk.documents).columns.items():
-            digests.add(digests_of(path, chunk.documents.keys, column))
+        for written in written_into(chunk, transform):
+            for recoding in recodings:
+                if recoding.path in written:
+                    digests.add(bound_to_keys(recoding.path, chunk.documents.keys, written[recoding.path]))
     return digests
 
 
