@@ -75,8 +75,8 @@ def test_a_flipped_byte_in_any_file_of_any_backup_is_found_before_anything_chang
     position = 100
     files = sorted(path for path in folder.iterdir() if path.is_file())
     assert [file.name for file in files[:2]] == ["chunk-000001.npz", "chunk-000002.npz"]
-    assert files[-1].name == "manifest.json"
-    for file in (files[0], files[-2], files[-1]):
+    assert [file.name for file in files[-2:]] == ["manifest.json", "written.log"]
+    for file in (files[0], *files[-3:]):
         flip(file, position)
         says = (f"The backup in {folder} is damaged: {file.name}", *WAYS_OUT)
         shop.refuses("downgrade", "000000000001", code=1, says=says, aliases=("products",))
@@ -90,7 +90,7 @@ def test_a_flipped_byte_in_any_file_of_any_backup_is_found_before_anything_chang
 
 
 @pytest.mark.parametrize("strategy", ["rebuild", "shadow_field"])
-@pytest.mark.parametrize("missing", ["chunk-000003.npz", "manifest.json", "."])
+@pytest.mark.parametrize("missing", ["chunk-000003.npz", "manifest.json", "written.log", "."])
 def test_a_missing_file_is_found_before_anything_changes_too(shop: Shop, strategy: str, missing: str):
     older, _ = two_conversions(shop, strategy)
     (older / missing).rename(shop.folder / "moved")
