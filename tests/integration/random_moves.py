@@ -24,8 +24,6 @@ MOST_ATTEMPTS = 6
 WITHOUT_BACKUP = "--allow-lossy"
 # With so many attempts behind it a command is left in peace, or documents that fail never end.
 ATTEMPTS_WITH_WORDS = 3
-# An adopted index that has other prefixes by now can't be taken back by `downgrade` yet, only by `rollback`.
-DOWNGRADES_ADOPTED = False
 
 
 class MovingCase(MovingCommands):
@@ -89,7 +87,7 @@ class MovingCase(MovingCommands):
             self.drive("upgrade", phase=phase)
         elif last is not None and self.random.random() < 0.35:
             self.drive("rollback", last)
-        elif DOWNGRADES_ADOPTED or not self.shop.is_adopted:
+        else:
             self.drive("downgrade", phase=phase)
 
     def _go_on_expanded(self, run: Run, *, to_the_end: bool) -> None:
@@ -151,18 +149,20 @@ class MovingCase(MovingCommands):
         elif "max_failures" in limits and self.random.random() < 0.5:
             self.limits |= limits
         else:
-            self.correct()
+            self.correct(told)
 
     def _drop(self, indexes: list[bytes]) -> None:
         for name in indexes:
             self.client.execute_command("FT.DROPINDEX", name)
         self.tell(f"by hand: drop {indexes}")
 
-    def correct(self) -> None:
-        """Correct the documents that can't have a copy."""
+    def correct(self, told: str = "") -> None:
+        """Correct the documents that can't have a copy; of what is told to be in the way it is that."""
         for suffix in self.documents.failing(surely=False):
             old, new = ("new", "old") if self.documents.is_down else ("old", "new")
             side: Side = self.random.choice([old, new])  # type: ignore[assignment]
+            if f"{self.releases.key(new, suffix).decode()} exists already" in told:  # type: ignore[arg-type]
+                side = new  # type: ignore[assignment]
             if side == old and self.random.random() < 0.5:
                 self.documents.say(self.releases.correction(side, suffix))
             else:
