@@ -60,7 +60,8 @@ class Backup:
         folder: Where it is.
         manifest: What it is of.
         records: Its durable chunks, whether the manifest lists them already or not.
-        lost: The names of chunks that are known to be damaged: `chunks` passes over them.
+        lost: The names of files that are known to be damaged: `chunks` passes over those that are chunks, and
+            does without what was noted of all of them.
         is_fresh: This very process has just written it: the CRCs in its files are checked, not their sha256.
     """
 
@@ -95,6 +96,11 @@ class Backup:
     def size_bytes(self) -> int:
         """Of the files of all chunks."""
         return sum(record.bytes for record in self.records)
+
+    @property
+    def lost_chunks(self) -> int:
+        """How many chunks are known to be damaged."""
+        return sum(record.file in self.lost for record in self.records)
 
     @property
     def lost_documents(self) -> int:

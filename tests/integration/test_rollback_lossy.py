@@ -21,6 +21,7 @@ from vector_documents import (
 )
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.written import LOG
 from redismigrate.execution.documents.in_place import backing_up
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
@@ -203,3 +204,27 @@ def test_what_the_application_has_written_in_the_new_form_stays_while_the_backup
     products.client.hset("p:new", "embedding", vector(3, "float16"))
     run(products, "rollback", "--run", run_id, "--allow-lossy")
     assert products.client.hget("p:new", "embedding") == vector(3, "float16")
+
+
+def test_a_backup_whose_digests_are_damaged_is_refused_and_is_enough_with_allow_lossy(products: Shop):
+    before = documents(products)
+    run_id = finished(products)
+    log = folder_of(products, run_id) / LOG
+    content = bytearray(log.read_bytes())
+    content[50] ^= 1
+    log.write_bytes(content)
+    products.refuses(
+        "rollback",
+        "--run",
+        run_id,
+        code=1,
+        says=(f"The backup in {log.parent} is damaged: {LOG} was", f"--run {run_id} --allow-lossy`"),
+    )
+
+    result = products.run("--json", "rollback", "--run", run_id, "--allow-lossy")
+
+    assert result.code == 0, result.err
+    assert f"{LOG} of the backup in {log.parent} is damaged" in result.err
+    assert "chunks of the backup" not in result.err
+    assert documents(products) == before
+    assert result.json["documents"]["failed"] == []

@@ -11,6 +11,7 @@ from redismigrate.backup.backup import Backup
 from redismigrate.backup.contents import REWRITES, backup_fields, restorable_part
 from redismigrate.backup.location import BackupLocation
 from redismigrate.backup.manifest import Manifest
+from redismigrate.backup.written import LOG
 from redismigrate.documents.failures import Failures
 from redismigrate.errors import BackupDamaged, BackupMissing
 from redismigrate.execution.documents.in_place.job import RewriteJob
@@ -101,9 +102,14 @@ class DocumentWork:
                 f"{error.message} All originals of {step.index} in it are lost: {consequence}"
             )
             return None
-        if backup.lost:
+        if LOG in backup.lost:
             self.watcher.warned(
-                f"{len(backup.lost):,} of {len(backup.records):,} chunks of the backup in {backup.folder} "
+                f"{LOG} of the backup in {backup.folder} is damaged: what was written into the documents of "
+                f"{step.index} is found out by converting their originals once more"
+            )
+        if backup.lost_chunks:
+            self.watcher.warned(
+                f"{backup.lost_chunks:,} of {len(backup.records):,} chunks of the backup in {backup.folder} "
                 f"are damaged, and with them the originals of {backup.lost_documents:,} documents of "
                 f"{step.index}: {consequence}"
             )

@@ -59,8 +59,8 @@ class RestoringSteps:
         for refused in taken.refused:
             self._work.report(refused)
             counts = counts.plus(failed(refused))
-        is_all_there = is_all_there and all(each is not None and not each.lost for each in olders)
-        is_all_there = is_all_there and not backup.lost
+        is_all_there = is_all_there and all(each is not None and not each.lost_chunks for each in olders)
+        is_all_there = is_all_there and not backup.lost_chunks
         given_back = taken.given_back
         restored = restore(job, backup, quantizations, given_back=given_back, converts_rest=not is_all_there)
         if step.life.name == "restore_promoted":

@@ -33,11 +33,13 @@ def written_into(chunk: Chunk, transform: Transform) -> tuple[Written, ...]:
 
     Args:
         chunk: Of a backup.
-        transform: What the run did, which is run once more where the backup was made by an older version:
-            that knew no other transforms than such as come to the same values again.
+        transform: What the run did, which is run once more where the backup does not tell: it was made by an
+            older version, or that part of it is damaged. Nothing is known where that would not help.
     """
     if chunk.written is not None:
         return chunk.written
+    if not transform.is_deterministic:
+        return ()
     made = transform(chunk.documents).columns if transform.reads else {}
     return ({path: value_digests(column) for path, column in made.items()},)
 
