@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk, write_chunk
 from redismigrate.backup.manifest import Manifest
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 
 

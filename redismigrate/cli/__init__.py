@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 import click
 
 from redismigrate import __version__
-from redismigrate.cli import backups, following, lineage, migrating, recording, scripting, serving
+from redismigrate.cli import (
+    backup_commands,
+    follow_command,
+    history_commands,
+    migration_commands,
+    record_commands,
+    script_commands,
+    server_commands,
+)
 from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
 from redismigrate.foreign_modules import describe, traceback_of
@@ -35,7 +43,15 @@ def redismigrate() -> None:
     """
 
 
-for _module in (scripting, lineage, migrating, following, backups, recording, serving):
+for _module in (
+    script_commands,
+    history_commands,
+    migration_commands,
+    follow_command,
+    backup_commands,
+    record_commands,
+    server_commands,
+):
     for _command in _module.COMMANDS:
         redismigrate.add_command(_command)
 

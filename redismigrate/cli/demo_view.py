@@ -8,7 +8,7 @@ from rich.table import Table
 
 from redismigrate.cli.plan_view import render_steps
 from redismigrate.cli.rendering import markup
-from redismigrate.cli.watching import TerminalWatcher
+from redismigrate.cli.run_view import TerminalWatcher
 from redismigrate.commands.demo.demo_questions import Answer
 from redismigrate.commands.demo.demonstration import (
     DemoResult,

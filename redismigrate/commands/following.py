@@ -13,7 +13,7 @@ from redismigrate.commands.session import expanded_run
 from redismigrate.errors import FenceLost, RedisMigrateError
 from redismigrate.execution.expanded import ExpandedRun
 from redismigrate.execution.progress import Watcher
-from redismigrate.state.follower import FollowerReport
+from redismigrate.state.follower_report import FollowerReport
 from redismigrate.state.lock import token_to_follow
 from redismigrate.state.store import read_state
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from redismigrate.commands.ahead import revisions_ahead, told_ahead
 from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
+from redismigrate.commands.redis_ahead import revisions_ahead, told_ahead
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
 from redismigrate.history.folder import heads_of
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.control import Control
-from redismigrate.state.documents import Head
-from redismigrate.state.follower import FollowerReport, read_follower
+from redismigrate.state.follower_report import FollowerReport, read_follower
 from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
+from redismigrate.state.stored_documents import Head
 
 JOURNAL_EVENTS = 10
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
+from redismigrate.commands.redis_ahead import telling, told_ahead
 from redismigrate.history.folder import heads_of
 from redismigrate.state.store import State, read_state
 

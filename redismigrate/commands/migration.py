@@ -10,18 +10,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from redismigrate.commands.ahead import telling, told_ahead
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
+from redismigrate.commands.backups.readable_backups import ReadableBackups
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
-from redismigrate.commands.readable_backups import ReadableBackups
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import (
     function_source,
     record_downgrades,
     record_upgrades,
 )
+from redismigrate.commands.redis_ahead import telling, told_ahead
 from redismigrate.commands.reviewed_plans import require_not_blocked, require_same_plan
 from redismigrate.commands.rolling_back import (
     finished_run,

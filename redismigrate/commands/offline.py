@@ -31,10 +31,10 @@ from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.documents import Head, catalog_content
 from redismigrate.state.lock import signature
 from redismigrate.state.offline_script import RECORDED_AT, digest_of_indexes
 from redismigrate.state.store import read_state
+from redismigrate.state.stored_documents import Head, catalog_content
 
 if TYPE_CHECKING:
     from redismigrate.operations.recorded import Direction

@@ -56,7 +56,7 @@ def place(
         UsageError: An id, a label or a folder can't be used, or it would revise what is no head.
     """
     from redismigrate.history.identifiers import resolve_many, resolve_one
-    from redismigrate.history.writer import new_revision_id
+    from redismigrate.history.script_writer import new_revision_id
 
     history = project.history
     _require_free(project, revision_id, branch_labels)

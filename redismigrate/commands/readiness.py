@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from redismigrate.commands.ahead import revisions_ahead, telling, told_ahead
 from redismigrate.commands.project import Project
+from redismigrate.commands.redis_ahead import revisions_ahead, telling, told_ahead
 from redismigrate.errors import AuthenticationFailed, BehindHead, DriftError
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.glance import what_is_wrong

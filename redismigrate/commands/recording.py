@@ -12,12 +12,12 @@ from redismigrate.foreign_modules import name_of
 from redismigrate.history.graph import History
 from redismigrate.history.script import Migration, Script
 from redismigrate.operations.functions import Functions, collect_functions
-from redismigrate.operations.model import Operation, RunFunction
+from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_in
 from redismigrate.operations.recorder import LiveIndexReader, Operations, record
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import Head
+from redismigrate.state.stored_documents import Head
 
 
 def record_upgrades(

@@ -21,11 +21,11 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owners
 from redismigrate.state.purging import read_readable_state
 from redismigrate.state.store import State, read_state
+from redismigrate.state.stored_documents import AppliedRevision, Head
 
 
 @dataclass(frozen=True)

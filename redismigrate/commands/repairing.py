@@ -9,8 +9,8 @@ from typing import Any
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.errors import DriftError, PlanBlocked, UsageError
+from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import alias_target, look_at
-from redismigrate.execution.indexes.other_databases import look_at_other_databases
 from redismigrate.execution.indexes.search_commands import Command, create, drop
 from redismigrate.execution.indexes.survey import survey
 from redismigrate.planning.drift import differences_to

@@ -12,7 +12,7 @@ from redismigrate.history.folder import heads_of
 from redismigrate.history.script import Script
 
 if TYPE_CHECKING:
-    from redismigrate.state.documents import AppliedRevision
+    from redismigrate.state.stored_documents import AppliedRevision
 
 
 @dataclass(frozen=True)

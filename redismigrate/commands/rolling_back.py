@@ -13,9 +13,9 @@ from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import LastRun
 from redismigrate.state.owners import owned_by_another, read_owners
 from redismigrate.state.store import State
+from redismigrate.state.stored_documents import LastRun
 
 
 def require_interrupted(state: State, run: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from redismigrate.documents.quantization import Calibration, needs_calibration
+from redismigrate.documents.integer_vectors import Calibration, needs_calibration
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.vectors import (
     ReEncodeVectors,

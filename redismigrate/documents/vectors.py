@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.columns import Column, FixedWidth
-from redismigrate.documents.quantization import Calibration, dequantize, quantize
+from redismigrate.documents.integer_vectors import Calibration, dequantize, quantize
 from redismigrate.errors import SchemaError
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.vector_field import Datatype

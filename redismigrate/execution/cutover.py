@@ -16,9 +16,9 @@ from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.lock import signature
 from redismigrate.state.store import DocumentsMoved
+from redismigrate.state.stored_documents import AppliedRevision, Head
 
 # A guarded cutover succeeds at half of the attempts with 5,000 writes a second, hardly ever with 25,000.
 MOST_CUTOVERS = 8

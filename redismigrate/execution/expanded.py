@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.traffic.mirroring import Synchronised
 from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.progress import Watcher
@@ -19,7 +19,7 @@ from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_
 from redismigrate.execution.steps.document_work import DocumentWork
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.fence import Fence
-from redismigrate.state.follower import FollowerReport, forget_follower, write_follower
+from redismigrate.state.follower_report import FollowerReport, forget_follower, write_follower
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 

@@ -17,28 +17,28 @@ from redismigrate.errors import (
     RunInterrupted,
 )
 from redismigrate.execution.endings import ENDS, reason_of
-from redismigrate.execution.indexes.other_databases import BeforeTheLoss
+from redismigrate.execution.indexes.keys_elsewhere import BeforeTheLoss
 from redismigrate.execution.indexes.search_commands import Commands
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps.beside_steps import SecondFormSteps
 from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.execution.steps.in_place_steps import DocumentSteps
 from redismigrate.execution.steps.name_steps import commands_of_moves
+from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.execution.steps.runner import Effect, FunctionSource, StepRunner
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step, moves_names
 from redismigrate.redis_server.connection import Server
-from redismigrate.state.documents import LastRun
 from redismigrate.state.fence import Fence
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import State, StateWriter
+from redismigrate.state.stored_documents import LastRun
 
 
 class RunInHand:

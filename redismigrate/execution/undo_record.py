@@ -19,7 +19,7 @@ from redismigrate.planning.physical_names import (
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import AppliedRevision, Head
+from redismigrate.state.stored_documents import AppliedRevision, Head
 
 REQUESTED = "rolled back on request"
 

@@ -8,8 +8,8 @@ from typing import Any
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.endings import FAILURES, text_of
 from redismigrate.execution.held_run import RunInHand
-from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.run import DocumentCounts
+from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
 from redismigrate.planning.physical_names import catalog_with_names, names_brought_back, names_changed_by
 from redismigrate.planning.plan import Step

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from redismigrate.errors import ConfigurationError, UsageError
+from redismigrate.history.script_writer import TEMPLATE_NAME
 from redismigrate.history.suggestions import did_you_mean
-from redismigrate.history.writer import TEMPLATE_NAME
 from redismigrate.packaged import packaged_folder
 
 VERSIONS_FOLDER = "versions"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from redismigrate.operations.changes import ChangePrefix, IndexChange, SetOptions
-from redismigrate.operations.model import ChangeIndex
+from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes, beginning_of_keys
 

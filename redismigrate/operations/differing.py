@@ -18,7 +18,7 @@ from redismigrate.operations.changes import (
 )
 from redismigrate.operations.client_keys import ways_to_move_keys
 from redismigrate.operations.index_renames import IndexRename, new_names
-from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog

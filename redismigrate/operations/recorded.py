@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from redismigrate.operations.model import Operation, RunFunction
+from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 Direction = Literal["upgrade", "downgrade"]

@@ -21,7 +21,7 @@ from redismigrate.operations.changes import (
     as_recorded,
 )
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
-from redismigrate.operations.model import (
+from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
     CreateAlias,

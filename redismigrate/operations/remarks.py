@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.differing import Rename
 from redismigrate.operations.index_renames import IndexRename
-from redismigrate.operations.model import DropIndex
+from redismigrate.operations.operation_types import DropIndex
 from redismigrate.operations.source import Remarks, literal
 from redismigrate.schema import IndexSchema, VectorField
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from redismigrate.operations.model import CreateIndex, Operation, SetSynonyms
+from redismigrate.operations.operation_types import CreateIndex, Operation, SetSynonyms
 from redismigrate.schema.definition import Catalog
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
-from redismigrate.operations.model import ChangeIndex, CreateIndex, DropIndex, Operation
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import LAYOUT_VERSION, schema_to_redisvl

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from redismigrate.operations.model import ChangeIndex
+from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory

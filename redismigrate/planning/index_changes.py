@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Rewrite
-from redismigrate.planning.client_keys import keys_that_clients_miss
 from redismigrate.planning.document_changes import DocumentChange
 from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.hidden_keys import keys_that_clients_miss
 from redismigrate.planning.index_steps import (
     alter_steps,
     rename_steps,

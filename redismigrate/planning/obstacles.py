@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from redismigrate.operations.model import Operation
+from redismigrate.operations.operation_types import Operation
 from redismigrate.planning.plan import Obstacle
 from redismigrate.planning.step_life import Strategy
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.operations.model import (
+from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
     CreateAlias,
@@ -19,7 +20,6 @@ from redismigrate.operations.model import (
     RunFunction,
     SetSynonyms,
 )
-from redismigrate.operations.moves import moves_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.index_changes import (

@@ -20,7 +20,7 @@ from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import VectorField
 
 if TYPE_CHECKING:
-    from redismigrate.schema.model import IndexSchema
+    from redismigrate.schema.index_schema import IndexSchema
     from redismigrate.schema.read import IndexStatistics
 
 _NOT_TEMPORARY = "Index is not temporary"

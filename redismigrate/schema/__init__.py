@@ -1,6 +1,6 @@
 """What a Redis Search index is, as values: model, FT.CREATE, FT.INFO, RedisVL's layout, differences. Pure."""
 
-from redismigrate.schema.model import (
+from redismigrate.schema.index_schema import (
     Field,
     GeoField,
     GeoShapeField,

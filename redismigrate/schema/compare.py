@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from redismigrate.schema.fields import StorageType
-    from redismigrate.schema.model import Field, IndexSchema
+    from redismigrate.schema.index_schema import Field, IndexSchema
     from redismigrate.schema.vector_field import Algorithm
 
 # With more TEXT fields than this an index is made as if MAXTEXTFIELDS had been given.

@@ -13,7 +13,7 @@ from redismigrate.schema.vector_field import VectorField
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from redismigrate.schema.model import Field, IndexSchema, StorageType
+    from redismigrate.schema.index_schema import Field, IndexSchema, StorageType
 
 # Attribute of VectorField -> parameter of FT.CREATE, in the order in which RedisVL sends them.
 VECTOR_PARAMETERS = {

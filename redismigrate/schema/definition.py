@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from redismigrate.errors import SchemaError
-from redismigrate.schema.model import IndexSchema
+from redismigrate.schema.index_schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
 
 

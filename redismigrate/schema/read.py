@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from redismigrate.schema.model import IndexSchema
+from redismigrate.schema.index_schema import IndexSchema
 from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE
 
 if TYPE_CHECKING:

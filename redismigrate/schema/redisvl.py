@@ -29,7 +29,7 @@ from redismigrate.foreign_modules import shown_value
 from redismigrate.foreign_text import readable
 from redismigrate.schema.compare import VECTOR_DEFAULTS
 from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, TagField, TextField
-from redismigrate.schema.model import IndexSchema
+from redismigrate.schema.index_schema import IndexSchema
 from redismigrate.schema.strict import did_you_mean
 from redismigrate.schema.vector_field import VectorField
 from redismigrate.schema.yaml_file import read_yaml
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redismigrate.schema.fields import StorageType
-    from redismigrate.schema.model import Field
+    from redismigrate.schema.index_schema import Field
 
 LAYOUT_VERSION = "0.1.0"
 DEFAULT_PREFIX = "rvl"

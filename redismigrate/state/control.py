@@ -19,7 +19,7 @@ from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
-from redismigrate.state.scripts import CONTROL
+from redismigrate.state.lua_scripts import CONTROL
 from redismigrate.state.typed import typed_values
 
 OFF = "off"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from redismigrate.state.documents import damaged_record
+from redismigrate.state.stored_documents import damaged_record
 from redismigrate.state.typed import typed
 
 

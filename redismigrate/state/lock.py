@@ -29,7 +29,7 @@ from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.key_types import require_types
 from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
+from redismigrate.state.lua_scripts import ACQUIRE, BREAK, FOLLOW, RELEASE, RENEW
 from redismigrate.state.typed import typed
 
 LEASE_SECONDS = 15.0

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from redismigrate.state.documents import render_document
-from redismigrate.state.scripts import NEXT_TOKEN, READ_INFO
+from redismigrate.state.lua_scripts import NEXT_TOKEN, READ_INFO
+from redismigrate.state.stored_documents import render_document
 
 # Stands in a record for the moment at which the script runs.
 RECORDED_AT = "@recorded-at@"

@@ -12,7 +12,7 @@ from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.key_types import require_owners_type
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
-from redismigrate.state.scripts import FENCED, REPLACE_OWNERS
+from redismigrate.state.lua_scripts import FENCED, REPLACE_OWNERS
 
 
 def read_owners(server: Server) -> dict[str, str]:

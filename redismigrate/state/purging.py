@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from redismigrate.errors import NewerState, StateError
 from redismigrate.redis_server.connection import Server
-from redismigrate.state.documents import Head, LastRun, catalog_from_content, parse_document
 from redismigrate.state.key_types import ALL, require_types
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.store import ABSENT, State
+from redismigrate.state.stored_documents import Head, LastRun, catalog_from_content, parse_document
 
 _CONTENTS = {"head": Head.from_content, "indexes": catalog_from_content, "last_run": LastRun.from_content}
 

@@ -12,7 +12,18 @@ import redis
 from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, StateError
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
-from redismigrate.state.documents import (
+from redismigrate.state.key_types import RUN, require_types, way_out_of_run, wrong_type
+from redismigrate.state.keys import StateKeys
+from redismigrate.state.lua_scripts import (
+    ANY_VERSION,
+    CONFLICT,
+    FENCED,
+    MOVED,
+    REFUSED,
+    TRANSACTION,
+    UNCHANGED,
+)
+from redismigrate.state.stored_documents import (
     SEALED,
     VERSION_BYTES,
     Document,
@@ -24,9 +35,6 @@ from redismigrate.state.documents import (
     render_document,
     version_in,
 )
-from redismigrate.state.key_types import RUN, require_types, way_out_of_run, wrong_type
-from redismigrate.state.keys import StateKeys
-from redismigrate.state.scripts import ANY_VERSION, CONFLICT, FENCED, MOVED, REFUSED, TRANSACTION, UNCHANGED
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redismigrate.testing.runner import MigrationRunner
+    from redismigrate.testing.history_runner import MigrationRunner
 
 __all__ = ["MigrationRunner"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "MigrationRunner":
-        from redismigrate.testing.runner import MigrationRunner
+        from redismigrate.testing.history_runner import MigrationRunner
 
         return MigrationRunner
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

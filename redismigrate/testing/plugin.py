@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from redismigrate.commands.migration_options import MigrationOptions
-    from redismigrate.testing.documents import SampleDocuments
-    from redismigrate.testing.runner import MigrationRunner
+    from redismigrate.testing.document_forms import SampleDocuments
+    from redismigrate.testing.history_runner import MigrationRunner
     from redismigrate.testing.scratch_server import ScratchServer
 
 
@@ -109,7 +109,7 @@ def redismigrate_runner(
     from redismigrate.commands.project import Project
     from redismigrate.errors import RedisMigrateError
     from redismigrate.foreign_text import readable_lines
-    from redismigrate.testing.runner import MigrationRunner
+    from redismigrate.testing.history_runner import MigrationRunner
     from redismigrate.testing.scratch_server import ScratchProject
 
     overrides = {

@@ -15,11 +15,11 @@ from redismigrate.commands.authoring.declared import declares_schemas
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.errors import PlanBlocked, RedisMigrateError, RunFailed
 from redismigrate.foreign_text import readable, readable_lines
-from redismigrate.operations.model import Irreversible
+from redismigrate.operations.operation_types import Irreversible
 from redismigrate.operations.recorder import record
 from redismigrate.schema.definition import Catalog
+from redismigrate.testing.history_runner import MigrationRunner
 from redismigrate.testing.interruption import upgrade_interrupted
-from redismigrate.testing.runner import MigrationRunner
 from redismigrate.testing.snapshot import Snapshot
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.manifest import Manifest
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
-from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.integer_vectors import Calibration
 from redismigrate.documents.vectors import VectorConversion, VectorEncoding
 
 BATCHES = 200

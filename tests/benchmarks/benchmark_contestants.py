@@ -19,8 +19,8 @@ from measured_process import MeasuredProcess, run_measured
 from raw_connection import RawConnection, require_no_error
 from search_prober import ProbedSearch, probed
 
+from redismigrate.history.script_writer import write_script
 from redismigrate.history.templates import template_folder
-from redismigrate.history.writer import write_script
 from redismigrate.redis_server.embedded import EmbeddedServer
 
 _HERE = Path(__file__).parent

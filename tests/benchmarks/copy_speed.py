@@ -23,7 +23,7 @@ from raw_connection import RawConnection, require_no_error
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import SecondField
 from redismigrate.execution.documents.traffic.mirroring import Mirror

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.manifest import Manifest
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
@@ -24,7 +24,7 @@ from redismigrate.execution.documents.traffic.reading import read_batches
 from redismigrate.execution.indexes.live import batches_of_keys
 from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.changes import AlterField
-from redismigrate.operations.model import ChangeIndex, CreateIndex
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_estimates import backup_estimate, rewrite_estimate
 from redismigrate.planning.estimates import build_estimate

@@ -18,8 +18,8 @@ from pathlib import Path
 from redismigrate.history.folder import heads_of, read_scripts
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.history.script import Script
+from redismigrate.history.script_writer import write_script
 from redismigrate.history.templates import template_folder
-from redismigrate.history.writer import write_script
 
 SCRIPTS = 1_000
 NODES = 10_000

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.integer_vectors import Calibration
 from redismigrate.documents.vectors import DTYPES, VectorConversion, VectorEncoding
 from redismigrate.errors import PlanBlocked
 from redismigrate.schema.quantization import IntegerDatatype, Quantization

@@ -12,7 +12,7 @@ from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import SecondField

@@ -13,7 +13,7 @@ from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.redis_server import inspection
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema.read import statistics_from_info
-from redismigrate.state.scripts import READ_INFO
+from redismigrate.state.lua_scripts import READ_INFO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

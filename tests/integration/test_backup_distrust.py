@@ -18,10 +18,10 @@ from vector_documents import (
     vector,
 )
 
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import REWRITES
 from redismigrate.backup.manifest import Manifest
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.schema.moves import PathRename, PrefixChange

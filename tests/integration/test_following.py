@@ -24,8 +24,8 @@ from mirrored_documents import (
     second_fields,
 )
 
-from redismigrate.execution.documents.beside import following
-from redismigrate.execution.documents.beside.following import Follower, Guard, TrackingLost, read_guard
+from redismigrate.execution.documents.beside import follower as follower_module
+from redismigrate.execution.documents.beside.follower import Follower, Guard, TrackingLost, read_guard
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
@@ -86,9 +86,9 @@ def test_after_that_only_what_was_written_is_looked_at(server: Server, client: r
         assert not client.exists("q:3")
         put(client, 1, value=3)
         result = follower.settle("products").result
-    # What we write ourselves to copies is reported as well, and looked at once more.
+    # What we write ourselves to copies is reported as well, perhaps late, and looked at once more.
     assert result.written == 1
-    assert result.documents in {1, 2}
+    assert 1 <= result.documents <= 3
 
 
 def test_what_settles_is_guarded_by_what_the_old_index_looks_like(server: Server, client: redis.Redis):
@@ -114,7 +114,7 @@ def test_a_write_after_the_guard_was_read_is_waited_for(
             put(client, 7, value=2)
         return guards[-1]
 
-    monkeypatch.setattr(following, "read_guard", write_after)
+    monkeypatch.setattr(follower_module, "read_guard", write_after)
     with follower_of(server, copies()) as follower:
         settled = follower.settle("products")
     assert len(guards) == 2
@@ -132,7 +132,7 @@ def test_what_is_left_after_the_last_round_is_told_and_not_forgotten(
         put(client, 7, 8, value=len(guards))
         return guards[-1]
 
-    monkeypatch.setattr(following, "read_guard", write_after)
+    monkeypatch.setattr(follower_module, "read_guard", write_after)
     with follower_of(server, copies()) as follower:
         assert follower.settle("products", rounds=3).remaining == {b"p:7", b"p:8"}
         assert len(guards) == 3
@@ -195,7 +195,7 @@ def test_a_pass_that_fails_is_owed(server: Server):
 def test_what_is_written_during_a_pass_is_drained_meanwhile(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(following, "DRAINED_DURING_PASS", 10)
+    monkeypatch.setattr(follower_module, "DRAINED_DURING_PASS", 10)
     values = iter(range(2, 22))
 
     def write(_: int) -> None:

@@ -153,7 +153,7 @@ def test_a_rename_that_is_said_renames(shop, declare):
 
 
 def test_a_rename_is_asked_for_on_a_terminal(shop, declare, monkeypatch):
-    from redismigrate.cli import generating
+    from redismigrate.cli import revision_options
 
     declare(PRODUCTS)
     generate(shop, "--autogenerate")
@@ -164,8 +164,8 @@ def test_a_rename_is_asked_for_on_a_terminal(shop, declare, monkeypatch):
         questions.append(question)
         return True
 
-    monkeypatch.setattr(generating, "_has_somebody_to_ask", lambda _: True)
-    monkeypatch.setattr(generating.click, "confirm", confirm)
+    monkeypatch.setattr(revision_options, "_has_somebody_to_ask", lambda _: True)
+    monkeypatch.setattr(revision_options.click, "confirm", confirm)
     result = shop.run("revision", "-m", "renamed", "--autogenerate")
     assert questions == ["Index products: is field name field title under a new name?"]
     assert "change index products: rename field title to name" in result.out
@@ -226,14 +226,18 @@ def test_an_index_that_is_renamed_keeps_its_aliases_and_goes_back(shop, declare,
 def test_a_rename_of_an_index_is_asked_for_on_a_terminal_and_then_those_of_its_fields(
     shop, declare, monkeypatch
 ):
-    from redismigrate.cli import generating
+    from redismigrate.cli import revision_options
 
     declare(PRODUCTS)
     generate(shop, "--autogenerate")
     declare(GOODS)
     questions = []
-    monkeypatch.setattr(generating, "_has_somebody_to_ask", lambda _: True)
-    monkeypatch.setattr(generating.click, "confirm", lambda question: questions.append(question) or True)
+    monkeypatch.setattr(revision_options, "_has_somebody_to_ask", lambda _: True)
+    monkeypatch.setattr(
+        revision_options.click, "confirm", lambda question: questions.append(question) or True
+    )
+        revision_options.click, "confirm", lambda question: questions.append(question) or True
+    )
     result = shop.run("revision", "-m", "renamed", "--autogenerate")
     assert "change index products: rename to goods" in result.out
     assert questions == ["Is index goods index products under a new name?"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from conftest import Shop
 
-    from redismigrate.testing.documents import SampleDocuments
+    from redismigrate.testing.document_forms import SampleDocuments
 
 PRODUCTS = """op.create_index({{
     "index": {{"name": "products", "prefix": "p:", "storage_type": "{storage}"}},

@@ -12,8 +12,8 @@ from redismigrate import commands
 from redismigrate.commands import Project
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import PlanBlocked, RunInterrupted
-from redismigrate.execution.indexes import other_databases
-from redismigrate.execution.indexes.other_databases import look_at_other_databases
+from redismigrate.execution.indexes import keys_elsewhere
+from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.progress import Watcher
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema import IndexSchema
@@ -303,7 +303,7 @@ def test_the_database_of_no_other_connection_is_changed(split: Shop) -> None:
 def test_many_keys_are_sampled_and_the_plan_says_so(
     shop: Shop, other: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(other_databases, "MOST_KEYS", 4000)
+    monkeypatch.setattr(keys_elsewhere, "MOST_KEYS", 4000)
     stock(shop, 5)
     pipeline = other.pipeline()
     for number in range(10_000):
@@ -472,7 +472,7 @@ def test_contract_looks_again_and_leaves_what_is_expanded(
     put(other, "p:9")
     with monkeypatch.context() as patch:
         # As one that is written just before the new index is created.
-        patch.setattr(other_databases, "other_databases", lambda _: {})
+        patch.setattr(keys_elsewhere, "other_databases", lambda _: {})
         assert shop.run("upgrade", "--phase", "expand").code == 0
     put(other, "p:8")
     refused = shop.run("upgrade", "--phase", "contract")

@@ -18,7 +18,7 @@ from doc_pages import ROOT
 # Imported here, since pytester forgets after a session what was imported in it, and numpy loads only once.
 from redismigrate.commands.migration import Migration  # noqa: F401
 from redismigrate.testing.collection import NAMES
-from redismigrate.testing.runner import MigrationRunner  # noqa: F401
+from redismigrate.testing.history_runner import MigrationRunner  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import pytest
 
 from redismigrate.errors import FenceLost, RunInterrupted, StateError
 from redismigrate.redis_server.connection import Server, connect
-from redismigrate.state.documents import LastRun
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.store import StateWriter, read_state
+from redismigrate.state.stored_documents import LastRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,7 @@ from mirrored_documents import (
 )
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.beside.following import Follower, read_guard
+from redismigrate.execution.documents.beside.follower import Follower, read_guard
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
 from redismigrate.execution.documents.traffic.mirroring import Decision, Reader

@@ -24,10 +24,10 @@ from redismigrate.redis_server.inspection import list_indexes, read_index, resol
 from redismigrate.schema import IndexSchema, TextField
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import AppliedRevision, Head
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND, StateWriter, read_state
+from redismigrate.state.stored_documents import AppliedRevision, Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

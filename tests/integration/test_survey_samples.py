@@ -11,7 +11,7 @@ import pytest
 
 from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.changes import AlterField, ChangePrefix, RenameField, RenameTo, SetOptions
-from redismigrate.operations.model import ChangeIndex, CreateIndex
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import WHOLE_DOCUMENT
 from redismigrate.redis_server.connection import connect

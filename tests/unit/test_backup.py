@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redismigrate.backup.backup import Backup, Problem
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
 

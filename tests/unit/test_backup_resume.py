@@ -11,7 +11,7 @@ import pytest
 from backup_samples import chunk, manifest, write_backup
 
 from redismigrate.backup.backup import Backup, Problem
-from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.errors import BackupDamaged, BackupFailed
 
 
@@ -246,7 +246,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from backup_samples import chunk, manifest
-from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.backup_writer import BackupWriter
 writer = BackupWriter.create(Path(sys.argv[2]), manifest())
 for number in range(1, 256):
     writer.add(chunk(number))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.cli.backups import size_text
+from redismigrate.cli.backup_commands import size_text
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.operations.block_moves import moves_of
 from redismigrate.operations.changes import ChangePrefix
 from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.differing import changes_between
-from redismigrate.operations.model import ChangeIndex, CreateIndex
-from redismigrate.operations.moves import moves_of
-from redismigrate.planning.client_keys import keys_that_clients_miss
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
 from redismigrate.planning.document_sample import DocumentSample
+from redismigrate.planning.hidden_keys import keys_that_clients_miss
 from redismigrate.schema import IndexSchema, TextField
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.moves import PrefixChange

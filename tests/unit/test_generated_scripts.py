@@ -14,11 +14,11 @@ from schema_strategies import changed_schemas, redis_text
 
 from redismigrate.errors import SchemaError
 from redismigrate.history.folder import read_scripts
+from redismigrate.history.script_writer import write_script
 from redismigrate.history.templates import template_folder
-from redismigrate.history.writer import write_script
 from redismigrate.operations.differing import Rename, changes_between, operations_between, rename_candidates
 from redismigrate.operations.index_renames import IndexRename, index_rename_candidates
-from redismigrate.operations.model import CreateIndex
+from redismigrate.operations.operation_types import CreateIndex
 from redismigrate.operations.recorder import record
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations

@@ -77,7 +77,7 @@ def test_no_scripts_have_no_heads():
     assert heads_of([]) == ()
 
 
-@pytest.mark.parametrize("module", ["folder", "graph", "identifiers", "writer", "templates"])
+@pytest.mark.parametrize("module", ["folder", "graph", "identifiers", "script_writer", "templates"])
 def test_importing_a_module_of_the_history_imports_neither_networkx_nor_jinja2(module):
     code = (
         f"import sys, redismigrate.history.{module}\n"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from redismigrate.errors import ScriptError, UsageError
 from redismigrate.history.folder import read_scripts
+from redismigrate.history.script_writer import new_revision_id, slug, write_script
 from redismigrate.history.templates import template_folder
-from redismigrate.history.writer import new_revision_id, slug, write_script
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 

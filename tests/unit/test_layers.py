@@ -63,7 +63,7 @@ FLOORS_OF_EXECUTION = [
 ]
 ONE_PLACE = {
     "networkx": ("redismigrate.history.graph",),
-    "jinja2": ("redismigrate.history.writer",),
+    "jinja2": ("redismigrate.history.script_writer",),
     "click": ("redismigrate.cli",),
     "rich": ("redismigrate.cli",),
     "pytest": ("redismigrate.testing",),
@@ -244,3 +244,12 @@ def test_no_file_is_longer_than_400_lines():
         if (count := len(file.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert longest == {}
+
+
+def test_no_two_modules_have_one_name():
+    """A name says one thing: what is looked for by its name is found at once."""
+    places: dict[str, list[str]] = {}
+    for file in ROOT.rglob("*.py"):
+        if not file.stem.startswith("__"):
+            places.setdefault(file.stem, []).append(str(file.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

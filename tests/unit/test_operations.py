@@ -22,7 +22,7 @@ from redismigrate.operations.changes import (
     as_recorded,
 )
 from redismigrate.operations.functions import collect_functions
-from redismigrate.operations.model import (
+from redismigrate.operations.operation_types import (
     ChangeIndex,
     CreateAlias,
     CreateIndex,
@@ -51,8 +51,8 @@ from redismigrate.schema import (
 )
 from redismigrate.schema.compare import canonical
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import catalog_content, catalog_from_content
 from redismigrate.state.keys import StateKeys
+from redismigrate.state.stored_documents import catalog_content, catalog_from_content
 
 PRODUCTS = IndexSchema(
     name="products",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from redismigrate.errors import SchemaError, ScriptError
+from redismigrate.operations.block_moves import moves_of
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
@@ -18,8 +19,7 @@ from redismigrate.operations.changes import (
     SetOptions,
 )
 from redismigrate.operations.functions import collect_functions
-from redismigrate.operations.model import ChangeIndex, CreateIndex
-from redismigrate.operations.moves import moves_of
+from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
 from redismigrate.operations.recorder import Operations, record
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField
 from redismigrate.schema.compare import canonical

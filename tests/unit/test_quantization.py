@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from redismigrate.documents.quantization import (
+from redismigrate.documents.integer_vectors import (
     Calibration,
     dequantize,
     needs_calibration,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from redismigrate.documents.quantization import Calibration, quantize
+from redismigrate.documents.integer_vectors import Calibration, quantize
 from redismigrate.documents.vectors import DTYPES, VectorConversion, VectorEncoding
 
 REAL_EMBEDDINGS = Path("alembic_style_example", "data", "packages_minilm384.npy")

@@ -18,11 +18,12 @@ from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run
 from redismigrate.operations.recorder import IndexChanges, Operations
-from redismigrate.schema import create, fields, model, vector_field
+from redismigrate.schema import create, fields, vector_field
+from redismigrate.schema import index_schema as model
 from redismigrate.state.control import Control
-from redismigrate.state.documents import AppliedRevision
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.lock import Holder
+from redismigrate.state.stored_documents import AppliedRevision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

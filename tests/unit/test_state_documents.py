@@ -15,7 +15,9 @@ from schema_strategies import schemas
 from redismigrate.errors import NewerState, StateError
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import (
+from redismigrate.state.keys import OWNERS_KEY, StateKeys
+from redismigrate.state.store import State
+from redismigrate.state.stored_documents import (
     LAYOUT,
     AppliedRevision,
     Document,
@@ -25,8 +27,6 @@ from redismigrate.state.documents import (
     parse_document,
     render_document,
 )
-from redismigrate.state.keys import OWNERS_KEY, StateKeys
-from redismigrate.state.store import State
 
 # How the transaction script finds the version of a document, as a regular expression of Python.
 VERSION_IN_LUA = re.compile(rb'^\{"version": ?(\d+)')

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from redismigrate.documents.ahead import results_ahead
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.conversion import transform_of
 from redismigrate.documents.fitting import Fit
+from redismigrate.documents.results_ahead import results_ahead
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.documents.whole_transform import Documents, RenameMembers, RewriteDocuments

@@ -13,7 +13,7 @@ from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.documents import AppliedRevision, Head, parse_document, render_document
+from redismigrate.state.stored_documents import AppliedRevision, Head, parse_document, render_document
 
 REVISION = "aaaaaaaaaaaa"
 APPLIED = AppliedRevision(

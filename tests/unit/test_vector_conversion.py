@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redismigrate.documents.batch import Batch, Failure
-from redismigrate.documents.quantization import Calibration
+from redismigrate.documents.integer_vectors import Calibration
 from redismigrate.documents.vectors import (
     DTYPES,
     ReEncodeVectors,

@@ -9,10 +9,10 @@ import pytest
 from backup_samples import chunk, forge_manifest, manifest
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.folders import discard, files_of, prune
 from redismigrate.backup.manifest import load_manifest
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.backup.written import LOG, WrittenLog, open_log, start_log, written_numbers
 from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
 

@@ -14,7 +14,7 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import ConfigurationError, DriftError, PlanBlocked, UsageError
 from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.differing import operations_between, rename_candidates
-from redismigrate.operations.model import (
+from redismigrate.operations.operation_types import (
     ChangeIndex,
     CreateAlias,
     CreateIndex,

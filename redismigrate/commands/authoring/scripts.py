@@ -164,7 +164,7 @@ def merge(
 def _write(
     project: Project, placement: Placement, message: str, content: ScriptContent | None = None
 ) -> Path:
-    from redismigrate.history.writer import write_script
+    from redismigrate.history.script_writer import write_script
 
     settings = project.settings
     return write_script(

@@ -10,7 +10,7 @@ from typing import cast
 
 import redis
 
-from redismigrate.documents.ahead import computed_ahead
+from redismigrate.documents.results_ahead import computed_ahead
 from redismigrate.errors import ServerOutOfMemory
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex, list_indexes, read_index, resolve_alias

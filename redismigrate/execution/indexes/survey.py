@@ -12,6 +12,7 @@ from redismigrate.backup.folders import folder_name, free_bytes
 from redismigrate.backup.location import BackupLocation
 from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.indexes.aliases import aliases_of
+from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import (
     alias_target,
     existing_indexes,
@@ -20,7 +21,6 @@ from redismigrate.execution.indexes.live import (
     scan_keys,
     scan_some,
 )
-from redismigrate.execution.indexes.other_databases import look_at_other_databases
 from redismigrate.execution.indexes.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
@@ -32,8 +32,8 @@ from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.state.documents import Head
 from redismigrate.state.owners import read_owners
+from redismigrate.state.stored_documents import Head
 
 SAMPLED_KEYS = 2000
 # For the samples of indexes whose documents stay as they are: revisions can be hundreds.

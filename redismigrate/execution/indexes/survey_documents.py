@@ -13,7 +13,7 @@ import redis
 
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
-from redismigrate.operations.model import ChangeIndex
+from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, FieldSample
 from redismigrate.planning.rewrites import recodings_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from redismigrate.errors import RedisMigrateError
+from redismigrate.execution.indexes.keys_elsewhere import has_other_databases
 from redismigrate.execution.indexes.live import (
     KEY_TYPES,
     batches_of_keys,
@@ -14,7 +15,6 @@ from redismigrate.execution.indexes.live import (
     not_in_index,
     types_of,
 )
-from redismigrate.execution.indexes.other_databases import has_other_databases
 from redismigrate.execution.run import Baseline
 from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server

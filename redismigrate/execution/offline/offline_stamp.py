@@ -9,9 +9,9 @@ from redismigrate.execution.offline.redis_cli import command_line, remark_line
 from redismigrate.execution.offline.transcript import LOADING_LINE, Start, call_line, counted
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.documents import Head, catalog_content
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.offline_script import behind_version, digest_of_ids
+from redismigrate.state.stored_documents import Head, catalog_content
 
 
 def stamp_lines(

@@ -20,7 +20,6 @@ from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, Step, moves_names
 from redismigrate.planning.step_life import BESIDE
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.documents import AppliedRevision, Head, catalog_content
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.offline_script import (
     APPLY,
@@ -31,6 +30,7 @@ from redismigrate.state.offline_script import (
     digest_of_indexes,
 )
 from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND
+from redismigrate.state.stored_documents import AppliedRevision, Head, catalog_content
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import Aim as CopyAim
-from redismigrate.execution.documents.beside.following import Follower, Guard
+from redismigrate.execution.documents.beside.follower import Follower, Guard
 from redismigrate.execution.documents.beside.mark_store import forget_other_runs
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim as FieldAim

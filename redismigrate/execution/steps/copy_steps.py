@@ -14,7 +14,7 @@ from redismigrate.documents.failures import FailedDocument, Failures
 from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import Aim, conflict_with
-from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.mark_store import forget_marks, mark_prefix
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals

@@ -18,8 +18,8 @@ from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.pace.busy_writers import Backlog
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.reading_backups import read_whole
 from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import readable_key

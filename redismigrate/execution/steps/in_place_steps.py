@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.contents import QUANTIZATIONS
 from redismigrate.backup.folders import backup_folder, discard, room_problem
 from redismigrate.backup.location import BackupLocation
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.backup.written import keeps_log, open_log, start_log
 from redismigrate.documents.digests import Digests
 from redismigrate.documents.failures import Failures

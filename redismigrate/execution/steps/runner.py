@@ -13,8 +13,8 @@ from typing import Any, assert_never
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import CommandRefused, ConnectionFailed, RedisMigrateError
+from redismigrate.execution.indexes.keys_elsewhere import lost_by_swap
 from redismigrate.execution.indexes.live import existing_indexes, look_at
-from redismigrate.execution.indexes.other_databases import lost_by_swap
 from redismigrate.execution.indexes.search_commands import (
     Commands,
     commands_of,

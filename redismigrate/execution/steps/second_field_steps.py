@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 from redismigrate.backup.backup import Backup
-from redismigrate.backup.writer import BackupWriter
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.written import keeps_log, open_log
 from redismigrate.documents.failures import Failures
 from redismigrate.errors import BackupError
-from redismigrate.execution.documents.beside.following import Follower
+from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
 from redismigrate.execution.documents.beside.leftover_fields import LeftoverFields
 from redismigrate.execution.documents.beside.promoting import note_promoted

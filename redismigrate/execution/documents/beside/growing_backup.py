@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.backup.written import written_numbers
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column

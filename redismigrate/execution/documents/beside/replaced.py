@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.folders import backup_folder
 from redismigrate.backup.manifest import MANIFEST, Manifest
@@ -20,7 +21,6 @@ from redismigrate.backup.replaced_documents import (
     Replaced,
     _text_of,
 )
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 
 KeepReplaced = Callable[[Sequence[Replaced]], None]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT, WHOLE_DOCUMENT, backup_fields
 from redismigrate.backup.manifest import ChunkRecord
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import FixedWidth, size_bytes
 from redismigrate.documents.conversion import Quantizations

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import quantizations_in, rewrite_in
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.backup.written import written_numbers
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, take

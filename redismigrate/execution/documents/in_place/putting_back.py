@@ -15,11 +15,11 @@ import numpy as np
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk, Written
-from redismigrate.documents.ahead import computed_ahead
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column
 from redismigrate.documents.digests import Digests, bound_to_keys, value_digests
 from redismigrate.documents.failures import Failures
+from redismigrate.documents.results_ahead import computed_ahead
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome

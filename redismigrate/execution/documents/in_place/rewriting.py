@@ -15,16 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from redismigrate.backup.backup import Backup
+from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import backup_fields
-from redismigrate.backup.writer import BackupWriter
 from redismigrate.backup.written import WrittenLog, written_numbers
-from redismigrate.documents.ahead import ITEMS_AHEAD, computed_ahead, results_ahead
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, take
 from redismigrate.documents.conversion import Quantizations
 from redismigrate.documents.digests import Digests, bound_to_keys, digests_of, value_digests
 from redismigrate.documents.failures import Failures
+from redismigrate.documents.results_ahead import ITEMS_AHEAD, computed_ahead, results_ahead
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob

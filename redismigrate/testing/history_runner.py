@@ -14,7 +14,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import VectorField
 from redismigrate.state.store import State, read_state
-from redismigrate.testing.documents import (
+from redismigrate.testing.document_forms import (
     Documents,
     SampleDocuments,
     document_commands,

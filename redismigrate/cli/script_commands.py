@@ -15,7 +15,7 @@ from redismigrate.cli.context import (
     global_options,
     relative_path,
 )
-from redismigrate.cli.generating import (
+from redismigrate.cli.revision_options import (
     Sources,
     generated,
     generating_options,

@@ -302,7 +302,7 @@ def _show_plan(invocation: Invocation, made: Plan) -> int:
 
 
 def _watcher(invocation: Invocation) -> Any:
-    from redismigrate.cli.watching import TerminalWatcher
+    from redismigrate.cli.run_view import TerminalWatcher
 
     return TerminalWatcher(invocation)
 

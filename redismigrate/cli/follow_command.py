@@ -15,7 +15,7 @@ from redismigrate.cli.context import Invocation, global_options, lines_text, max
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redismigrate.state.follower import FollowerReport
+    from redismigrate.state.follower_report import FollowerReport
 
 TOLD_EVERY_SECONDS = 10.0
 
@@ -30,7 +30,7 @@ def follow(invocation: Invocation, /, max_removals: int | None) -> None:
     It ends when the revision is contracted or rolled back, or with Ctrl-C.
     """
     from redismigrate import commands
-    from redismigrate.cli.watching import TerminalWatcher
+    from redismigrate.cli.run_view import TerminalWatcher
 
     told, said = 0.0, ""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import BackupDamaged
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.reading_backups import read_whole
+from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
 

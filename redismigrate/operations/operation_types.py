@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field as PydanticField
 
 from redismigrate.errors import SchemaError
+from redismigrate.operations.block_moves import check_block
 from redismigrate.operations.changes import IndexChange
-from redismigrate.operations.moves import check_block
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 

@@ -16,7 +16,7 @@ from redismigrate.cli.context import (
     lines_text,
     report_error,
 )
-from redismigrate.cli.migrating import lock_options
+from redismigrate.cli.migration_commands import lock_options
 from redismigrate.foreign_text import readable
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def restore(invocation: Invocation, /, run: str, **values: Any) -> None:
     Indexes stay as they are: `rollback` and `downgrade` bring them back together with the documents.
     """
     from redismigrate import commands
-    from redismigrate.cli.watching import TerminalWatcher
+    from redismigrate.cli.run_view import TerminalWatcher
 
     with TerminalWatcher(invocation) as watcher:
         restored = commands.restore_backups(invocation.project(), run, **values, watcher=watcher)
@@ -127,7 +127,7 @@ def restore(invocation: Invocation, /, run: str, **values: Any) -> None:
 def prune(invocation: Invocation, /, runs: tuple[str, ...], **values: Any) -> None:
     """Remove the backups of the runs that are named."""
     from redismigrate import commands
-    from redismigrate.cli.watching import TerminalWatcher
+    from redismigrate.cli.run_view import TerminalWatcher
 
     with TerminalWatcher(invocation) as watcher:
         removed = commands.prune_backups(invocation.project(), runs, **values, watcher=watcher)

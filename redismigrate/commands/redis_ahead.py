@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from redismigrate.commands.project import Project
 from redismigrate.errors import RedisMigrateError
 from redismigrate.history.folder import heads_of
-from redismigrate.state.documents import Head
+from redismigrate.state.stored_documents import Head
 
 OPENING = "Redis is ahead of these scripts by"
 LISTED = 3

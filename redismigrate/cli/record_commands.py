@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, lines_text
-from redismigrate.cli.migrating import ignore_other_databases_option, lock_options
+from redismigrate.cli.migration_commands import ignore_other_databases_option, lock_options
 from redismigrate.foreign_text import readable
 
 
