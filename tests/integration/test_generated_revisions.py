@@ -236,8 +236,6 @@ def test_a_rename_of_an_index_is_asked_for_on_a_terminal_and_then_those_of_its_f
     monkeypatch.setattr(
         revision_options.click, "confirm", lambda question: questions.append(question) or True
     )
-        revision_options.click, "confirm", lambda question: questions.append(question) or True
-    )
     result = shop.run("revision", "-m", "renamed", "--autogenerate")
     assert "change index products: rename to goods" in result.out
     assert questions == ["Is index goods index products under a new name?"]
