@@ -51,6 +51,7 @@ class Attempt:
         written: The documents that were written meanwhile, and at which send last.
         over: Those that were written when the run was over already.
         failing: Those that perhaps could not have a copy at some time.
+        rightless: Those that the user of the migration may not write any more.
         has_evicted: The server has evicted something: from then on nothing is proved to be deleted.
     """
 
@@ -64,6 +65,7 @@ class Attempt:
     written: dict[bytes, int] = field(default_factory=dict)
     over: set[bytes] = field(default_factory=set)
     failing: set[bytes] = field(default_factory=set)
+    rightless: set[bytes] = field(default_factory=set)
     has_evicted: bool = False
 
 
@@ -173,7 +175,8 @@ class KnownDocuments:
             outcome: How the run stands.
             is_complete: The command has come to its end by itself.
             is_reverse: A run that had moved names was undone.
-            named: The documents that the user was told of: what was written late may stay where it is.
+            named: The documents that the user was told of: what was written late, or may not be written
+                any more, may stay where it is.
         """
         now, found = self._releases.snapshot()
         attempt, way = self.attempt or Attempt(), self.way
@@ -190,7 +193,8 @@ class KnownDocuments:
                     for seen in look(state, way, carries_back=outcome == "undone")
                     for last in removal(seen, way)
                 }
-                if is_late or is_reverse or (suffix in attempt.written and suffix in named):
+                was_in_the_way = suffix in attempt.written or suffix in attempt.rightless
+                if is_late or is_reverse or (was_in_the_way and suffix in named):
                     right |= may
             elif outcome == "expanded" and is_complete and suffix not in attempt.written:
                 right = {
