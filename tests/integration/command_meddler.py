@@ -17,7 +17,7 @@ from redis.connection import AbstractConnection
 from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.execution.documents.beside.removals import Removals
-from redismigrate.execution.documents.traffic.mirroring import Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
 from redismigrate.planning.plan import Step

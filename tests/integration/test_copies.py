@@ -31,7 +31,8 @@ from mirrored_documents import (
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.mark_store import forget_marks
-from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import Decision
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.wire import Wire

@@ -27,7 +27,8 @@ from mirrored_documents import (
 from redismigrate.execution.documents.beside import follower as follower_module
 from redismigrate.execution.documents.beside.follower import Follower, Guard, TrackingLost, read_guard
 from redismigrate.execution.documents.beside.second_fields import SecondFields
-from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import Decision
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.waiting import IndexVanished
 from redismigrate.execution.pace.pace import Pace

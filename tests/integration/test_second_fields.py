@@ -31,7 +31,8 @@ from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.follower import Follower, read_guard
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
-from redismigrate.execution.documents.traffic.mirroring import Decision, Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import Decision
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.quantization import Quantization

@@ -590,22 +590,22 @@ def test_a_removal_that_was_killed_tells_what_came_under_old_keys_for_what_it_is
         raise Killed
 
     project = commands.Project.load(shop.folder / "redismigrate.toml")
-    from redismigrate.execution.documents.traffic import synchronising
+    from redismigrate.execution.documents.traffic import optimistic
 
     finished = 0
-    original = synchronising._Turn.is_done
+    original = optimistic.Turn.is_done
 
     def die_half_way(turn: Any) -> bool:
         nonlocal finished
         done = original(turn)
-        if turn._decision.result.removed:
+        if turn._writes.result.removed:
             finished += 1
             if finished == 2:
                 raise Killed
         return done
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(synchronising._Turn, "is_done", die_half_way)
+        patched.setattr(optimistic.Turn, "is_done", die_half_way)
         with pytest.raises(Killed):
             commands.upgrade(project, "head", MigrationOptions(batch_size=20))
     gone = sorted(set(keys(shop, "q:*")) - {b"q" + key[1:] for key in keys(shop, "p:*")})

@@ -19,7 +19,8 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
-from redismigrate.execution.documents.traffic import synchronising
+from redismigrate.execution.documents.traffic.optimistic import Turn
+from redismigrate.execution.documents.traffic.synchronising import SynchronisingWork
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.state.fence import Fence
 
@@ -217,8 +218,8 @@ class FieldsExplorer:
         turn.write()
         if not turn.is_done():
             turn.repeat()
-        if not server.is_drained or turn.failures:
-            raise Broken(f"replies are left over, or it is named: {turn.failures}")
+        if not server.is_drained or turn.outcome.failures:
+            raise Broken(f"replies are left over, or it is named: {turn.outcome.failures}")
         return server.keys.get(KEY), originals.kept, server.writes
 
     def _refused(self, state: State, aim: str, number: int) -> tuple[Form | None, bool]:
@@ -227,7 +228,7 @@ class FieldsExplorer:
         turn.write()
         if not turn.is_done():
             turn.repeat()
-        return server.keys.get(KEY), bool(turn.failures)
+        return server.keys.get(KEY), bool(turn.outcome.failures)
 
     def _require_fenced(self, state: State, aim: str) -> None:
         server, turn, _ = self._turn(state, aim, token=b"8")
@@ -247,4 +248,4 @@ class FieldsExplorer:
             keys[KEY] = state.form
         server, originals = Server(keys, state.clock, refused=refused), Originals()
         mirror = SecondFields(SCHEMA, (FIELD,), aim, originals=originals)
-        return server, synchronising._Turn(server, mirror, [KEY], Fence(FENCE_KEY, TOKEN)), originals
+        return server, Turn(server, SynchronisingWork(mirror, [KEY]), Fence(FENCE_KEY, TOKEN)), originals

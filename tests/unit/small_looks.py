@@ -17,7 +17,8 @@ from redismigrate.execution.documents.beside import mark_store
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals
-from redismigrate.execution.documents.traffic import synchronising
+from redismigrate.execution.documents.traffic.optimistic import Turn
+from redismigrate.execution.documents.traffic.synchronising import SynchronisingWork
 from redismigrate.schema import IndexSchema, TagField
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.state.fence import Fence
@@ -155,7 +156,7 @@ class Looks:
             {OLD} if reported else set(),
         )
         batch = [OLD, BESIDE_OLD] if is_beside else [OLD]
-        turn = synchronising._Turn(server, copies, batch, Fence(FENCE_KEY, TOKEN))
+        turn = Turn(server, SynchronisingWork(copies, batch), Fence(FENCE_KEY, TOKEN))
         is_stopped = False
         try:
             turn.ask()
@@ -170,7 +171,7 @@ class Looks:
             is_stopped = True
         if not is_stopped and not server.is_drained:
             raise Broken("replies are left over")
-        result = turn.result
+        result = turn.outcome.result
         done = (
             result.written,
             result.removed,
@@ -181,14 +182,14 @@ class Looks:
         )
         mark = server.keys.get(self._prefix + OLD)
         beside = server.keys.get(BESIDE_NEW), self._prefix + BESIDE_OLD in server.keys
-        named_beside = any(each.key == BESIDE_OLD for each in turn.failures)
+        named_beside = any(each.key == BESIDE_OLD for each in turn.outcome.failures)
         return Looked(
             server.keys.get(OLD),
             server.keys.get(NEW),
             None if mark is None else mark.content,
             tuple(kept),
-            tuple(each.reason for each in turn.failures if each.key == OLD),
-            any(each.key == OLD for each in turn.conflicts),
+            tuple(each.reason for each in turn.outcome.failures if each.key == OLD),
+            any(each.key == OLD for each in turn.outcome.conflicts),
             OLD in copies.removals.unproved,
             sum(done),
             server.writes,

@@ -112,11 +112,14 @@ class Server:
         while (words := self._reader.gets()) is not False:
             self._replies.append(self._take(words))
 
-    def receive(self, count: int) -> list[Any]:
+    def receive(self, count: int, *, precedes_column: bool = False) -> list[Any]:
         replies, self._replies = self._replies[:count], self._replies[count:]
         if len(replies) != count:
             raise AssertionError(f"{count} replies were awaited, {len(replies)} came")
         return replies
+
+    def receive_exactly(self, expected: bytes) -> bool:
+        return False
 
     def close(self) -> None:
         pass

@@ -29,7 +29,8 @@ from redismigrate.execution.documents.beside.whole_documents import (
     reads,
     render_first_hash,
 )
-from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites, Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.execution.indexes.live import KEY_TYPES, batches_of_keys, types_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import raise_refusal, render, render_for_keys
@@ -215,7 +216,7 @@ class Copies:
             decision.pieces.append(render(b"MSET", *marks))
             owners.append(b"")
         decision.commands, decision.owners = len(owners), owners
-        decision.forget = self._forgotten
+        decision.forget, decision.counters = self._forgotten, ("written",)
 
     def _forgotten(self, key: bytes) -> bytes:
         return render(b"DEL", self._mark(key))

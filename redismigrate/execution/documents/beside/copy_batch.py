@@ -141,10 +141,7 @@ class CopyBatch:
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""
         if self._only_marks:
-            self._decision.pieces.append(render(b"MSET", *self._only_marks))
-            self._decision.commands += 1
-            if self._decision.owners is not None:
-                self._decision.owners.append(b"")
+            self._decision.add((render(b"MSET", *self._only_marks),), b"")
         return self._decision
 
     def _outcome(

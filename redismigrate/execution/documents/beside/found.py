@@ -7,9 +7,9 @@ from typing import Any
 
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.whole_documents import document_of
-from redismigrate.execution.documents.traffic.mirroring import Reader
-from redismigrate.execution.documents.traffic.turn import NO_SUCH_FIELD
-from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, refusal, render
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, read_own_expiries
+from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, refusal
 from redismigrate.schema.fields import StorageType
 
 # What PEXPIRETIME answers for one.
@@ -51,15 +51,8 @@ def _read_expiries(keys: Sequence[bytes], found: list[Found], reader: Reader) ->
     hashes = [
         (key, at.document, at) for key, at in zip(keys, found, strict=True) if isinstance(at.document, dict)
     ]
-    commands = [
-        render(b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(names), *names) for key, names, _ in hashes
-    ]
-    replies = reader.ask(b"".join(commands), len(hashes))
-    for (_, names, at), moments in zip(hashes, replies, strict=True):
-        if is_of_another_type(moments):
-            at.document = None
-            continue
-        raise_refusal(moments)
+    expiries = read_own_expiries(reader, [(key, list(names)) for key, names, _ in hashes])
+    for (_, names, at), moments in zip(hashes, expiries, strict=True):
         if all(moment == NEVER for moment in moments):
             continue
         named = dict(zip(names, moments, strict=True))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from redismigrate.execution.documents.traffic.mirroring import Decision, Reader, WithinDocuments
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import Decision, WithinDocuments
 from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, render_for_keys
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from redismigrate.errors import RunInterrupted
-from redismigrate.execution.documents.traffic.mirroring import Reader
+from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import raise_refusal, render
 from redismigrate.schema.strict import readable

@@ -21,18 +21,12 @@ from redismigrate.execution.documents.beside.second_forms import (
     forms_of,
     lost_values,
 )
-from redismigrate.execution.documents.traffic.mirroring import Decision, Reader, WithinDocuments
-from redismigrate.execution.documents.traffic.turn import NO_SUCH_FIELD
-from redismigrate.redis_server.wire import (
-    is_of_another_type,
-    raise_refusal,
-    render_for_keys,
-    render_hsets,
-)
+from redismigrate.execution.documents.traffic.decisions import ADDED, Reader
+from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, let_expire, read_expiries
+from redismigrate.execution.documents.traffic.mirroring import Decision, WithinDocuments
+from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, render_for_keys
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
-
-NO_EXPIRY = -1
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,6 @@ class SecondFields(WithinDocuments):
         """
         decision = Decision()
         keys, rows = _hashes(keys, replies)
-        # HSET clears the time to live of a field: where the database has any it is read, and set again.
         expiries = self._read_expiries(keys, rows, reader) if reader.fields_expire else None
         columns: list[Column] = [list(column) for column in zip(*rows, strict=True)] if rows else []
         columns = columns or [[] for _ in self._names]
@@ -144,7 +137,8 @@ class SecondFields(WithinDocuments):
     def _write_first(self, decision: Decision, keys: Sequence[bytes], column: Column) -> None:
         """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""
         if isinstance(column, FixedWidth):
-            decision.write_unowned(render_hsets(keys, self._names[1], column), len(keys))
+            decision.write_all(keys, self._names[1], column, ADDED)
+            decision.counters = ("documents", "written", "changed")
         decision.result.written += len(keys)
         decision.result.changed += len(keys)
 
@@ -161,19 +155,12 @@ class SecondFields(WithinDocuments):
         self, keys: Sequence[bytes], rows: list[list[bytes | None]], reader: Reader
     ) -> list[list[int]]:
         """When every field expires; what has gone by now is taken out of the rows."""
-        names = self._names
-        command = render_for_keys(b"HPEXPIRETIME", keys, (b"FIELDS", b"%d" % len(names), *names))
-        expiries = reader.ask(command, len(keys))
-        raise_refusal(*(reply for reply in expiries if not is_of_another_type(reply)))
+        expiries = read_expiries(reader, keys, self._names)
         for row, moments in zip(rows, expiries, strict=True):
-            if not isinstance(moments, list):  # it has become another type of key since
-                row[:] = [None] * len(names)
-                continue
             for at, moment in enumerate(moments):
                 if moment == NO_SUCH_FIELD:
                     row[at] = None
-        gone = [NO_SUCH_FIELD] * len(names)
-        return [moments if isinstance(moments, list) else gone for moments in expiries]
+        return expiries
 
     def _write(
         self,
@@ -206,16 +193,13 @@ class SecondFields(WithinDocuments):
     def _keep_expiries(
         self, decision: Decision, key: bytes, now: Column, then: Column, moments: list[int]
     ) -> None:
-        """Let both forms expire when the declared one was to; one that was written has no time to live."""
+        """Let both forms expire when the declared one was to."""
         for at, (name, old, new) in enumerate(zip(self._names, now, then, strict=True)):
             if new is None:
                 continue
             wanted = moments[at - at % 2]
-            current = moments[at] if new == old else NO_EXPIRY
-            if wanted > 0 and wanted != current:
-                decision.write(b"HPEXPIREAT", key, b"%d" % wanted, b"FIELDS", b"1", name)
-            elif wanted == NO_EXPIRY and current > 0:
-                decision.write(b"HPERSIST", key, b"FIELDS", b"1", name)
+            for words in let_expire(key, name, moments[at], wanted, is_written=new != old):
+                decision.write(*words)
 
 
 def _leave_whole(wanted: Sequence[Forms], declared: Sequence[Column]) -> None:

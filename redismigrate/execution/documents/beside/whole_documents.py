@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redismigrate.documents.whole import NEVER, Document, Found, Hash
+from redismigrate.execution.documents.traffic.expiries import let_expire
 from redismigrate.redis_server.wire import render_for_keys
 from redismigrate.schema.fields import StorageType
 
@@ -64,16 +65,12 @@ def _changes_of_fields(key: bytes, old: Hash, new: Hash) -> Iterator[tuple[bytes
 
 
 def _changes_of_lifetimes(key: bytes, before: Found, after: Found) -> Iterator[tuple[bytes, ...]]:
-    """Let fields expire when they should; one that is written has no time to live any more."""
+    """Let fields expire when they should."""
     old = before.document if isinstance(before.document, dict) else {}
     new = after.document if isinstance(after.document, dict) else {}
     for name, value in new.items():
-        moment = after.expiries.get(name, NEVER)
-        left = before.expiries.get(name, NEVER) if old.get(name) == value else NEVER
-        if moment > 0 and moment != left:
-            yield (b"HPEXPIREAT", key, b"%d" % moment, b"FIELDS", b"1", name)
-        elif moment == NEVER and left > 0:
-            yield (b"HPERSIST", key, b"FIELDS", b"1", name)
+        current, wanted = before.expiries.get(name, NEVER), after.expiries.get(name, NEVER)
+        yield from let_expire(key, name, current, wanted, is_written=old.get(name) != value)
 
 
 def render_first_hash(key: bytes, fields: bytes, count: int) -> tuple[bytes, bytes]:

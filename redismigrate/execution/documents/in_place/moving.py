@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from redismigrate.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.execution.documents.traffic.expiries import KEEP_EXPIRIES
 from redismigrate.redis_server.wire import NO_RIGHT, refusal, render
 from redismigrate.schema.strict import encode, readable, readable_key
 
@@ -26,14 +27,6 @@ MOST_KEPT = 50
 _FIRST_PREFIX = -10_000
 _FIRST_NOT_KEPT = -20_000
 
-# Lua: whether any hash of the database has a field with a time to live. Asked in the same script, since a
-# writer may set the first one at any moment; a server before 7.4, which knows none, does not say `subexpiry`.
-FIELDS_EXPIRE = """
-local fields_expire = string.find(redis.call('INFO', 'keyspace'), 'db0:[^\\n]*subexpiry=[1-9]') ~= nil
-"""
-# What HPEXPIRETIME answers for a field of a small hash that HGET in the same script still finds (seen on
-# 7.4.1). Its value must not be written once more, without a time to live.
-HAS_EXPIRED = -2
 # A time to live that is taken away in the same script; the server looks at the hash again when it is over.
 PIN_MS = 60_000
 # KEYS: documents. ARGV: "0" to look, "1" to move, "2" to move by COPY; "1" for `Mover.pins`, else "0";
@@ -140,14 +133,14 @@ end
 local function rename_field(key)
   local value = try('HGET', key, old)
   if type(value) ~= 'string' then return 0 end
-  local expiry = fields_expire and call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
-  if expiry == %d then
+  local expiry = expiry_of(key, old)
+  if expiry == NO_SUCH_FIELD then
     call('HDEL', key, old)
     return 0
   end
   if call('HSETNX', key, new, value) == 0 then return -1 end
   undo_put = true
-  if expiry > 0 then call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
+  let_expire(key, new, expiry)
   call('HDEL', key, old)
   undo_put = false
   return 1
@@ -176,7 +169,7 @@ end
 return answers
 """
 # The values at the old and the new place of every rename, by turns, with one HMGET: calls are what a script
-# costs. HSET clears the expiry of a field, so it has to be set again.
+# costs.
 _HASH = """
 %s
 local key_type = 'hash'
@@ -187,17 +180,17 @@ local function read(key)
 end
 local expiries = {}
 local function put(key, old, new, value)
-  local expiry = fields_expire and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, old)[1] or -1
-  if expiry ~= %d then
+  local expiry = expiry_of(key, old)
+  if expiry ~= NO_SUCH_FIELD then
     redis.call('HSET', key, new, value)
     done('HDEL', key, new)
-    if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, new) end
+    let_expire(key, new, expiry)
   end
   expiries[old] = expiry
 end
 local function drop(key, old, value)
   redis.call('HDEL', key, old)
-  if expiries[old] == %d then return end
+  if expiries[old] == NO_SUCH_FIELD then return end
   if expiries[old] > 0 then done('HPEXPIREAT', key, expiries[old], 'FIELDS', 1, old) end
   done('HSET', key, old, value)
 end
@@ -230,9 +223,9 @@ local function drop(key, old, value)
 end
 """
 _SCRIPTS = {
-    storage_type: (_FRAME % (MOST_KEPT, of_type, PIN_MS, HAS_EXPIRED)).encode()
+    storage_type: (_FRAME % (MOST_KEPT, of_type, PIN_MS)).encode()
     for storage_type, of_type in (
-        ("hash", _HASH % (FIELDS_EXPIRE, HAS_EXPIRED, HAS_EXPIRED)),
+        ("hash", _HASH % KEEP_EXPIRIES),
         ("json", _JSON % (EXACT_TEXT, UNSPELLABLE)),
     )
 }

@@ -11,26 +11,23 @@ from dataclasses import dataclass, field
 
 from redismigrate.documents.failures import Failures
 from redismigrate.execution.documents.in_place.job import RewriteJob
-from redismigrate.execution.documents.in_place.moving import FIELDS_EXPIRE, HAS_EXPIRED
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
+from redismigrate.execution.documents.traffic.expiries import KEEP_EXPIRIES
 from redismigrate.redis_server.wire import refusal, render
 
-# KEYS: hashes, or what has become of them. HSET clears the time to live of a field, so it is set again, and
-# also before that: where the user may not, nothing is written. What has expired meanwhile (see `HAS_EXPIRED`)
-# is removed, which shows the document as well. Answers 1 for each that is there, or the error for it.
+# KEYS: hashes, or what has become of them. What has expired meanwhile is removed, which shows
+# the document as well. Answers 1 for each that is there, or the error for it.
 _TOUCH = f"""
-{FIELDS_EXPIRE}
+{KEEP_EXPIRIES}
 local function show(key)
   local found = redis.pcall('HRANDFIELD', key, 1, 'WITHVALUES')
   if not found[1] then return 0 end
-  local expiry = fields_expire and redis.call('HPEXPIRETIME', key, 'FIELDS', 1, found[1])[1] or -1
-  if expiry == {HAS_EXPIRED} then
+  local expiry = expiry_of(key, found[1])
+  if expiry == NO_SUCH_FIELD then
     redis.call('HDEL', key, found[1])
     return 1
   end
-  if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, found[1]) end
-  redis.call('HSET', key, found[1], found[2])
-  if expiry > 0 then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, found[1]) end
+  write_keeping(key, {{found[1]}}, {{found[2]}}, {{expiry}})
   return 1
 end
 local answers = {{}}

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from redismigrate.documents.failures import FailedDocument, Failures
+from redismigrate.execution.documents.traffic.decisions import Reader, Writes
 from redismigrate.execution.documents.traffic.reading import batches_of_documents
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.wire import Wire, render
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
 
 KEYS_PER_PORTION = 1000
 
@@ -108,15 +104,13 @@ class DocumentWrites(NamedTuple):
 
 
 @dataclass(slots=True)
-class Decision:
+class Decision(Writes):
     """What a mirror makes of a batch.
 
     Attributes:
-        pieces: Rendered commands that write, in pieces.
-        commands: How many these are.
-        owners: The document of each of them; None where that can't be told.
         documents: Further writes, of which those of one document belong together.
-        forget: Renders what takes back what was remembered of a document by the pieces, whose own write was
+        counters: The attributes of the result that count a document whose own command is refused.
+        forget: Renders what takes back what was remembered of a document by the commands, whose own one was
             refused; None where nothing is remembered.
         size_bytes: Of the values that were read, about.
         result: What becomes of the documents when the commands are carried out, but for the failures.
@@ -124,51 +118,13 @@ class Decision:
         conflicts: Documents of which both forms were written differently.
     """
 
-    pieces: list[ReadableBuffer] = field(default_factory=list)
-    commands: int = 0
-    owners: list[bytes] | None = field(default_factory=list)
     documents: list[DocumentWrites] = field(default_factory=list)
+    counters: tuple[str, ...] = ()
     forget: Callable[[bytes], bytes] | None = None
     size_bytes: int = 0
     result: Synchronised = field(default_factory=Synchronised)
     failures: list[FailedDocument] = field(default_factory=list)
     conflicts: list[FailedDocument] = field(default_factory=list)
-
-    @property
-    def writes_anything(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(self.pieces or self.documents)
-
-    def write(self, *words: bytes) -> None:
-        """Add a command whose first argument is the key of the document."""
-        self.pieces.append(render(*words))
-        self.commands += 1
-        if self.owners is not None:
-            self.owners.append(words[1])
-
-    def write_unowned(self, pieces: Iterable[ReadableBuffer], commands: int) -> None:
-        """Add rendered commands of which it can't be told which is whose: a refusal ends the batch."""
-        self.pieces += pieces
-        self.commands += commands
-        self.owners = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Asks for more about a batch, on the connection that watches its keys.
-
-    Attributes:
-        wire: That connection.
-        fields_expire: Whether any hash of the database has a field with a time to live.
-    """
-
-    wire: Wire
-    fields_expire: bool
-
-    def ask(self, commands: bytes, count: int) -> list[Any]:
-        """The replies to rendered commands; an error reply is an item like others."""
-        self.wire.send(commands)
-        return self.wire.receive(count)
 
 
 class WithinDocuments:
