@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             stream.flush()
         except OSError:  # a full disk, whose error was told or is none of the command
             discard(stream)
-    sys.exit(code)
+    raise SystemExit(code)
 
 
 def _run(invocation: Invocation, arguments: list[str]) -> int:

@@ -105,6 +105,11 @@ def stamp(invocation: Invocation, /, revs: tuple[str, ...], as_script: bool, **v
     stamped = commands.stamp(invocation.project(), revs, **values)
     for left in stamped.left:
         invocation.say(f"Note: {left}")
+    if stamped.forgotten:
+        invocation.say(
+            f"Note: no longer recorded as applied: {', '.join(stamped.forgotten)}, which no script here has; "
+            "where another project has this name, give one of them another `project`"
+        )
     invocation.result(stamped.to_json(), f"Recorded: {', '.join(stamped.heads) or 'base'}.")
 
 

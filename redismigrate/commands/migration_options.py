@@ -21,6 +21,8 @@ DEFAULT_BATCH_SIZE = 500
 DEFAULT_WORKERS = 3
 MOST_DOCUMENTS_IN_BATCH = 100_000
 MOST_WORKERS = 64
+# Of documents, as the record can hold it.
+MOST_COUNTED = 2**63 - 1
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -94,8 +96,8 @@ class MigrationOptions:
             if setting.least is not None and limit is not None:
                 require_in_range(setting.attribute, limit, setting)
         for name, value, least, most in (
-            ("max_failures", self.max_failures, 0, math.inf),
-            ("max_removals", self.max_removals or 0, 0, math.inf),
+            ("max_failures", self.max_failures, 0, MOST_COUNTED),
+            ("max_removals", self.max_removals or 0, 0, MOST_COUNTED),
             ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
             ("workers", self.workers, 1, MOST_WORKERS),
             ("lock_timeout", self.lock_timeout or 0, 0, math.inf),

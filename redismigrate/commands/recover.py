@@ -36,16 +36,22 @@ class Stamped:
         heads: The heads now.
         indexes: The served names that are recorded now.
         left: What runs have left that no record knows, each with what removes it.
+        forgotten: The revisions that were recorded as applied and that no script here has.
     """
 
     heads: tuple[str, ...]
     indexes: tuple[str, ...]
     left: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data; `left` only where there is something."""
-        left = {"left": list(self.left)} if self.left else {}
-        return {"heads": list(self.heads), "indexes": list(self.indexes), **left}
+        """As JSON data; `left` and `forgotten` only where there is something."""
+        told = {"left": list(self.left), "forgotten": list(self.forgotten)}
+        return {
+            "heads": list(self.heads),
+            "indexes": list(self.indexes),
+            **{name: values for name, values in told.items() if values},
+        }
 
 
 def stamp(
@@ -102,7 +108,8 @@ def stamp(
             owners.release(name)
         # Of a run whose own record was lost.
         forget_other_runs(server, project.keys, None)
-        return Stamped(head.heads, tuple(catalog), _left(project, server, writer.state))
+        forgotten = tuple(sorted(kept.keys() - set(history)))
+        return Stamped(head.heads, tuple(catalog), _left(project, server, writer.state), forgotten)
 
 
 def _left(project: Project, server: Server, state: State) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ class DocumentChange:
     def warnings(self, costs: RewriteCosts) -> Iterator[str]:
         """What the user should know before."""
         yield from self._warnings(costs.quantizations)
-        if self.rewrite.moves and costs.rewrite.documents and not self.exclusive:
+        if self.rewrite.moves and costs.rewrite.documents and not self.exclusive and self._is_made:
             yield (
                 f"index {self.new.served} is made in this run, so writers need not be paused for it: what "
                 "they write in the old form of its documents meanwhile stays so "

@@ -132,6 +132,19 @@ def test_a_rollback_brings_back_an_alias_that_was_not_known(live: Shop, text: st
     assert targets(live)["search"] is None
 
 
+@pytest.mark.parametrize("script", [CHANGE.format(word="x"), RENAME.format("live", "items")])
+def test_a_rollback_keeps_an_alias_that_was_repaired_since(live: Shop, script: str) -> None:
+    live.write(script, revision="000000000001", down_revision=None)
+    run = live.run("upgrade", "--alias", "search", "--json").json["run"]
+    served = "items" if "rename_to" in script else "live"
+    assert targets(live)["catalog"] is None
+    assert live.run("repair", "--alias", f"catalog={served}").code == 0
+    result = live.run("rollback", "--run", run)
+    assert result.code == 0, result.err
+    assert set(targets(live).values()) == {resolve_alias(live.client.execute_command, "live") or "live"}
+    assert "alias catalog leads to index live" in result.out
+
+
 def test_a_rollback_of_an_interrupted_run_does_so_too_under_the_name_from_before(live: Shop) -> None:
     live.write(RENAME.format("live", "shop"), RENAME.format("shop", "live"))
     options = MigrationOptions()

@@ -575,6 +575,8 @@ def test_a_prefix_that_fits_several_revisions_is_refused(shop):
         (("downgrade",), "Missing argument 'REV'."),
         (("upgrade", "--strategy", "magic"), "'magic' is not one of"),
         (("upgrade", "--max-failures", "-1"), "-1 is not in the range"),
+        (("upgrade", "--max-failures", str(2**63)), "max_failures is 9223372036854775808."),
+        (("upgrade", "--max-removals", "9" * 30), "max_removals is 9"),
         (("upgrade", "--max-failures", "many"), "'many' is not a valid integer"),
         (("upgrade", "--lock-timeout", "-1"), "-1"),
         (("upgrade", "--plan", "nowhere.yaml"), "File 'nowhere.yaml' does not exist."),

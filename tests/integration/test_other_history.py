@@ -114,3 +114,12 @@ def test_an_older_release_is_only_told(at_two: Shop):
     assert at_two.run("upgrade", "000000000001").out == f"Note: {told}\nNothing to do.\n"
     assert at_two.run("plan").out == f"note: {told}\nNothing to do.\n"
     assert at_two.run("current", "--check-heads").code == 0
+
+
+def test_a_stamp_names_what_it_forgets_and_no_script_has(at_two: Shop):
+    at_two.script("000000000002").unlink()
+    stamped = at_two.run("stamp", "base")
+    assert stamped.code == 0
+    assert "no longer recorded as applied: 000000000002, which no script here has" in stamped.out
+    assert "000000000001" not in stamped.out
+    assert "forgotten" not in at_two.run("stamp", "base", "--json").json

@@ -125,6 +125,7 @@ def test_documents_that_the_index_does_not_hold_count(shop: Shop, unseen: str):
     assert shop.hits("products") == 0
     shop.write(RENAME)
     shop.refuses("upgrade", code=6, says=("The plan is blocked", "needs --exclusive"))
+    assert "is made in this run" not in shop.run("plan").out
 
 
 @pytest.mark.parametrize("move", sorted(PAUSES - {"a member of JSON documents"}))

@@ -20,7 +20,7 @@ from redismigrate.errors import UsageError
         ("batch_size", 100_001, "It has to be at least 1 and at most 100,000."),
         ("workers", 0, "It has to be at least 1 and at most 64."),
         ("workers", 65, "It has to be at least 1 and at most 64."),
-        ("max_failures", -1, "It has to be at least 0."),
+        ("max_failures", -1, "It has to be at least 0 and at most 9,223,372,036,854,775,807."),
         ("lock_timeout", -0.5, "It has to be at least 0."),
         ("lock_timeout", math.nan, "It has to be at least 0."),
         ("max_latency_ms", 0, "It has to be a number of at least 0.1, or off."),
