@@ -44,7 +44,7 @@ class Explorer:
 
     def __post_init__(self) -> None:
         self._events = events_of(self.words)
-        self._looks_at = Looks(self.words.kind)
+        self._looks_at = Looks(self.words.kind, is_slow=self.words.is_slow)
         self._kinds = {self.words.kind}
 
     def walk(self) -> int:

@@ -72,10 +72,12 @@ class Looks:
 
     Args:
         kind: Of documents.
+        is_slow: The transforms take long.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, is_slow: bool = False) -> None:
         self._kind = kind
+        self._is_slow = is_slow
         self._known: dict[Any, Looked] = {}
         self._fenced: set[Any] = set()
         self._prefix = mark_store.mark_prefix(STATE, "run-1", "way")
@@ -154,6 +156,7 @@ class Looks:
             Removals(before=(RUN_ID, 0)),
             kept.extend,
             {OLD} if reported else set(),
+            self._is_slow,
         )
         batch = [OLD, BESIDE_OLD] if is_beside else [OLD]
         turn = Turn(server, SynchronisingWork(copies, batch), Fence(FENCE_KEY, TOKEN))

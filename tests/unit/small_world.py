@@ -30,6 +30,7 @@ class Words:
         has_races: Writes may come between reading and writing.
         has_odd: Some values of originals can't be converted, some of copies not be carried back.
         has_stale: A process that has lost the lock may go on.
+        is_slow: The transforms take long: they run while nothing is watched.
     """
 
     kind: str = "hash"
@@ -43,6 +44,7 @@ class Words:
     has_races: bool = False
     has_odd: bool = False
     has_stale: bool = False
+    is_slow: bool = False
 
 
 class State(NamedTuple):

@@ -31,6 +31,7 @@ FEW = (
     Words(values=(b"1",), lifetimes=(NEVER, 1)),
     Words(values=(b"1",), has_refusals=True),
     Words(kind="json", values=(b"1", b"2")),
+    Words(values=(b"1",), has_stale=True, has_refusals=True, is_slow=True),
 )
 MANY = (
     (Words(lifetimes=(NEVER, 1), has_stale=True), 26_000),
@@ -40,6 +41,8 @@ MANY = (
     (Words(kind="json", lifetimes=(NEVER, 1), has_refusals=True), 27_000),
     (Words(values=(b"1",), has_odd=True), 7_000),
     (Words(has_races=True), 3_200),
+    (Words(has_races=True, has_refusals=True, is_slow=True), 3_200),
+    (Words(values=(b"1",), has_odd=True, is_slow=True), 7_000),
 )
 # Of these words the nearest states: there are many more.
 ALL = Words(

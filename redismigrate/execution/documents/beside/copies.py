@@ -9,8 +9,9 @@ document, `copy_batch` how that is carried out. Marks end with their run, see `m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
@@ -29,6 +30,7 @@ from redismigrate.execution.documents.beside.whole_documents import (
     reads,
     render_first_hash,
 )
+from redismigrate.execution.documents.traffic.aside import TransformDocuments
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.execution.indexes.live import KEY_TYPES, batches_of_keys, types_of
@@ -71,19 +73,22 @@ class Copies:
         removals: What may go because its other form is gone.
         keep: Backs up originals before they are replaced by what is in none of their copies.
         reported: The originals whose copies were reported as written, and not synchronised since.
+        is_slow: The transforms take longer than keys should be watched: they run before that, at the price of
+            reading twice. They are asked once about the same content of a batch.
     """
 
     schema: IndexSchema
     storage_type: StorageType
     prefixes: tuple[PrefixChange, ...]
-    transform: Callable[[Documents], Documents]
+    transform: TransformDocuments
     mark_prefix: bytes
     aim: Aim = "beside"
-    back: Callable[[Documents], Documents] | None = None
+    back: TransformDocuments | None = None
     fence: bytes = bytes(6)
     removals: Removals = field(default_factory=Removals)
     keep: KeepReplaced = _keep_nothing
     reported: set[bytes] = field(default_factory=set)
+    is_slow: bool = False
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
@@ -147,10 +152,15 @@ class Copies:
         )
         return b"".join(commands), 2 + 2 * len(keys)
 
+    def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
+        """Make the copies of what was read."""
+        self._wanted(found_at(self.schema.storage_type, keys, replies[2:], reader), reader)
+
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
         """Compare originals, copies and marks; say what has to be written, removed and remembered.
 
         Raises:
+            NotMadeYet: A slow transform has to run first.
             RunInterrupted: More would be removed than may be taken for deleted.
         """
         existing, marks, *rest = replies
@@ -159,7 +169,7 @@ class Copies:
         decision = Decision()
         decision.size_bytes = sum(map(_size, rest[: len(keys)]))
         decision.result.documents = sum(original.document is not None for original in originals)
-        wanted, reasons = self._wanted(originals)
+        wanted, reasons = self._wanted(originals, reader)
         targets = self._targets(keys)
         if self.aim in {"beside", "serving"} and not existing and marks.count(None) == len(keys):
             self._make_all(decision, keys, targets, wanted, reasons)
@@ -173,7 +183,7 @@ class Copies:
             for mark, original, copy in zip(marks, originals, copies, strict=True)
         )
         given = self._circumstances(reader, needs_proof=needs_proof)
-        batch = CopyBatch(self.aim, given, self.carried_back, self.reported, decision)
+        batch = CopyBatch(self.aim, given, partial(self.carried_back, reader), self.reported, decision)
         for row, key in enumerate(keys):
             mark = MarkedDocument(key, self._mark(key), marks[row])
             batch.add(mark, targets[row], originals[row], wanted[row], copies[row], reasons.get(row))
@@ -221,29 +231,34 @@ class Copies:
     def _forgotten(self, key: bytes) -> bytes:
         return render(b"DEL", self._mark(key))
 
-    def _wanted(self, originals: Sequence[Found]) -> tuple[list[Found], dict[int, str]]:
+    def _wanted(self, originals: Sequence[Found], reader: Reader) -> tuple[list[Found], dict[int, str]]:
         """The copies as the originals ask for them; row -> why there can't be one."""
         wanted = [Found(is_of_another_type=original.is_of_another_type) for original in originals]
         reasons = {row: original.refused for row, original in enumerate(originals) if original.refused}
         rows = [row for row, original in enumerate(originals) if original.document is not None]
         moments = {at: dict(expiries) for at, row in enumerate(rows) if (expiries := originals[row].expiries)}
-        documents = self.transform(Documents([originals[row].document for row in rows], moments))
+        transform = self._slowly(self.transform, reader)
+        documents = transform(Documents([originals[row].document for row in rows], moments))
         for at, (row, document) in enumerate(zip(rows, documents.contents, strict=True)):
             if document is not None:
                 expiries = documents.expiries.get(at, NO_EXPIRIES) if moments else NO_EXPIRIES
                 wanted[row] = Found(document, originals[row].expires_ms, expiries)
         return wanted, reasons | {rows[at]: reason for at, reason in documents.failures}
 
-    def carried_back(self, copy: Found) -> Found | None:
+    def carried_back(self, reader: Reader, copy: Found) -> Found | None:
         """What the original has to be so that the transform makes the copy of it; None where nothing does."""
         if self.back is None or copy.document is None:
             return None
         moments = {0: dict(copy.expiries)} if copy.expiries else {}
-        back = self.back(Documents([copy.document], moments))
-        forth = self.transform(back) if back.contents[0] is not None else back
+        back = self._slowly(self.back, reader)(Documents([copy.document], moments))
+        forth = self._slowly(self.transform, reader)(back) if back.contents[0] is not None else back
         if forth.contents[0] != copy.document:
             return None
         return Found(back.contents[0], copy.expires_ms, back.expiries.get(0, NO_EXPIRIES))
+
+    def _slowly(self, transform: TransformDocuments, reader: Reader) -> TransformDocuments:
+        """The transform; one that is slow takes what it made while nothing was watched."""
+        return reader.aside.of(transform) if self.is_slow else transform
 
     def _circumstances(self, reader: Reader, *, needs_proof: bool) -> Circumstances:
         (moment,) = reader.ask(_TIME, 1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 import hiredis
 
 from redismigrate.documents.columns import FixedWidth
+from redismigrate.execution.documents.traffic.aside import Aside
 from redismigrate.redis_server.wire import Wire, render, render_hsets, rows_by_length
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class Reader:
     Attributes:
         wire: That connection.
         fields_expire: Whether any hash of the database has a field with a time to live.
+        aside: What slow transforms have made for the batch.
     """
 
     wire: Wire
     fields_expire: bool
+    aside: Aside = field(default_factory=Aside)
 
     def ask(self, commands: bytes, count: int) -> list[Any]:
         """The replies to rendered commands; an error reply is an item like others."""
@@ -148,6 +151,11 @@ class Work(ABC, Generic[WritesT, OutcomeT]):
         """How many documents one transaction has at most."""
         return len(self.keys)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether something has to be made of what is read that takes longer than keys should be watched."""
+        return False
+
     @abstractmethod
     def part(self, start: int, stop: int) -> Self:
         """Some of the documents."""
@@ -160,6 +168,17 @@ class Work(ABC, Generic[WritesT, OutcomeT]):
     def asks(self) -> Asks:
         """What has to be known."""
 
+    def prepare(self, replies: Any, reader: Reader) -> None:
+        """Make what takes long of what was read, while nothing is watched; for slow batches alone.
+
+        Args:
+            replies: As for `decide`.
+            reader: As for `decide`. What is made stays in its `aside`.
+
+        Raises:
+            redis.ResponseError: The server refused to read.
+        """
+
     @abstractmethod
     def decide(self, replies: Any, reader: Reader) -> WritesT:
         """What to write.
@@ -169,6 +188,7 @@ class Work(ABC, Generic[WritesT, OutcomeT]):
             reader: Asks for more.
 
         Raises:
+            NotMadeYet: Something has to be made first; the batch is read and decided again then.
             redis.ResponseError: The server refused to read. Where that concerns one document, the batch is
                 decided again in parts.
         """

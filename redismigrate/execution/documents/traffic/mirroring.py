@@ -160,6 +160,14 @@ class WithinDocuments:
         """None."""
         return ()
 
+    @property
+    def is_slow(self) -> bool:
+        """Never: nothing but numbers is converted."""
+        return False
+
+    def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
+        """Nothing takes long."""
+
     def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:  # noqa: ARG002
         """They are those of the documents."""
         return keys
@@ -175,6 +183,10 @@ class Mirror(Protocol):
     @property
     def tracked_second(self) -> tuple[bytes, ...]:
         """Likewise of second forms that are keys of their own, where it matters who writes them."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether its transform takes longer than keys should be watched: then it runs before that."""
 
     def covers(self, key: bytes) -> bool:
         """Whether a key with a tracked prefix may be a document's."""
@@ -195,6 +207,9 @@ class Mirror(Protocol):
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """Commands that read a batch, and how many replies they have."""
+
+    def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
+        """Transform what was read; asked where the transform is slow, while nothing is watched."""
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
         """What to write, by the replies.

@@ -8,6 +8,8 @@ because of one document: it is found and told, and the others are done.
 EXEC does not undo what it did before a command of it was refused. So the replies are looked at one by one: no
 refusal is taken for one of its neighbours, and the batch decides what has to follow it.
 
+A transform that takes long runs before anything is watched: its batch is read twice, see `aside`.
+
 Several connections take turns, so that one batch is with the server while another one is computed.
 """
 
@@ -19,11 +21,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from types import TracebackType
-from typing import Generic, Self
+from typing import Any, Generic, Self
 
 import hiredis
 import redis
 
+from redismigrate.documents.columns import FixedWidth
+from redismigrate.execution.documents.traffic.aside import Aside, NotMadeYet
 from redismigrate.execution.documents.traffic.decisions import (
     Asks,
     OutcomeT,
@@ -46,6 +50,9 @@ from redismigrate.state.fence import Fence
 
 # A single key that is written faster than it can be read is given up after so many attempts.
 MOST_ATTEMPTS = 30
+# At a batch before its parts are tried: a slow transform, one back and forth, and one more for what was
+# written meanwhile. A single key of a slow batch is given up then.
+MOST_LOOKS = 5
 _UNWATCH = render(b"UNWATCH")
 _MULTI = render(b"MULTI")
 _EXEC = render(b"EXEC")
@@ -181,6 +188,7 @@ class Turn(Generic[WritesT, OutcomeT]):
         self._fence = fence
         self._part = work
         self._asks = Asks()
+        self._aside = Aside()
         self._writes: WritesT | None = None
         # Why nothing of this part was written, where that concerns one document of it.
         self._refusal: Exception | None = None
@@ -191,11 +199,17 @@ class Turn(Generic[WritesT, OutcomeT]):
         return self._writes is not None and self._writes.writes_anything
 
     def ask(self) -> None:
-        """Watch, and ask for what has to be known."""
-        self._asks = asks = self._part.asks()
+        """Watch, and ask for what has to be known; a slow batch is read before anything is watched."""
+        self._send_asks(is_watched=not self._part.is_slow)
+
+    def _send_asks(self, *, is_watched: bool) -> None:
+        asks = self._part.asks()
+        self._asks = asks if is_watched else asks._replace(watched=())
+        self._aside.is_watched = is_watched
         # By itself: what is refused for one of the keys must not be taken for the fence.
-        commands = render(b"WATCH", self._fence.key) + render(b"GET", self._fence.key)
-        if asks.watched:
+        commands = render(b"WATCH", self._fence.key) if is_watched else _UNWATCH
+        commands += render(b"GET", self._fence.key)
+        if self._asks.watched:
             commands += render(b"WATCH", *asks.watched)
         if asks.replies:
             commands += _KEYSPACE + asks.commands
@@ -208,28 +222,60 @@ class Turn(Generic[WritesT, OutcomeT]):
             FenceLost: Another process has taken over the lock.
             redis.ResponseError: The server refused what it would refuse for every document.
         """
-        asks = self._asks
-        watched, token = self.wire.receive(2, precedes_column=asks.is_column)
-        raise_refusal(watched, token)
-        self._fence.require(token)
-        self._writes, self._refusal = None, None
-        heads = self.wire.receive(bool(asks.watched) + bool(asks.replies), precedes_column=asks.is_column)
-        receive = self.wire.receive_column if asks.is_column else self.wire.receive
-        replies = receive(asks.replies)
-        try:
-            raise_refusal(*heads)
-            fields_expire = bool(asks.replies) and _EXPIRING_FIELDS.search(heads[-1]) is not None
-            self._writes = self._part.decide(replies, Reader(self.wire, fields_expire))
-        except redis.ResponseError as error:
-            if not concerns_one_document(error):
-                raise
-            self._refusal = error
+        self._writes = self._refusal = None
+        for _ in range(MOST_LOOKS):
+            self._require_fence()
+            try:
+                if self._decide():
+                    break
+            except NotMadeYet as missing:
+                self.wire.send(_UNWATCH)
+                raise_refusal(*self.wire.receive(1))
+                missing.make()
+            except redis.ResponseError as error:
+                if not concerns_one_document(error):
+                    raise
+                self._refusal = error
+                break
+            self._send_asks(is_watched=True)
+        else:
+            self._require_fence()
+            self._receive_asked()
         self.sent_at = time.monotonic()
         writes = self._writes
         if writes is None or not writes.writes_anything:
             self.wire.send(_UNWATCH)
             return
         self.wire.send(b"".join([_MULTI, *writes.pieces, writes.last or b"", _EXEC]))
+
+    def _require_fence(self) -> None:
+        watched, token = self.wire.receive(2, precedes_column=self._asks.is_column)
+        raise_refusal(watched, token)
+        self._fence.require(token)
+
+    def _receive_asked(self) -> tuple[list[Any], FixedWidth | list[Any]]:
+        """Receive what was asked for: the replies to WATCH and INFO, and those to the commands that read."""
+        asks = self._asks
+        heads = self.wire.receive(bool(asks.watched) + bool(asks.replies), precedes_column=asks.is_column)
+        receive = self.wire.receive_column if asks.is_column else self.wire.receive
+        return heads, receive(asks.replies)
+
+    def _decide(self) -> bool:
+        """Decide by what was asked for; False where it was not watched, and has to be asked for again.
+
+        Raises:
+            NotMadeYet: Something has to be made first.
+            redis.ResponseError: The server refused to read.
+        """
+        heads, replies = self._receive_asked()
+        raise_refusal(*heads)
+        fields_expire = bool(self._asks.replies) and _EXPIRING_FIELDS.search(heads[-1]) is not None
+        reader = Reader(self.wire, fields_expire, self._aside)
+        if not self._aside.is_watched:
+            self._part.prepare(replies, reader)
+            return False
+        self._writes = self._part.decide(replies, reader)
+        return True
 
     def is_done(self) -> bool:
         """Receive what became of the writes; False when nothing is decided yet, and they are to be repeated.
@@ -243,7 +289,7 @@ class Turn(Generic[WritesT, OutcomeT]):
         if writes is None or not writes.writes_anything:
             raise_refusal(*self.wire.receive(1))
         if writes is None:
-            return self._is_left(self._refusal)
+            return self._refusal is not None and self._is_left(self._refusal)
         written: Written | None = Written()
         if writes.writes_anything and not self._is_all_as_usual(writes):
             written = self._written(writes)
@@ -296,7 +342,7 @@ class Turn(Generic[WritesT, OutcomeT]):
         raise_refusal(*(reply for owner, reply in refused if not owner))
         return reasons
 
-    def _is_left(self, error: Exception | None) -> bool:
+    def _is_left(self, error: Exception) -> bool:
         """Name the document that was refused where it is alone.
 
         Raises:
@@ -323,7 +369,7 @@ class Turn(Generic[WritesT, OutcomeT]):
             if size > 1:
                 half = size // 2
                 work.extendleft((part.part(half, size), part.part(0, half)))
-            elif attempts < MOST_ATTEMPTS + len(self.work.keys):
+            elif not part.is_slow and attempts < MOST_ATTEMPTS + len(self.work.keys):
                 work.append(part)
             else:
                 part.give_up(self.outcome)

@@ -160,6 +160,11 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
         """The documents."""
         return self.batch
 
+    @property
+    def is_slow(self) -> bool:
+        """As the mirror says."""
+        return self.mirror.is_slow
+
     def part(self, start: int, stop: int) -> SynchronisingWork:
         """Some of the documents."""
         return SynchronisingWork(self.mirror, self.batch[start:stop])
@@ -171,6 +176,10 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
     def asks(self) -> Asks:
         """What the mirror has to know."""
         return Asks(self.mirror.watched(self.batch), *self.mirror.reads(self.batch))
+
+    def prepare(self, replies: list[Any], reader: Reader) -> None:
+        """As the mirror does."""
+        self.mirror.prepare(self.batch, replies, reader)
 
     def decide(self, replies: list[Any], reader: Reader) -> Decision:
         """As the mirror says; what belongs together is written by one script."""
