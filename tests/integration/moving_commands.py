@@ -120,8 +120,7 @@ class MovingCommands(Commands):
     def take_rights(self) -> None:
         """The user may not write some document any more, neither its old nor its new key."""
         self.rightless = self.random.choice(sorted(self.documents.sets))
-        if self.documents.attempt is not None:
-            self.documents.attempt.rightless.add(self.rightless)
+        self.documents.rightless.add(self.rightless)
         others = [suffix for suffix in self.documents.sets if suffix != self.rightless]
         keys = [prefix + suffix for prefix in self.releases.prefixes for suffix in others]
         keys += [prefix + b"redismigrate:barrier:*" for prefix in self.releases.prefixes]

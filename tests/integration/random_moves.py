@@ -17,6 +17,7 @@ from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import PlanBlocked, RedisMigrateError, StateError
 from redismigrate.execution.run import Run
+from redismigrate.schema.strict import readable_key
 
 MOST_COMMANDS = 25
 LOST_BACKUPS_SHARE = 0.05
@@ -161,7 +162,7 @@ class MovingCase(MovingCommands):
         for suffix in self.documents.failing(surely=False):
             old, new = ("new", "old") if self.documents.is_down else ("old", "new")
             side: Side = self.random.choice([old, new])  # type: ignore[assignment]
-            if f"{self.releases.key(new, suffix).decode()} exists already" in told:  # type: ignore[arg-type]
+            if f"{readable_key(self.releases.key(new, suffix))} exists already" in told:  # type: ignore[arg-type]
                 side = new  # type: ignore[assignment]
             if side == old and self.random.random() < 0.5:
                 self.documents.say(self.releases.correction(side, suffix))

@@ -51,7 +51,6 @@ class Attempt:
         written: The documents that were written meanwhile, and at which send last.
         over: Those that were written when the run was over already.
         failing: Those that perhaps could not have a copy at some time.
-        rightless: Those that the user of the migration may not write any more.
         has_evicted: The server has evicted something: from then on nothing is proved to be deleted.
     """
 
@@ -65,7 +64,6 @@ class Attempt:
     written: dict[bytes, int] = field(default_factory=dict)
     over: set[bytes] = field(default_factory=set)
     failing: set[bytes] = field(default_factory=set)
-    rightless: set[bytes] = field(default_factory=set)
     has_evicted: bool = False
 
 
@@ -86,6 +84,8 @@ class KnownDocuments:
         # What a document is that nobody has written yet.
         self._unknown: States = frozenset([State()])
         self.attempt: Attempt | None = None
+        # What the user of the migration could not write at some time of the run.
+        self.rightless: set[bytes] = set()
 
     @property
     def way(self) -> Way:
@@ -100,6 +100,7 @@ class KnownDocuments:
             keeps_steps: It undoes one that has not removed all originals yet, and does so first.
         """
         is_turned = is_down != self.is_down
+        self.rightless.clear()
         self.is_down = is_down
         self._unknown = frozenset([State(), State(finishing=True)] if keeps_steps else [State()])
         for suffix, states in self.sets.items():
@@ -193,7 +194,7 @@ class KnownDocuments:
                     for seen in look(state, way, carries_back=outcome == "undone")
                     for last in removal(seen, way)
                 }
-                was_in_the_way = suffix in attempt.written or suffix in attempt.rightless
+                was_in_the_way = suffix in attempt.written or suffix in self.rightless
                 if is_late or is_reverse or (was_in_the_way and suffix in named):
                     right |= may
             elif outcome == "expanded" and is_complete and suffix not in attempt.written:
