@@ -81,13 +81,17 @@ def test_a_run_that_writers_are_ahead_of_ends_in_order(shop: Shop, writer: Write
     with writer.at_work():
         ended = shop.run("upgrade", "--max-wait", "2", "--json")
 
-    assert ended.code == 1, ended
+    # Where the machine lets the writer write less, the run gets as far as the record before it falls behind.
+    assert ended.code in {1, 7}, ended
     message = ended.json["error"]["message"] + ended.json["error"]["hint"]
     assert "riters of products are ahead" in message
     assert re.search(r"[1-9][\d,]* keys wait, [1-9][\d,]* a second are written and [\d,]+ converted", message)
     assert "the run may wait 2 s" in message
     assert "--max-wait" in message
-    require_undone(shop)
+    if ended.code == 7:
+        assert shop.run("upgrade").code == 0
+    else:
+        require_undone(shop)
 
 
 @pytest.mark.slow
