@@ -211,7 +211,8 @@ def test_every_module_says_in_its_first_line_why_it_exists():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    graph = nx.DiGraph(
+    graph = nx.DiGraph()
+    graph.add_edges_from(
         (each.importer, target_of(each)) for each in ours() if each.importer != target_of(each)
     )
     assert [sorted(circle) for circle in nx.strongly_connected_components(graph) if len(circle) > 1] == []
