@@ -20,7 +20,8 @@ from redismigrate.schema.strict import readable, readable_key
 
 PREFIXES = [(b"p:", b"q:"), (b"product:", b"shop:product:")]
 MOST_UNPROVED = 10
-SETTLING_SECONDS = 5.0
+# Longer than the lease of a command that was killed, for which a follower waits.
+SETTLING_SECONDS = 20.0
 ALL_RIGHTS: dict[str, Any] = {"keys": ["*"], "channels": ["*"], "commands": ["+@all"]}
 RIGHTLESS_SHARE = 0.1
 EVICTED_SHARE = 0.04
