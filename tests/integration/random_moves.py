@@ -21,7 +21,7 @@ from redismigrate.schema.strict import readable_key
 
 MOST_COMMANDS = 25
 LOST_BACKUPS_SHARE = 0.05
-MOST_ATTEMPTS = 6
+MOST_ATTEMPTS = 12
 WITHOUT_BACKUP = "--allow-lossy"
 # With so many attempts behind it a command is left in peace, or documents that fail never end.
 ATTEMPTS_WITH_WORDS = 3
