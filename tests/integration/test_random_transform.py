@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from command_proxy import Loss, Place
     from conftest import Shop
 
-FEW, MANY = 3, 40
+FEW, MANY = 2, 40
 SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
 WRITES = (b"MULTI",)
 
@@ -87,6 +87,23 @@ def test_it_is_undone_after_a_kill_at_any_moment(shop: Shop, redis_url: str, kil
         require_undone(stage, told)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "everything",
+        *(pytest.param(name, marks=SLOW) for name in ("float16 exclusive", "one width", "few", "chain")),
+    ],
+)
+def test_whatever_else_is_done_to_documents_all_of_it_is_undone(shop: Shop, redis_url: str, name: str):
+    """They get other names and keys, are shown to their index one by one, or have both forms of one width."""
+    stage = set_stage(shop, name)
+    for at, loss in ((2, "request"), (3, "reply"), (5, "request"), (8, "reply"), (1000, "request")):
+        kill(stage, redis_url, (at, WRITES), loss)  # type: ignore[arg-type]
+        if at == 8:
+            assert exit_code(Attempt("upgrade", before=plugged_in()).start(stage)) == 0
+        require_undone(stage, (at, loss))
+
+
 def test_it_is_undone_after_a_kill_at_any_file_of_the_backup(shop: Shop):
     stage = set_stage(shop, "float16")
     folder: Path = shop.folder / DEFAULT_BACKUP_DIR
@@ -99,7 +116,7 @@ def test_it_is_undone_after_a_kill_at_any_file_of_the_backup(shop: Shop):
             break
         undone += 1
         require_undone(stage, at)
-        at += 2
+        at += 3
     assert (code, undone > 1) == (0, True), at
 
 
