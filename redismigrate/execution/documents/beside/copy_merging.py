@@ -18,14 +18,12 @@ class Merged:
     Attributes:
         copy: As it should be.
         original: As it should be where changes are carried back, in the terms of copies.
-        is_original_changed: Since they were in step.
         is_copy_changed: Since they were in step.
         is_conflict: The same was changed differently.
     """
 
     copy: Found
     original: Found
-    is_original_changed: bool = False
     is_copy_changed: bool = False
     is_conflict: bool = False
 
@@ -62,11 +60,10 @@ def _merged_lifetimes(original: Found, copy: Found, mark: Mark, merged: Merged) 
         merged.is_copy_changed |= new != mark.lifetime
         return new, new
     if new == mark.lifetime:
-        merged.is_original_changed = True
         return old, old
     merged.is_copy_changed = True
     if mark.is_moved or old != mark.lifetime:
-        merged.is_original_changed = merged.is_conflict = True
+        merged.is_conflict = True
     return new, new
 
 
@@ -75,11 +72,10 @@ def _merged_wholes(original: Found, copy: Found, mark: Mark, merged: Merged) -> 
     if say_the_same(copy, original):
         return original, copy
     if mark.is_of(copy):
-        merged.is_original_changed = True
         return original, original
     merged.is_copy_changed = True
     if mark.is_moved or not mark.is_of(original):
-        merged.is_original_changed = merged.is_conflict = True
+        merged.is_conflict = True
     return copy, copy
 
 
@@ -93,7 +89,6 @@ def _merged_hashes(
         if mark.is_of(original) and mark.is_of(copy):
             return original, copy
         if mark.is_of(copy):
-            merged.is_original_changed = True
             return original, original
         if mark.is_of(original):
             merged.is_copy_changed = True
@@ -112,7 +107,6 @@ def _merged_hashes(
         if mark.is_moved:
             is_old_changed = now[0] is not None
         is_new_changed = now[1] != before and not (now[1] is None and is_over)
-        merged.is_original_changed |= is_old_changed
         merged.is_copy_changed |= is_new_changed
         if is_new_changed or (now[0] is None and not is_old_changed):
             merged.is_conflict |= is_old_changed
