@@ -28,6 +28,21 @@ local function read_info(reply)
 end
 """.strip()
 
+# What stands in ARGV behind `at`, one after the other: values, counted lists, and lists of such lists.
+TAKE = """
+local function take() at = at + 1; return ARGV[at] end
+local function take_list()
+  local list = {}
+  for i = 1, tonumber(take()) do list[i] = take() end
+  return list
+end
+local function take_commands()
+  local commands = {}
+  for i = 1, tonumber(take()) do commands[i] = take_list() end
+  return commands
+end
+""".strip()
+
 # KEYS: fence, journal, one per document. ARGV: token, then counted lists: documents (expected version, new
 # value; "" deletes, "=" leaves it), event (name, value), commands, commands that put things back, and guards:
 # an index, and what its max_doc_id and num_docs have to be still. A document's JSON begins with its version,
@@ -43,17 +58,9 @@ TRANSACTION = (
     + """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return redis.error_reply('REDISMIGRATE_FENCED') end
 local at = 1
-local function take() at = at + 1; return ARGV[at] end
-local function take_list()
-  local list = {}
-  for i = 1, tonumber(take()) do list[i] = take() end
-  return list
-end
-local function take_commands()
-  local commands = {}
-  for i = 1, tonumber(take()) do commands[i] = take_list() end
-  return commands
-end
+"""
+    + TAKE
+    + """
 local versions, values = {}, {}
 for i = 1, tonumber(take()) do
   versions[i] = take(); values[i] = take()

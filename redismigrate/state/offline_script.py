@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from redismigrate.state.lua_scripts import NEXT_TOKEN, READ_INFO
+from redismigrate.state.lua_scripts import NEXT_TOKEN, READ_INFO, TAKE
 from redismigrate.state.stored_documents import render_document
 
 # Stands in a record for the moment at which the script runs.
@@ -38,17 +38,9 @@ APPLY = (
     + NEXT_TOKEN
     + r"""
 local at = 0
-local function take() at = at + 1; return ARGV[at] end
-local function take_list()
-  local list = {}
-  for i = 1, tonumber(take()) do list[i] = take() end
-  return list
-end
-local function take_commands()
-  local commands = {}
-  for i = 1, tonumber(take()) do commands[i] = take_list() end
-  return commands
-end
+"""
+    + TAKE
+    + r"""
 local function refuse(reason) return redis.error_reply('REDISMIGRATE ' .. reason) end
 local mode, revision, needed_ids, needed_heads, needed_indexes = take(), take(), take(), take(), take()
 local heads, record, indexes, project = take(), take(), take(), take()
