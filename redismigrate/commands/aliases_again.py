@@ -8,7 +8,7 @@ from dataclasses import replace
 from redismigrate.errors import DriftError, UsageError
 from redismigrate.execution.indexes.live import alias_target, existing_indexes
 from redismigrate.execution.undo_record import UndoRecord
-from redismigrate.operations.recorded import RecordedRevision, names_after
+from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.strict import encode
@@ -57,27 +57,6 @@ def indexes_by_alias(
             )
         wanted[alias] = served
     return wanted
-
-
-def aliases_set_since(catalog: Catalog, records: Sequence[UndoRecord]) -> dict[str, str]:
-    """The aliases that indexes got after a run, by `repair`, and how those indexes were called before it.
-
-    Args:
-        catalog: The indexes as recorded.
-        records: What undoes the revisions of the finished run, last first.
-    """
-    newest = records[0]
-    left = newest.run.plan.recorded.apply(newest.met(catalog))
-    found: dict[str, str] = {}
-    for served, definition in catalog.items():
-        known = left[served].aliases if served in left else ()
-        name, met = served, catalog
-        for record in records:
-            recorded, met = record.run.plan.recorded, record.met(met)
-            after = names_after(recorded.operations, recorded.start(met))
-            name = next((before for before, now in after.items() if now == name), name)
-        found |= {alias: name for alias in definition.aliases if alias not in known}
-    return found
 
 
 def set_aliases_again(server: Server, writer: StateWriter, wanted: Mapping[str, str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.alias_candidates import candidates
-from redismigrate.commands.aliases_again import aliases_set_since, indexes_by_alias, set_aliases_again
+from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.backups.readable_backups import ReadableBackups
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
@@ -192,12 +192,9 @@ class Migration:
 
     def _aliases_to_set_again(self, writer: StateWriter, run: Run) -> dict[str, str]:
         """The aliases that the user wants to have again, and the indexes that they are to lead to."""
-        records = [self._undo_record(writer, revision) for revision in reversed(run.done)]
+        records = (self._undo_record(writer, revision) for revision in reversed(run.done))
         at_work = None if run.is_recorded else run.plan.recorded
-        catalog = writer.state.catalog
-        # What was set by hand since goes along: nobody would expect that it is lost.
-        since = aliases_set_since(catalog, records) if at_work is None and records else {}
-        return since | indexes_by_alias(self._server, self._options.aliases, catalog, records, at_work)
+        return indexes_by_alias(self._server, self._options.aliases, writer.state.catalog, records, at_work)
 
     def _undo_record(self, writer: StateWriter, revision: str) -> UndoRecord:
         return UndoRecord.from_content(writer.read_undo(revision), self._project.keys.undo(revision))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.errors import DriftError, PlanBlocked, UsageError
+from redismigrate.errors import DriftError, PlanBlocked, StateError, UsageError
 from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import alias_target, look_at
 from redismigrate.execution.indexes.search_commands import Command, create, drop
 from redismigrate.execution.indexes.survey import survey
+from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.other_databases import in_words, left_without, why_left_out
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.strict import encode
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.owners import owned_by_another
 from redismigrate.state.store import StateWriter
@@ -98,13 +100,32 @@ def repair(
         _refuse_foreign_targets(server, project, found, inventory)
         warnings = _look_elsewhere(server, (*gone, *changed), ignores=ignore_other_databases)
         if found != catalog:
-            writer.transact(catalog=found, event={"event": "repair", "by": signature()})
+            undo = _undo_with_aliases(writer, project.keys, found)
+            writer.transact(catalog=found, undo=undo, event={"event": "repair", "by": signature()})
         for definition in (*gone, *changed):
             drops = [drop(definition)] if definition in changed else []
             _send(writer, definition, [*drops, *create(definition, scans_documents=True)])
         hidden, lost = _set_aliases(writer, found, inventory, {d.served for d in gone})
         created, rebuilt = (tuple(d.served for d in made) for made in (gone, changed))
         return Repaired(hidden, lost, created, warnings, rebuilt)
+
+
+def _undo_with_aliases(writer: StateWriter, keys: StateKeys, found: Catalog) -> dict[str, Mapping[str, Any]]:
+    """What undoes the last run, revision by revision: further aliases are to move back with their indexes."""
+    revisions = writer.state.last_revisions
+    try:
+        records = {
+            revision: UndoRecord.from_content(writer.read_undo(revision), keys.undo(revision))
+            for revision in revisions
+        }
+    except StateError:
+        return {}  # a rollback, which needs all of them, is refused then
+    for served, definition in found.items():
+        for alias in set(definition.aliases).difference(writer.state.catalog[served].aliases):
+            name = served
+            for revision in reversed(revisions):
+                records[revision], name = records[revision].with_alias(name, alias)
+    return {revision: record.content() for revision, record in records.items()}
 
 
 def _set_aliases(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
+from redismigrate.operations.recorded import names_after
 from redismigrate.planning.physical_names import (
     catalog_with_names,
     names_brought_back,
@@ -85,6 +86,40 @@ class UndoRecord(BaseModel):
         run = self.run.with_changes(plan=plan.model_copy(update={"steps": steps}))
         before = {name: with_names(definition, names) for name, definition in self.before.items()}
         return self.model_copy(update={"run": run, "before": before})
+
+    def with_alias(self, served: str, alias: str) -> tuple[UndoRecord, str]:
+        """The record of a revision whose index has got a further alias since, which is to move back with it.
+
+        Where indexes have exchanged names in the revision a name does not tell which one is meant: then the
+        record stays as it is.
+
+        Args:
+            served: How the index is called after the revision.
+            alias: What it has got.
+
+        Returns:
+            It, and how the index was called before the revision.
+        """
+        recorded = self.run.plan.recorded
+        known = [name for name, definition in self.before.items() if definition is not None]
+        after = names_after(recorded.operations, {*known, *recorded.brought_in, served})
+        first = next((before for before, now in after.items() if now == served and before != served), served)
+        if first != served and (served in {*known, *recorded.brought_in} or first in after.values()):
+            return self, first
+
+        def extended(definition: IndexDefinition | None) -> IndexDefinition | None:
+            if definition is None or definition.served not in {served, first}:
+                return definition
+            return replace(definition, aliases=tuple(sorted({*definition.aliases, alias})))
+
+        plan = self.run.plan
+        steps = tuple(
+            step.model_copy(update={"before": extended(step.before), "after": extended(step.after)})
+            for step in plan.steps
+        )
+        run = self.run.with_changes(plan=plan.model_copy(update={"steps": steps}))
+        before = {name: extended(definition) for name, definition in self.before.items()}
+        return self.model_copy(update={"run": run, "before": before}), first
 
     def content(self) -> dict[str, Any]:
         """As the document's content."""

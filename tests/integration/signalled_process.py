@@ -79,7 +79,7 @@ def start(
     Args:
         shop: Its project.
         verb: What it does.
-        target: Up or down to where.
+        target: Up or down to where; of a rollback the id of a finished run, or nothing.
         signalled: The signal.
         at: At which one of the moments, from 1.
         moment: What counts as a moment.
@@ -160,6 +160,6 @@ def _migrate(
         elif verb == "downgrade":
             commands.downgrade(project, target, options, watcher)
         else:
-            commands.rollback(project, options, watcher)
+            commands.rollback(project, options, watcher, run=target or None)
     except RedisMigrateError as error:
         sys.exit(error.exit_code)
