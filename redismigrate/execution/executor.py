@@ -12,7 +12,7 @@ from contextlib import closing
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
 from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
 from redismigrate.execution.endings import FAILURES, text_of
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace.busy_writers import WritersAhead
 from redismigrate.execution.run import Phase, Run, now
 from redismigrate.execution.undoing import (
@@ -37,7 +37,7 @@ class Executor:
         work: The run, new or taken up.
     """
 
-    def __init__(self, work: RunInHand) -> None:
+    def __init__(self, work: HeldRun) -> None:
         self._work = work
         self._last_backup: str | None = None
         # Whether what was validated may have been so long ago: no step was done since the run was taken up.

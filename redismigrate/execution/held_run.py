@@ -41,7 +41,7 @@ from redismigrate.state.store import State, StateWriter
 from redismigrate.state.stored_documents import LastRun
 
 
-class RunInHand:
+class HeldRun:
     """Owns a run on behalf of the holder of the lock.
 
     Args:
