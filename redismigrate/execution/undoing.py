@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.endings import FAILURES, text_of
@@ -15,6 +14,7 @@ from redismigrate.planning.physical_names import catalog_with_names, names_broug
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
+from redismigrate.state.transaction import Transaction
 
 
 def turn_round(
@@ -38,7 +38,7 @@ def turn_round(
     )
     if rolls_back:
         back = back.with_changes(rolls_back=True, documents=DocumentCounts())
-    work.write(back, work.event("undo", reason=failure), catalog=_with_kept(work, done))
+    work.write(back, work.event("undo", reason=failure), Transaction(catalog=_with_kept(work, done)))
 
 
 def undo_revision(work: HeldRun) -> None:
@@ -61,7 +61,7 @@ def roll_back(work: HeldRun) -> None:
         RunInterrupted: It stopped half way; `redismigrate rollback` goes on.
     """
     if work.state.run is None:
-        work.write(work.run, work.event("undo", reason=REQUESTED), end_last_run=True)
+        work.write(work.run, work.event("undo", reason=REQUESTED), Transaction(end_last_run=True))
     elif not work.run.rolls_back:
         _turn_round_wholly(work)
     while True:
@@ -151,21 +151,21 @@ def _leave(work: HeldRun, record: UndoRecord | None) -> bool:
     """Note that the revision at work is undone, and turn to the one before it; whether there is none."""
     run = work.run
     undone = (*run.undone, run.plan.revision)
-    changes: dict[str, Any] = {}
+    others = Transaction()
     done = run.done
     if record is not None:
         done = done[:-1]
-        changes = {
-            "head": record.head_before(work.state.head),
-            "catalog": record.left(work.state.catalog),
-            "undo": {run.plan.revision: None},
-        }
+        others = Transaction(
+            head=record.head_before(work.state.head),
+            catalog=record.left(work.state.catalog),
+            undo={run.plan.revision: None},
+        )
     if done:
         names = names_changed_by(run.plan.steps, run.undo, run.names)
         before = _read(work, done[-1]).with_names(names)
-        work.write(before.rollback(done, undone, run.documents, names), work.event("undone"), **changes)
+        work.write(before.rollback(done, undone, run.documents, names), work.event("undone"), others)
     else:
-        work.end(run.with_changes(done=(), undone=undone), work.event("undone"), **changes)
+        work.end(run.with_changes(done=(), undone=undone), work.event("undone"), others)
     return not done
 
 
