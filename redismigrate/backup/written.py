@@ -17,6 +17,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -181,10 +182,12 @@ class WrittenLog:
         parsed = _parsed(folder, load_manifest(folder))
         try:
             require_lock()
-            self._file = FileIO(str(folder / LOG), "ab", opener=_open)
-            # What a killed process has begun would make all that follows unreadable.
-            self._file.truncate(parsed.size_bytes)
-            os.fsync(self._file.fileno())
+            with ExitStack() as opened:
+                self._file = opened.enter_context(FileIO(str(folder / LOG), "ab", opener=_open))
+                # What a killed process has begun would make all that follows unreadable.
+                self._file.truncate(parsed.size_bytes)
+                os.fsync(self._file.fileno())
+                opened.pop_all()
         except OSError as error:
             raise failed_to_write(folder, error) from error
 

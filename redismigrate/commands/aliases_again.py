@@ -14,6 +14,7 @@ from redismigrate.schema.definition import Catalog
 from redismigrate.schema.strict import encode
 from redismigrate.state.lock import signature
 from redismigrate.state.store import StateWriter
+from redismigrate.state.transaction import Transaction
 
 
 def indexes_by_alias(
@@ -80,9 +81,11 @@ def set_aliases_again(server: Server, writer: StateWriter, wanted: Mapping[str, 
         else:
             changed = None
         writer.transact(
-            catalog=changed,
-            event={"event": "repair", "index": served, "alias": alias, "by": signature()},
-            commands=[("FT.ALIASUPDATE", encode(alias), encode(physical))],
+            Transaction(
+                catalog=changed,
+                event={"event": "repair", "index": served, "alias": alias, "by": signature()},
+                commands=[("FT.ALIASUPDATE", encode(alias), encode(physical))],
+            )
         )
         told.append(f"alias {alias} leads to index {physical} again")
     return tuple(told)

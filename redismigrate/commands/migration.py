@@ -38,7 +38,7 @@ from redismigrate.commands.session import (
 from redismigrate.commands.taking_up import covers, stored_options
 from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.holding import hold
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
@@ -344,7 +344,7 @@ class Migration:
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
         run.require_arguments(self._project.keys)
         functions = function_source(self._project, lambda: executor.catalog_met)
-        work = RunInHand(
+        work = hold(
             self._server,
             self._project.keys,
             writer,

@@ -26,6 +26,7 @@ from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owner
 from redismigrate.state.purging import read_readable_state
 from redismigrate.state.store import State, read_state
 from redismigrate.state.stored_documents import AppliedRevision, Head
+from redismigrate.state.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,15 @@ def stamp(
         for name in catalog:
             owners.claim(name)
         writer.transact(
-            head=head,
-            catalog=catalog,
-            # What the last run met is no longer what is recorded of the time before it.
-            end_last_run=True,
-            undo=dict.fromkeys(writer.state.last_revisions),
-            replaces_damaged=purge,
-            event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
+            Transaction(
+                head=head,
+                catalog=catalog,
+                # What the last run met is no longer what is recorded of the time before it.
+                end_last_run=True,
+                undo=dict.fromkeys(writer.state.last_revisions),
+                replaces_damaged=purge,
+                event={"event": "stamp", "revision": " ".join(head.heads), "by": signature()},
+            )
         )
         for name in given_up:
             owners.release(name)

@@ -24,6 +24,7 @@ from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.owners import owned_by_another
 from redismigrate.state.store import StateWriter
+from redismigrate.state.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def repair(
         warnings = _look_elsewhere(server, (*gone, *changed), ignores=ignore_other_databases)
         if found != catalog:
             undo = _undo_with_aliases(writer, project.keys, found)
-            writer.transact(catalog=found, undo=undo, event={"event": "repair", "by": signature()})
+            event = {"event": "repair", "by": signature()}
+            writer.transact(Transaction(catalog=found, undo=undo, event=event))
         for definition in (*gone, *changed):
             drops = [drop(definition)] if definition in changed else []
             _send(writer, definition, [*drops, *create(definition, scans_documents=True)])
@@ -155,7 +157,7 @@ def _send(
     writer: StateWriter, definition: IndexDefinition, commands: Iterable[Command], **event: str
 ) -> None:
     told = {"event": "repair", "index": definition.served, "by": signature(), **event}
-    writer.transact(event=told, commands=commands)
+    writer.transact(Transaction(event=told, commands=tuple(commands)))
 
 
 def _index_named(catalog: Catalog, name: str) -> IndexDefinition:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from redismigrate.backup.location import BackupLocation
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.name_moves import leading_moves
@@ -19,6 +18,7 @@ from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.state.lock import signature
 from redismigrate.state.store import DocumentsMoved
 from redismigrate.state.stored_documents import AppliedRevision, Head
+from redismigrate.state.transaction import Transaction
 
 # A guarded cutover succeeds at half of the attempts with 5,000 writes a second, hardly ever with 25,000.
 MOST_CUTOVERS = 8
@@ -32,7 +32,7 @@ def cutover_at(run: Run) -> tuple[Step, ...]:
     return (*moves, *following) if following and following[0].kind == "record_revision" else ()
 
 
-def record(work: RunInHand, cutover: tuple[Step, ...]) -> None:
+def record(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     """Write names, head, indexes, what undoes the revision, and its end, all at once.
 
     Args:
@@ -49,13 +49,13 @@ def record(work: RunInHand, cutover: tuple[Step, ...]) -> None:
     catalog = with_quantizations(recorded.apply(state.catalog), run)
     catalog = with_physical_names(catalog, (step for step in run.plan.steps if not step.after_record))
     undo = UndoRecord.of(run, state.catalog, catalog, removed)
-    documents = {"head": head, "catalog": catalog, "undo": {recorded.revision: undo.content()}}
+    documents = Transaction(head=head, catalog=catalog, undo={recorded.revision: undo.content()})
     event = work.event(run.direction, seconds=str(seconds))
     done = (*run.done, recorded.revision)
     run = run.with_changes(position=run.position + len(cutover), done=done, progress=None)
     write = work.write if run.remaining or run.step is not None else work.end
     with work.timed(cutover[-1]):
-        _cut_over(work, cutover[:-1], lambda **more: write(run, event, **documents, **more))
+        _cut_over(work, cutover[:-1], documents, lambda transaction: write(run, event, transaction))
 
 
 def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision | None]:
@@ -79,7 +79,9 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
     return head.with_revision(recorded.revision, applied), None
 
 
-def _cut_over(work: RunInHand, moves: tuple[Step, ...], write: Callable[..., Any]) -> None:
+def _cut_over(
+    work: HeldRun, moves: tuple[Step, ...], documents: Transaction, write: Callable[[Transaction], None]
+) -> None:
     """Move names and record in one write.
 
     Where writers are followed, it takes place only if they wrote nothing since all was in step. With busy
@@ -93,7 +95,7 @@ def _cut_over(work: RunInHand, moves: tuple[Step, ...], write: Callable[..., Any
         if attempt == MOST_CUTOVERS - 1:
             guards = {}
         try:
-            write(commands=commands.forward, put_back=commands.put_back, guards=guards)
+            write(replace(documents, commands=commands.forward, put_back=commands.put_back, guards=guards))
         except DocumentsMoved:
             continue
         break

@@ -12,7 +12,7 @@ from contextlib import closing
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
 from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
 from redismigrate.execution.endings import FAILURES, text_of
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace.busy_writers import WritersAhead
 from redismigrate.execution.run import Phase, Run, now
 from redismigrate.execution.undoing import (
@@ -26,6 +26,7 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
+from redismigrate.state.transaction import Transaction
 
 Replan = Callable[[RecordedRevision, frozenset[str] | None], RevisionPlan]
 
@@ -37,7 +38,7 @@ class Executor:
         work: The run, new or taken up.
     """
 
-    def __init__(self, work: RunInHand) -> None:
+    def __init__(self, work: HeldRun) -> None:
         self._work = work
         self._last_backup: str | None = None
         # Whether what was validated may have been so long ago: no step was done since the run was taken up.
@@ -174,7 +175,9 @@ class Executor:
         """From now on this is the run to be rolled back, and the one before it no longer."""
         forgotten = self._work.state.last_revisions
         self._work.write(
-            self.run, self._work.event("begin"), end_last_run=True, undo=dict.fromkeys(forgotten)
+            self.run,
+            self._work.event("begin"),
+            Transaction(end_last_run=True, undo=dict.fromkeys(forgotten)),
         )
 
     def _finish_revision(self) -> None:
@@ -272,7 +275,7 @@ class Executor:
         if not isinstance(error, WritersAhead):
             return
         # A batch that was under way may have been left there.
-        self._work.close()
+        self._work.stop_following()
         if self.run.arguments.get("phase") != "contract" or self.run.position != self.run.plan.cutover:
             return
         arguments = {**self.run.arguments, "phase": "expand"}

@@ -128,9 +128,10 @@ class ExpandedRun:
         return self._report
 
     def leave(self) -> None:
-        """Say that nobody follows any more."""
-        self._steps.close()
-        forget_follower(self._server, self._keys)
+        """Close what was open for it, and say that nobody follows any more."""
+        with ExitStack() as closing:
+            closing.callback(forget_follower, self._server, self._keys)
+            closing.callback(self._steps.close)
 
 
 def _no_beat(documents: int, of: int) -> None:

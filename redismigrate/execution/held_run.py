@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +22,33 @@ from redismigrate.execution.indexes.search_commands import Commands
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
-from redismigrate.execution.steps.beside_steps import SecondFormSteps
-from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS, DocumentWork
-from redismigrate.execution.steps.in_place_steps import DocumentSteps
 from redismigrate.execution.steps.name_steps import commands_of_moves
 from redismigrate.execution.steps.reading_backups import read_whole
-from redismigrate.execution.steps.restoring_steps import RestoringSteps
-from redismigrate.execution.steps.runner import Effect, FunctionSource, StepRunner
+from redismigrate.execution.steps.runner import Effect, StepRunner
+from redismigrate.execution.written_run import WrittenRun
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step, moves_names
-from redismigrate.redis_server.connection import Server
-from redismigrate.state.fence import Fence
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
-from redismigrate.state.owners import OwnersWriter
-from redismigrate.state.store import State, StateWriter
-from redismigrate.state.stored_documents import LastRun
+from redismigrate.state.store import State
+from redismigrate.state.transaction import Transaction
 
 
-class RunInHand:
+class HeldRun:
     """Owns a run on behalf of the holder of the lock.
 
     Args:
-        server: The connection.
+        written: The run, and who writes it.
         keys: The project's keys.
-        writer: Writes the state.
-        run: The run, new or taken up.
         watcher: Is told what happens.
-        functions: Finds the function of an `op.run`.
+        pace: Makes it wait where a limit asks for that.
+        steps: Does its steps.
+        before_the_loss: Looks at databases other than 0 before a step by which searches lose them.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
         allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
-        max_removals: How many documents may go that nobody saw being deleted; None for the usual limit.
 
     Attributes:
-        run: The run as last written.
         keys: The project's keys.
         seconds: Wall seconds by phase: documents, index, validate, cutover.
         writer: Writes the state.
@@ -65,72 +57,44 @@ class RunInHand:
         allows_lossy: Bring documents back as well as it can be where a backup is damaged or gone.
         pace: Makes it wait where a limit asks for that.
         runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
+        write: Makes something else the run, in one transaction with other documents, see `WrittenRun.write`.
+        end: Makes something the end of the run, see `WrittenRun.end`.
     """
 
     def __init__(
         self,
-        server: Server,
+        written: WrittenRun,
         keys: StateKeys,
-        writer: StateWriter,
-        run: Run,
         watcher: Watcher,
-        functions: FunctionSource,
+        pace: Pace,
+        steps: StepRunner,
+        before_the_loss: BeforeTheLoss,
         backup_dir: Path | None = None,
         *,
         allows_lossy: bool = False,
-        max_removals: int | None = None,
     ) -> None:
-        self.run = run
         self.keys = keys
-        self.writer = writer
+        self.writer = written.writer
         self.watcher = watcher
-        self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
-        self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
-        self._before_the_loss = BeforeTheLoss(server, watcher.warned)
-        owners = OwnersWriter(server, keys, writer.token)
-        fence = Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)
-        work = DocumentWork(
-            server,
-            keys.project,
-            fence,
-            watcher,
-            self._beat,
-            backup_dir,
-            self.pace,
-            max_removals,
-            self.pace.look_at_writers,
-        )
-        self._steps = StepRunner(
-            server,
-            keys,
-            owners,
-            watcher,
-            functions,
-            self._beat,
-            DocumentSteps(work),
-            RestoringSteps(work, allows_lossy=allows_lossy),
-            SecondFormSteps(work, allows_lossy=allows_lossy),
-        )
+        self.pace = pace
         self.backup_dir = backup_dir
         self.allows_lossy = allows_lossy
-        self._last_beat = time.monotonic()
+        self.runs_search_in_scripts = steps.server.capabilities.runs_search_in_scripts
         self.seconds: dict[str, float] = {}
+        self.write, self.end = written.write, written.end
+        self._written = written
+        self._steps = steps
+        self._before_the_loss = before_the_loss
+
+    @property
+    def run(self) -> Run:
+        """The run as last written."""
+        return self._written.run
 
     @property
     def state(self) -> State:
         """The state as last written."""
         return self.writer.state
-
-    def write(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
-        """Make this the run, in one transaction with other documents.
-
-        Args:
-            run: The run from now on.
-            event: What the journal gets.
-            documents: As `StateWriter.transact` takes them.
-        """
-        self.writer.transact(run=run.content(), event=event, **documents)
-        self.run = run
 
     def let_hold(self, arguments: Mapping[str, Any], event: str) -> None:
         """Let other arguments hold for the rest of the run.
@@ -141,20 +105,6 @@ class RunInHand:
         """
         changed = {**self.run.arguments, **arguments}
         self.write(self.run.with_changes(arguments=changed), self.event(event))
-
-    def end(self, run: Run, event: Mapping[str, str], **documents: Any) -> None:
-        """Make this the end of the run. What it has recorded and not undone can be rolled back from now on.
-
-        Args:
-            run: The run as it ends.
-            event: What the journal gets.
-            documents: As `StateWriter.transact` takes them.
-        """
-        last = None
-        if run.done:
-            last = LastRun(run.id, run.direction, run.target, run.done, finished_at=now())
-        self.writer.transact(end_run=True, last_run=last, event=event, **documents)
-        self.run = run
 
     def in_hand(self) -> tuple[Step, ...]:
         """The step to do next; of those that move names all that follow each other."""
@@ -170,13 +120,13 @@ class RunInHand:
         step = steps[-1]
         with self.timed(step):
             self.look_elsewhere(steps)
-            self.run = self.run.moved(step_started_at=now())
+            self._written.run = self.run.moved(step_started_at=now())
             self.pace.begin_step()
             if step.kind == "run_function":
                 # What a function writes is not fenced; it shall not even begin once the lock is another's, or
                 # on a server that has forgotten what comes before it.
                 self.writer.require_kept()
-                self.writer.transact()
+                self.writer.transact(Transaction())
             if moves_names(step):
                 self._note(steps, self._steps.move_names(steps, self.run))
             else:
@@ -199,7 +149,7 @@ class RunInHand:
         """Do a step once more that is noted as done and changes nothing but documents."""
         with self.timed(step):
             effect = self._steps.carry_out(step, self.run)
-            self.run = self.run.moved(**effect.changes)
+            self._written.run = self.run.moved(**effect.changes)
 
     def look(self, step: Step) -> None:
         """Do a step that only looks, once more.
@@ -228,9 +178,15 @@ class RunInHand:
         self._steps.second_forms.names_moved(self.run)
         self._steps.second_forms.follow()
 
-    def close(self) -> None:
-        """Stop following writers."""
+    def stop_following(self) -> None:
+        """Close what is open to follow writers; a step that has to follow them opens it again."""
         self._steps.second_forms.close()
+
+    def close(self) -> None:
+        """Close all that its steps have opened, and end what measures."""
+        with ExitStack() as closing:
+            closing.callback(self.pace.close)
+            closing.callback(self.stop_following)
 
     def moves(self, steps: Iterable[Step]) -> Commands:
         """The commands of steps that move names, to be one transaction with the record of their revision.
@@ -328,8 +284,6 @@ class RunInHand:
             )
             self._tell(interrupted)
             raise interrupted from error
-        finally:
-            self.pace.close()
 
     def _tell(self, error: RedisMigrateError) -> None:
         """Let an error say which run it ended, and how far that had come."""
@@ -346,26 +300,9 @@ class RunInHand:
         run = self.run.moved(**moved, **effect.changes)
         # Once the revision is recorded, so is where its indexes are.
         moves = step.life.name == "swap_when_recorded"
-        self.writer.transact(
+        others = Transaction(
             catalog=with_physical_names(self.state.catalog, (step,)) if moves else None,
-            progress=run.progress_content(),
-            event=self.event("step", kind=step.kind, index=step.index or ""),
             commands=effect.commands.forward,
             put_back=effect.commands.put_back,
         )
-        self.run = run
-
-    def _beat(self, documents: int, of: int) -> None:
-        self.pace.count(documents)
-        self.run = self.run.moved(progress=(documents, of))
-        self._give_sign()
-
-    def _beat_again(self) -> None:
-        """Give a sign of life where nothing moves, if the last one is some time ago."""
-        if time.monotonic() - self._last_beat >= HEARTBEAT_SECONDS:
-            self._give_sign()
-
-    def _give_sign(self) -> None:
-        self._last_beat = time.monotonic()
-        self.run = self.run.moved(pace=self.pace.report())
-        self.writer.transact(progress=self.run.progress_content())
+        self._written.note(run, self.event("step", kind=step.kind, index=step.index or ""), others)

@@ -29,12 +29,12 @@ from redismigrate.state.stored_documents import (
     Document,
     Head,
     LastRun,
-    catalog_content,
     catalog_from_content,
     parse_document,
     render_document,
     version_in,
 )
+from redismigrate.state.transaction import Command, Transaction
 
 if TYPE_CHECKING:
     from redismigrate.schema.definition import Catalog
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 # Lua's unpack() fails above some 8,000 arguments; FT.CREATE with many prefixes and fields can have more.
 LONGEST_SCRIPTED_COMMAND = 7000
 ABSENT = Document(0, {})
-
-Command = Sequence[bytes | str]
 
 
 @dataclass(frozen=True)
@@ -174,71 +172,26 @@ class StateWriter:
         """The fencing token, for whoever else writes on behalf of the holder."""
         return self._token
 
-    def transact(
-        self,
-        *,
-        head: Head | None = None,
-        catalog: Catalog | None = None,
-        run: Mapping[str, Any] | None = None,
-        progress: Mapping[str, Any] | None = None,
-        end_run: bool = False,
-        last_run: LastRun | None = None,
-        end_last_run: bool = False,
-        undo: Mapping[str, Mapping[str, Any] | None] | None = None,
-        event: Mapping[str, str] | None = None,
-        commands: Iterable[Command] = (),
-        put_back: Iterable[Command] = (),
-        guards: Mapping[str, tuple[int, int]] | None = None,
-        replaces_damaged: bool = False,
-    ) -> None:
+    def transact(self, transaction: Transaction) -> None:
         """Run commands and write documents: all of it or nothing.
 
         Where they can't be one script (see `is_one_script`), commands come first, each on its own: steps must
         bear a repeat of their commands.
 
         Args:
-            head: The new head document, None to leave it.
-            catalog: The new indexes document, None to leave it.
-            run: The new run document, None to leave it. It tells everything: that of its progress is empty.
-            progress: The new document of the run's progress, None to leave it.
-            end_run: Delete the run document, that of its progress, and what was changed of its limits.
-            last_run: The new document of the run that finished last, None to leave it.
-            end_last_run: Delete that document.
-            undo: Revision -> the document that tells what undoes it, None to delete it. It is written once,
-                so the fencing token alone guards it.
-            event: What the journal gets.
-            commands: Redis Search commands, run in order before anything is written.
-            put_back: Commands that undo the first ones when a later one is refused; their errors are ignored.
-            guards: Physical index -> its max_doc_id and num_docs, without which nothing is done. They are
-                looked at where commands can be one script with the documents.
-            replaces_damaged: Write documents whatever stands in their place: the lock alone guards them.
+            transaction: What to do.
 
         Raises:
             FenceLost: Another process has taken the lock since.
             RunInterrupted: The state was changed by another process.
-            CommandRefused: A command was refused; nothing was written, `put_back` was run.
+            CommandRefused: A command was refused; nothing was written, its `put_back` was run.
             DocumentsMoved: An index is not what its guard says; nothing was done.
         """
-        contents: dict[str, Mapping[str, Any] | None] = {}
-        if head is not None:
-            contents["head"] = head.content()
-        if catalog is not None:
-            contents["indexes"] = catalog_content(catalog)
-        if run is not None or end_run:
-            # There is always one beside a run: without it nobody knows how far the run is.
-            contents["run"], contents["progress"] = run, None if run is None else {}
-        elif progress is not None:
-            contents["progress"] = progress
-        if last_run is not None or end_last_run:
-            contents["last_run"] = None if last_run is None else last_run.content()
-        commands, put_back = list(commands), list(put_back)
-        if commands and not is_one_script(self._server, (*commands, *put_back)):
-            self._run_unscripted(commands, put_back)
-            commands, put_back, guards = [], [], None
-        removed = (self._keys.control,) if end_run else ()
-        self._evaluate(
-            contents, undo or {}, removed, event or {}, commands, put_back, guards or {}, replaces_damaged
-        )
+        commands = (*transaction.commands, *transaction.put_back)
+        if transaction.commands and not is_one_script(self._server, commands):
+            self._run_unscripted(transaction.commands, transaction.put_back)
+            transaction = replace(transaction, commands=(), put_back=(), guards={})
+        self._evaluate(transaction)
 
     def require_kept(self) -> None:
         """Go on only where the server still has what was written last.
@@ -271,17 +224,8 @@ class StateWriter:
         """The document that tells what undoes a revision, see `read_undo`."""
         return read_undo(self._server, self._keys, revision)
 
-    def _evaluate(
-        self,
-        contents: Mapping[str, Mapping[str, Any] | None],
-        undo: Mapping[str, Mapping[str, Any] | None],
-        removed: Sequence[str],
-        event: Mapping[str, str],
-        commands: list[Command],
-        put_back: list[Command],
-        guards: Mapping[str, tuple[int, int]],
-        replaces_damaged: bool,
-    ) -> None:
+    def _evaluate(self, transaction: Transaction) -> None:
+        contents = transaction.contents()
         keys: list[str] = [self._keys.fence, self._keys.journal]
         arguments: list[Any] = [self._token]
         written = dict(self.state.documents)
@@ -289,25 +233,26 @@ class StateWriter:
             version = self.state.documents[name].version
             keys.append(getattr(self._keys, name))
             text = _text(version + 1, content, is_sealed=name in SEALED)
-            arguments += [ANY_VERSION if replaces_damaged else version, text]
+            arguments += [ANY_VERSION if transaction.replaces_damaged else version, text]
             written[name] = ABSENT if content is None else Document(version + 1, content)
         if "progress" in contents and "run" not in contents:
             # Its versions begin anew with every revision: one that the server has gone back to may have the
             # same.
             keys.append(self._keys.run)
             arguments += [self.state.documents["run"].version, UNCHANGED]
-        for revision, content in undo.items():
+        for revision, content in transaction.undo.items():
             keys.append(self._keys.undo(revision))
             arguments += [ANY_VERSION, _text(1, content, is_sealed=True)]
-        for key in removed:
-            keys.append(key)
+        if transaction.end_run:
+            keys.append(self._keys.control)
             arguments += [ANY_VERSION, _text(1, None)]
         arguments.insert(1, len(keys) - 2)
         # Names of indexes may hold bytes that are not UTF-8.
-        words = [word.encode("utf-8", "surrogateescape") for pair in event.items() for word in pair]
+        event = transaction.event.items()
+        words = [word.encode("utf-8", "surrogateescape") for pair in event for word in pair]
         arguments += [len(words), *words]
-        guarded = [(encode(name), *numbers) for name, numbers in guards.items()]
-        for group in (commands, put_back, guarded):
+        guarded = [(encode(name), *numbers) for name, numbers in transaction.guards.items()]
+        for group in (transaction.commands, transaction.put_back, guarded):
             arguments.append(len(group))
             for command in group:
                 arguments += [len(command), *command]
@@ -315,10 +260,10 @@ class StateWriter:
             try:
                 self._script(keys=keys, args=arguments)
             except redis.ResponseError as error:
-                raise self._explained(error, commands) from error
+                raise self._explained(error, transaction.commands) from error
         self.state = replace(self.state, documents=written)
 
-    def _explained(self, error: redis.ResponseError, commands: list[Command]) -> Exception:
+    def _explained(self, error: redis.ResponseError, commands: Sequence[Command]) -> Exception:
         text = str(error)
         if FENCED in text:
             return FenceLost.with_token(self._server.execute("GET", self._keys.fence))
@@ -337,7 +282,7 @@ class StateWriter:
             return CommandRefused(int(position), reason, _name(commands[int(position)]))
         return error
 
-    def _run_unscripted(self, commands: list[Command], put_back: list[Command]) -> None:
+    def _run_unscripted(self, commands: Sequence[Command], put_back: Sequence[Command]) -> None:
         if self._server.execute("GET", self._keys.fence) != self._token.encode():
             raise self._explained(redis.ResponseError(FENCED), commands)
         for position, command in enumerate(commands):

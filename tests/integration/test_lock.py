@@ -30,6 +30,7 @@ from redismigrate.state.lock import (
 )
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import StateWriter, read_state
+from redismigrate.state.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,7 @@ def test_the_lease_is_renewed_while_the_main_thread_is_busy(server: Server):
             assert server.client.pttl(KEYS.lock) > 0
         with pytest.raises(LockError), Lock(server, KEYS, 0):
             pass
-        _writer(server, held).transact(event={"event": "still here"})
+        _writer(server, held).transact(Transaction(event={"event": "still here"}))
 
 
 @pytest.mark.slow
@@ -235,7 +236,7 @@ def test_a_lease_that_ran_out_unnoticed_is_taken_up_again_if_nobody_came(server:
         server.client.delete(KEYS.lock)
         time.sleep(0.2)
         assert read_holder(server, KEYS) is not None
-        _writer(server, held).transact(event={"event": "still here"})
+        _writer(server, held).transact(Transaction(event={"event": "still here"}))
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -277,7 +278,9 @@ def test_after_unlock_the_holder_can_write_nothing(server: Server, client: redis
         break_lock(server, KEYS)
         before = {key: client.dump(key) for key in client.scan_iter()}
         with pytest.raises(FenceLost, match="Another process has taken over the lock of this project"):
-            writer.transact(event={"event": "step"}, commands=[("FT.CREATE", "i", "SCHEMA", "t", "TEXT")])
+            writer.transact(
+                Transaction(event={"event": "step"}, commands=[("FT.CREATE", "i", "SCHEMA", "t", "TEXT")])
+            )
         with pytest.raises(FenceLost):
             owners.claim("products")
         assert {key: client.dump(key) for key in client.scan_iter()} == before
@@ -317,10 +320,10 @@ def test_who_held_the_lock_before_everything_was_flushed_writes_nothing_beside_t
         with Lock(server, KEYS, 0) as other:
             owner = server.client.get(KEYS.lock)
             with pytest.raises(FenceLost):
-                stopped.transact(run={"id": "x"})
+                stopped.transact(Transaction(run={"id": "x"}))
             with pytest.raises(FenceLost):
                 OwnersWriter(server, KEYS, stopped.token).claim("products")
-            _writer(server, other).transact(run={"id": "y"})
+            _writer(server, other).transact(Transaction(run={"id": "y"}))
             assert server.client.get(KEYS.lock) == owner
 
 
@@ -335,8 +338,8 @@ def test_no_two_holders_get_one_token_though_the_server_has_forgotten_the_first(
         server.client.delete(KEYS.lock)
         with Lock(server, KEYS, 0) as other:
             with pytest.raises(FenceLost):
-                stopped.transact(run={"id": "x"})
-            _writer(server, other).transact(run={"id": "y"})
+                stopped.transact(Transaction(run={"id": "x"}))
+            _writer(server, other).transact(Transaction(run={"id": "y"}))
 
 
 def test_who_was_stopped_past_its_lease_writes_nothing_beside_those_who_follow(server: Server):
@@ -349,7 +352,7 @@ def test_who_was_stopped_past_its_lease_writes_nothing_beside_those_who_follow(s
 
         assert token_to_follow(server, KEYS) == token == server.client.get(KEYS.fence)
         with pytest.raises(FenceLost):
-            stopped.transact(run={"id": "x"})
+            stopped.transact(Transaction(run={"id": "x"}))
     with Lock(server, KEYS, 0):
         pass
     assert token_to_follow(server, KEYS) != token

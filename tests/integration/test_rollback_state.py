@@ -12,6 +12,7 @@ from redismigrate.redis_server.connection import Server, connect
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.store import StateWriter, read_state
 from redismigrate.state.stored_documents import LastRun
+from redismigrate.state.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,18 +35,18 @@ def _writer(server: Server) -> StateWriter:
 
 def test_the_progress_of_a_run_is_a_part_of_it(server: Server):
     writer = _writer(server)
-    writer.transact(run=RUN)
-    writer.transact(progress={"position": 1})
-    writer.transact(progress={"position": 2})
+    writer.transact(Transaction(run=RUN))
+    writer.transact(Transaction(progress={"position": 1}))
+    writer.transact(Transaction(progress={"position": 2}))
     assert read_state(server, KEYS).run == writer.state.run == {**RUN, "position": 2}
 
 
 @pytest.mark.parametrize("end", [{"run": RUN}, {"end_run": True}])
 def test_a_run_that_is_written_anew_or_ends_takes_its_progress_along(server: Server, end: dict[str, Any]):
     writer = _writer(server)
-    writer.transact(run=RUN)
-    writer.transact(progress={"position": 1})
-    writer.transact(**end)
+    writer.transact(Transaction(run=RUN))
+    writer.transact(Transaction(progress={"position": 1}))
+    writer.transact(Transaction(**end))
     progress = server.client.get(KEYS.progress)
     assert (progress is None) == ("end_run" in end)
     assert progress is None or json.loads(progress).keys() == {"version", "layout"}
@@ -53,20 +54,20 @@ def test_a_run_that_is_written_anew_or_ends_takes_its_progress_along(server: Ser
 
 
 def test_progress_that_somebody_else_has_written_is_not_overwritten(server: Server):
-    _writer(server).transact(run=RUN)
+    _writer(server).transact(Transaction(run=RUN))
     first, second = _writer(server), _writer(server)
-    first.transact(progress={"position": 1})
+    first.transact(Transaction(progress={"position": 1}))
     with pytest.raises(RunInterrupted, match="was changed by another process"):
-        second.transact(progress={"position": 5})
+        second.transact(Transaction(progress={"position": 5}))
 
 
 def test_the_last_run_is_remembered_until_it_is_forgotten(server: Server):
     writer = _writer(server)
     assert (writer.state.last_run, writer.state.last_revisions) == (None, ())
-    writer.transact(last_run=LAST)
+    writer.transact(Transaction(last_run=LAST))
     state = read_state(server, KEYS)
     assert (state.last_run, state.last_revisions) == (LAST, ("aaaaaaaaaaaa",))
-    writer.transact(end_last_run=True)
+    writer.transact(Transaction(end_last_run=True))
     assert read_state(server, KEYS).last_run is None
 
 
@@ -78,26 +79,26 @@ def test_a_damaged_record_of_the_last_run_is_named(server: Server):
 
 def test_what_undoes_a_revision_can_be_read_until_it_is_deleted(server: Server):
     writer = _writer(server)
-    writer.transact(undo={"aaaaaaaaaaaa": {"run": "caf\udce9"}})
+    writer.transact(Transaction(undo={"aaaaaaaaaaaa": {"run": "caf\udce9"}}))
     assert _writer(server).read_undo("aaaaaaaaaaaa") == {"run": "caf\udce9"}
-    writer.transact(undo={"aaaaaaaaaaaa": None})
+    writer.transact(Transaction(undo={"aaaaaaaaaaaa": None}))
     with pytest.raises(StateError, match="is gone: it told what undoes revision aaaaaaaaaaaa"):
         writer.read_undo("aaaaaaaaaaaa")
 
 
 def test_what_undoes_a_revision_may_be_gone_when_it_is_deleted(server: Server):
     writer = _writer(server)
-    writer.transact(last_run=LAST, undo={"aaaaaaaaaaaa": {}, "bbbbbbbbbbbb": {}})
+    writer.transact(Transaction(last_run=LAST, undo={"aaaaaaaaaaaa": {}, "bbbbbbbbbbbb": {}}))
     server.client.delete(KEYS.undo("aaaaaaaaaaaa"))
-    writer.transact(end_last_run=True, undo={"aaaaaaaaaaaa": None, "bbbbbbbbbbbb": None})
+    writer.transact(Transaction(end_last_run=True, undo={"aaaaaaaaaaaa": None, "bbbbbbbbbbbb": None}))
     assert not server.client.exists(KEYS.undo("bbbbbbbbbbbb"))
 
 
 def test_who_lost_the_lock_writes_and_deletes_nothing_that_undoes_a_revision(server: Server):
     writer = _writer(server)
-    writer.transact(undo={"aaaaaaaaaaaa": {}})
+    writer.transact(Transaction(undo={"aaaaaaaaaaaa": {}}))
     server.client.set(KEYS.fence, 2)
     with pytest.raises(FenceLost):
-        writer.transact(undo={"aaaaaaaaaaaa": None, "bbbbbbbbbbbb": {}})
+        writer.transact(Transaction(undo={"aaaaaaaaaaaa": None, "bbbbbbbbbbbb": {}}))
     assert server.client.exists(KEYS.undo("aaaaaaaaaaaa"))
     assert not server.client.exists(KEYS.undo("bbbbbbbbbbbb"))

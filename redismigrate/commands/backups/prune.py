@@ -24,6 +24,7 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.shown_url import shown_url
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State, read_state
+from redismigrate.state.transaction import Transaction
 
 _WITHOUT_ASKING = "`--offline` removes backups without asking Redis whether an unfinished run needs them."
 
@@ -118,7 +119,7 @@ def prune_backups(
                 freed = 0
                 for run, folder in folders.items():
                     # First, for it stops a process that has slept through the end of its lease.
-                    writer.transact(event={"event": "prune", "run": run, "by": signature()})
+                    writer.transact(Transaction(event={"event": "prune", "run": run, "by": signature()}))
                     freed += _remove(folder)
     kept = tuple(path for folder in folders.values() for path in files_of(folder))
     return PrunedBackups(listed.folder, tuple(folders), tuple(chosen), freed, kept, warnings)

@@ -39,6 +39,7 @@ from redismigrate.shown_url import shown_url
 from redismigrate.state.fence import Fence
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
+from redismigrate.state.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -137,15 +138,14 @@ def restore_backups(
             for document in done[-1].restored.left.listed:
                 watcher.warned(f"{readable_key(document.key)}: {document.reason}")
             manifest = backup.manifest
-            writer.transact(
-                event={
-                    "event": "restore",
-                    "run": manifest.run,
-                    "revision": manifest.revision,
-                    "index": manifest.index,
-                    "by": signature(),
-                }
-            )
+            event = {
+                "event": "restore",
+                "run": manifest.run,
+                "revision": manifest.revision,
+                "index": manifest.index,
+                "by": signature(),
+            }
+            writer.transact(Transaction(event=event))
     return RestoredBackups(backup_dir, backups[0].manifest.run, tuple(done))
 
 

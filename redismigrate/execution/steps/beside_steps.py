@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +33,12 @@ SHOWN_FAILURES = 3
 
 @dataclass(frozen=True)
 class _Followed:
-    """A mirror that is kept in step."""
+    """A mirror that is kept in step, and all that is open for it."""
 
     mirror: Mirror
     synchroniser: Synchroniser
     follower: Follower
+    opened: ExitStack
 
 
 class SecondFormSteps:
@@ -55,10 +56,11 @@ class SecondFormSteps:
         self._followed: dict[str, _Followed] = {}
 
     def close(self) -> None:
-        """Stop following."""
-        for index in tuple(self._followed):
-            self._stop(index)
-        self._copies.close()
+        """Stop following; what can't be closed keeps nothing else open."""
+        with ExitStack() as closing:
+            closing.callback(self._copies.close)
+            for index in self._followed:
+                closing.callback(self._stop, index)
 
     def copy(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Give all documents their second form, and follow from now on; the changes of the run.
@@ -254,12 +256,17 @@ class SecondFormSteps:
         index = str(step.index)
         self._stop(index)
         mirror = self.mirror(step, run, aim)
-        synchroniser = self._synchroniser(step, run, lambda documents: self._look(index, documents))
-        synchroniser.__enter__()
-        follower = Follower(self._work.server, mirror, synchroniser, is_first=is_first)
-        followed = _Followed(mirror, synchroniser, follower)
-        self._followed[index] = followed
-        return followed
+        with ExitStack() as opened:
+            if isinstance(mirror, SecondFields):
+                opened.callback(mirror.close)
+            synchroniser = opened.enter_context(
+                self._synchroniser(step, run, lambda documents: self._look(index, documents))
+            )
+            follower = opened.enter_context(
+                Follower(self._work.server, mirror, synchroniser, is_first=is_first)
+            )
+            self._followed[index] = _Followed(mirror, synchroniser, follower, opened.pop_all())
+        return self._followed[index]
 
     def _look(self, index: str, documents: int) -> None:
         """Look whether writers are ahead, after a batch of so many documents."""
@@ -285,10 +292,7 @@ class SecondFormSteps:
     def _stop(self, index: str) -> None:
         followed = self._followed.pop(index, None)
         if followed is not None:
-            followed.follower.__exit__(None, None, None)
-            followed.synchroniser.__exit__(None, None, None)
-            if isinstance(followed.mirror, SecondFields):
-                followed.mirror.close()
+            followed.opened.close()
 
     def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""

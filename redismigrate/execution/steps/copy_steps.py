@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha1
 from pathlib import Path
@@ -128,9 +129,10 @@ class CopySteps:
         return self._end(step, run, failures, looks_for_late=True)
 
     def close(self) -> None:
-        """Finish the backups of originals that were replaced."""
-        for replaced in self._replaced.values():
-            replaced.close()
+        """Finish the backups of originals that were replaced; where one can't be, the others are."""
+        with ExitStack() as closing:
+            for replaced in self._replaced.values():
+                closing.callback(replaced.close)
 
     def _end(
         self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -122,8 +123,9 @@ class Follower:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._tracker.close()
-        self._stop_tracking_second()
+        with ExitStack() as closing:
+            closing.callback(self._stop_tracking_second)
+            closing.callback(self._tracker.close)
 
     @property
     def is_behind(self) -> bool:
@@ -300,9 +302,9 @@ class Follower:
             self._second_tracker = Tracker(self._server, self._mirror.tracked_second)
 
     def _stop_tracking_second(self) -> None:
-        if self._second_tracker is not None:
-            self._second_tracker.close()
-            self._second_tracker = None
+        tracker, self._second_tracker = self._second_tracker, None
+        if tracker is not None:
+            tracker.close()
 
     def _all_keys(self) -> Iterator[Sequence[bytes]]:
         """All documents, with those that are written meanwhile."""

@@ -7,7 +7,7 @@ keys only is a matter of their documents: they are found by the pass that backs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.in_place.job import RewriteJob
@@ -99,7 +99,10 @@ class KeyRights:
         self._commands = _commands(job, shows_documents=shows_documents)
         with job.server.translated_errors():
             self._wire = Wire(job.server.client)
-            self._has_all = _may_use_all_keys(self._wire)
+            with ExitStack() as opened:
+                opened.callback(self._wire.close)
+                self._has_all = _may_use_all_keys(self._wire)
+                opened.pop_all()
 
     def lacking(self, keys: Sequence[bytes]) -> dict[bytes, str]:
         """Those of some documents that the user may not rewrite, with the reason.

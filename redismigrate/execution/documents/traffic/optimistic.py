@@ -19,6 +19,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -75,9 +76,10 @@ class OptimisticWriter:
         self._server = server
         self._fence = fence
         self._pace = pace
-        with server.translated_errors():
-            self._wires = [Wire(server.client) for _ in range(connections)]
-        fence.require_state()
+        with server.translated_errors(), ExitStack() as opened:
+            self._wires = [opened.enter_context(closing(Wire(server.client))) for _ in range(connections)]
+            fence.require_state()
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         if self._pace is not None:
@@ -87,8 +89,7 @@ class OptimisticWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for wire in self._wires:
-            wire.close()
+        self._opened.close()
 
     def write(self, works: Iterable[Work[WritesT, OutcomeT]]) -> Iterator[Turn[WritesT, OutcomeT]]:
         """Carry out batches, in order.

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection
+from contextlib import ExitStack
 from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
@@ -57,13 +58,15 @@ class Tracker:
         # Redis sends what one turn of its event loop has changed prefix by prefix. A second sentinel, written
         # when the first is back, comes in a later turn.
         self._sentinels_per_barrier = 1 if len(prefixes) <= 1 else 2
-        with server.translated_errors():
+        with server.translated_errors(), ExitStack() as opened:
             self._wire = Wire(server.client, protocol=3, socket_timeout=None, **_keepalive(server))
+            opened.callback(self._wire.close)
             words = [word for prefix in prefixes if prefix for word in (b"PREFIX", prefix)]
             self._wire.send(render(b"CLIENT", b"TRACKING", b"ON", b"BCAST", *words, b"NOLOOP"))
             raise_refusal(*self._wire.receive(1))
-        self._listener = threading.Thread(target=self._listen, name="redismigrate-tracker", daemon=True)
-        self._listener.start()
+            self._listener = threading.Thread(target=self._listen, name="redismigrate-tracker", daemon=True)
+            self._listener.start()
+            opened.pop_all()
 
     @property
     def is_lost(self) -> bool:
