@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -82,8 +82,10 @@ class BackupWriter:
         self._require_lock = require_lock
         self._asked_at = -math.inf
         self._records = list(records)
-        self._list = FileIO(str(folder / CHUNK_LIST), "ab", opener=_open_list)
-        sync_folder(folder)
+        with ExitStack() as opened:
+            self._list = opened.enter_context(FileIO(str(folder / CHUNK_LIST), "ab", opener=_open_list))
+            sync_folder(folder)
+            opened.pop_all()  # from now on `close` closes it
         self._writing = ThreadPoolExecutor(CHUNKS_IN_FLIGHT, "redismigrate-backup")
         self._recording = ThreadPoolExecutor(1, "redismigrate-backup-list")
         self._slots = threading.BoundedSemaphore(CHUNKS_IN_FLIGHT)
@@ -206,7 +208,7 @@ class BackupWriter:
         return self._last
 
     def finish(self, options: Any = None) -> None:
-        """Wait for all chunks and mark the backup as complete. Nothing more can be written.
+        """Wait for all chunks and mark the backup as complete. Nothing more can be written, even if it fails.
 
         Args:
             options: What the run was asked to do, with what it found out meanwhile; None leaves what was
@@ -215,7 +217,7 @@ class BackupWriter:
         Raises:
             BackupFailed: A chunk or the manifest can't be written.
         """
-        self._shut_down()
+        self.close()
         if self._last is not None:
             self._last.result()
         complete = self.manifest.model_copy(
@@ -229,7 +231,6 @@ class BackupWriter:
         )
         try:
             replace_file(self.folder / MANIFEST, dump_manifest(complete), self._require_lock)
-            self._list.close()
             (self.folder / CHUNK_LIST).unlink()
             sync_folder(self.folder)
         except OSError as error:
@@ -238,12 +239,9 @@ class BackupWriter:
 
     def close(self) -> None:
         """Wait for the chunks that are on their way; the backup can be continued (`reopen`)."""
-        self._shut_down()
-        self._list.close()
-
-    def _shut_down(self) -> None:
         self._writing.shutdown()
         self._recording.shutdown()
+        self._list.close()
 
     def _write(self, parts: Sequence[Chunk], number: int) -> ChunkRecord:
         """Write a chunk under a temporary name; it is on disk when this returns."""

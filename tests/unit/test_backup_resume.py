@@ -1,10 +1,12 @@
 """A backup after a crash: whatever was durable stays, what was not goes, and writing continues."""
 
+import gc
 import resource
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from backup_samples import chunk, manifest, write_backup
 
 from redismigrate.backup.backup import Backup, Problem
 from redismigrate.backup.backup_writer import BackupWriter
-from redismigrate.errors import BackupDamaged, BackupFailed
+from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
 
 
 def stopped(tmp_path, chunks=2):
@@ -212,6 +214,36 @@ def test_a_full_disk_keeps_the_backup_from_being_complete(tmp_path):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_continues(writer.folder, durable=1)
+
+
+def test_a_backup_that_can_not_be_finished_leaves_no_file_open(tmp_path):
+    is_lost = False
+
+    def require_lock():
+        if is_lost:
+            raise FenceLost("another process has the lock")
+
+    writer = BackupWriter.reopen(stopped(tmp_path), require_lock=require_lock)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        is_lost = True
+        with pytest.raises(FenceLost):
+            writer.finish()
+        del writer
+        gc.collect()
+    assert not caught
+
+
+def test_a_folder_that_can_not_be_synchronised_leaves_no_file_open(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise OSError("no")
+
+    folder = stopped(tmp_path)
+    monkeypatch.setattr("redismigrate.backup.backup_writer.sync_folder", refuse)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        with pytest.raises(BackupFailed):
+            BackupWriter.reopen(folder)
+        gc.collect()
+    assert not caught
 
 
 def test_a_file_that_has_the_name_of_the_next_chunk_is_not_replaced(tmp_path):

@@ -87,9 +87,9 @@ class GrowingBackup:
 
     def close(self) -> None:
         """Add no more; what was added is on disk."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
 
     def _lacking(self, path: str, keys: Sequence[bytes], digests: Digest64, new: Digest64) -> set[int]:
         """The rows of values that would not come back: unknown ones, and those after which came others.

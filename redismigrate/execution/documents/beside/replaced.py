@@ -69,9 +69,9 @@ class ReplacedOriginals:
 
     def close(self) -> None:
         """Mark the backup as complete, if anything was kept; more can be added later."""
-        if self._writer is not None:
-            self._writer.finish()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.finish()
 
     def conflicts(self) -> Iterator[bytes]:
         """The documents of which both forms were written, as all processes of the run have kept them.
