@@ -12,6 +12,7 @@ from dataclasses import replace
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -60,9 +61,8 @@ class ExpandedRun:
             writers.look(index, backlog, None, time.monotonic())
 
         work = DocumentWork(
-            server,
+            Node(server, self._fence),
             keys.project,
-            self._fence,
             watcher,
             _no_beat,
             None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.indexes.keys_elsewhere import BeforeTheLoss
 from redismigrate.execution.pace.pace import Pace
@@ -60,9 +61,8 @@ def hold(
         written.beat(documents, of)
 
     work = DocumentWork(
-        server,
+        Node(server, Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept)),
         keys.project,
-        Fence(keys.fence.encode(), writer.token.encode(), writer.require_kept),
         watcher,
         beat,
         backup_dir,

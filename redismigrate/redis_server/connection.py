@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
@@ -74,6 +74,10 @@ class Server:
         with self.translated_errors():
             self.capabilities = read_capabilities(self.client.execute_command)
         return self.capabilities
+
+    def server_of(self, keys: Sequence[bytes]) -> Server:  # noqa: ARG002 - of whatever keys
+        """The server that holds a batch of keys: itself, for whoever only reads from one."""
+        return self
 
     def execute(self, *command: Any) -> Any:
         """Run one command, its reply as redis-py gives it.

@@ -27,6 +27,7 @@ from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import SecondField
 from redismigrate.execution.documents.traffic.mirroring import Mirror
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.embedded import EmbeddedServer
@@ -90,9 +91,9 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end
 
 def _pass(server: Server, mirror: Mirror, back: Mirror) -> float:
     """Seconds of a first pass, which is undone afterwards."""
-    with Synchroniser(server, FENCE, _CONNECTIONS, _BATCH) as synchroniser:
+    with Synchroniser(Node(server, FENCE), _CONNECTIONS, _BATCH) as synchroniser:
         started = time.perf_counter()
-        with Follower(server, mirror, synchroniser) as follower:
+        with Follower(Node(server, FENCE), mirror, synchroniser) as follower:
             result = follower.synchronise_all()
         seconds = time.perf_counter() - started
         if result.failures.count or not result.written:

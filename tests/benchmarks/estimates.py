@@ -20,6 +20,7 @@ from redismigrate.backup.manifest import Manifest
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.reading import read_batches
 from redismigrate.execution.indexes.live import batches_of_keys
 from redismigrate.execution.indexes.survey import survey
@@ -103,7 +104,7 @@ def _rewrite(server: Server) -> None:
     for exclusive in (False, True):
         estimate = rewrite_estimate(before, rewrite, inventory, exclusive=exclusive)
         started = time.perf_counter()
-        with Exchanger(server, Fence(b"fence", b"1"), 3) as exchanger:
+        with Exchanger(Node(server, Fence(b"fence", b"1")), 3) as exchanger:
             list(exchanger.run(_exchanges(server, before), Mode(compares=not exclusive)))
         seconds = time.perf_counter() - started
         _print("write" if exclusive else "compare and write", "s", estimate.seconds, seconds)

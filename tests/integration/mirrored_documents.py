@@ -17,6 +17,7 @@ from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import SecondField
 from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
@@ -92,7 +93,7 @@ def synchronise(server: Server, mirror: Mirror, stop_after: int | None = None) -
         if batches == stop_after:
             raise Interrupted
 
-    with Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE, count) as synchroniser:
+    with Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE, count) as synchroniser:
         return synchroniser.synchronise(mirror, mirror.keys(server))
 
 
@@ -112,8 +113,8 @@ def follow_at_work(
         What a last look at all documents finds.
     """
     with (
-        Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE) as synchroniser,
-        Follower(server, mirror, synchroniser) as follower,
+        Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE) as synchroniser,
+        Follower(Node(server, FENCE), mirror, synchroniser) as follower,
     ):
         with application():
             follower.synchronise_all()

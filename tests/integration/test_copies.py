@@ -33,6 +33,7 @@ from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.mark_store import forget_marks
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.wire import Wire
@@ -370,7 +371,7 @@ def test_an_original_that_becomes_another_type_while_originals_go_takes_its_copy
                 client.set("p:1", "no document")
             yield portion
 
-    with Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE) as synchroniser:
+    with Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE) as synchroniser:
         synchroniser.synchronise(OVER, portions())
 
     assert (set(hashes(client)), marks(client)) == ({b"q:2"}, {b"p:2"})
@@ -432,7 +433,7 @@ def test_an_original_that_is_deleted_in_between_leaves_no_ghost(server: Server, 
         put(client, f"p:{number}", number)
     fields = {name: getattr(COPIES, name) for name in COPIES.__dataclass_fields__}
     mirror = Meddling(**fields)
-    with Synchroniser(server, FENCE, CONNECTIONS, 10) as synchroniser:
+    with Synchroniser(Node(server, FENCE), CONNECTIONS, 10) as synchroniser:
         result = synchroniser.synchronise(mirror, mirror.keys(server))
     assert not client.exists("q:7")
     assert client.hgetall("q:8") == {b"title": b"mine"}

@@ -15,6 +15,7 @@ from doomed_process import StrikingProxy
 
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.redis_server.connection import connect
 from redismigrate.state.fence import Fence
 
@@ -256,7 +257,7 @@ def test_a_field_that_expires_between_two_looks_does_not_come_back(redis_url: st
             yield Exchange([b"p:%d" % number], {b"v": [b"old"]}, {b"v": [b"new"]})
             time.sleep(0.006)
 
-    with connect(redis_url) as server, Exchanger(server, Fence(b"fence", b"1"), 2) as exchanger:
+    with connect(redis_url) as server, Exchanger(Node(server, Fence(b"fence", b"1")), 2) as exchanger:
         assert sum(outcome.documents for outcome in exchanger.run(exchanges(), Mode())) == 50
     time.sleep(0.01)
     assert [client.hget(f"p:{number}", "v") for number in range(50)] == [None] * 50

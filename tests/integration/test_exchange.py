@@ -12,6 +12,7 @@ import redis
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.optimistic import MOST_ATTEMPTS
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.wire import render
@@ -65,7 +66,7 @@ def exchange(server: Server, client: redis.Redis) -> Exchanging:
     client.set(FENCE.key, FENCE.token)
 
     def run(*exchanges: Exchange, mode: Mode = COMPARING, connections: int = 3) -> list[Outcome]:
-        with Exchanger(server, FENCE, connections) as exchanger:
+        with Exchanger(Node(server, FENCE), connections) as exchanger:
             return list(exchanger.run(exchanges, mode))
 
     return run

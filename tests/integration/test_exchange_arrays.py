@@ -11,6 +11,7 @@ import redis
 from redismigrate.documents.columns import FixedWidth
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.state.fence import Fence
 
@@ -37,7 +38,7 @@ def documents(client: redis.Redis) -> redis.Redis:
 
 
 def exchange(server: Server, mode: Mode) -> Outcome:
-    with Exchanger(server, FENCE, 1) as exchanger:
+    with Exchanger(Node(server, FENCE), 1) as exchanger:
         (outcome,) = exchanger.run([Exchange(KEYS, {b"v": OLD}, {b"v": NEW})], mode)
     return outcome
 

@@ -12,6 +12,7 @@ import redis
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.touching import touch
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.moves import PathRename, PrefixChange
@@ -31,8 +32,7 @@ def server(redis_url: str) -> Iterator[Server]:
 
 def job(server: Server, rewrite: Rewrite) -> RewriteJob:
     return RewriteJob(
-        server=server,
-        fence=FENCE,
+        nodes=Node(server, FENCE),
         physical="products",
         schema=IndexSchema(name="products", prefixes=("p:",)),
         rewrite=rewrite,

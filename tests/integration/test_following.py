@@ -29,6 +29,7 @@ from redismigrate.execution.documents.beside.follower import Follower, Guard, Tr
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.waiting import IndexVanished
 from redismigrate.execution.pace.pace import Pace
@@ -65,8 +66,8 @@ def follower_of(
     server: Server, mirror: Any = FIELDS, on_progress: Callable[[int], object] = lambda _: None
 ) -> Iterator[Follower]:
     with (
-        Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE, on_progress) as synchroniser,
-        Follower(server, mirror, synchroniser, is_first=True) as follower,
+        Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE, on_progress) as synchroniser,
+        Follower(Node(server, FENCE), mirror, synchroniser, is_first=True) as follower,
     ):
         yield follower
 
@@ -270,7 +271,7 @@ class TenAtATime(Pace):
 def test_every_batch_is_admitted_by_the_pace(server: Server, client: redis.Redis):
     pace = TenAtATime()
     sizes: list[int] = []
-    with Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE, sizes.append, pace) as synchroniser:
+    with Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE, sizes.append, pace) as synchroniser:
         result = synchroniser.synchronise(FIELDS, FIELDS.keys(server))
     assert result.written == DOCUMENTS
     assert max(sizes) == 10

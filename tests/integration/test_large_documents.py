@@ -14,6 +14,7 @@ from vector_documents import CHANGE
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.execution.documents.in_place.job import BATCH_BYTES, RewriteJob
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.reading import REPLY_BYTES, read_json
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema import IndexSchema
@@ -111,8 +112,7 @@ def test_a_batch_has_few_vectors_where_they_are_long(
     schema = IndexSchema(name="products", prefixes=("p:",))
     rewrite = Rewrite("hash", (Recoding("v", dims, "L2", "FLOAT32", "FLOAT64"),))
     job = RewriteJob(
-        server=server,
-        fence=Fence(b"fence", b"1"),
+        nodes=Node(server, Fence(b"fence", b"1")),
         physical="products",
         schema=schema,
         rewrite=rewrite,

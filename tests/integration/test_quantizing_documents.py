@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import PlanBlocked
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, begin
 from redismigrate.execution.steps.document_work import DocumentWork
@@ -77,7 +78,9 @@ class Change:
         plan = RevisionPlan(recorded=recorded, steps=tuple(steps))
         self.run: Run = begin(direction, "head", plan, "", (), defaults | arguments)
         server.client.set("fence", "1")
-        work = DocumentWork(server, "shop", Fence(b"fence", b"1"), Watcher(), lambda _done, _of: None, None)
+        work = DocumentWork(
+            Node(server, Fence(b"fence", b"1")), "shop", Watcher(), lambda _done, _of: None, None
+        )
         self._documents = DocumentSteps(work)
         self._restoring = RestoringSteps(work, allows_lossy=False)
 

@@ -27,6 +27,7 @@ from redismigrate.errors import RunFailed, RunInterrupted
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.redis_server.connection import connect
 from redismigrate.redis_server.wire import Wire
 from redismigrate.schema.moves import PathRename, PrefixChange
@@ -324,7 +325,7 @@ class Between:
 
 
 def exchanged(url: str, exchange: Exchange, mode: Mode) -> Any:
-    with connect(url) as server, Exchanger(server, FENCE, 1) as exchanger:
+    with connect(url) as server, Exchanger(Node(server, FENCE), 1) as exchanger:
         (outcome,) = exchanger.run((exchange,), mode)
         return outcome
 

@@ -33,6 +33,7 @@ from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.schema.quantization import Quantization
@@ -249,8 +250,8 @@ def test_excluded_prefixes_are_left_alone(server: Server, client: redis.Redis):
     put(client, "p:done:1", old())
     fields = replace(FIELDS, excluded_prefixes=("p:done:",))
     with (
-        Synchroniser(server, FENCE, CONNECTIONS, BATCH_SIZE) as synchroniser,
-        Follower(server, fields, synchroniser) as follower,
+        Synchroniser(Node(server, FENCE), CONNECTIONS, BATCH_SIZE) as synchroniser,
+        Follower(Node(server, FENCE), fields, synchroniser) as follower,
     ):
         follower.synchronise_all()
         put(client, "p:done:1", old(OTHER))
@@ -296,7 +297,7 @@ def test_a_document_that_is_deleted_in_between_stays_away(
     for number in range(100):
         put(client, f"p:{number}", old())
     mirror = Meddling(FIELDS.schema, FIELDS.fields)
-    with Synchroniser(server, FENCE, connections, 10) as synchroniser:
+    with Synchroniser(Node(server, FENCE), connections, 10) as synchroniser:
         result = synchroniser.synchronise(mirror, mirror.keys(server))
     assert (result.documents, result.written) == (99, 99)
     assert not client.exists("p:7")
@@ -313,7 +314,7 @@ def test_a_document_that_is_written_all_the_time_is_told_and_the_others_are_done
     for number in range(20):
         put(client, f"p:{number}", old())
     mirror = Meddling(FIELDS.schema, FIELDS.fields)
-    with Synchroniser(server, FENCE, CONNECTIONS, 10) as synchroniser:
+    with Synchroniser(Node(server, FENCE), CONNECTIONS, 10) as synchroniser:
         result = synchroniser.synchronise(mirror, mirror.keys(server))
     assert (result.written, result.busy) == (19, [b"p:7"])
     assert forms(client, "p:7") == [old(), None]

@@ -13,6 +13,7 @@ from redismigrate.documents.batch import Failure
 from redismigrate.documents.whole import Document
 from redismigrate.documents.whole_transform import Documents
 from redismigrate.errors import FenceLost
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.connection import Server, connect
 
@@ -185,6 +186,6 @@ def test_a_slow_transform_is_not_run_without_the_lock(server: Server, client: re
 def test_the_lock_may_be_lost_while_a_slow_transform_runs(server: Server, client: redis.Redis):
     put(client, 10)
     mirror = slow(Shout(lambda: client.set(FENCE.key, b"8")))
-    with Synchroniser(server, FENCE, 1, 10) as synchroniser, pytest.raises(FenceLost):
+    with Synchroniser(Node(server, FENCE), 1, 10) as synchroniser, pytest.raises(FenceLost):
         synchroniser.synchronise(mirror, mirror.keys(server))
     assert not list(client.scan_iter(match="q:*"))

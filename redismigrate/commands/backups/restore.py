@@ -28,6 +28,7 @@ from redismigrate.execution.documents.beside.restoring_replaced import restore_r
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.steps.document_work import failed
@@ -130,10 +131,10 @@ def restore_backups(
         if not is_forced:
             _require_known(project, server, writer.state, backups[0].manifest.run)
             _require_harmless(server, backups)
-        fence = Fence(project.keys.fence.encode(), writer.token.encode())
+        node = Node(server, Fence(project.keys.fence.encode(), writer.token.encode()))
         done = []
         for backup in backups:
-            restored = _restored(server, fence, backup, older_backups[backup.folder], watcher)
+            restored = _restored(node, backup, older_backups[backup.folder], watcher)
             done.append(RestoredBackup(backup, restored))
             for document in done[-1].restored.left.listed:
                 watcher.warned(f"{readable_key(document.key)}: {document.reason}")
@@ -212,12 +213,10 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
         )
 
 
-def _restored(
-    server: Server, fence: Fence, backup: Backup, older_backups: list[Backup], watcher: Watcher
-) -> Restored:
+def _restored(node: Node, backup: Backup, older_backups: list[Backup], watcher: Watcher) -> Restored:
     if is_of_replaced(backup):
-        return restore_replaced(server, fence, backup, rewrite_in(backup).storage_type)
-    job, quantizations = _job(server, fence, backup), quantizations_in(backup)
+        return restore_replaced(node, backup, rewrite_in(backup).storage_type)
+    job, quantizations = _job(node, backup), quantizations_in(backup)
     # Documents that got older originals back don't hold what the conversion made of them.
     taken = take_precision_back(reversed(older_backups), backup, job, quantizations)
     for document in (document for refused in taken.refused for document in refused.listed):
@@ -225,10 +224,9 @@ def _restored(
     return restore(job, backup, quantizations, given_back=taken.given_back)
 
 
-def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:
+def _job(node: Node, backup: Backup) -> RewriteJob:
     return RewriteJob(
-        server=server,
-        fence=fence,
+        nodes=node,
         physical=backup.manifest.index,
         schema=schema_before(backup),
         rewrite=rewrite_in(backup),

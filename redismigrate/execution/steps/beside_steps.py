@@ -263,7 +263,7 @@ class SecondFormSteps:
                 self._synchroniser(step, run, lambda documents: self._look(index, documents))
             )
             follower = opened.enter_context(
-                Follower(self._work.server, mirror, synchroniser, is_first=is_first)
+                Follower(self._work.nodes, mirror, synchroniser, is_first=is_first)
             )
             self._followed[index] = _Followed(mirror, synchroniser, follower, opened.pop_all())
         return self._followed[index]
@@ -329,8 +329,7 @@ class SecondFormSteps:
                 on_batch(documents)
 
         return Synchroniser(
-            work.server,
-            work.fence,
+            work.nodes,
             job.connections,
             job.batch_size,
             on_progress,

@@ -20,7 +20,7 @@ from redismigrate.execution.documents.beside.mark_store import forget_marks, mar
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import ReplacedOriginals
-from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.documents.traffic.mirroring import Synchronised, keys_of
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import batches_of_keys, count_keys, look_at, not_in_index, types_of
 from redismigrate.execution.indexes.validation import ValidationFailed
@@ -81,7 +81,7 @@ class CopySteps:
             self.marks(step, run),
             aim,
             RewriteDocuments.of(back, {}),
-            fence_of(self._work.fence.token + self._process),
+            fence_of(self._work.nodes.home.fence.token + self._process),
             self._removals,
             replaced.keep,
         )
@@ -95,7 +95,7 @@ class CopySteps:
     def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
         """What was written to copies goes to their originals; then the copies go. The changes of the run."""
         mirror = self.mirror(step, run, "copies_removed")
-        done = synchroniser.synchronise(mirror, mirror.keys(self._work.server))
+        done = synchroniser.synchronise(mirror, keys_of(mirror, self._work.nodes))
         while done.busy:
             again, done.busy = done.busy, []
             synchroniser.synchronise(mirror, [again], done)

@@ -15,6 +15,7 @@ from redismigrate.backup.written import LOG
 from redismigrate.documents.failures import Failures
 from redismigrate.errors import BackupDamaged, BackupMissing
 from redismigrate.execution.documents.in_place.job import RewriteJob
+from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.pace.busy_writers import Backlog
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.progress import Watcher
@@ -23,7 +24,6 @@ from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import readable_key
-from redismigrate.state.fence import Fence
 
 HEARTBEAT_SECONDS = 1.0
 TOLD_FAILURES = 10
@@ -34,9 +34,9 @@ class DocumentWork:
     """Where documents are read and written, and who is told.
 
     Attributes:
-        server: The connection.
+        nodes: Where the documents are. The fence of a batch's node is checked in every batch of writes, and
+            that of the home node before each file of a backup.
         project: Whose backups are made and read.
-        fence: Checked in every batch of writes, and before each file of a backup.
         watcher: Is told what happens.
         beat: Notes how many documents of how many are done; called about once a second.
         backup_dir: Where the user says that backups are by now; None looks where they were written.
@@ -46,9 +46,8 @@ class DocumentWork:
             run by raising WritersAhead.
     """
 
-    server: Server
+    nodes: Nodes
     project: str
-    fence: Fence
     watcher: Watcher
     beat: Callable[[int, int], None]
     backup_dir: Path | None
@@ -56,13 +55,19 @@ class DocumentWork:
     max_removals: int | None = None
     watch: Callable[[str, Backlog], object] = lambda _index, _backlog: None
 
+    @property
+    def server(self) -> Server:
+        """The connection to the node that holds the state, and is asked about indexes."""
+        return self.nodes.home.server
+
     def require_lock(self) -> None:
         """Go on only with the lock.
 
         Raises:
             FenceLost: Another process has taken it over.
         """
-        self.fence.require(self.server.execute("GET", self.fence.key))
+        fence = self.nodes.home.fence
+        fence.require(self.server.execute("GET", fence.key))
 
     def open(self, location: str) -> Backup:
         """The backup that the state says is there.
@@ -145,8 +150,7 @@ class DocumentWork:
             self.beat(told, expected or done)
 
         return RewriteJob(
-            self.server,
-            self.fence,
+            self.nodes,
             before.physical,
             before.schema,
             rewrite,

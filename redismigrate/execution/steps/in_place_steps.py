@@ -38,7 +38,7 @@ from redismigrate.execution.documents.in_place.rewriting import (
 )
 from redismigrate.execution.documents.in_place.rights import KeyRights, require_rights
 from redismigrate.execution.documents.in_place.touching import touch
-from redismigrate.execution.documents.traffic.reading import batches_of_documents, keys_of_length
+from redismigrate.execution.documents.traffic.reading import documents_on, keys_of_length
 from redismigrate.execution.indexes.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
@@ -230,7 +230,7 @@ class DocumentSteps:
         if _lists_all(backup, job, after) or (catches_up and _reaches_all(job, after)):
             touched = touch(job, (chunk.documents.keys for chunk in backup.chunks()))
         else:
-            touched = touch(job, batches_of_documents(self._work.server, after, job.batch_size))
+            touched = touch(job, documents_on(self._work.nodes, after, job.batch_size))
         self._work.report(touched.failures)
         return {"documents": run.documents.plus(failed(touched.failures))}
 
@@ -295,7 +295,7 @@ class DocumentSteps:
             return frozenset(
                 key
                 for recoding in recodings
-                for found in keys_of_length(self._work.server, (keys,), recoding.path, recoding.bytes_before)
+                for found in keys_of_length(self._work.nodes, (keys,), recoding.path, recoding.bytes_before)
                 for key in found
             )
 

@@ -67,7 +67,7 @@ class RestoringSteps:
             # What has the new form is turned back with its second field, or told then.
             for recoding in job.rewrite.recodings:
                 in_new_form = keys_of_length(
-                    self._work.server, job.keys(), recoding.path, recoding.bytes_after
+                    self._work.nodes, job.keys(), recoding.path, recoding.bytes_after
                 )
                 for keys in in_new_form:
                     restored.left.forget(keys)

@@ -17,7 +17,7 @@ from redismigrate.execution.documents.beside.promoting import note_promoted
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
 from redismigrate.execution.documents.in_place.rewriting import count_left
-from redismigrate.execution.documents.traffic.mirroring import Synchronised
+from redismigrate.execution.documents.traffic.mirroring import Synchronised, keys_of
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
@@ -60,7 +60,7 @@ class SecondFieldSteps:
         schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
         names = tuple(work.second_fields[recoding.path] for recoding in rewrite.recodings)
         leftover = LeftoverFields(schema, names, rewrite.excluded_prefixes)
-        done = synchroniser.synchronise(leftover, leftover.keys(self._work.server))
+        done = synchroniser.synchronise(leftover, keys_of(leftover, self._work.nodes))
         while done.busy:
             again, done.busy = done.busy, []
             synchroniser.synchronise(leftover, [again], done)
@@ -99,9 +99,8 @@ class SecondFieldSteps:
             BackupError: What is replaced can't be backed up.
         """
         mirror = self.mirror(step, run, "reverted" if _takes_back(step) else "removed")
-        server = self._work.server
         done = Synchronised(failures=Failures(seen=_known_failures(run)))
-        with closing(mirror), Follower(server, mirror, synchroniser) as follower:
+        with closing(mirror), Follower(self._work.nodes, mirror, synchroniser) as follower:
             follower.synchronise_all(done)
             for _ in range(ROUNDS):
                 if not follower.count_written():

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Self
 
 from redismigrate.errors import ServerError
-from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
+from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised, keys_of
+from redismigrate.execution.documents.traffic.node import Nodes, Trackers
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
-from redismigrate.execution.documents.traffic.tracking import Tracker
 from redismigrate.execution.indexes.live import look_at
 from redismigrate.execution.indexes.waiting import IndexVanished
 from redismigrate.execution.pace.busy_writers import Backlog
@@ -84,13 +84,13 @@ def read_guard(server: Server, physical: str) -> Guard:
 
 
 class Follower:
-    """Owns the tracker of a mirror, and knows what is still to be synchronised.
+    """Owns the trackers of a mirror, and knows what is still to be synchronised.
 
     Writes are tracked from the beginning on; what was written before is unknown, so that the first thing to
     do is a pass over all documents.
 
     Args:
-        server: The connection.
+        nodes: Where the documents are.
         mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
         synchroniser: Does the work; it is closed by who made it.
         is_first: No second form was made before.
@@ -100,17 +100,17 @@ class Follower:
     """
 
     def __init__(
-        self, server: Server, mirror: Mirror, synchroniser: Synchroniser, *, is_first: bool = False
+        self, nodes: Nodes, mirror: Mirror, synchroniser: Synchroniser, *, is_first: bool = False
     ) -> None:
-        self._server = server
+        self._nodes = nodes
         self._mirror = mirror
         self._synchroniser = synchroniser
         self._pending: set[bytes] = set()
         self._is_behind = True
-        self._tracker = Tracker(server, mirror.tracked)
+        self._tracker = Trackers(nodes, mirror.tracked)
         # Our own writes of second forms are reported, too: during a first pass all of them.
         self._is_first = is_first
-        self._second_tracker: Tracker | None = None
+        self._second_tracker: Trackers | None = None
         # Of the pass or the round that goes on: how many keys it has done, and what became of them so far.
         self._done = 0
         self._result = Synchronised()
@@ -190,7 +190,7 @@ class Follower:
             if self._tracker.is_lost:
                 self._reported_before += self._tracker.reported
                 self._tracker.close()
-                self._tracker = Tracker(self._server, self._mirror.tracked)
+                self._tracker = Trackers(self._nodes, self._mirror.tracked)
             self._stop_tracking_second()
             if not self._is_first:
                 self._track_second()
@@ -272,7 +272,7 @@ class Follower:
         result = Synchronised()
         for attempt in range(1, rounds + 1):
             self.follow(result)
-            guard = read_guard(self._server, physical)
+            guard = read_guard(self._nodes.home.server, physical)
             is_passed = self._tracker.barrier(BARRIER_SECONDS)
             self._drain()
             is_last = attempt == rounds or time.monotonic() > deadline
@@ -299,7 +299,7 @@ class Follower:
 
     def _track_second(self) -> None:
         if self._mirror.tracked_second:
-            self._second_tracker = Tracker(self._server, self._mirror.tracked_second)
+            self._second_tracker = Trackers(self._nodes, self._mirror.tracked_second)
 
     def _stop_tracking_second(self) -> None:
         tracker, self._second_tracker = self._second_tracker, None
@@ -308,7 +308,7 @@ class Follower:
 
     def _all_keys(self) -> Iterator[Sequence[bytes]]:
         """All documents, with those that are written meanwhile."""
-        for keys in self._mirror.keys(self._server):
+        for keys in keys_of(self._mirror, self._nodes):
             yield keys
             if self._tracker.waiting > DRAINED_DURING_PASS:
                 yield [key for key in self._tracker.drain() if self._mirror.covers(key)]

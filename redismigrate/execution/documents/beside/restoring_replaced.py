@@ -9,21 +9,19 @@ from redismigrate.backup.replaced_documents import replaced_in
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.whole_documents import changes_between
-from redismigrate.redis_server.connection import Server
+from redismigrate.execution.documents.traffic.node import Node, Nodes
 from redismigrate.redis_server.wire import concerns_one_document
 from redismigrate.schema.fields import StorageType
 from redismigrate.schema.strict import readable
-from redismigrate.state.fence import Fence
 
 THERE = "a key of that name is there; left as it is"
 
 
-def restore_replaced(server: Server, fence: Fence, backup: Backup, storage_type: StorageType) -> Restored:
+def restore_replaced(nodes: Nodes, backup: Backup, storage_type: StorageType) -> Restored:
     """Put originals back; of several of one key the newest.
 
     Args:
-        server: The connection.
-        fence: Checked with every document.
+        nodes: Where the documents are; the fence of a document's node is checked with it.
         backup: Of originals that were replaced.
         storage_type: Of the documents.
 
@@ -37,7 +35,7 @@ def restore_replaced(server: Server, fence: Fence, backup: Backup, storage_type:
         newest |= {each.key: each.original for each in replaced_in(backup, chunk, storage_type)}
     restored = Restored()
     for key, original in newest.items():
-        reason = _put(server, fence, key, original)
+        reason = _put(nodes.of((key,)), key, original)
         if reason is None:
             restored.documents += 1
         else:
@@ -45,8 +43,9 @@ def restore_replaced(server: Server, fence: Fence, backup: Backup, storage_type:
     return restored
 
 
-def _put(server: Server, fence: Fence, key: bytes, original: Found) -> str | None:
+def _put(node: Node, key: bytes, original: Found) -> str | None:
     """Write a document where nothing is; why it could not be written."""
+    server, fence = node.server, node.fence
     with server.translated_errors():
         pipeline = server.client.pipeline()
         try:

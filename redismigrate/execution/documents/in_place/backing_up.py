@@ -21,6 +21,7 @@ from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.rights import KeyRights
+from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.reading import (
     KEYS_PER_SCRIPT,
     ask_ahead,
@@ -105,7 +106,8 @@ def back_up(
         prepared.kept += len(rows)
         if rows and prepared.failures.count <= max_failures:
             # Where all move, none had a new name from the beginning.
-            chunks.add(batch.take(rows), [0] * len(rows) if all_move else _kept(mover, answers, rows))
+            kept = [0] * len(rows) if all_move else _kept(mover, answers, rows)
+            chunks.add(job.nodes.of(batch.keys), batch.take(rows), kept)
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -133,16 +135,21 @@ def _refusals(
 
 
 class _Chunks:
-    """Puts several batches into a chunk: every chunk costs three waits for the disk."""
+    """Puts several batches of one node into a chunk: every chunk costs three waits for the disk."""
 
     def __init__(self, writer: BackupWriter) -> None:
         self._writer = writer
+        self._node: Node | None = None
         self._parts: list[Chunk] = []
         self._bytes = 0
         self._last: Future[ChunkRecord] | None = None
 
-    def add(self, batch: Batch, kept: list[int]) -> None:
+    def add(self, node: Node, batch: Batch, kept: list[int]) -> None:
         """Take a batch, with `KEPT` of its documents if some move; write what was taken once it is enough."""
+        if node != self._node:
+            # Who writes the documents of a chunk writes to one node.
+            self._submit()
+            self._node = node
         self._parts.append(Chunk(batch, {KEPT: kept} if kept else {}))
         self._bytes += sum(map(len, batch.keys))
         self._bytes += sum(map(size_bytes, batch.columns.values()))
@@ -191,9 +198,9 @@ def _read(job: RewriteJob, unreadable: dict[bytes, str]) -> Iterator[Batch]:
     if job.schema.filter is not None:
         batches = (_members(job, keys) for keys in batches)
     if job.rewrite.reads_whole_documents:
-        return read_json(job.server, batches, WHOLE_DOCUMENT, unreadable.__setitem__)
+        return read_json(job.nodes, batches, WHOLE_DOCUMENT, unreadable.__setitem__)
     if fields:
-        return read_batches(job.server, batches, fields, unreadable.__setitem__)
+        return read_batches(job.nodes, batches, fields, unreadable.__setitem__)
     return (Batch(list(keys), {}) for keys in batches)
 
 
@@ -225,10 +232,14 @@ def looked_at(
         for part, reply in zip(parts, wire.receive(len(parts)), strict=True):
             # Of which key it is the server does not say.
             is_refused = refusal(reply) is not None
-            answers += ask_in_halves(job.server, part, mover.look) if is_refused else reply
+            answers += ask_in_halves(job.nodes, part, mover.look) if is_refused else reply
         return batch, answers
 
-    yield from ask_ahead(job.server, batches, looks, answered)
+    yield from ask_ahead(job.nodes, batches, _keys, looks, answered)
+
+
+def _keys(batch: Batch) -> Sequence[bytes]:
+    return batch.keys
 
 
 def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

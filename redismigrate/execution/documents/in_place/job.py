@@ -12,13 +12,13 @@ from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
-from redismigrate.execution.documents.traffic.reading import batches_of_documents
+from redismigrate.execution.documents.traffic.node import Nodes
+from redismigrate.execution.documents.traffic.reading import documents_on
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes
-from redismigrate.state.fence import Fence
 
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
 BATCH_BYTES = 4 << 20
@@ -30,8 +30,7 @@ class RewriteJob:
     """What to do to which documents.
 
     Attributes:
-        server: The connection.
-        fence: Checked in every batch of writes.
+        nodes: Where the documents are; the fence of a batch's node is checked in every batch of writes.
         physical: The index as it exists before the rewrite.
         schema: Of that index.
         rewrite: What to do.
@@ -45,8 +44,7 @@ class RewriteJob:
         transforms_at_once: How many batches are transformed at a time, each in a thread of its own.
     """
 
-    server: Server
-    fence: Fence
+    nodes: Nodes
     physical: str
     schema: IndexSchema
     rewrite: Rewrite
@@ -60,6 +58,11 @@ class RewriteJob:
     transforms_at_once: int = 1
 
     @property
+    def server(self) -> Server:
+        """The connection to the node that is asked about indexes."""
+        return self.nodes.home.server
+
+    @property
     def documents_per_batch(self) -> int:
         """Documents in a batch: fewer than asked for where their vectors would take too much memory."""
         recodings = self.rewrite.recodings
@@ -69,7 +72,7 @@ class RewriteJob:
     def keys(self) -> Iterator[list[bytes]]:
         """The keys of the documents as they are called before the rewrite, in batches."""
         size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
-        for batch in self.in_turn(batches_of_documents(self.server, self.schema, size, excluded)):
+        for batch in self.in_turn(documents_on(self.nodes, self.schema, size, excluded)):
             if self.on_keys is not None:
                 self.on_keys(batch)
             yield batch
@@ -99,7 +102,7 @@ class RewriteJob:
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""
-        return Exchanger(self.server, self.fence, self.connections, self.pace)
+        return Exchanger(self.nodes, self.connections, self.pace)
 
     def mover(self) -> Mover | None:
         """What moves the documents; None when nothing moves."""

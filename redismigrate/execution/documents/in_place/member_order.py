@@ -45,7 +45,7 @@ def restore_member_order(job: RewriteJob, backup: Backup, left: Failures) -> Non
         for chunk in backup.chunks():
             originals = chunk.documents.columns[WHOLE_DOCUMENT]
             by_key = dict(zip(chunk.documents.keys, originals, strict=True))
-            for now in read_json(job.server, job.in_turn((chunk.documents.keys,)), WHOLE_DOCUMENT):
+            for now in read_json(job.nodes, job.in_turn((chunk.documents.keys,)), WHOLE_DOCUMENT):
                 texts = {
                     key: (current, original)
                     for key, current in zip(now.keys, now.columns[WHOLE_DOCUMENT], strict=True)

@@ -134,7 +134,7 @@ def _back_up_left(
     """
     with BackupWriter.reopen(backup.folder, require_lock=require_lock) as writer:
         for chunk in older.chunks():
-            for now in read_batches(job.server, (chunk.documents.keys,), tuple(paths)):
+            for now in read_batches(job.nodes, (chunk.documents.keys,), tuple(paths)):
                 left = {path: own_values(path, now, chunk.written or ()) for path in paths}
                 rows = [row for row, values in enumerate(zip(*left.values(), strict=True)) if any(values)]
                 if not rows:

@@ -138,7 +138,7 @@ def _exchanges(
             asked.append(each)
             yield each.documents.keys
 
-    for now in read_batches(job.server, keys(), paths):
+    for now in read_batches(job.nodes, keys(), paths):
         of = asked.popleft()
         expected = {
             path: own_values(path, now, of.written, given_back)

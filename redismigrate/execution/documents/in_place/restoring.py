@@ -29,7 +29,7 @@ from redismigrate.execution.documents.in_place.putting_back import (
 )
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.reading import (
-    batches_of_documents,
+    documents_on,
     keys_of_length,
     read_batches,
 )
@@ -92,8 +92,8 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures)
             back = job.transform(quantizations, (recoding,)).back
             if back is None:
                 continue
-            in_new_form = keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_after)
-            for found in read_batches(job.server, filter(None, in_new_form), (recoding.path,)):
+            in_new_form = keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_after)
+            for found in read_batches(job.nodes, filter(None, in_new_form), (recoding.path,)):
                 exchange = Exchange.of(found.keys, found.columns, back(found).columns)
                 for outcome in exchanger.run((exchange,), Mode()):
                     converted += outcome.done
@@ -135,7 +135,7 @@ def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
         if recoding.has_one_width:
             _note_unknown(job, backup, recoding, left)
             continue
-        for keys in keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_after):
+        for keys in keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_after):
             for key in keys:
                 left.add(key, reason)
     if job.rewrite.renames:
@@ -160,7 +160,7 @@ def _note_new_keys(job: RewriteJob, left: Failures) -> None:
     new = tuple(change.new for change in job.rewrite.prefixes)
     moved = job.schema.with_options(prefixes=new)
     old = tuple(change.old for change in job.rewrite.prefixes)
-    for keys in batches_of_documents(job.server, moved, job.documents_per_batch, old):
+    for keys in documents_on(job.nodes, moved, job.documents_per_batch, old):
         for key in keys:
             left.add(key, HAS_NEW_NAME)
 
@@ -171,6 +171,6 @@ def _note_unknown(job: RewriteJob, backup: Backup, recoding: Recoding, left: Fai
     for chunk in backup.chunks():
         column = chunk.documents.columns[recoding.path]
         originals.add(digests_of(recoding.path, chunk.documents.keys, column))
-    for batch in read_batches(job.server, job.keys(), (recoding.path,)):
+    for batch in read_batches(job.nodes, job.keys(), (recoding.path,)):
         for row in originals.lacking(digests_of(recoding.path, batch.keys, batch.columns[recoding.path])):
             left.add(batch.keys[row], WRITTEN_SINCE)

@@ -181,7 +181,7 @@ def _to_be_done(job: RewriteJob, chunk: Chunk, transform: Transform) -> _Work:
     if transform.is_deterministic or not chunk.written:
         return _Work(chunk, every, chunk.documents)
     originals = chunk.documents
-    (now,) = read_batches(job.server, (originals.keys,), tuple(originals.columns))
+    (now,) = read_batches(job.nodes, (originals.keys,), tuple(originals.columns))
     rows = [
         row
         for row in every
@@ -263,7 +263,7 @@ def _convertible(
     problems = job.transform(quantizations, (recoding,)).check(batch)
     others = [other for other in job.rewrite.recodings if other is not recoding]
     if others:
-        (whole,) = read_batches(job.server, (batch.keys,), [other.path for other in others])
+        (whole,) = read_batches(job.nodes, (batch.keys,), [other.path for other in others])
         for other in others:
             column = whole.columns[other.path]
             if not other.has_one_width:  # what has the new form already is no problem
@@ -311,7 +311,7 @@ def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) ->
     """
     found = chain.from_iterable(_keys_in_old_form(job, recoding, digests))
     while keys := list(islice(found, job.documents_per_batch)):
-        (batch,) = read_batches(job.server, (keys,), (recoding.path,))
+        (batch,) = read_batches(job.nodes, (keys,), (recoding.path,))
         rows = _rows_in_old_form(batch, recoding, digests)
         if rows:
             yield batch.take(rows)
@@ -321,10 +321,10 @@ def _keys_in_old_form(
     job: RewriteJob, recoding: Recoding, digests: Digests | None
 ) -> Iterator[Sequence[bytes]]:
     if recoding.has_one_width:
-        for batch in read_batches(job.server, job.keys(), (recoding.path,)):
+        for batch in read_batches(job.nodes, job.keys(), (recoding.path,)):
             yield batch.take(_rows_in_old_form(batch, recoding, digests)).keys
         return
-    yield from keys_of_length(job.server, job.keys(), recoding.path, recoding.bytes_before)
+    yield from keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_before)
 
 
 def _rows_in_old_form(batch: Batch, recoding: Recoding, digests: Digests | None) -> Sequence[int]:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.in_place.job import RewriteJob
-from redismigrate.execution.documents.traffic.reading import batches_of_documents
+from redismigrate.execution.documents.traffic.reading import documents_on
 from redismigrate.redis_server.wire import Wire, raise_refusal, render
 from redismigrate.schema.strict import encode, readable_key
 
@@ -68,7 +68,7 @@ def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside:
     commands = _commands(job, shows_documents=shows_documents, is_beside=is_beside)
     prefixes = [*job.schema.prefixes, *(change.new for change in job.rewrite.prefixes)] or [""]
     with job.server.translated_errors(), closing(Wire(job.server.client)) as wire:
-        transaction = [(b"WATCH", job.fence.key), (b"UNWATCH",), (b"MULTI",), (b"EXEC",)]
+        transaction = [(b"WATCH", job.nodes.home.fence.key), (b"UNWATCH",), (b"MULTI",), (b"EXEC",)]
         if is_beside:
             transaction.append((b"CLIENT", b"TRACKING", b"OFF"))
         wire.send(b"".join(render(*command) for command in transaction))
@@ -77,7 +77,7 @@ def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside:
             if command is None:
                 continue
             # The keys of the state are the user's.
-            (is_of_command,) = _forbidden(wire, (command,), (job.fence.key,))
+            (is_of_command,) = _forbidden(wire, (command,), (job.nodes.home.fence.key,))
             if is_beside or is_of_command is not None or not _may_write_some(job, wire, commands):
                 raise AuthenticationFailed(
                     f"The Redis user lacks the right to run {command.decode()} on keys {prefix}*.",
@@ -164,7 +164,7 @@ def _forbidden(wire: Wire, commands: Sequence[bytes], keys: Iterable[bytes]) -> 
 
 def _may_write_some(job: RewriteJob, wire: Wire, commands: Sequence[bytes]) -> bool:
     """Whether the user may rewrite at least one of the first documents."""
-    batches = batches_of_documents(job.server, job.schema, LOOKED_AT, job.rewrite.excluded_prefixes)
+    batches = documents_on(job.nodes, job.schema, LOOKED_AT, job.rewrite.excluded_prefixes)
     keys, mover = next(batches, []), job.mover()
     targets = keys if mover is None else list(map(mover.target, keys))
     pairs = zip(_forbidden(wire, commands, keys), _forbidden(wire, commands, targets), strict=True)

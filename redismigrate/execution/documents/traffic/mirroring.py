@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from redismigrate.documents.failures import FailedDocument, Failures
 from redismigrate.execution.documents.traffic.decisions import Reader, Writes
+from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.documents.traffic.reading import batches_of_documents
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema
@@ -200,7 +201,7 @@ class Mirror(Protocol):
         """
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
-        """All documents, in batches, and those whose second form alone is left."""
+        """All documents of a node, in batches, and those whose second form alone is left."""
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """The keys that must not change between reading and writing."""
@@ -217,3 +218,9 @@ class Mirror(Protocol):
         Raises:
             redis.ResponseError: The server refused to read.
         """
+
+
+def keys_of(mirror: Mirror, nodes: Nodes) -> Iterator[Sequence[bytes]]:
+    """All documents of a mirror, in batches, node by node."""
+    for node in nodes.all:
+        yield from mirror.keys(node.server)

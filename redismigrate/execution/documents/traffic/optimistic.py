@@ -10,7 +10,8 @@ refusal is taken for one of its neighbours, and the batch decides what has to fo
 
 A transform that takes long runs before anything is watched: its batch is read twice, see `aside`.
 
-Several connections take turns, so that one batch is with the server while another one is computed.
+Several connections take turns, so that one batch is with the server while another one is computed. Each batch
+goes over one to its own node, and is guarded by the fence of that node.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import lru_cache
 from types import TracebackType
@@ -37,8 +38,8 @@ from redismigrate.execution.documents.traffic.decisions import (
     WritesT,
     Written,
 )
+from redismigrate.execution.documents.traffic.node import Node, Nodes
 from redismigrate.execution.pace.pace import Pace
-from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import (
     Wire,
     concerns_one_document,
@@ -66,19 +67,24 @@ class OptimisticWriter:
     """Owns the connections over which batches are written.
 
     Args:
-        server: The connection that they are copies of.
-        fence: Checked in every batch.
-        connections: How many batches are under way at a time.
+        nodes: Where the documents are; the fence of a batch's node is checked in every attempt at it.
+        connections: How many batches are under way at a time on a node.
         pace: Admits every batch; None for no limits.
     """
 
-    def __init__(self, server: Server, fence: Fence, connections: int, pace: Pace | None = None) -> None:
-        self._server = server
-        self._fence = fence
+    def __init__(self, nodes: Nodes, connections: int, pace: Pace | None = None) -> None:
+        self._nodes = nodes
+        self._connections = connections
         self._pace = pace
-        with server.translated_errors(), ExitStack() as opened:
-            self._wires = [opened.enter_context(closing(Wire(server.client))) for _ in range(connections)]
-            fence.require_state()
+        self._node_of: dict[Wire, Node] = {}
+        with ExitStack() as opened:
+            for node in nodes.all:
+                with node.server.translated_errors():
+                    for _ in range(connections):
+                        wire = opened.enter_context(closing(Wire(node.server.client)))
+                        self._node_of[wire] = node
+            for node in nodes.all:
+                node.fence.require_state()
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -95,7 +101,7 @@ class OptimisticWriter:
         """Carry out batches, in order.
 
         Args:
-            works: The batches. Each is asked for when the one before it is under way.
+            works: The batches, each of one node. Each is asked for when the one before it is under way.
 
         Yields:
             The finished turn of every batch, some batches later. One of many documents is done in parts, and
@@ -107,27 +113,38 @@ class OptimisticWriter:
         """
         asked: deque[Turn[WritesT, OutcomeT]] = deque()
         sent: deque[Turn[WritesT, OutcomeT]] = deque()
-        idle = deque(self._wires)
-        with self._server.translated_errors():
-            for work in works:
-                rest: Work[WritesT, OutcomeT] | None = work
-                while rest is not None:
-                    # What waits must not keep others waiting: batches under way are finished first.
-                    most = rest.most_at_once
-                    while (asked or sent) and self._is_held(most):
-                        yield self._finish(asked, sent, idle)
-                    part, rest = self._admitted(rest, most)
-                    if not idle:
-                        yield self._finish(asked, sent, idle)
-                    turn = Turn(idle.popleft(), part, self._fence)
+        idle: dict[Node, deque[Wire]] = {node: deque() for node in self._nodes.all}
+        for wire, node in self._node_of.items():
+            idle[node].append(wire)
+        for work in works:
+            node = self._nodes.of(work.keys)
+            rest: Work[WritesT, OutcomeT] | None = work
+            while rest is not None:
+                # What waits must not keep others waiting: batches under way are finished first.
+                most = rest.most_at_once
+                while (asked or sent) and self._is_held(most):
+                    yield self._finish(asked, sent, idle)
+                part, rest = self._admitted(rest, most)
+                while not idle[node]:
+                    yield self._finish(asked, sent, idle)
+                turn = Turn(idle[node].popleft(), part, node.fence)
+                with node.server.translated_errors():
                     turn.ask()
-                    asked.append(turn)
-                    # The newest one is on its way while the one before it is decided.
-                    if len(asked) > 1 or len(self._wires) == 1:
-                        sent.append(asked.popleft())
-                        sent[-1].write()
-            while asked or sent:
-                yield self._finish(asked, sent, idle)
+                asked.append(turn)
+                # The newest one is on its way while the one before it is decided.
+                if len(asked) > 1 or self._connections == 1:
+                    self._write_oldest(asked, sent)
+        while asked or sent:
+            yield self._finish(asked, sent, idle)
+
+    def _write_oldest(
+        self, asked: deque[Turn[WritesT, OutcomeT]], sent: deque[Turn[WritesT, OutcomeT]]
+    ) -> None:
+        """Decide and send the oldest batch that was asked for."""
+        turn = asked.popleft()
+        sent.append(turn)
+        with self._node_of[turn.wire].server.translated_errors():
+            turn.write()
 
     def _is_held(self, keys: int) -> bool:
         return self._pace is not None and self._pace.is_held(keys)
@@ -147,20 +164,21 @@ class OptimisticWriter:
         self,
         asked: deque[Turn[WritesT, OutcomeT]],
         sent: deque[Turn[WritesT, OutcomeT]],
-        idle: deque[Wire],
+        idle: Mapping[Node, deque[Wire]],
     ) -> Turn[WritesT, OutcomeT]:
         """Finish the oldest batch."""
         if not sent:
-            sent.append(asked.popleft())
-            sent[-1].write()
+            self._write_oldest(asked, sent)
         turn = sent.popleft()
-        is_done = turn.is_done()
-        turn.seconds = time.monotonic() - turn.sent_at if turn.has_written else 0.0
-        if self._pace is not None and turn.has_written:
-            self._pace.took(turn.seconds)
-        if not is_done:
-            turn.repeat()
-        idle.append(turn.wire)
+        node = self._node_of[turn.wire]
+        with node.server.translated_errors():
+            is_done = turn.is_done()
+            turn.seconds = time.monotonic() - turn.sent_at if turn.has_written else 0.0
+            if self._pace is not None and turn.has_written:
+                self._pace.took(turn.seconds)
+            if not is_done:
+                turn.repeat()
+        idle[node].append(turn.wire)
         return turn
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import TypeVar
+from contextlib import ExitStack, closing
+from itertools import chain
+from typing import Protocol, TypeVar
 
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, FixedWidth
+from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.indexes.live import batches_of_keys
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import Wire, is_of_another_type, refusal, render, render_for_keys
@@ -36,6 +38,32 @@ return texts
 """
 
 
+class KeySpace(Protocol):
+    """Tells which server holds a batch of keys: one server that has all of them, or nodes."""
+
+    def server_of(self, keys: Sequence[bytes]) -> Server:
+        """The connection to it."""
+
+
+class _Wires:
+    """Owns a connection to each server that is read from, made when it is asked for the first time."""
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._wires: dict[Server, Wire] = {}
+
+    def to(self, server: Server) -> Wire:
+        """The connection to a server."""
+        wire = self._wires.get(server)
+        if wire is None:
+            wire = self._wires[server] = self._opened.enter_context(closing(Wire(server.client)))
+        return wire
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._opened.close()
+
+
 OnRefused = Callable[[bytes, str], object]
 """Told of a document that can't be read, and why."""
 
@@ -60,8 +88,24 @@ def batches_of_documents(
         yield [key for key in keys if not key.startswith(excluded)] if excluded else keys
 
 
+def documents_on(
+    nodes: Nodes, schema: IndexSchema, size: int, excluded_prefixes: tuple[str, ...] = ()
+) -> Iterator[list[bytes]]:
+    """The keys that an index is about, node by node, each batch of one node.
+
+    Args:
+        nodes: Where the documents are.
+        schema: Tells prefixes and type.
+        size: Keys in a batch at most.
+        excluded_prefixes: Of keys that are left out.
+    """
+    return chain.from_iterable(
+        batches_of_documents(node.server, schema, size, excluded_prefixes) for node in nodes.all
+    )
+
+
 def read_batches(
-    server: Server,
+    keys_on: KeySpace,
     batches: Iterable[Sequence[bytes]],
     fields: Sequence[str],
     on_refused: OnRefused = pass_over,
@@ -69,7 +113,7 @@ def read_batches(
     """The values of some hash fields, batch by batch; a key that has gone has none.
 
     Args:
-        server: The connection that this one is a copy of.
+        keys_on: Which server they are on; each batch is on one.
         batches: The keys.
         fields: The hash fields.
         on_refused: Told of each document that can't be read, which has no values then.
@@ -80,14 +124,15 @@ def read_batches(
     names = tuple(map(encode, fields))
     if len(names) == 1:
         columns_of_one = ask_ahead(
-            server,
+            keys_on,
             batches,
+            _themselves,
             lambda keys: render_for_keys(b"HMGET", keys, names),
             lambda wire, keys: _receive_column(wire, keys, on_refused),
         )
         yield from (Batch(list(keys), {fields[0]: column}) for keys, column in columns_of_one)
         return
-    for keys, rows in _replies(server, batches, b"HMGET", names, on_refused):
+    for keys, rows in _replies(keys_on, batches, b"HMGET", names, on_refused):
         columns: dict[str, Column] = {
             field: [row[position] if isinstance(row, list) else None for row in rows]
             for position, field in enumerate(fields)
@@ -96,20 +141,20 @@ def read_batches(
 
 
 def keys_of_length(
-    server: Server, batches: Iterable[Sequence[bytes]], field: str, size_bytes: int
+    keys_on: KeySpace, batches: Iterable[Sequence[bytes]], field: str, size_bytes: int
 ) -> Iterator[list[bytes]]:
     """The keys whose value in a hash field has so many bytes, batch by batch; the values are not read."""
-    for keys, lengths in _replies(server, batches, b"HSTRLEN", (encode(field),)):
+    for keys, lengths in _replies(keys_on, batches, b"HSTRLEN", (encode(field),)):
         yield [key for key, length in zip(keys, lengths, strict=True) if length == size_bytes]
 
 
 def read_json(
-    server: Server, batches: Iterable[Sequence[bytes]], column: str, on_refused: OnRefused = pass_over
+    keys_on: KeySpace, batches: Iterable[Sequence[bytes]], column: str, on_refused: OnRefused = pass_over
 ) -> Iterator[Batch]:
     """The texts of whole JSON documents, in batches of its own: the longer the texts, the fewer in a batch.
 
     Args:
-        server: The connection that this one is a copy of.
+        keys_on: Which server they are on; each batch is on one.
         batches: The keys. Some of a batch may come after those of later ones.
         column: What the batches call the texts.
         on_refused: Told of each document that can't be read, which has no text then.
@@ -124,39 +169,44 @@ def read_json(
     )
     unanswered: deque[Sequence[bytes]] = deque()
     asked: deque[Sequence[bytes]] = deque()
-    with server.translated_errors(), closing(Wire(server.client)) as wire:
+    with closing(_Wires()) as wires:
         while True:
             while len(asked) <= BATCHES_IN_FLIGHT and (
                 keys := unanswered.popleft() if unanswered else next(requests, ())
             ):
-                wire.send(render(b"EVAL", _READ_JSON, b"%d" % len(keys), *keys, b"%d" % REPLY_BYTES))
+                server = keys_on.server_of(keys)
+                with server.translated_errors():
+                    command = render(b"EVAL", _READ_JSON, b"%d" % len(keys), *keys, b"%d" % REPLY_BYTES)
+                    wires.to(server).send(command)
                 asked.append(keys)
             if not asked:
                 return
             keys = asked.popleft()
-            (texts,) = wire.receive(1)
-            if refusal(texts) is not None:
-                # Of which key it is the server does not say.
-                if len(keys) > 1:
-                    half = len(keys) // 2
-                    unanswered += (keys[:half], keys[half:])
-                    continue
-                texts = [texts]
-            if len(texts) < len(keys):
-                unanswered.append(keys[len(texts) :])
-            if any(isinstance(text, Exception) for text in texts):
-                _note_refusals(keys[: len(texts)], texts, on_refused)
-                texts = [None if isinstance(text, Exception) else text for text in texts]
+            server = keys_on.server_of(keys)
+            with server.translated_errors():
+                (texts,) = wires.to(server).receive(1)
+                if refusal(texts) is not None:
+                    # Of which key it is the server does not say.
+                    if len(keys) > 1:
+                        half = len(keys) // 2
+                        unanswered += (keys[:half], keys[half:])
+                        continue
+                    texts = [texts]
+                if len(texts) < len(keys):
+                    unanswered.append(keys[len(texts) :])
+                if any(isinstance(text, Exception) for text in texts):
+                    _note_refusals(keys[: len(texts)], texts, on_refused)
+                    texts = [None if isinstance(text, Exception) else text for text in texts]
             yield Batch(list(keys[: len(texts)]), {column: texts})
 
 
 def ask_in_halves(
-    server: Server, keys: Sequence[bytes], command: Callable[[Sequence[bytes]], bytes]
+    keys_on: KeySpace, keys: Sequence[bytes], command: Callable[[Sequence[bytes]], bytes]
 ) -> list[object]:
     """What a command over many keys answers for each, where it was refused because of one that is unknown.
 
     Args:
-        server: The connection that this one is a copy of.
+        keys_on: Which server they are on.
         keys: At least one.
         command: Renders the command for some of the keys; it answers with a list.
 
@@ -167,6 +217,7 @@ def ask_in_halves(
         redis.ResponseError: The server refuses what it would refuse for every key.
     """
     answers: list[object] = []
+    server = keys_on.server_of(keys)
     with server.translated_errors(), closing(Wire(server.client)) as wire:
         work = deque([keys])
         while work:
@@ -184,32 +235,46 @@ def ask_in_halves(
 
 
 def ask_ahead(
-    server: Server,
+    keys_on: KeySpace,
     batches: Iterable[Item],
+    keys_of: Callable[[Item], Sequence[bytes]],
     command: Callable[[Item], bytes],
     receive: Callable[[Wire, Item], Result],
 ) -> Iterator[Result]:
     """What the server answers for each batch, the next ones already asked for.
 
     Args:
-        server: The connection that this one is a copy of.
+        keys_on: Which server they are on; each batch is on one.
         batches: What to ask for.
+        keys_of: The keys of a batch.
         command: Renders the commands for a batch.
         receive: Receives the replies to them.
     """
-    asked: deque[Item] = deque()
-    with server.translated_errors(), closing(Wire(server.client)) as wire:
+    asked: deque[tuple[Server, Item]] = deque()
+    with closing(_Wires()) as wires:
+
+        def answered() -> Result:
+            server, batch = asked.popleft()
+            with server.translated_errors():
+                return receive(wires.to(server), batch)
+
         for batch in batches:
-            wire.send(command(batch))
-            asked.append(batch)
+            server = keys_on.server_of(keys_of(batch))
+            with server.translated_errors():
+                wires.to(server).send(command(batch))
+            asked.append((server, batch))
             if len(asked) > BATCHES_IN_FLIGHT:
-                yield receive(wire, asked.popleft())
+                yield answered()
         while asked:
-            yield receive(wire, asked.popleft())
+            yield answered()
+
+
+def _themselves(keys: Sequence[bytes]) -> Sequence[bytes]:
+    return keys
 
 
 def _replies(
-    server: Server,
+    keys_on: KeySpace,
     batches: Iterable[Sequence[bytes]],
     command: bytes,
     arguments: tuple[bytes, ...],
@@ -217,8 +282,9 @@ def _replies(
 ) -> Iterator[tuple[Sequence[bytes], list[object]]]:
     """What a command answers for each key. A key of another type answers with an error, which is kept."""
     return ask_ahead(
-        server,
+        keys_on,
         batches,
+        _themselves,
         lambda keys: render_for_keys(command, keys, arguments),
         lambda wire, keys: _receive(wire, keys, on_refused),
     )

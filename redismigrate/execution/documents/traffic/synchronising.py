@@ -23,11 +23,10 @@ from redismigrate.documents.failures import FailedDocument
 from redismigrate.execution.documents.traffic.apart import refusals_in, write_apart
 from redismigrate.execution.documents.traffic.decisions import Asks, Reader, Work, Written
 from redismigrate.execution.documents.traffic.mirroring import Decision, Mirror, Synchronised
+from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.documents.traffic.optimistic import OptimisticWriter, Turn
 from redismigrate.execution.pace.pace import Pace
-from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import refusal
-from redismigrate.state.fence import Fence
 
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
 BATCH_BYTES = 1 << 20
@@ -48,9 +47,8 @@ class Synchroniser(OptimisticWriter):
     """Owns the connections over which batches are synchronised.
 
     Args:
-        server: The connection that they are copies of.
-        fence: Checked in every batch.
-        connections: How many batches are under way at a time.
+        nodes: Where the documents are; the fence of a batch's node is checked in every attempt at it.
+        connections: How many batches are under way at a time on a node.
         batch_size: Documents in a batch at most; fewer if they are large.
         on_progress: Told after every batch how many documents it had.
         pace: Admits every batch; None for no limits.
@@ -62,15 +60,14 @@ class Synchroniser(OptimisticWriter):
 
     def __init__(
         self,
-        server: Server,
-        fence: Fence,
+        nodes: Nodes,
         connections: int,
         batch_size: int,
         on_progress: Callable[[int], object] = _tell_nobody,
         pace: Pace | None = None,
         on_conflict: Callable[[FailedDocument], object] = _tell_nothing,
     ) -> None:
-        super().__init__(server, fence, connections, pace)
+        super().__init__(nodes, connections, pace)
         self._batch_size = batch_size
         self._size = min(FIRST_BATCH, batch_size)
         self._on_progress = on_progress
@@ -93,16 +90,15 @@ class Synchroniser(OptimisticWriter):
             RedisMigrateError: The server can't be reached or used.
         """
         total = total or Synchronised()
-        with self._server.translated_errors():
-            for turn in self.write(SynchronisingWork(mirror, batch) for batch in self._batches(keys)):
-                self._take(turn, total)
+        for turn in self.write(SynchronisingWork(mirror, batch) for batch in self._batches(keys)):
+            self._take(turn, total)
         return total
 
-    def _batches(self, portions: Iterable[Sequence[bytes]]) -> Iterator[list[bytes]]:
-        """Batches of the size that is right at the moment, none with a key twice."""
+    def _batches(self, portions: Iterable[Sequence[bytes]]) -> Iterator[Sequence[bytes]]:
+        """Batches of the size that is right at the moment, none with a key twice, each of one node."""
         keys = chain.from_iterable(portions)
         while batch := list(islice(keys, self._size)):
-            yield list(dict.fromkeys(batch))
+            yield from self._nodes.split(list(dict.fromkeys(batch)))
 
     def _take(self, turn: Turn[Decision, Synchronisation], total: Synchronised) -> None:
         """Note what became of a batch, and how large the next one may be."""
