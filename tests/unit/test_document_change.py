@@ -133,6 +133,11 @@ def test_originals_are_found_under_the_name_that_the_field_had():
     assert way_back(on=with_backups(**{REVISION: BACKUP}), rewrite=renamed).restores_from == ("host:/backup",)
 
 
+def test_what_a_conversion_brings_back_needs_no_backup_that_has_it():
+    both = Rewrite("hash", (recoding("FLOAT32", "FLOAT16"), recoding("FLOAT32", "FLOAT64", path="image")))
+    assert way_back(on=with_backups(**{REVISION: BACKUP}), rewrite=both).restores_from == ("host:/backup",)
+
+
 def costs(*args, **values):
     return change(*args, **values).costs(BUILD)
 
@@ -199,7 +204,10 @@ def test_an_index_that_the_run_has_made_is_rewritten_without_a_pause_and_says_so
     assert list(moving(on=made).problems(1_000)) == []
     [warning] = moving(on=made).warnings(moving(on=made).costs(BUILD))
     assert "is made in this run, so writers need not be paused" in warning
-    assert list(moving(exclusive=True).warnings(moving(exclusive=True).costs(BUILD))) == []
+    alone = moving(on=made, exclusive=True)
+    assert list(alone.warnings(alone.costs(BUILD))) == []
+    none = moving(on=replace(made, live={"products": live(moving().old, documents=0)}))
+    assert list(none.warnings(none.costs(BUILD))) == []
 
 
 def test_another_index_of_the_documents_has_to_be_changed_in_the_same_revision():

@@ -65,6 +65,11 @@ def test_an_option_that_differs_is_drift_and_the_order_of_synonyms_is_none():
     )
 
 
+def test_synonyms_that_somebody_added_are_told():
+    plain = replace(PRODUCTS, synonyms={})
+    assert told(plain, PRODUCTS) == ("synonyms are {'g': ('a', 'b')} instead of none",)
+
+
 def test_synonyms_that_the_server_did_not_tell_are_none_that_are_gone():
     silent = live(PRODUCTS, synonyms={}, has_synonyms=False)
     assert differences_to(silent, PRODUCTS) == ""
@@ -129,7 +134,9 @@ def test_planning_on_a_record_that_is_not_true_is_refused_by_name_and_reason():
     gone = server(PRODUCTS, live={})
     with pytest.raises(DriftError) as caught:
         require_no_drift(catalog(PRODUCTS), gone, ["products"])
-    assert "products: index products__1 does not exist" in caught.value.message
+    assert (
+        "products: index products__1 does not exist; `redismigrate repair` creates it" in caught.value.message
+    )
     assert "redismigrate stamp" in caught.value.hint
 
 

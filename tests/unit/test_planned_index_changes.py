@@ -140,6 +140,20 @@ def test_a_strategy_that_cannot_is_told_as_an_obstacle_of_that_strategy():
     assert (obstacle.index, obstacle.strategy) == ("products", "shadow_copy")
 
 
+def test_what_the_server_lacks_for_the_changed_index_is_told():
+    plan = planned(changing(alter_field={"args": ("embedding",), "datatype": "INT8"}), VECTORS)
+    assert any("INT8 needs Redis Search 8.0 or newer" in reason for reason in reasons(plan))
+
+
+def test_who_reads_other_fields_of_the_same_documents_is_no_reader_of_the_vectors():
+    others = (index("others", COLOR), index("apart", vector(), prefixes=("x:",)))
+    plan = planned(FLOAT16, VECTORS, on=server(VECTORS, foreign=others), strategy="shadow_field")
+    assert reasons(plan) == []
+    reader = index("reader", vector())
+    plan = planned(FLOAT16, VECTORS, on=server(VECTORS, foreign=[reader]), strategy="shadow_field")
+    assert any("index reader reads the same vectors" in reason for reason in reasons(plan))
+
+
 def used(bytes_free):
     return {"maxmemory": 10**9, "used_memory": 10**9 - bytes_free}
 

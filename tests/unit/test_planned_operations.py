@@ -100,6 +100,11 @@ def test_an_index_that_is_ours_already_is_not_claimed_again():
     assert "claim_index" not in kinds(planned(creates, on=server(owners={"products": "shop"})))
 
 
+def test_a_star_in_the_prefix_of_a_new_index_is_said_to_be_no_glob():
+    plan = planned(lambda op: op.create_index(schema("products", COLOR, prefixes=("p:*",))))
+    assert any("the * in prefix p:* of index products is taken literally" in each for each in plan.warnings)
+
+
 def test_an_index_that_is_dropped_and_made_again_is_built_beside_the_one_that_serves():
     def again(op):
         op.drop_index("products")
@@ -158,8 +163,12 @@ def test_an_alias_leads_to_its_index_and_moves_between_ours():
     plan = planned(alias, PRODUCTS, OFFERS)
     step = step_of(plan, "set_alias")
     assert (step.alias, step.before.served, step.after.served) == ("goods", "products", "offers")
+    assert step.index == "offers"
     new = step_of(planned(alias, OFFERS), "set_alias")
-    assert (new.before, new.after.served) == (None, "offers")
+    assert (new.index, new.before, new.after.served) == ("offers", None, "offers")
+    moved = server(PRODUCTS, OFFERS, aliases={"products": "products__0", "goods": "strange"})
+    plan = planned(alias, PRODUCTS, OFFERS, on=moved)
+    assert any("goods points to index strange" in reason for reason in reasons(plan))
 
 
 def test_an_alias_that_stays_where_it_is_needs_no_step():
@@ -186,7 +195,7 @@ def test_an_alias_that_points_elsewhere_by_now_is_not_dropped():
         op.drop_alias("goods")
 
     step = step_of(planned(drop, PRODUCTS), "set_alias")
-    assert (step.before.served, step.after) == ("products", None)
+    assert (step.index, step.before.served, step.after) == ("products", "products", None)
     moved = server(PRODUCTS, aliases={"products": "products__0", "goods": "strange"})
     assert reasons(planned(drop, PRODUCTS, on=moved)) == [
         "alias goods points to index strange by now, which is not products"
@@ -306,6 +315,8 @@ def test_an_index_of_others_behind_an_alias_is_not_brought_in():
     assert reasons(planned(adds, adopts=[found], on=on)) == [
         "products is an alias of index theirs, which belongs to project office"
     ]
+    assert reasons(planned(adds, adopts=[found])) == []
+    assert reasons(planned(adds, adopts=[found], on=server(foreign=[found], owners={"theirs": "shop"}))) == []
     gone = server(foreign=[found], live={})
     assert "index products does not exist on the server" in reasons(planned(adds, adopts=[found], on=gone))
 

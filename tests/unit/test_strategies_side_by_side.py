@@ -150,6 +150,24 @@ def test_writes_go_on_where_no_document_changes():
     assert all(each.changes == () for each in told.values())
 
 
+def test_each_index_is_told_its_own_costs():
+    both = server(SHORT, CATALOG_INDEX, documents=100_000)
+    alone = {**compared(sorts("a"), SHORT, on=both), **compared(sorts("catalog"), CATALOG_INDEX, on=both)}
+    together = compared(sorts("a", "catalog"), SHORT, CATALOG_INDEX, on=both)
+    assert {of: each.memory_bytes for of, each in together.items()} == {
+        of: each.memory_bytes for of, each in alone.items()
+    }
+
+
+def test_what_else_happens_to_an_index_hides_no_strategy():
+    def script(op):
+        op.create_alias("goods", "products")
+        adds("products")(op)
+
+    told = compared(script, PRODUCTS)
+    assert told["products", "alter"].is_chosen
+
+
 def test_what_changes_in_documents_is_told_once():
     told = compared(re_encodes, VECTORS)
     assert told["products", "shadow_field"].changes == ("re-encode embedding from FLOAT32 to FLOAT16",)

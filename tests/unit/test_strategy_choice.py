@@ -269,6 +269,7 @@ def test_an_index_that_would_end_the_server_is_refused():
     assert "crashes" in lacking(wanted)[0]
     assert lacking(wanted, search_version=(8, 0, 0)) == []
     assert lacking(schema("products", COLOR, max_text_fields=True, no_fields=True)) == []
+    assert lacking(schema("products", TextField(name="title"), max_text_fields=True)) == []
 
 
 def test_a_field_that_ft_create_would_take_for_an_option_is_refused():
@@ -296,6 +297,8 @@ def test_two_fields_do_not_read_the_same_bytes_differently():
     both = (vector(), vector("FLOAT16", name="other", path="embedding"))
     [reason] = what_documents_forbid(schema("products", vector()), schema("products", *both), ())
     assert "fields embedding and other of index products read the same bytes" in reason
+    json = [schema("products", *fields, storage_type="json") for fields in ((vector(path="$.e"),), both)]
+    assert not [*what_documents_forbid(*json, ())]  # there each index makes bytes of numbers by itself
     same = (vector(), vector(name="other", path="embedding", distance_metric="L2"))
     assert not [*what_documents_forbid(schema("products", vector()), schema("products", *same), ())]
 
