@@ -78,7 +78,8 @@ def rewrite(
     compares = not may_skip_comparing or not transform.is_deterministic
     compares = compares or (mover is not None and bool(job.rewrite.recodings))
     with job.exchanger() as exchanger:
-        exchanges = computed_ahead(_exchanges(job, backup, transform, log, left_out))
+        made = _exchanges(job, backup, transform, log, left_out)
+        exchanges = job.next_to_write(made, is_slow=transform.is_slow)
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
             while left_out:
                 rewritten.failures.add(*left_out.popleft())

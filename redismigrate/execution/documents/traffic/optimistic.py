@@ -10,7 +10,8 @@ refusal is taken for one of its neighbours, and the batch decides what has to fo
 
 A transform that takes long runs before anything is watched: its batch is read twice, see `aside`.
 
-Several connections take turns, so that one batch is with the server while another one is computed.
+Several connections take turns, so that one batch is with the server while another one is computed. Where the
+next one is not there yet, those under way are finished before it is waited for: none stays watched meanwhile.
 """
 
 from __future__ import annotations
@@ -90,11 +91,12 @@ class OptimisticWriter:
         for wire in self._wires:
             wire.close()
 
-    def write(self, works: Iterable[Work[WritesT, OutcomeT]]) -> Iterator[Turn[WritesT, OutcomeT]]:
+    def write(self, works: Iterable[Work[WritesT, OutcomeT] | None]) -> Iterator[Turn[WritesT, OutcomeT]]:
         """Carry out batches, in order.
 
         Args:
-            works: The batches. Each is asked for when the one before it is under way.
+            works: The batches. Each is asked for when the one before it is under way; so where it may take
+                long, None comes before it.
 
         Yields:
             The finished turn of every batch, some batches later. One of many documents is done in parts, and
@@ -109,7 +111,9 @@ class OptimisticWriter:
         idle = deque(self._wires)
         with self._server.translated_errors():
             for work in works:
-                rest: Work[WritesT, OutcomeT] | None = work
+                while work is None and (asked or sent):
+                    yield self._finish(asked, sent, idle)
+                rest = work
                 while rest is not None:
                     # What waits must not keep others waiting: batches under way are finished first.
                     most = rest.most_at_once
@@ -231,6 +235,7 @@ class Turn(Generic[WritesT, OutcomeT]):
             except NotMadeYet as missing:
                 self.wire.send(_UNWATCH)
                 raise_refusal(*self.wire.receive(1))
+                self._aside.is_watched = False
                 missing.make()
             except redis.ResponseError as error:
                 if not concerns_one_document(error):
