@@ -68,7 +68,7 @@ class SlowVectors:
     inner: ReEncodeVectors
     during: Callable[[], object]
     asked: list[int]
-    seconds: float = SECONDS
+    seconds: float = SECONDS / 4
 
     @property
     def reads(self) -> tuple[str, ...]:

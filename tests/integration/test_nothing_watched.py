@@ -11,15 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from document_scenarios import set_stage
+from document_scenarios import BASE, set_stage
 from doomed_process import Attempt, StrikingProxy, Victim
 from random_transform import RandomVectors, plug_in, plugged_in
 from signalled_process import KILLED, exit_code
-from slow_transforms import SECONDS, Noting, watched_keys
+from slow_transforms import SECONDS, Noting, make_slow, watched_keys
 from vector_documents import DIMS, TO_FLOAT16, TO_FLOAT32, Meanwhile, add_products, documents, stock
 
 from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
+from redismigrate.documents.vectors import ReEncodeVectors
+from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.in_place import backing_up, restoring
 from redismigrate.state import lock
 from redismigrate.state.keys import StateKeys
@@ -146,7 +148,7 @@ def test_who_writes_all_the_time_gets_on_and_so_does_a_slow_run(
     # Nothing of it is lost, and none of it waited for a transform.
     last = {number % COUNT: f"boot {number}".encode() for number in range(len(seconds))}
     assert {number: after[b"p:%d" % number][b"title"] for number in last} == last
-    assert sorted(seconds)[len(seconds) // 2] < SECONDS / 4
+    assert sorted(seconds)[len(seconds) // 2] < SECONDS / 2
     expected = {key: each | {b"title": after[key][b"title"]} for key, each in before.items()}
     require_restored(stocked, result.run, expected)
 
@@ -211,3 +213,51 @@ def test_a_transform_that_takes_longer_than_the_lease_does_not_lose_the_lock(
     assert None not in held
     assert len(set(held)) == 1
     require_restored(stocked, result.run, before)
+
+
+def test_no_key_is_watched_while_second_fields_are_made(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    shop.strategy = "shadow_field"
+    stock(shop, COUNT)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+    before = documents(shop)
+    watched: list[int] = []
+    with monkeypatch.context() as patch:
+        asked = make_slow(patch, lambda: watched.append(watched_keys(shop.client)))
+        meanwhile = Meanwhile({"copy_documents": lambda: add_products(shop, 3, prefix="p:late")})
+        result = upgrade(shop, "shadow_field", meanwhile)
+
+    assert len(asked) > 4
+    assert set(watched) == {0}
+    assert {len(each[b"embedding"]) for each in documents(shop).values()} == {NEW_BYTES}
+    undone = shop.run("--json", "rollback", "--run", result.run)
+    assert undone.code == 0, undone.err
+    add_products(shop, 3, prefix="expected:late")
+    now = documents(shop)
+    assert {key: now[key] for key in before} == before
+    assert all(now[b"p:late%d" % number] == now[b"expected:late%d" % number] for number in range(3))
+
+
+@pytest.mark.parametrize("name", ["prefix beside", pytest.param("everything beside", marks=pytest.mark.slow)])
+def test_whatever_is_made_beside_is_the_same_the_way_around(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    """Second fields and copies, there and back, as if numpy were slow; the transform is asked."""
+    stage = set_stage(shop, name, 30)
+    prepared: list[int] = []
+    prepare = Copies.prepare
+
+    def noted(copies, keys, replies, reader):
+        prepared.append(len(keys))
+        prepare(copies, keys, replies, reader)
+
+    monkeypatch.setattr(ReEncodeVectors, "is_slow", True)
+    monkeypatch.setattr(Copies, "prepare", noted)
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    for revision in stage.revisions[1:]:
+        commands.upgrade(project, revision, stage.scenario.options, Meanwhile({}))
+        shop.wait_until_indexed()
+        stage.require(revision)
+    assert sum(prepared) > 0
+    commands.downgrade(project, BASE, stage.scenario.options, Meanwhile({}))
+    shop.wait_until_indexed()
+    stage.require(BASE)
