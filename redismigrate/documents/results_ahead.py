@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from threading import Event
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Argument = TypeVar("Argument")
@@ -29,13 +29,37 @@ def computed_ahead(
         count: How many items may be there at a time besides the one that the caller has.
         is_over: Set when nobody wants an item any more, before the one that is being computed is waited for.
     """
+    return cast("Iterator[Item]", _ahead(items, count, is_over, None))
+
+
+def ready_ahead(
+    items: Iterator[Item], patience_seconds: float, count: int = ITEMS_AHEAD
+) -> Iterator[Item | None]:
+    """As `computed_ahead`, for a caller who has something to finish before it waits.
+
+    Args:
+        items: Is advanced by a thread of its own.
+        patience_seconds: Where the next item takes longer, None comes before it, once.
+        count: How many items may be there at a time besides the one that the caller has.
+    """
+    return _ahead(items, count, None, patience_seconds)
+
+
+def _ahead(
+    items: Iterator[Item], count: int, is_over: Event | None, patience_seconds: float | None
+) -> Iterator[Item | None]:
     end = object()
     with ThreadPoolExecutor(1, "redismigrate-ahead") as thread:
         asked: deque[Future[Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
         try:
-            while (item := asked.popleft().result()) is not end:
+            while True:
+                if patience_seconds is not None and not wait((asked[0],), patience_seconds).done:
+                    yield None
+                item = asked.popleft().result()
+                if item is end:
+                    return
                 asked.append(thread.submit(next, items, end))
-                yield item  # type: ignore[misc]  # all but the end are items
+                yield cast("Item", item)
         finally:
             if is_over is not None:
                 is_over.set()

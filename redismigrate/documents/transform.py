@@ -15,7 +15,8 @@ class Transform(Protocol):
     """Makes new values of those of some fields, document by document or for a whole batch at once.
 
     It may be slow, cost money or come to other values each time: it runs before a batch is written, never
-    while one is watched, and what it has written is known by digests afterwards.
+    while one is watched, and what it has written is known by digests afterwards. Beside, a second form is
+    compared with what the transform makes of the first one at every look: there it has to be deterministic.
     """
 
     @property
@@ -29,6 +30,14 @@ class Transform(Protocol):
     @property
     def is_deterministic(self) -> bool:
         """Whether it makes the same bytes of the same bytes, each time and on every machine."""
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a batch takes longer than its keys should be watched: 50 ms or more, or nobody knows.
+
+        A slow one runs before that, at the price of reading twice where reading and writing are one
+        transaction; and nothing stays watched while it is waited for.
+        """
 
     @property
     def back(self) -> Transform | None:

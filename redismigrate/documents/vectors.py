@@ -229,6 +229,11 @@ class ReEncodeVectors:
         return True
 
     @property
+    def is_slow(self) -> bool:
+        """It is not: it takes some microseconds a vector."""
+        return False
+
+    @property
     def back(self) -> ReEncodeVectors | None:
         """The way back for the fields that have one; None where none has."""
         backs = ((field, field.conversion.back) for field in self.fields)

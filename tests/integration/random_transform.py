@@ -50,6 +50,10 @@ class RandomVectors:
         return False
 
     @property
+    def is_slow(self) -> bool:
+        return self.seconds > 0
+
+    @property
     def back(self) -> None:
         return None
 
@@ -74,7 +78,11 @@ class RandomVectors:
 
 @dataclass(frozen=True)
 class Forbidden(RandomVectors):
-    """Is never to be run."""
+    """Is never to be run, although it would come to the same values again."""
+
+    @property
+    def is_deterministic(self) -> bool:
+        return True
 
     def __call__(self, batch: Batch) -> Transformed:
         raise AssertionError(f"{self} was run for {len(batch.keys)} documents")

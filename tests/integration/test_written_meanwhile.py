@@ -9,6 +9,8 @@ import pytest
 from vector_documents import (
     CHANGE,
     DIMS,
+    ONE_PASS,
+    ONE_PASS_BACK,
     TO_BFLOAT16,
     TO_FLOAT16,
     TO_FLOAT32,
@@ -16,11 +18,15 @@ from vector_documents import (
     TO_OLD_PREFIX,
     add_products,
     applied,
+    converted,
     creation,
+    documents,
     kill_before,
     migrate,
     vector,
 )
+
+from redismigrate.execution.documents.in_place import backing_up
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -187,6 +193,39 @@ def test_more_failures_than_are_listed_are_counted_once(products: Shop):
     counts = applied(products, "head", "--max-failures", str(many))
 
     assert (counts["failed_count"], len(counts["failed"])) == (many, 100)
+
+
+def test_documents_that_cannot_move_any_more_stay_whole_while_others_are_under_way(
+    products: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    """Somebody writes after all, to the new name: the vector that was converted already is put back."""
+    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 1)
+    count, step = 100, 9
+    add_products(products, count)
+    products.write(ONE_PASS, ONE_PASS_BACK)
+
+    def occupy() -> None:
+        for number in range(0, count, step):
+            products.client.hset(f"p:{number}", "vector", b"x")
+
+    result = migrate(
+        products,
+        {"rewrite_documents": occupy},
+        exclusive=True,
+        batch_size=5,
+        workers=3,
+        max_failures=count,
+    )
+
+    assert len(result.documents.failed) == len(range(0, count, step))
+    now = documents(products)
+    for number in range(count):
+        document = now[b"p:%d" % number]
+        del document[b"title"]
+        if number % step:
+            assert document == {b"vector": converted(vector(number), "float32", "float16")}
+        else:
+            assert document == {b"vector": b"x", b"embedding": vector(number)}
 
 
 def test_without_writers_documents_are_not_read_again_before_they_are_written(products: Shop):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from small_looks import Broken
@@ -123,11 +123,13 @@ class FieldsExplorer:
         old_forms: What is written in the old form.
         new_forms: In the new one.
         refuses: Each write may be refused.
+        is_slow: The transforms take long.
     """
 
     old_forms: tuple[bytes, ...] = OLD_FORMS
     new_forms: tuple[bytes, ...] = NEW_FORMS
     refuses: bool = False
+    is_slow: bool = False
     transitions: int = 0
     parents: dict[State, tuple[State, str] | None] = field(default_factory=dict)
 
@@ -247,5 +249,6 @@ class FieldsExplorer:
         if state.form is not None:
             keys[KEY] = state.form
         server, originals = Server(keys, state.clock, refused=refused), Originals()
-        mirror = SecondFields(SCHEMA, (FIELD,), aim, originals=originals)
+        fields = (replace(FIELD, is_slow=self.is_slow),)
+        mirror = SecondFields(SCHEMA, fields, aim, originals=originals)
         return server, Turn(server, SynchronisingWork(mirror, [KEY]), Fence(FENCE_KEY, TOKEN)), originals

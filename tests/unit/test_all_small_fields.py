@@ -15,13 +15,15 @@ from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.state.fence import Fence
 
 
-def test_few_words_lead_nowhere_wrong():
-    assert FieldsExplorer(OLD_FORMS[1:], NEW_FORMS[:1]).walk() > 200
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_few_words_lead_nowhere_wrong(is_slow: bool):
+    assert FieldsExplorer(OLD_FORMS[1:], NEW_FORMS[:1], is_slow=is_slow).walk() > 200
 
 
 @pytest.mark.slow
-def test_all_words_lead_nowhere_wrong():
-    assert FieldsExplorer(refuses=True).walk() > 2_000
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_all_words_lead_nowhere_wrong(is_slow: bool):
+    assert FieldsExplorer(refuses=True, is_slow=is_slow).walk() > 2_000
 
 
 def remove_without_backup(patch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from redismigrate.documents.batch import Batch
+from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.conversion import transform_of
 from redismigrate.documents.fitting import Fit
-from redismigrate.documents.results_ahead import results_ahead
+from redismigrate.documents.results_ahead import ready_ahead, results_ahead
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.documents.whole_transform import Documents, RenameMembers, RewriteDocuments
+from redismigrate.execution.documents.traffic.aside import Aside, NotMadeYet
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.quantization import Quantization
 
@@ -61,6 +64,7 @@ def test_it_can_be_sent_elsewhere_and_comes_to_the_same(name: str):
     sent = pickle.loads(pickle.dumps(transform))  # noqa: S301 - our own bytes
 
     assert transform.is_deterministic
+    assert not transform.is_slow
     assert pickle.loads(pickle.dumps(sent(Batch(KEYS, columns)))) == transform(Batch(KEYS, columns))  # noqa: S301
 
 
@@ -148,3 +152,72 @@ def test_what_a_function_raises_is_raised_in_its_turn_and_the_rest_is_given_up()
             next(results)
 
     assert len(started) < 6
+
+
+def test_where_the_next_item_takes_long_that_is_told_once_before_it_is_waited_for():
+    may_go_on = threading.Event()
+
+    def items() -> Iterator[str]:
+        yield "first"
+        assert may_go_on.wait(60)
+        yield "second"
+        raise ValueError("third")
+
+    found = ready_ahead(items(), patience_seconds=0.2)
+
+    assert [next(found), next(found)] == ["first", None]
+    may_go_on.set()
+    assert next(found) == "second"
+    with pytest.raises(ValueError, match="third"):
+        next(item for item in found if item is not None)
+
+
+def test_what_comes_in_time_is_not_told_to_be_late():
+    assert list(ready_ahead(iter(range(9)), patience_seconds=60)) == list(range(9))
+
+
+@dataclass
+class Halving:
+    """A slow transform of numbers.
+
+    Attributes:
+        asked: What it was asked for.
+    """
+
+    asked: list[list[bytes | None]] = field(default_factory=list)
+
+    def __call__(self, batch: Batch) -> Transformed:
+        column = list(batch.columns["v"])
+        self.asked.append(column)
+        odd = [row for row, value in enumerate(column) if value is not None and int(value) % 2]
+        new = [
+            None if row in odd or value is None else b"%d" % (int(value) // 2)
+            for row, value in enumerate(column)
+        ]
+        return Transformed({"v": new}, [Failure(row, "it is odd") for row in odd])
+
+
+def test_what_is_made_aside_is_made_once_and_never_while_keys_are_watched():
+    aside, halving = Aside(), Halving()
+    halved = aside.of_values(halving, "v")
+    batch = Batch([b"a", b"b", b"c", b"d"], {"v": [b"4", None, b"3", b"4"]})
+
+    made = halved(batch)
+    aside.is_watched = True
+
+    assert halved(batch) == made == Transformed({"v": [b"2", None, None, b"2"]}, [Failure(2, "it is odd")])
+    assert halving.asked == [[b"4", b"3"]]
+    changed = Batch([b"a", b"b"], {"v": [b"4", b"6"]})
+    with pytest.raises(NotMadeYet) as missing:
+        halved(changed)
+    assert len(halving.asked) == 1
+    missing.value.make()
+    assert halved(changed).columns == {"v": [b"2", b"3"]}
+    assert halving.asked[1:] == [[b"6"]]
+
+
+def test_nothing_is_made_of_documents_without_a_value():
+    halving = Halving()
+
+    assert Aside().of_values(halving, "v")(Batch([b"a"], {"v": [None]})).columns == {"v": [None]}
+    assert halving.asked == []

@@ -69,7 +69,8 @@ class CopySteps:
     def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
         rewrite, before = step.work.rewrite, step.index_before
-        back = rewrite.moves_reversed()
+        forward = RewriteDocuments.of(rewrite, {})
+        back = RewriteDocuments.of(rewrite.moves_reversed(), {})
         replaced = self._replaced_by(step, run)
         if self._removals is None:
             self._removals = Removals.since_now(self._work.server, self._work.max_removals)
@@ -77,13 +78,14 @@ class CopySteps:
             before.schema,
             before.schema.storage_type,
             rewrite.prefixes,
-            RewriteDocuments.of(rewrite, {}),
+            forward,
             self.marks(step, run),
             aim,
-            RewriteDocuments.of(back, {}),
+            back,
             fence_of(self._work.nodes.home.fence.token + self._process),
             self._removals,
             replaced.keep,
+            is_slow=forward.is_slow or back.is_slow,
         )
 
     def marks(self, step: Step, run: Run) -> bytes:

@@ -45,8 +45,9 @@ class SecondFieldSteps:
         """The second fields of a step, and the backup that gets what would be lost with them."""
         schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
         quantizations = run.quantizations.get(str(step.index), {})
+        make_transform = self._work.job(step, run).make_transform
         fields = tuple(
-            SecondField.of(recoding, work.second_fields[recoding.path], quantizations)
+            SecondField.of(recoding, work.second_fields[recoding.path], quantizations, make_transform)
             for recoding in rewrite.recodings
         )
         originals = self._originals(step, run, aim)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 from redismigrate.documents.columns import Column, FixedWidth
 from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument
@@ -21,12 +21,29 @@ from redismigrate.execution.documents.beside.second_forms import (
     forms_of,
     lost_values,
 )
+from redismigrate.execution.documents.traffic.aside import Aside, NotMadeYet
 from redismigrate.execution.documents.traffic.decisions import ADDED, Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, let_expire, read_expiries
 from redismigrate.execution.documents.traffic.mirroring import Decision, WithinDocuments
 from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, render_for_keys
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
+
+
+class _Looked(NamedTuple):
+    """What a look at some documents comes to.
+
+    Attributes:
+        pairs: What both forms of every field hold, column by column.
+        wanted: What they should hold.
+        lost: Hash field -> what is about to be lost; nothing where nobody wants that.
+        is_first: All of them get a second form, have none yet, and stay else as they are.
+    """
+
+    pairs: Sequence[tuple[Column, Column]]
+    wanted: Sequence[Forms]
+    lost: Mapping[str, Column]
+    is_first: bool
 
 
 @dataclass(frozen=True)
@@ -65,48 +82,49 @@ class SecondFields(WithinDocuments):
         if self.originals is not None:
             self.originals.close()
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether one of the transforms is."""
+        return any(field.is_slow for field in self.fields)
+
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """Both forms of every field."""
         return render_for_keys(b"HMGET", keys, self._names), len(keys)
+
+    def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
+        """Convert what was read, as far as the decision asks for it."""
+        _, rows = _hashes(keys, replies)
+        self._look(rows, reader.aside)
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
         """Write what differs, once what that replaces is on disk; give both forms one time to live.
 
         Raises:
             BackupError: What is replaced can't be backed up.
+            NotMadeYet: A slow transform has to run first.
         """
         decision = Decision()
         keys, rows = _hashes(keys, replies)
         expiries = self._read_expiries(keys, rows, reader) if reader.fields_expire else None
-        columns: list[Column] = [list(column) for column in zip(*rows, strict=True)] if rows else []
-        columns = columns or [[] for _ in self._names]
-        pairs = list(zip(columns[::2], columns[1::2], strict=True))
-        wanted = [
-            forms_of(field, self.aim, declared, second)
-            for field, (declared, second) in zip(self.fields, pairs, strict=True)
-        ]
-        _leave_whole(wanted, [column for column, _ in pairs])
+        try:
+            pairs, wanted, lost, is_first = self._look(rows, reader.aside)
+        except NotMadeYet:
+            # The whole look, and not what it lacks first: one more of a field would be one more reading.
+            raise NotMadeYet(partial(self._look, rows, reader.aside)) from None
         result = decision.result
         declared = [column for column, _ in pairs]
         result.documents = sum(any(value is not None for value in row) for row in zip(*declared, strict=True))
-        for field, forms in zip(self.fields, wanted, strict=True):
+        for forms in wanted:
             result.turned_back += len(forms.turned_back)
             result.only_new += len(forms.only_new)
             if self.aim == "reverted":
                 decision.failures += [FailedDocument(keys[row], WRITTEN_SINCE) for row in forms.only_new]
-            decision.failures += [
-                FailedDocument(keys[row], f"{field.recoding.path}: {reason}")
-                for row, reason in forms.problems.items()
-            ]
+            decision.failures += [FailedDocument(keys[row], reason) for row, reason in forms.problems.items()]
         decision.size_bytes = len(keys) * self._document_bytes
-        if len(wanted) == 1 and expiries is None and _is_first(wanted[0], *pairs[0]):
+        if is_first and expiries is None:
             self._write_first(decision, keys, wanted[0].second)
             return decision
-        if self.originals is not None:
-            lost = {
-                field.recoding.path: lost_values(field, *pair, forms)
-                for field, pair, forms in zip(self.fields, pairs, wanted, strict=True)
-            }
+        if self.originals is not None and not is_first:
             self.originals.keep(keys, lost, self._replacing(pairs, wanted, lost))
         now = [column for pair in pairs for column in pair]
         then = [column for forms in wanted for column in (forms.declared, forms.second)]
@@ -115,6 +133,31 @@ class SecondFields(WithinDocuments):
             before, after = [column[row] for column in now], [column[row] for column in then]
             self._write(decision, key, before, after, moments)
         return decision
+
+    def _look(self, rows: list[list[bytes | None]], aside: Aside) -> _Looked:
+        """All that takes a transform.
+
+        Raises:
+            NotMadeYet: A slow one has to run first.
+        """
+        columns: list[Column] = [list(column) for column in zip(*rows, strict=True)] if rows else []
+        columns = columns or [[] for _ in self._names]
+        pairs = list(zip(columns[::2], columns[1::2], strict=True))
+        fields = [field.remembering(aside) for field in self.fields]
+        wanted = [
+            forms_of(field, self.aim, declared, second)
+            for field, (declared, second) in zip(fields, pairs, strict=True)
+        ]
+        _leave_whole(wanted, [column for column, _ in pairs])
+        if len(wanted) == 1 and _is_first(wanted[0], *pairs[0]):
+            return _Looked(pairs, wanted, {}, is_first=True)
+        lost: dict[str, Column] = {}
+        if self.originals is not None:
+            lost = {
+                field.recoding.path: lost_values(field, *pair, forms)
+                for field, pair, forms in zip(fields, pairs, wanted, strict=True)
+            }
+        return _Looked(pairs, wanted, lost, is_first=False)
 
     def _replacing(
         self, pairs: Sequence[tuple[Column, Column]], wanted: Sequence[Forms], lost: Mapping[str, Column]

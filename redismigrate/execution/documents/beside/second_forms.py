@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column
-from redismigrate.documents.conversion import Quantizations, transform_of
+from redismigrate.documents.conversion import Quantizations, encoding_after, encoding_before, transform_of
+from redismigrate.documents.fitting import MakeTransform
 from redismigrate.documents.rewrite import Recoding
-from redismigrate.documents.vectors import VectorConversion
+from redismigrate.execution.documents.traffic.aside import Aside, TransformValues
 
 Aim = Literal["beside", "promoted", "removed", "reverted"]
 
@@ -21,34 +23,56 @@ class SecondField:
     Attributes:
         recoding: What differs between the two.
         name: The hash field of the second form.
-        forward: From the old form to the new.
+        forward: From the old form to the new; reads and writes the path of the recoding alone.
         back: The way back; None where there is none, as with integers.
+        is_slow: They take longer than keys should be watched.
     """
 
     recoding: Recoding
     name: str
-    forward: VectorConversion
-    back: VectorConversion | None
+    forward: TransformValues
+    back: TransformValues | None
+    is_slow: bool = False
 
     @classmethod
-    def of(cls, recoding: Recoding, name: str, quantizations: Quantizations) -> SecondField:
+    def of(
+        cls,
+        recoding: Recoding,
+        name: str,
+        quantizations: Quantizations,
+        make_transform: MakeTransform = transform_of,
+    ) -> SecondField:
         """The second form that a recoding asks for.
 
         Args:
             recoding: Between float datatypes, or to integers that have a quantization.
             name: The hash field of the second form.
             quantizations: How integers are made, by the path of the recoding.
+            make_transform: Makes the transform of the recoding.
 
         Raises:
-            ValueError: It makes integers, and nobody says how.
+            ValueError: It makes integers, and nobody says how; or it comes to other values each time, while
+                second fields are compared with what it makes at every look.
         """
-        columns = transform_of((recoding,), quantizations).fields
-        if not columns:
+        forward = make_transform((recoding,), quantizations)
+        if not forward.reads:
             raise ValueError(f"{recoding} needs a quantization")
-        forward = columns[0].conversion
+        if not forward.is_deterministic:
+            raise ValueError(f"{recoding} beside needs a deterministic transform, {forward} is none")
         is_float = not {recoding.before, recoding.after} & {"INT8", "UINT8"}
-        return cls(
-            recoding, name, forward, VectorConversion(forward.target, forward.source) if is_float else None
+        back = forward.back if is_float else None
+        is_slow = forward.is_slow or (back is not None and back.is_slow)
+        return cls(recoding, name, forward, back, is_slow)
+
+    def remembering(self, aside: Aside) -> SecondField:
+        """The same; where it is slow, what was made while nothing was watched is taken from there."""
+        if not self.is_slow:
+            return self
+        path, back = self.recoding.path, self.back
+        return replace(
+            self,
+            forward=aside.of_values(self.forward, path),
+            back=None if back is None else aside.of_values(back, path),
         )
 
 
@@ -134,22 +158,29 @@ def lost_values(field: SecondField, declared: Column, second: Column, after: For
 
 def _say_more(field: SecondField, new: Column, old: Column) -> list[bool]:
     """Which vectors in the new form have become others in the old form, and do not follow from these."""
-    again = field.forward.convert(old).values
+    again, _ = _made(field, field.forward, old)
     say_more = [before != after for before, after in zip(new, again, strict=True)]
     if field.back is None or not any(say_more):
         return [False] * len(new)
-    backs = field.back.convert(new).values
+    backs, _ = _made(field, field.back, new)
     return [is_other and back == value for is_other, back, value in zip(say_more, backs, old, strict=True)]
+
+
+def _made(field: SecondField, transform: TransformValues, values: Column) -> tuple[Column, dict[int, str]]:
+    """What a transform makes of values of a field, and row by row why nothing of others."""
+    path = field.recoding.path
+    made = transform(Batch([b""] * len(values), {path: values}))
+    return made.columns[path], dict(made.failures)
 
 
 def _new_forms(
     field: SecondField, aim: Aim, old: Column, second: Column
 ) -> tuple[Column, dict[int, str], list[int]]:
     """The new form of every vector in the old form, why some have none, and which are no conversions."""
-    converted = field.forward.convert(old)
+    converted, problems = _made(field, field.forward, old)
     if not any(second):
-        return converted.values, dict(converted.failures), []
-    new, problems = list(converted.values), dict(converted.failures)
+        return converted, problems, []
+    new = list(converted)
     differing = [
         row
         for row, (before, after) in enumerate(zip(second, new, strict=True))
@@ -159,7 +190,7 @@ def _new_forms(
     backs: Column = [None] * len(differing)
     if field.back is not None and differing:
         # A client of the new form may have written what the old one can't tell.
-        backs = field.back.convert([second[row] for row in differing]).values
+        backs, _ = _made(field, field.back, [second[row] for row in differing])
     for row, back in zip(differing, backs, strict=True):
         is_promoted = aim == "promoted" and field.recoding.has_one_width and second[row] == old[row]
         if is_promoted or (back is not None and back == old[row]):
@@ -181,8 +212,12 @@ def _odd_lengths(field: SecondField, declared: Column) -> dict[int, str]:
 
 def _odd_length(field: SecondField, value: bytes) -> str:
     recoding = field.recoding
-    alternative = "" if recoding.has_one_width else f" or {recoding.bytes_after} ({field.forward.target})"
-    return f"{len(value)} bytes, expected {recoding.bytes_before} ({field.forward.source}){alternative}"
+    alternative = f" or {recoding.bytes_after} ({encoding_after(recoding)})"
+    expected = f"{recoding.bytes_before} ({encoding_before(recoding)})"
+    return (
+        f"{recoding.path}: {len(value)} bytes, expected {expected}"
+        f"{'' if recoding.has_one_width else alternative}"
+    )
 
 
 def _take_new_forms(field: SecondField, forms: Forms, old: Column) -> None:
@@ -200,7 +235,7 @@ def _take_new_forms(field: SecondField, forms: Forms, old: Column) -> None:
         forms.problems[row] = _odd_length(field, value)
     backs: Column = [None] * len(rows)
     if field.back is not None and rows:
-        backs = field.back.convert([declared[row] for row in rows]).values
+        backs, _ = _made(field, field.back, [declared[row] for row in rows])
     for row, back in zip(rows, backs, strict=True):
         if back is not None:
             turned[row] = back

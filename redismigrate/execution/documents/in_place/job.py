@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from redismigrate.documents.conversion import Quantizations, transform_of
 from redismigrate.documents.fitting import Fit, MakeTransform
+from redismigrate.documents.results_ahead import ready_ahead
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.moving import Mover
+from redismigrate.execution.documents.traffic.exchange import Exchange
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.documents.traffic.reading import documents_on
@@ -22,6 +24,9 @@ from redismigrate.schema.prefixes import KeyPrefixes
 
 # Of the vectors in a batch, before or after they are converted: several batches are in memory at a time.
 BATCH_BYTES = 4 << 20
+# How long batches stay watched at most while the next one is computed. numpy's take some 15 ms, and are best
+# computed beside the traffic.
+PATIENCE_SECONDS = 0.05
 _EXPIRING_COMMANDS = {f"cmdstat_{name}" for name in ("hexpire", "hexpireat", "hpexpire", "hpexpireat")}
 
 
@@ -99,6 +104,15 @@ class RewriteJob:
     def transforming(self) -> Executor:
         """What runs the transform, to be used in a `with` statement."""
         return ThreadPoolExecutor(self.transforms_at_once, "redismigrate-transform")
+
+    def next_to_write(self, exchanges: Iterator[Exchange], *, is_slow: bool) -> Iterator[Exchange | None]:
+        """What to write, computed in a thread of its own; None before what others must not wait for.
+
+        Args:
+            exchanges: What to write.
+            is_slow: The transform that makes it is: nothing is to be watched meanwhile.
+        """
+        return ready_ahead(exchanges, 0 if is_slow else PATIENCE_SECONDS)
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""

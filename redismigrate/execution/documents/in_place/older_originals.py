@@ -194,5 +194,6 @@ def _by_transforms(
         )
 
     refused = Failures()
-    put_back(job, older, paths, replacement, Failures(), refused)
+    is_slow = there.is_slow or back.is_slow
+    put_back(job, older, paths, replacement, Failures(), refused, is_slow=is_slow)
     return refused

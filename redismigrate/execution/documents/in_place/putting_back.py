@@ -74,6 +74,8 @@ def put_back(
     left: Failures,
     refused: Failures,
     given_back: Digests | None = None,
+    *,
+    is_slow: bool = False,
 ) -> int:
     """Replace values in all documents of a backup; how many hold what they should.
 
@@ -89,6 +91,7 @@ def put_back(
         left: Gets the documents that hold something else.
         refused: Gets those that the server refused to write.
         given_back: Digests of further values that may be replaced, each with its key and its field.
+        is_slow: The transforms that a replacement may have to run are.
     """
     if not paths:
         return 0
@@ -115,7 +118,9 @@ def put_back(
         found_later = decided.keys
         done = len(found_later)
         all_parts = (part for chunk in computed_ahead(first.chunks()) for part in parts(chunk))
-        for outcome in exchanger.run(_exchanges(job, paths, all_parts, given_back), Mode()):
+        exchanges = _exchanges(job, paths, all_parts, given_back)
+        # Where the backup does not tell what was written, a transform has to run for every chunk.
+        for outcome in exchanger.run(job.next_to_write(exchanges, is_slow=is_slow), Mode()):
             done += sum(key not in found_later for key in outcome.done_keys) if found_later else outcome.done
             undecided.forget(outcome.done_keys)
             for key in outcome.changed:

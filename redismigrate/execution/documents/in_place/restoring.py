@@ -74,7 +74,7 @@ def restore(
         def originals(chunk: Chunk) -> Replacement:
             return Replacement(chunk.documents, written_into(chunk, transform))
 
-        documents = put_back(job, backup, paths, originals, left, left, given_back)
+        documents = put_back(job, backup, paths, originals, left, left, given_back, is_slow=transform.is_slow)
         restored.documents = documents if mover is None else restored.documents
         if converts_rest:
             restored.documents += _convert_back(job, quantizations, restored.left)

@@ -78,7 +78,8 @@ def rewrite(
     compares = not may_skip_comparing or not transform.is_deterministic
     compares = compares or (mover is not None and bool(job.rewrite.recodings))
     with job.exchanger() as exchanger:
-        exchanges = computed_ahead(_exchanges(job, backup, transform, log, left_out))
+        made = _exchanges(job, backup, transform, log, left_out)
+        exchanges = job.next_to_write(made, is_slow=transform.is_slow)
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
             while left_out:
                 rewritten.failures.add(*left_out.popleft())
@@ -93,7 +94,7 @@ def rewrite(
                 for key, reason in stay.items():
                     rewritten.failures.add(key, reason)
                 rewritten.documents += sum(key not in stay for key in outcome.after)
-                _take_back(exchanger, outcome.exchange, stay)
+                _take_back(job, outcome.exchange, stay)
             job.on_progress(outcome.documents)
     return rewritten
 
@@ -104,7 +105,7 @@ def _that_stay(mover: Mover, outcome: Outcome) -> dict[bytes, str]:
     return {key: problem for key, problem in problems.items() if problem is not None}
 
 
-def _take_back(exchanger: Exchanger, exchange: Exchange, stay: Collection[bytes]) -> None:
+def _take_back(job: RewriteJob, exchange: Exchange, stay: Collection[bytes]) -> None:
     """Put the originals back where a document could not move: it has a new form whole, or not at all."""
     rows = [row for row, key in enumerate(exchange.keys) if key in stay]
     if not rows or not exchange.new:
@@ -113,7 +114,9 @@ def _take_back(exchanger: Exchanger, exchange: Exchange, stay: Collection[bytes]
         {name: take(column, rows) for name, column in of.items()} for of in (exchange.new, exchange.expected)
     )
     back = Exchange([exchange.keys[row] for row in rows], *columns)
-    deque(exchanger.run((back,), Mode()), maxlen=0)
+    # Over a connection of its own: on those of the pass further batches are under way.
+    with Exchanger(job.nodes, 1) as exchanger:
+        deque(exchanger.run((back,), Mode()), maxlen=0)
 
 
 class _Work(NamedTuple):

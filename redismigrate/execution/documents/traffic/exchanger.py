@@ -33,8 +33,12 @@ MOST_KEYS = 200
 class Exchanger(OptimisticWriter):
     """Owns the connections over which batches are exchanged, see `OptimisticWriter`."""
 
-    def run(self, exchanges: Iterable[Exchange], mode: Mode) -> Iterator[Outcome]:
+    def run(self, exchanges: Iterable[Exchange | None], mode: Mode) -> Iterator[Outcome]:
         """Carry out exchanges, in order.
+
+        Args:
+            exchanges: What to write; None before one that may take long to come, see `write`.
+            mode: How.
 
         Yields:
             The outcome of every exchange, some exchanges later. One of many documents is done in parts, and
@@ -44,7 +48,8 @@ class Exchanger(OptimisticWriter):
             FenceLost: Another process has taken over the lock; the batch was not written.
             RedisMigrateError: The server can't be reached or used.
         """
-        for turn in self.write(ExchangeWork(exchange, mode) for exchange in exchanges):
+        works = (None if exchange is None else ExchangeWork(exchange, mode) for exchange in exchanges)
+        for turn in self.write(works):
             yield turn.outcome
 
 

@@ -163,11 +163,11 @@ class WithinDocuments:
 
     @property
     def is_slow(self) -> bool:
-        """Never: nothing but numbers is converted."""
+        """It is not, as a rule: numpy converts."""
         return False
 
     def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
-        """Nothing takes long."""
+        """Where nothing takes long there is nothing to do."""
 
     def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:  # noqa: ARG002
         """They are those of the documents."""

@@ -11,7 +11,8 @@ refusal is taken for one of its neighbours, and the batch decides what has to fo
 A transform that takes long runs before anything is watched: its batch is read twice, see `aside`.
 
 Several connections take turns, so that one batch is with the server while another one is computed. Each batch
-goes over one to its own node, and is guarded by the fence of that node.
+goes over one to its own node, and is guarded by the fence of that node. Where the next one is not there yet,
+those under way are finished before it is waited for: none stays watched meanwhile.
 """
 
 from __future__ import annotations
@@ -97,11 +98,12 @@ class OptimisticWriter:
     ) -> None:
         self._opened.close()
 
-    def write(self, works: Iterable[Work[WritesT, OutcomeT]]) -> Iterator[Turn[WritesT, OutcomeT]]:
+    def write(self, works: Iterable[Work[WritesT, OutcomeT] | None]) -> Iterator[Turn[WritesT, OutcomeT]]:
         """Carry out batches, in order.
 
         Args:
-            works: The batches, each of one node. Each is asked for when the one before it is under way.
+            works: The batches, each of one node. Each is asked for when the one before it is under way; so
+                where it may take long, None comes before it.
 
         Yields:
             The finished turn of every batch, some batches later. One of many documents is done in parts, and
@@ -117,6 +119,10 @@ class OptimisticWriter:
         for wire, node in self._node_of.items():
             idle[node].append(wire)
         for work in works:
+            if work is None:
+                while asked or sent:
+                    yield self._finish(asked, sent, idle)
+                continue
             node = self._nodes.of(work.keys)
             rest: Work[WritesT, OutcomeT] | None = work
             while rest is not None:
@@ -250,6 +256,7 @@ class Turn(Generic[WritesT, OutcomeT]):
             except NotMadeYet as missing:
                 self.wire.send(_UNWATCH)
                 raise_refusal(*self.wire.receive(1))
+                self._aside.is_watched = False
                 missing.make()
             except redis.ResponseError as error:
                 if not concerns_one_document(error):
