@@ -13,7 +13,7 @@ from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.node import Node
-from redismigrate.execution.documents.traffic.optimistic import MOST_ATTEMPTS
+from redismigrate.execution.documents.traffic.turn import MOST_ATTEMPTS
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.redis_server.wire import render
 from redismigrate.state.fence import Fence

@@ -19,8 +19,8 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
-from redismigrate.execution.documents.traffic.optimistic import Turn
 from redismigrate.execution.documents.traffic.synchronising import SynchronisingWork
+from redismigrate.execution.documents.traffic.turn import Turn
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.state.fence import Fence
 

@@ -17,8 +17,8 @@ from redismigrate.execution.documents.beside import mark_store
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.marks import fence_of
 from redismigrate.execution.documents.beside.removals import Removals
-from redismigrate.execution.documents.traffic.optimistic import Turn
 from redismigrate.execution.documents.traffic.synchronising import SynchronisingWork
+from redismigrate.execution.documents.traffic.turn import Turn
 from redismigrate.schema import IndexSchema, TagField
 from redismigrate.schema.moves import PrefixChange
 from redismigrate.state.fence import Fence

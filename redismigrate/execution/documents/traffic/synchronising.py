@@ -24,7 +24,8 @@ from redismigrate.execution.documents.traffic.apart import refusals_in, write_ap
 from redismigrate.execution.documents.traffic.decisions import Asks, Reader, Work, Written
 from redismigrate.execution.documents.traffic.mirroring import Decision, Mirror, Synchronised
 from redismigrate.execution.documents.traffic.node import Nodes
-from redismigrate.execution.documents.traffic.optimistic import OptimisticWriter, Turn
+from redismigrate.execution.documents.traffic.optimistic import OptimisticWriter
+from redismigrate.execution.documents.traffic.turn import Turn
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.redis_server.wire import refusal
 
