@@ -12,16 +12,16 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar, cast
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 # One is computed while one waits; every further one only costs memory.
 ITEMS_AHEAD = 2
 
 
 def computed_ahead(
-    items: Iterator[Item], count: int = ITEMS_AHEAD, is_over: Event | None = None
-) -> Iterator[Item]:
+    items: Iterator[_Item], count: int = ITEMS_AHEAD, is_over: Event | None = None
+) -> Iterator[_Item]:
     """The same items in the same order; what the iterator raises is raised when its turn comes.
 
     Args:
@@ -33,8 +33,8 @@ def computed_ahead(
 
 
 def ready_ahead(
-    items: Iterator[Item], patience_seconds: float, count: int = ITEMS_AHEAD
-) -> Iterator[Item | None]:
+    items: Iterator[_Item], patience_seconds: float, count: int = ITEMS_AHEAD
+) -> Iterator[_Item | None]:
     """As `computed_ahead`, for a caller who has something to finish before it waits.
 
     Args:
@@ -46,11 +46,11 @@ def ready_ahead(
 
 
 def _ahead(
-    items: Iterator[Item], count: int, is_over: Event | None, patience_seconds: float | None
-) -> Iterator[Item | None]:
+    items: Iterator[_Item], count: int, is_over: Event | None, patience_seconds: float | None
+) -> Iterator[_Item | None]:
     end = object()
     with ThreadPoolExecutor(1, "redismigrate-ahead") as thread:
-        asked: deque[Future[Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
+        asked: deque[Future[_Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
         try:
             while True:
                 if patience_seconds is not None and not wait((asked[0],), patience_seconds).done:
@@ -59,7 +59,7 @@ def _ahead(
                 if item is end:
                     return
                 asked.append(thread.submit(next, items, end))
-                yield cast("Item", item)
+                yield cast("_Item", item)
         finally:
             if is_over is not None:
                 is_over.set()
@@ -67,10 +67,10 @@ def _ahead(
 
 def results_ahead(
     executor: Executor,
-    function: Callable[[Argument], Result],
-    items: Iterable[tuple[Item, Argument]],
+    function: Callable[[Argument], _Result],
+    items: Iterable[tuple[_Item, Argument]],
     count: int = ITEMS_AHEAD,
-) -> Iterator[tuple[Item, Result]]:
+) -> Iterator[tuple[_Item, _Result]]:
     """What a function makes of arguments, in their order; what it raises is raised when its turn comes.
 
     Args:
@@ -79,7 +79,7 @@ def results_ahead(
         items: Of each something that stays here, and the argument; advanced by the caller's thread.
         count: How many are being computed, or are there, besides the one that the caller has.
     """
-    asked: deque[tuple[Item, Future[Result]]] = deque()
+    asked: deque[tuple[_Item, Future[_Result]]] = deque()
     try:
         for item, argument in items:
             asked.append((item, executor.submit(function, argument)))

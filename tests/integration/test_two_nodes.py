@@ -21,7 +21,7 @@ from redismigrate.errors import ConnectionFailed, FenceLost
 from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.in_place.backing_up import back_up
 from redismigrate.execution.documents.in_place.job import RewriteJob
-from redismigrate.execution.documents.in_place.restoring import restore
+from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.documents.in_place.rewriting import rewrite
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
@@ -208,7 +208,7 @@ def test_documents_of_both_nodes_are_rewritten_in_place_and_restored(nodes: TwoN
     assert (done.documents, done.failures.count) == (PRODUCTS, 0)
     assert values(nodes) == all_as("<f2")
 
-    restored = restore(job, backup, prepared.quantizations)
+    restored = restore_documents(job, backup, prepared.quantizations)
     assert (restored.documents, restored.left.count) == (PRODUCTS, 0)
     assert values(nodes) == all_as("<f4")
     assert sum(told) >= 2 * PRODUCTS

@@ -8,7 +8,7 @@ from redismigrate.backup.backup import Backup
 from redismigrate.backup.replaced_documents import replaced_in
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.whole import Found
-from redismigrate.execution.documents.beside.whole_documents import changes_between
+from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.node import Node, Nodes
 from redismigrate.redis_server.wire import concerns_one_document
 from redismigrate.schema.fields import StorageType
@@ -54,7 +54,7 @@ def _put(node: Node, key: bytes, original: Found) -> str | None:
             if pipeline.exists(key):
                 return THERE
             pipeline.multi()
-            for command in changes_between(key, Found(), original):
+            for command in commands_between(key, Found(), original):
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             pipeline.execute()
         except redis.WatchError:

@@ -13,7 +13,7 @@ from redismigrate.documents.fitting import MakeTransform
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.execution.documents.traffic.aside import Aside, TransformValues
 
-Aim = Literal["beside", "promoted", "removed", "reverted"]
+FieldAim = Literal["beside", "promoted", "removed", "reverted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Forms:
     kept: Sequence[int] = ()
 
 
-def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> Forms:
+def forms_of(field: SecondField, aim: FieldAim, declared: Column, second: Column) -> Forms:
     """What both fields should hold."""
     none: list[bytes | None] = [None] * len(declared)
     recoding = field.recoding
@@ -174,7 +174,7 @@ def _made(field: SecondField, transform: TransformValues, values: Column) -> tup
 
 
 def _new_forms(
-    field: SecondField, aim: Aim, old: Column, second: Column
+    field: SecondField, aim: FieldAim, old: Column, second: Column
 ) -> tuple[Column, dict[int, str], list[int]]:
     """The new form of every vector in the old form, why some have none, and which are no conversions."""
     converted, problems = _made(field, field.forward, old)

@@ -17,8 +17,8 @@ from redismigrate.redis_server.wire import Wire, is_of_another_type, refusal, re
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 BATCHES_IN_FLIGHT = 2
 # Of JSON texts in a reply, unless the first is longer. How long they are nobody knows before.
 REPLY_BYTES = 2 << 20
@@ -236,11 +236,11 @@ def ask_in_halves(
 
 def ask_ahead(
     keys_on: KeySpace,
-    batches: Iterable[Item],
-    keys_of: Callable[[Item], Sequence[bytes]],
-    command: Callable[[Item], bytes],
-    receive: Callable[[Wire, Item], Result],
-) -> Iterator[Result]:
+    batches: Iterable[_Item],
+    keys_of: Callable[[_Item], Sequence[bytes]],
+    command: Callable[[_Item], bytes],
+    receive: Callable[[Wire, _Item], _Result],
+) -> Iterator[_Result]:
     """What the server answers for each batch, the next ones already asked for.
 
     Args:
@@ -250,10 +250,10 @@ def ask_ahead(
         command: Renders the commands for a batch.
         receive: Receives the replies to them.
     """
-    asked: deque[tuple[Server, Item]] = deque()
+    asked: deque[tuple[Server, _Item]] = deque()
     with closing(_Wires()) as wires:
 
-        def answered() -> Result:
+        def answered() -> _Result:
             server, batch = asked.popleft()
             with server.translated_errors():
                 return receive(wires.to(server), batch)
