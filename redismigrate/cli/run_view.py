@@ -8,7 +8,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from redismigrate.cli.context import Invocation
+from redismigrate.cli.context import LINE_EVERY_SECONDS, Invocation
 from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from redismigrate.execution.run import Run
     from redismigrate.planning.plan import Step
-
-LINE_EVERY_SECONDS = 5.0
 
 
 class TerminalWatcher(Watcher):

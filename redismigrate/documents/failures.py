@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LISTED_FAILURES = 100
+# Named in a message.
+SHOWN_FAILURES = 3
 # Of the keys that are listed: they are noted in Redis with every sign of life.
 LISTED_BYTES = 1 << 18
 

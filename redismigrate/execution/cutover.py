@@ -32,7 +32,7 @@ def cutover_at(run: Run) -> tuple[Step, ...]:
     return (*moves, *following) if following and following[0].kind == "record_revision" else ()
 
 
-def record(work: RunInHand, cutover: tuple[Step, ...]) -> None:
+def record_revision(work: RunInHand, cutover: tuple[Step, ...]) -> None:
     """Write names, head, indexes, what undoes the revision, and its end, all at once.
 
     Args:

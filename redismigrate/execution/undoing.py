@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import RunInterrupted
-from redismigrate.execution.endings import FAILURES, text_of
+from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import RunInHand
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.steps.reading_backups import read_whole
@@ -130,7 +130,7 @@ def _carry_out_undo(work: RunInHand) -> None:
         try:
             work.carry_out(in_hand)
         except FAILURES as error:
-            raise _stopped(work, step, text_of(error)) from error
+            raise _stopped(work, step, error_in_message(error)) from error
 
 
 def _stopped(work: RunInHand, step: Step, reason: str) -> RunInterrupted:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from redismigrate.errors import HistoryCycle, MissingParent, RevisionNotFound, ScriptError
 from redismigrate.history.script import Script, by_revision
-from redismigrate.history.suggestions import did_you_mean
+from redismigrate.history.suggestions import suggestion
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -184,7 +184,7 @@ class History(Mapping[str, Script]):
 
     def _one(self, revision: str) -> str:
         if revision not in self._scripts:
-            hint = did_you_mean(revision, self._scripts, "`redismigrate history` lists the revisions.")
+            hint = suggestion(revision, self._scripts, "`redismigrate history` lists the revisions.")
             raise RevisionNotFound(f"There is no revision '{revision}'.", hint)
         return revision
 
@@ -209,7 +209,7 @@ class History(Mapping[str, Script]):
                     if parent not in self._scripts:
                         raise MissingParent(
                             f"{script.path} {relation} '{parent}', but no script has that revision.",
-                            did_you_mean(
+                            suggestion(
                                 parent,
                                 (*self._scripts, *self._labels),
                                 "Add the missing script, or correct the id.",

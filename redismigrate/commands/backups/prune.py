@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redismigrate.backup.folders import BackupSummary, files_of, prune
+from redismigrate.backup.folders import BackupSummary, files_of, prune_run
 from redismigrate.backup.manifest import INTACT_COPY_OR_NONE
 from redismigrate.commands.backups.backup_needs import (
     backed_up_by,
@@ -162,7 +162,7 @@ def _losses(project: Project, server: Server, state: State, runs: Iterable[str])
 
 def _remove(run_folder: Path) -> int:
     with translated_errors(f"The backup in {run_folder} can't be removed"):
-        return prune(run_folder)
+        return prune_run(run_folder)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from redismigrate.redis_server.connection import Server
 
 # During a pass over all documents keys are drained once so many wait.
 DRAINED_DURING_PASS = 300_000
-PASSES = 5
-ROUNDS = 20
+_PASSES = 5
+_ROUNDS = 20
 BARRIER_SECONDS = 30.0
 LONGEST_SETTLING_SECONDS = 30.0
 
@@ -183,7 +183,7 @@ class Follower:
             RedisMigrateError: The server can't be reached or used.
         """
         total = total or Synchronised()
-        for _ in range(PASSES):
+        for _ in range(_PASSES):
             self._is_behind = True
             if self._tracker.is_lost:
                 self._reported_before += self._tracker.reported
@@ -244,7 +244,7 @@ class Follower:
         physical: str,
         *,
         few: int = 0,
-        rounds: int = ROUNDS,
+        rounds: int = _ROUNDS,
         timeout_seconds: float = LONGEST_SETTLING_SECONDS,
     ) -> Settled:
         """Follow until everything that was written before a barrier is synchronised, or nearly so.

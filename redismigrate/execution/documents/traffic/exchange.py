@@ -47,7 +47,7 @@ class Exchange:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ExchangeOutcome:
     """What became of a batch.
 
     Attributes:

@@ -18,7 +18,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
-KEYS_PER_PORTION = 1000
+_KEYS_PER_PORTION = 1000
 
 
 @dataclass(slots=True)
@@ -149,7 +149,7 @@ class WithinDocuments:
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
         """The keys that the schema is about."""
-        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
+        return batches_of_documents(server, self.schema, _KEYS_PER_PORTION, self.excluded_prefixes)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
         """The documents themselves."""

@@ -30,7 +30,7 @@ from redismigrate.redis_server.wire import refusal
 from redismigrate.state.fence import Fence
 
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
-BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 20
 FIRST_BATCH = 10
 # From when a batch is sent to its reply, with the batches of the other connections in between.
 BATCH_SECONDS = 0.05
@@ -108,7 +108,7 @@ class Synchroniser(OptimisticWriter):
         """Note what became of a batch, and how large the next one may be."""
         outcome, count = turn.outcome, len(turn.work.keys)
         # Quickly fewer, slowly more: documents may be of very different sizes.
-        wanted = BATCH_BYTES * count // max(1, outcome.size_bytes)
+        wanted = _BATCH_BYTES * count // max(1, outcome.size_bytes)
         if turn.seconds > BATCH_SECONDS:
             # Every write indexes its document once more, which takes a graph long; search waits meanwhile.
             wanted = min(wanted, int(count * BATCH_SECONDS / turn.seconds))
