@@ -296,12 +296,12 @@ class RevisionCommand(click.Command):
 
 
 class RevisionType(_TextType):
-    """A revision identifier."""
+    """The type of arguments that are revision identifiers."""
 
     name = "revision"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """The identifier as typed."""
+        """Return the identifier as it was typed; it is looked up later."""
         return str(value).removeprefix(_PROTECTED)
 
 

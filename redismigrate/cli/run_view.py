@@ -55,7 +55,7 @@ class TerminalWatcher(Watcher):
             self._print(f"  {mark_of(warning)} {_escaped(warning)}")
 
     def step_started(self, step: Step) -> None:
-        """Name the step."""
+        """Print what the step that begins does."""
         self._end_progress()
         self._print(f"  {_escaped(step.description)}")
 
@@ -82,7 +82,7 @@ class TerminalWatcher(Watcher):
             self._last_line = time.monotonic()
 
     def warned(self, message: str) -> None:
-        """Print it."""
+        """Print a warning below what is shown."""
         self._end_progress()
         self._print(f"  [yellow]note:[/] {_escaped(message)}")
 

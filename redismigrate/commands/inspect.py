@@ -118,7 +118,7 @@ class Status:
         return is_left and self.expanded is None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The status as data for `--json`."""
         return {
             "project": self.project,
             "heads": list(self.heads),

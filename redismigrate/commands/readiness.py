@@ -31,7 +31,7 @@ class AtHead:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The answer as data for `--json`."""
         return {"heads": list(self.heads), "ahead": list(self.ahead), "notes": list(self.notes)}
 
 

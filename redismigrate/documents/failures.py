@@ -42,7 +42,7 @@ class Failures:
     listed_bytes: int = 0
 
     def add(self, key: bytes, reason: str) -> None:
-        """Count one more."""
+        """Count one more document, and list it while the list is short; each key counts once."""
         if hash(key) in self.seen:
             return
         self.seen.add(hash(key))

@@ -49,7 +49,7 @@ class VectorEncoding:
 
     @property
     def size_bytes(self) -> int:
-        """Of one vector."""
+        """How many bytes one vector has."""
         return self.dims * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -206,7 +206,7 @@ class ReEncodeVectors:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The fields to re-encode."""
+        """The fields whose vectors are re-encoded."""
         return tuple(field.field for field in self.fields)
 
     @property

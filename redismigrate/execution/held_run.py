@@ -229,7 +229,7 @@ class RunInHand:
         self._steps.second_forms.follow()
 
     def close(self) -> None:
-        """Stop following writers."""
+        """Stop following the application's writes."""
         self._steps.second_forms.close()
 
     def moves(self, steps: Iterable[Step]) -> Commands:

@@ -60,7 +60,7 @@ class Operations:
 
     @property
     def recorded(self) -> tuple[Operation, ...]:
-        """The operations so far."""
+        """The operations that the script has asked for so far, in order."""
         return tuple(self._operations)
 
     @property

@@ -60,12 +60,12 @@ class State:
 
     @cached_property
     def head(self) -> Head:
-        """The applied revisions."""
+        """The applied revisions, as they are recorded."""
         return Head.from_content(self.documents["head"].content, self.keys.head)
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The indexes as recorded."""
+        """The indexes as they are recorded."""
         return catalog_from_content(self.documents["indexes"].content, self.keys.indexes)
 
     @property

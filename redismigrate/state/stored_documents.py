@@ -47,7 +47,7 @@ class StateDocument:
 
     @property
     def exists(self) -> bool:
-        """Whether the key exists."""
+        """Whether the document's key exists in Redis."""
         return self.version > 0
 
 
@@ -214,7 +214,7 @@ class Head:
             raise damaged_record("applied revisions", key) from error
 
     def content(self) -> dict[str, Any]:
-        """As a document's content."""
+        """The applied revisions as the content of their document in Redis."""
         return {
             "heads": list(self.heads),
             "revisions": {id_: asdict(record) for id_, record in self.revisions.items()},
@@ -254,7 +254,7 @@ class LastRun:
         return last
 
     def content(self) -> dict[str, Any]:
-        """As a document's content."""
+        """The run as the content of its document in Redis."""
         return asdict(self)
 
 

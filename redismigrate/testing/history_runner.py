@@ -89,7 +89,7 @@ class MigrationRunner:
 
     @property
     def history(self) -> tuple[str, ...]:
-        """All revisions, parents first."""
+        """The ids of all revisions, parents first."""
         return tuple(self.project.history)
 
     @property

@@ -74,3 +74,17 @@ def test_a_command_is_called_as_the_function_that_it_calls():
     }
     assert elsewhere.keys() <= set(redismigrate.commands.__all__)
     assert all(file.startswith("commands/") for file in elsewhere.values())
+
+
+def test_a_public_docstring_says_more_than_three_words():
+    """`help()` shows it alone, far from the code that it stands above."""
+    short = [
+        f"{file.as_posix()}: {node.name}: {text}"
+        for file, tree in trees().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and (text := ast.get_docstring(node))
+        and len(text.split()) <= 3
+    ]
+    assert short == []

@@ -31,7 +31,7 @@ class ListedBackups:
     backups: tuple[BackupSummary, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The backups as data for `--json`."""
         backups = [{**summary_to_json(backup), "problem": backup.problem} for backup in self.backups]
         return {"folder": str(self.folder), "backups": backups}
 
@@ -73,7 +73,7 @@ class VerifiedBackups:
         return tuple(verified for verified in self.backups if verified.problems)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was found in the backups, as data for `--json`."""
         backups = [
             {**summary_to_json(verified.backup), "problems": list(verified.problems)}
             for verified in self.backups

@@ -49,7 +49,7 @@ class PrunedBackups:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was removed, as data for `--json`."""
         return {
             "folder": str(self.folder),
             "runs": list(self.runs),

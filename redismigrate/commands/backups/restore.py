@@ -69,7 +69,7 @@ class RestoredBackups:
     backups: tuple[RestoredBackup, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was put back, as data for `--json`."""
         return {
             "folder": str(self.folder),
             "run": self.run,

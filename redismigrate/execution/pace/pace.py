@@ -70,7 +70,7 @@ class Pace:
         self._writers = BusyWriters(warn)
 
     def close(self) -> None:
-        """End what measures."""
+        """End the probes that measure the server."""
         self._probe.close()
 
     def in_batches(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:

@@ -54,7 +54,7 @@ class SecondFormSteps:
         self._followed: dict[str, _Followed] = {}
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following the application's writes."""
         for index in tuple(self._followed):
             self._stop(index)
         self._copies.close()

@@ -92,7 +92,7 @@ class Copies:
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
-        """The old prefixes."""
+        """The prefixes of the originals, whose writes the server reports."""
         return KeyPrefixes.of(change.old for change in self.prefixes).outermost
 
     @property
@@ -139,7 +139,7 @@ class Copies:
         yield from batches_of_keys(server, self.schema.with_options(prefixes=old), _KEYS_PER_PORTION)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """Originals and copies."""
+        """The keys that are watched for a batch: of originals and of their copies."""
         return [*keys, *self._targets(keys)]
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:

@@ -61,7 +61,7 @@ class SecondFields(WithinDocuments):
     originals: GrowingBackup | None = None
 
     def close(self) -> None:
-        """Back up no more."""
+        """End the backup that grows with what is replaced."""
         if self.originals is not None:
             self.originals.close()
 

@@ -77,7 +77,7 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
 
     @property
     def keys(self) -> list[bytes]:
-        """Of the exchange."""
+        """The keys of the exchange, one for each document."""
         return self.exchange.keys
 
     @property
@@ -86,11 +86,11 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
         return min(len(self.keys), _MOST_KEYS if self.exchange.new else KEYS_PER_SCRIPT)
 
     def part(self, start: int, stop: int) -> ExchangeWork:
-        """Some of the documents."""
+        """The same work for some of its documents, from one row up to another."""
         return ExchangeWork(self.exchange.part(start, stop), self.mode)
 
     def new_outcome(self) -> ExchangeOutcome:
-        """Of this exchange."""
+        """The outcome before anything was written: nothing of the exchange was done."""
         return ExchangeOutcome(self.exchange)
 
     def asks(self) -> Asks:

@@ -157,20 +157,20 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
 
     @property
     def keys(self) -> Sequence[bytes]:
-        """The documents."""
+        """The keys of the batch, one for each document."""
         return self.batch
 
     @property
     def is_slow(self) -> bool:
-        """As the mirror says."""
+        """Whether the mirror takes long to make second forms, and so does it before keys are watched."""
         return self.mirror.is_slow
 
     def part(self, start: int, stop: int) -> SynchronisingWork:
-        """Some of the documents."""
+        """The same work for some of its documents, from one row up to another."""
         return SynchronisingWork(self.mirror, self.batch[start:stop])
 
     def new_outcome(self) -> Synchronisation:
-        """Nothing yet."""
+        """The outcome before anything was written: no document was looked at."""
         return Synchronisation()
 
     def asks(self) -> Asks:
@@ -178,7 +178,7 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
         return Asks(self.mirror.watched(self.batch), *self.mirror.reads(self.batch))
 
     def prepare(self, replies: list[Any], reader: Reader) -> None:
-        """As the mirror does."""
+        """Let the mirror make what takes long, before keys are watched."""
         self.mirror.prepare(self.batch, replies, reader)
 
     def decide(self, replies: list[Any], reader: Reader) -> Decision:
@@ -209,7 +209,7 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
                 outcome.complete.add(document.key)
 
     def refuse(self, key: bytes, reason: str, outcome: Synchronisation) -> None:
-        """Name it."""
+        """Note a document whose writes were refused, and why."""
         outcome.failures.append(FailedDocument(key, reason))
 
     def give_up(self, outcome: Synchronisation) -> None:
