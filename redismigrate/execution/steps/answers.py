@@ -61,10 +61,10 @@ class _Nobody:
     """Where nothing has to be followed."""
 
     def catch_up(self) -> None:
-        """Nothing."""
+        """Do nothing: no form is behind."""
 
     def count_written(self) -> int:
-        """None."""
+        """No documents: none is written by anybody."""
         return 0
 
 
