@@ -28,7 +28,7 @@ from redismigrate.state.offline_script import (
     digest_of_ids,
     digest_of_indexes,
 )
-from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND, Command
+from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND
 from redismigrate.state.stored_documents import AppliedRevision, Head, catalog_content
 from redismigrate.state.transaction import Command
 
