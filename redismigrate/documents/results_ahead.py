@@ -29,7 +29,7 @@ def computed_ahead(
         count: How many items may be there at a time besides the one that the caller has.
         is_over: Set when nobody wants an item any more, before the one that is being computed is waited for.
     """
-    return cast("Iterator[Item]", _ahead(items, count, is_over, None))
+    return cast("Iterator[_Item]", _ahead(items, count, is_over, None))
 
 
 def ready_ahead(

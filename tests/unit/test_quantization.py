@@ -46,12 +46,6 @@ def cut_off(numbers, quantization):
     return np.count_nonzero(np.abs(back - numbers) > quantization.scale * 0.501)
 
 
-def cut_off(numbers, quantization):
-    """How many numbers come back from their codes more than half a step away."""
-    back = dequantize(quantize(numbers, quantization), quantization)
-    return np.count_nonzero(np.abs(back - numbers) > quantization.scale * 0.501)
-
-
 @given(matrices())
 def test_int8_per_vector_takes_the_largest_component_of_each_to_127(numbers):
     codes = quantize(numbers, Quantization("int8_per_vector"))
