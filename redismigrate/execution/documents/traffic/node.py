@@ -31,24 +31,24 @@ class Node:
 
     @property
     def home(self) -> Node:
-        """Itself."""
+        """The node of the project's state: this one, alone."""
         return self
 
     @property
     def all(self) -> tuple[Node, ...]:
-        """It alone."""
+        """The nodes: this one, alone."""
         return (self,)
 
     def of(self, keys: Sequence[bytes]) -> Node:  # noqa: ARG002 - of whatever keys
-        """Itself."""
+        """The node of a batch: this one, whatever its keys are."""
         return self
 
     def server_of(self, keys: Sequence[bytes]) -> Server:  # noqa: ARG002 - of whatever keys
-        """Its own."""
+        """The connection to the node of a batch: its own."""
         return self.server
 
     def split(self, keys: Sequence[bytes]) -> Iterable[Sequence[bytes]]:
-        """All keys at once."""
+        """The same keys in batches of one node: all of them at once."""
         return (keys,)
 
     def tracker(self, prefixes: Collection[bytes]) -> Tracker:
