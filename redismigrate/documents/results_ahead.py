@@ -63,6 +63,8 @@ def _ahead(
         finally:
             if is_over is not None:
                 is_over.set()
+            for future in asked:
+                future.cancel()
 
 
 def results_ahead(

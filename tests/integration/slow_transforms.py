@@ -68,7 +68,7 @@ class SlowVectors:
     inner: ReEncodeVectors
     during: Callable[[], object]
     asked: list[int]
-    seconds: float = SECONDS / 4
+    seconds: float = SECONDS / 10
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -99,6 +99,11 @@ class SlowVectors:
 
     def check(self, batch: Batch) -> dict[int, str]:
         return self.inner.check(batch)
+
+
+def call_numpy_slow() -> None:
+    """Let this process take the way around for what numpy converts."""
+    ReEncodeVectors.is_slow = True  # type: ignore[assignment,method-assign]
 
 
 def make_slow(patch: pytest.MonkeyPatch, during: Callable[[], object] = lambda: None) -> list[int]:

@@ -15,7 +15,7 @@ from document_scenarios import BASE, set_stage
 from doomed_process import Attempt, StrikingProxy, Victim
 from random_transform import RandomVectors, plug_in, plugged_in
 from signalled_process import KILLED, exit_code
-from slow_transforms import SECONDS, Noting, make_slow, watched_keys
+from slow_transforms import SECONDS, Noting, call_numpy_slow, make_slow, watched_keys
 from vector_documents import DIMS, TO_FLOAT16, TO_FLOAT32, Meanwhile, add_products, documents, stock
 
 from redismigrate import commands
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 COUNT = 60
 BATCH_SIZE = 15
 NEW_BYTES = 2 * DIMS
+MANY = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def upgrade(shop: Shop, strategy: str = "rebuild", watcher: Meanwhile | None = None) -> MigrationResult:
@@ -134,13 +135,17 @@ def test_no_key_is_watched_while_it_is_found_out_what_was_written(
     assert watched == [0] * (COUNT // BATCH_SIZE)
 
 
+@pytest.mark.parametrize("strategy", ["rebuild", "shadow_field"])
 def test_who_writes_all_the_time_gets_on_and_so_does_a_slow_run(
-    stocked: Shop, monkeypatch: pytest.MonkeyPatch
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch, strategy: str
 ):
     before = documents(stocked)
     with monkeypatch.context() as patch, writing(stocked.client) as seconds:
-        plug_in(patch, RandomVectors, seconds=SECONDS)
-        result = upgrade(stocked)
+        if strategy == "rebuild":
+            plug_in(patch, RandomVectors, seconds=SECONDS)
+        else:
+            make_slow(patch)
+        result = upgrade(stocked, strategy)
 
     after = documents(stocked)
     assert result.documents.rewritten == COUNT
@@ -153,7 +158,7 @@ def test_who_writes_all_the_time_gets_on_and_so_does_a_slow_run(
     require_restored(stocked, result.run, expected)
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=MANY)])
 def test_after_a_kill_a_document_is_the_original_or_of_the_run(
     shop: Shop, redis_url: str, tmp_path: Path, kills: int
 ):
@@ -201,7 +206,7 @@ def test_a_transform_that_takes_longer_than_the_lease_does_not_lose_the_lock(
 
     def compute() -> None:
         end = time.monotonic() + 0.8
-        while time.monotonic() < end:
+        while len(held) < 2 and time.monotonic() < end:
             pass
         held.append(stocked.client.get(key))
 
@@ -237,6 +242,37 @@ def test_no_key_is_watched_while_second_fields_are_made(shop: Shop, monkeypatch:
     assert all(now[b"p:late%d" % number] == now[b"expected:late%d" % number] for number in range(3))
 
 
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        ("float16 beside", 1),
+        pytest.param("float16 beside", 20, marks=MANY),
+        pytest.param("prefix beside", 20, marks=MANY),
+    ],
+)
+def test_what_is_made_beside_the_way_around_is_taken_up_and_undone_after_a_kill(
+    shop: Shop, redis_url: str, name: str, kills: int
+):
+    stage = set_stage(shop, name, 30)
+    seed = random.getrandbits(32)
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    for number in range(kills):
+        at, told = chance.randrange(1, 9), f"seed {seed}, kill {number}"
+        victim = Victim(signal.SIGKILL)
+        with StrikingProxy(redis_url, (at, (b"MULTI",)), victim.strike, "reply") as proxy:
+            process = Attempt("upgrade", url=proxy.url, before=call_numpy_slow).start(stage)
+            victim.name(process)
+            has_struck = exit_code(process) == KILLED
+        if not has_struck or chance.random() < 1 / 2:
+            stage.run("upgrade", "head")
+            stage.require(stage.top, told)
+            run = (shop.state("last_run") or {})["run"]
+            stage.run("rollback", "--run", str(run))
+        else:
+            stage.run("rollback")
+        stage.require(BASE, told)
+
+
 @pytest.mark.parametrize("name", ["prefix beside", pytest.param("everything beside", marks=pytest.mark.slow)])
 def test_whatever_is_made_beside_is_the_same_the_way_around(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str
@@ -250,7 +286,8 @@ def test_whatever_is_made_beside_is_the_same_the_way_around(
         prepared.append(len(keys))
         prepare(copies, keys, replies, reader)
 
-    monkeypatch.setattr(ReEncodeVectors, "is_slow", True)
+    monkeypatch.setattr(ReEncodeVectors, "is_slow", ReEncodeVectors.is_slow)
+    call_numpy_slow()
     monkeypatch.setattr(Copies, "prepare", noted)
     project = commands.Project.load(shop.folder / "redismigrate.toml")
     for revision in stage.revisions[1:]:

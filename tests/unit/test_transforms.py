@@ -221,3 +221,20 @@ def test_nothing_is_made_of_documents_without_a_value():
 
     assert Aside().of_values(halving, "v")(Batch([b"a"], {"v": [None]})).columns == {"v": [None]}
     assert halving.asked == []
+
+
+def test_nothing_more_is_begun_once_nobody_wants_it():
+    begun, may_go_on = [], threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(9):
+            begun.append(number)
+            assert number == 0 or may_go_on.wait(60)
+            yield number
+
+    found = ready_ahead(items(), patience_seconds=0)
+    assert next(item for item in found if item is not None) == 0
+    threading.Timer(0.1, may_go_on.set).start()
+    found.close()  # type: ignore[attr-defined]  # it is a generator
+
+    assert begun in ([0], [0, 1])
