@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,7 +58,13 @@ class Outcome:
 
 
 def run_contestant(
-    contestant: Contestant, case_name: str, documents: Documents, redisvl_python: Path, *, is_probed: bool
+    contestant: Contestant,
+    case_name: str,
+    documents: Documents,
+    redisvl_python: Path,
+    *,
+    is_probed: bool,
+    entry_point: Sequence[str] = (_ENTRY_POINT,),
 ) -> Outcome:
     """Run one contestant on a fresh server.
 
@@ -68,6 +74,7 @@ def run_contestant(
         documents: What is migrated.
         redisvl_python: The interpreter that has RedisVL.
         is_probed: Whether to watch the search; the prober slows the migration a little.
+        entry_point: How redismigrate is started, with the absolute path of a program.
 
     Raises:
         RuntimeError: The migration failed, or did not do what it should.
@@ -88,7 +95,7 @@ def run_contestant(
             command = [str(redisvl_python), str(_HERE / "redisvl_apply.py"), *arguments]
         else:
             _write_project(folder, case, documents.dims)
-            redismigrate = [_ENTRY_POINT, "--url", server.url]
+            redismigrate = [*entry_point, "--url", server.url]
             run_measured([*redismigrate, "upgrade", _BASELINE], folder)
             strategy = "auto" if contestant.endswith("search up") else "rebuild"
             arguments = ["--strategy", strategy, "--backup-dir", str(folder / "backups")]
