@@ -22,8 +22,8 @@ settings.register_profile("few", deadline=None, max_examples=20)
 settings.register_profile("many", deadline=None, max_examples=200)
 settings.load_profile("few")  # `--hypothesis-profile many` takes the other one, as .ci/run does
 
-# Hundreds of tests start the command: without bytecode on disk each start compiles the whole package. And there
-# pytest keeps what it makes of the assertions of all tests: to make that anew takes a worker ten seconds.
+# Hundreds of tests start the command: without bytecode on disk each start compiles the whole package. And
+# pytest keeps there what it makes of the assertions of all tests: to make it anew takes a worker ten seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 

@@ -22,7 +22,7 @@ from long_chain import (
     write_failing_revision,
     write_long_chain,
 )
-from signalled_process import exit_code, start, wait_until_stopped
+from signalled_process import exit_code, start, start_command, wait_until_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -237,13 +237,15 @@ def test_the_command_stopped_for_longer_than_the_real_lease_writes_nothing_when_
 
 def _at_once(shop: Shop, commands: list[tuple[str, str]]) -> list[tuple[int, str, str]]:
     """Start commands at once; the exit code, standard output and error of each."""
-    processes = [shop.process(*command) for command in commands]
-    results = []
-    for process in processes:
-        with process:
-            out, err = process.communicate(timeout=120)
-            results.append((process.returncode, out, err))
-    return results
+    outputs = [shop.folder / f"{number}.out" for number in range(len(commands))]
+    processes = [
+        start_command(shop.folder, command, output) for command, output in zip(commands, outputs, strict=True)
+    ]
+    codes = [exit_code(process, 120) for process in processes]
+    return [
+        (code, output.read_text(), output.with_name(f"{output.name}.err").read_text())
+        for code, output in zip(codes, outputs, strict=True)
+    ]
 
 
 def _project(shop: Shop, folder: Path, name: str) -> Shop:
