@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from redismigrate import commands
+from redismigrate.cli import main
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.progress import Watcher
 from redismigrate.state import lock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.context import ForkServerProcess
 
     from conftest import Shop
@@ -32,7 +34,9 @@ KILLED = -signal.SIGKILL
 # Children are forked from a process that has imported everything and has no threads: a start takes
 # milliseconds, so that every boundary between steps can be tried.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["pytest", "signalled_process", "redismigrate.commands.migration"])
+_PROCESSES.set_forkserver_preload(
+    ["pytest", "signalled_process", "redismigrate.commands.migration", "redismigrate.cli.migration_commands"]
+)
 
 
 class SelfSignaller(Watcher):
@@ -102,6 +106,19 @@ def exit_code(process: ForkServerProcess, timeout_seconds: float = 60) -> int:
     return code
 
 
+def start_command(folder: Path, arguments: Sequence[str], output: Path) -> ForkServerProcess:
+    """Start a command as its entry point does, but for the imports, which are done already.
+
+    Args:
+        folder: Where it is started.
+        arguments: Of the command.
+        output: What it writes goes to this file, and its errors to one with `.err` behind the name.
+    """
+    process = _PROCESSES.Process(target=_command, args=(folder, list(arguments), output), daemon=True)
+    process.start()
+    return process
+
+
 def kill_at(
     shop: Shop,
     verb: Verb,
@@ -140,6 +157,13 @@ def wait_until_stopped(process: ForkServerProcess) -> None:
 
 def _state(pid: int | None) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+
+
+def _command(folder: Path, arguments: list[str], output: Path) -> None:
+    os.chdir(folder)
+    for number, path in ((1, output), (2, output.with_name(f"{output.name}.err"))):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    main(arguments)
 
 
 def _migrate(

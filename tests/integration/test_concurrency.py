@@ -22,7 +22,7 @@ from long_chain import (
     write_failing_revision,
     write_long_chain,
 )
-from signalled_process import exit_code, start, wait_until_stopped
+from signalled_process import exit_code, start, start_command, wait_until_stopped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from signalled_process import Moment
 
 PROCESSES = 8
+# They all wait for the lock from the first moment on, on a machine that may be busy.
+PATIENTLY = ("--lock-timeout", "150")
 DOCUMENTS = 3000
 NOTHING = "Nothing to do.\n"
 
@@ -37,7 +39,7 @@ NOTHING = "Nothing to do.\n"
 def test_of_eight_upgrades_at_once_one_works_and_the_others_find_nothing_to_do(shop: Shop):
     write_long_chain(shop)
     add_products(shop, DOCUMENTS)
-    results = _at_once(shop, [("upgrade", "head")] * PROCESSES)
+    results = _at_once(shop, [("upgrade", "head", *PATIENTLY)] * PROCESSES)
     assert [code for code, _, _ in results] == [0] * PROCESSES
     assert sorted(out.endswith(NOTHING) for _, out, _ in results) == [False] + [True] * (PROCESSES - 1)
     assert any("waiting for " in out for _, out, _ in results)
@@ -47,7 +49,7 @@ def test_of_eight_upgrades_at_once_one_works_and_the_others_find_nothing_to_do(s
 
 def test_upgrades_and_downgrades_at_once_end_in_a_consistent_state(shop: Shop):
     ends = rehearse(shop)
-    commands = [("upgrade", "head"), ("downgrade", "base")] * (PROCESSES // 2)
+    commands = [("upgrade", "head", *PATIENTLY), ("downgrade", "base", *PATIENTLY)] * (PROCESSES // 2)
     results = _at_once(shop, commands)
     assert [code for code, _, _ in results] == [0] * PROCESSES, [err for *_, err in results]
     left = outcome(shop)
@@ -61,7 +63,7 @@ def test_upgrades_and_downgrades_at_once_end_in_a_consistent_state(shop: Shop):
 def test_upgrades_to_different_revisions_at_once_apply_each_revision_once(shop: Shop):
     ends = rehearse(shop)
     shop.client.delete("{redismigrate:shop}:journal")
-    results = _at_once(shop, [("upgrade", revision) for revision in REVISIONS])
+    results = _at_once(shop, [("upgrade", revision, *PATIENTLY) for revision in REVISIONS])
     assert [code for code, _, _ in results] == [0] * len(REVISIONS)
     assert recorded_events(shop, "upgrade") == list(REVISIONS)
     assert outcome(shop) == ends.head
@@ -235,15 +237,17 @@ def test_the_command_stopped_for_longer_than_the_real_lease_writes_nothing_when_
     assert _everything(shop) == before
 
 
-def _at_once(shop: Shop, commands: list[tuple[str, str]]) -> list[tuple[int, str, str]]:
+def _at_once(shop: Shop, commands: list[tuple[str, ...]]) -> list[tuple[int, str, str]]:
     """Start commands at once; the exit code, standard output and error of each."""
-    processes = [shop.process(*command) for command in commands]
-    results = []
-    for process in processes:
-        with process:
-            out, err = process.communicate(timeout=120)
-            results.append((process.returncode, out, err))
-    return results
+    outputs = [shop.folder / f"{number}.out" for number in range(len(commands))]
+    processes = [
+        start_command(shop.folder, command, output) for command, output in zip(commands, outputs, strict=True)
+    ]
+    codes = [exit_code(process, 170) for process in processes]
+    return [
+        (code, output.read_text(), output.with_name(f"{output.name}.err").read_text())
+        for code, output in zip(codes, outputs, strict=True)
+    ]
 
 
 def _project(shop: Shop, folder: Path, name: str) -> Shop:

@@ -62,6 +62,13 @@ def json_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     return finish(start(tmp_path_factory.mktemp("t"), "--json"))
 
 
+@pytest.fixture(scope="module")
+def quiet_demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """One run with `-q`, where the environment has the settings of another project."""
+    environment = {"REDISMIGRATE_URL": "redis://localhost:1/0", "REDISMIGRATE_PROJECT": "mine"}
+    return finish(start(tmp_path_factory.mktemp("t"), "-q", **environment))
+
+
 def test_every_revision_of_the_example_has_its_scene():
     example = packaged_folder("_example", "alembic_style_example", "example")
     history = Project(load_settings(example / "redismigrate.toml", environment={})).history
@@ -130,9 +137,8 @@ def test_json_is_one_document_and_the_show_goes_to_stderr(json_demo):
     assert "7 of 7: " in json_demo.stderr
 
 
-def test_quiet_says_nothing(demo):
-    finished = demo("-q")
-    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+def test_quiet_says_nothing(quiet_demo):
+    assert (quiet_demo.stdout, quiet_demo.stderr) == ("", "")
 
 
 def test_keep_leaves_a_project_that_can_be_used(demo, redis_url):
@@ -164,9 +170,8 @@ def test_no_line_is_wider_than_the_terminal(demo):
     assert [line for line in lines if len(line) > 80] == []
 
 
-def test_settings_in_the_environment_are_those_of_another_project(demo):
-    finished = demo("-q", REDISMIGRATE_URL="redis://localhost:1/0", REDISMIGRATE_PROJECT="mine")
-    assert (finished.returncode, finished.stderr) == (0, "")
+def test_settings_in_the_environment_are_those_of_another_project(quiet_demo):
+    assert (quiet_demo.returncode, quiet_demo.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("option", [("--url", "redis://localhost:1"), ("--config", "redismigrate.toml")])
@@ -178,8 +183,15 @@ def test_a_server_or_a_project_of_ones_own_is_refused(demo, option):
     )
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("awaited", ["1,000 packages", "4 of 7"])
+@pytest.mark.parametrize(
+    ("awaited", "signal_number"),
+    [
+        ("1,000 packages", signal.SIGTERM),
+        ("4 of 7", signal.SIGINT),
+        pytest.param("1,000 packages", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("4 of 7", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stopped_demo_leaves_nothing_behind(place, awaited, signal_number):
     with start(place, PYTHONUNBUFFERED="1") as process:
         assert process.stdout is not None

@@ -48,7 +48,7 @@ def interrupted_by(shop: Shop, place: Place, strike: Callable[[], object], *opti
 
 def require_resumed(shop: Shop, writer: Writer, after: str, *options: str) -> None:
     """Check that the same command ends as a run does to which nothing happens."""
-    result = shop.run_process("--url", shop.url, "--json", "upgrade", *BATCHES, *options)
+    result = shop.run("--url", shop.url, "--json", "upgrade", *BATCHES, *options)
     assert result.code == 0, result.err
     assert result.json["documents"]["failed_count"] == result.json["documents"]["left_in_old_type"] == 0
     found = compare(shop, writer, after)

@@ -79,7 +79,7 @@ def test_no_write_during_an_upgrade_is_lost(
 ):
     writer = begin(shop, before, after, documents, dims)
     with writer.at_work():
-        result = shop.run_process("--json", "upgrade", *options)
+        result = shop.run("--json", "upgrade", *options)
         time.sleep(0.2)
     assert result.code == 0, result.err
     found = compare(shop, writer, after)
@@ -96,9 +96,9 @@ def test_no_write_during_a_downgrade_is_lost_and_originals_come_back(
     shop: Shop, before: str, after: str, documents: int, dims: int
 ):
     writer = begin(shop, before, after, documents, dims)
-    assert shop.run_process("upgrade", "--exclusive").code == 0
+    assert shop.run("upgrade", "--exclusive").code == 0
     with replace(writer, datatype=after).at_work():
-        result = shop.run_process("--json", "downgrade", "-1")
+        result = shop.run("--json", "downgrade", "-1")
         time.sleep(0.2)
     assert result.code == 0, result.err
     found = compare(shop, writer, before)
@@ -114,7 +114,7 @@ def test_documents_among_many_other_keys_are_caught_up_with_too(shop: Shop):
         pipeline.execute()
     writer = begin(shop, "float32", "float16", 1000, 8)
     with writer.at_work():
-        result = shop.run_process("--json", "upgrade")
+        result = shop.run("--json", "upgrade")
         time.sleep(0.2)
     assert result.code == 0, result.err
     found = compare(shop, writer, "float16")
@@ -130,7 +130,7 @@ def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
 ):
     writer = begin(shop, before, after, 2000, 8, weights=REWRITES, hot=hot)
     with writer.at_work():
-        result = shop.run_process("--json", "upgrade")
+        result = shop.run("--json", "upgrade")
         time.sleep(0.1)
     assert result.code == 0, result.err
     found = compare(shop, writer, after)
@@ -192,7 +192,7 @@ def test_rollback_of_a_killed_run_loses_no_write(
         for batch in batches:
             kill_at_batch(shop, batch)
             assert shop.state("run") is not None
-            result = shop.run_process("rollback")
+            result = shop.run("rollback")
             assert result.code == 0, result.err
     found = compare(shop, writer, before)
     assert found.wrong == []
@@ -208,7 +208,7 @@ def test_a_run_that_is_killed_again_and_again_loses_no_write(
         for batch in batches:
             kill_at_batch(shop, batch)
             assert shop.state("run") is not None
-        result = shop.run_process("--json", "upgrade")
+        result = shop.run("--json", "upgrade")
         time.sleep(0.1)
     assert result.code == 0, result.err
     found = compare(shop, writer, after)
@@ -221,8 +221,8 @@ def test_a_run_that_is_killed_again_and_again_loses_no_write(
 def test_rollback_of_a_finished_run_loses_no_write(shop: Shop, before: str, after: str):
     writer = begin(shop, before, after, 3000, 16)
     with writer.at_work():
-        upgraded = shop.run_process("--json", "upgrade")
-        result = shop.run_process("rollback", "--run", upgraded.json["run"])
+        upgraded = shop.run("--json", "upgrade")
+        result = shop.run("rollback", "--run", upgraded.json["run"])
         time.sleep(0.1)
     assert result.code == 0, result.err
     found = compare(shop, writer, before)
@@ -233,15 +233,15 @@ def test_rollback_of_a_finished_run_loses_no_write(shop: Shop, before: str, afte
 def test_a_run_back_and_forth_converts_what_the_one_before_has_left(shop: Shop):
     writer = begin(shop, "float32", "float16", 3000, 16)
     with writer.at_work():
-        assert shop.run_process("upgrade").code == 0
+        assert shop.run("upgrade").code == 0
         time.sleep(0.3)
-    result = shop.run_process("downgrade", "-1")
+    result = shop.run("downgrade", "-1")
     assert result.code == 0, result.err
     assert "vectors in embedding of products have the length of the new datatype already" in result.out
     found = compare(shop, writer, "float32")
     assert found.wrong == []
     require_in_index(shop, found.new)
-    assert shop.run_process("upgrade").code == 0
+    assert shop.run("upgrade").code == 0
     found = compare(shop, writer, "float16")
     assert (found.wrong, found.old) == ([], {})
 

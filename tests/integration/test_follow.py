@@ -69,10 +69,10 @@ def test_every_write_before_contraction_arrives_though_the_follower_is_killed_an
     with writer.at_work():
         assert shop.run("upgrade", "--phase", "expand").code == 0
         with following(shop, signal.SIGKILL):
-            time.sleep(2)
-        time.sleep(1)
+            time.sleep(0.5)
+        time.sleep(0.5)
         with following(shop):
-            time.sleep(2)
+            time.sleep(0.5)
     result = shop.run("upgrade", "--phase", "contract", "--json")
     assert result.code == 0, result.out + result.err
     found = compare(shop, writer, "float16")
