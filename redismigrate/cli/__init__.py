@@ -23,6 +23,7 @@ from redismigrate.cli import (
     record_commands,
     script_commands,
     server_commands,
+    wizard_command,
 )
 from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
 from redismigrate.errors import RedisMigrateError, RunInterrupted
@@ -45,6 +46,7 @@ def redismigrate() -> None:
 
 for _module in (
     script_commands,
+    wizard_command,
     history_commands,
     migration_commands,
     follow_command,
