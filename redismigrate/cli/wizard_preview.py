@@ -46,5 +46,5 @@ def _plan_text(asking: Wizard, width: int) -> str:
 
     plan = asking.plan()
     text = io.StringIO()
-    render_plan(plan, ForeignSafeConsole(file=text, width=width, highlight=False, soft_wrap=True))
+    render_plan(plan, ForeignSafeConsole(file=text, width=width, highlight=False, soft_wrap=False))
     return text.getvalue()

@@ -20,8 +20,9 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         before: The index before the first of them.
 
     Returns:
-        The changes that comparing the two schemas finds; those given where these would not lead to the same
-        index and the same documents, as where a field gets the name of one that goes.
+        The changes that comparing the two schemas finds, for the keys of documents as well; those
+        given where these would not lead to the same index, or not rename the same in its documents, as where
+        a field gets the name of one that goes.
 
     Raises:
         SchemaError: One of them can't be applied.
@@ -31,7 +32,8 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         net = changes_between(before, after, _renames(changes, before))
         if after.name != before.name:
             net = (*net, RenameTo(after.name))
-        if lead_to_the_same(net, changes, before):
+        (renames, _), (given, _) = moves_of(net, before), moves_of(changes, before)
+        if not diff(applied(before, net), after) and set(renames) == set(given):
             return net
     except SchemaError:  # a rename that is none between the two schemas
         pass
@@ -52,11 +54,8 @@ def lead_to_the_same(some: Sequence[IndexChange], others: Sequence[IndexChange],
     one, other = applied(before, some), applied(before, others)
     if one.name != other.name or diff(one, other):
         return False
-    return _moved(some, before) == _moved(others, before)
-
-
-def _moved(changes: Iterable[IndexChange], before: IndexSchema) -> tuple[frozenset[object], ...]:
-    return tuple(map(frozenset, moves_of(changes, before)))
+    (renames, keys), (other_renames, other_keys) = moves_of(some, before), moves_of(others, before)
+    return set(renames) == set(other_renames) and set(keys) == set(other_keys)
 
 
 def _renames(changes: Iterable[IndexChange], before: IndexSchema) -> tuple[Rename, ...]:

@@ -162,6 +162,20 @@ def test_an_index_that_no_revision_made_is_changed_as_it_is(shop, client):
     assert shop.run("upgrade").code == 0
 
 
+def test_an_index_that_a_revision_has_adopted_is_changed_as_it_is_recorded(shop, client):
+    client.execute_command(
+        "FT.CREATE", "cats", "PREFIX", 1, "cat:", "SCHEMA", "name", "TEXT", "age", "NUMERIC"
+    )
+    shop.write(
+        "with op.index('cats') as index:\n    index.add_field({'name': 'color', 'type': 'tag'})",
+        "with op.index('cats') as index:\n    index.drop_field('color')",
+    )
+    write(shop, "answers.yaml", [{"rename": "color", "to": "colour"}])
+    for _ in ("to come", "applied"):
+        assert "rename_field" in script_of(shop.run("wizard", "cats", "--answers", "answers.yaml", "--json"))
+        assert shop.run("upgrade").code == 0
+
+
 def test_the_patch_that_is_written_gives_the_same_script(products):
     shop = products
     write(shop, "answers.yaml", ANSWERS)
@@ -326,12 +340,14 @@ def test_a_change_that_no_patch_can_say_is_refused_where_one_is_wanted(products)
             2,
             "This would change or drop index products as revision 000000000001",
         ),
+        (("products", "--patch", "dims.yaml"), 6, "changes from 2 to 4 dimensions"),
         (("products", "--patch", "none.yaml"), 8, "none.yaml: can't be read"),
         (("products", "--patch-out", "none/p.yaml"), 8, "Can't write none/p.yaml"),
     ],
 )
 def test_a_call_that_can_not_be_is_one_error(products, arguments, code, says):
     write(products, "answers.yaml", [{"remove": "brand"}])
+    write(products, "dims.yaml", "changes: {update_fields: [{name: embedding, attrs: {dims: 4}}]}")
     result = products.run("wizard", *arguments, "--answers", "answers.yaml")
     assert result.code == code, result.err
     assert says in result.err

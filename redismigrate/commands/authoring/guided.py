@@ -10,8 +10,16 @@ from redismigrate.commands.authoring.foreseen import Foresight
 from redismigrate.commands.authoring.generating import ScriptContent, catalog_with, content_of
 from redismigrate.commands.authoring.rename_questions import Renames
 from redismigrate.commands.authoring.replaying import replay
+from redismigrate.commands.checking import head_catalog
 from redismigrate.commands.project import Project
-from redismigrate.errors import ConnectionFailed, PlanBlocked, RedisMigrateError, UsageError
+from redismigrate.errors import (
+    ConnectionFailed,
+    PlanBlocked,
+    RedisMigrateError,
+    ScriptError,
+    ServerError,
+    UsageError,
+)
 from redismigrate.execution.indexes.live import existing_indexes
 from redismigrate.foreign_text import readable
 from redismigrate.history.script_writer import new_revision_id
@@ -94,11 +102,24 @@ class Wizard:
                 self.dialogue = Dialogue(before.draft).refused(error)
 
     def start_with(self, patch: SchemaPatch) -> None:
-        """Begin with what a schema patch says; SchemaError where it does not fit the index."""
+        """Begin with what a schema patch says.
+
+        Raises:
+            SchemaError: It does not fit the index.
+            PlanBlocked: No upgrade could carry it out.
+        """
         draft = self.dialogue.draft
         changes = changes_of_patch(patch, draft.schema)
-        if changes:
-            self.dialogue = Dialogue(draft.with_changes(changes))
+        if not changes:
+            return
+        draft = draft.with_changes(changes)
+        judgement = self._judge(draft)
+        if judgement.impossible:
+            raise PlanBlocked(
+                f"{'; '.join(judgement.impossible)}.", "Correct the patch.", judgement.impossible
+            )
+        self.notes += judgement.notes
+        self.dialogue = Dialogue(draft)
 
     def content(self) -> ScriptContent:
         """The script that the answers so far come to; all empty where that is nothing."""
@@ -167,7 +188,7 @@ def begin_wizard(
         PlanBlocked: It belongs to another project.
         ScriptError: The history can't be replayed.
     """
-    of_history = replay(project)
+    of_history = _of_history(project)
     catalog = catalog_with(project, index, of_history)
     found = {} if index in of_history else {index: catalog[index]}
     with _connected(project) as (server, notes):
@@ -188,7 +209,7 @@ def index_question(project: Project) -> Question:
     Raises:
         UsageError: There is none.
     """
-    catalog = replay(project)
+    catalog = _of_history(project)
     with _connected(project) as (server, _):
         unmanaged = [] if server is None else _unmanaged(project, server, catalog)
     choices = [
@@ -230,6 +251,17 @@ def wizard(
         return ScriptContent() if asking.dialogue.ending == "quit" else asking.content()
 
 
+def _of_history(project: Project) -> Catalog:
+    """The indexes that the scripts make; where no replay tells that, those that the record leads to."""
+    try:
+        return replay(project)
+    except ScriptError:
+        with project.connect() as server:
+            state = read_state(server, project.keys)
+            missing = [each.revision for each in project.scripts if each.revision not in state.head.applied]
+            return head_catalog(project, server, state, missing, [])
+
+
 def _content(draft: Draft) -> ScriptContent:
     candidates = rename_candidates(draft.before, draft.schema.renamed(draft.before.name))
     return content_of(draft.operations, draft.catalog, Renames(open_fields=candidates), say_rename=_PREPARED)
@@ -240,12 +272,13 @@ def _connected(project: Project) -> Iterator[tuple[Server | None, tuple[str, ...
     """The server; None, and why, where it can't be reached: the history is enough to write a revision."""
     notes: tuple[str, ...] = ()
     with ExitStack() as stack:
-        server = stack.enter_context(project.connect())
+        server = None
         try:
+            server = stack.enter_context(project.connect())
             read_owners(server)
-        except ConnectionFailed as error:
-            notes = (_not_planned(error),)
-        yield None if notes else server, notes
+        except ServerError as error:
+            server, notes = None, (_not_planned(error),)
+        yield server, notes
 
 
 def _not_planned(error: RedisMigrateError) -> str:
