@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from redismigrate.cli.context import FilePath, Invocation, RevisionCommand, echo, global_options
+from redismigrate.cli.context import REVISION, FilePath, Invocation, RevisionCommand, echo, global_options
 from redismigrate.cli.revision_options import placing_options, show_generated
 from redismigrate.errors import RedisMigrateError, UsageError
 
@@ -26,7 +26,7 @@ _NARROWEST, _WIDEST = 40, 100
 
 
 @click.command(cls=RevisionCommand)
-@click.argument("index", required=False)
+@click.argument("index", type=REVISION, required=False)
 @click.option(
     "--answers",
     type=FilePath(path_type=Path, dir_okay=False, allow_dash=True),

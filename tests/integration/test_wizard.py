@@ -219,6 +219,15 @@ def test_what_standard_input_says_is_taken_line_by_line(products, monkeypatch):
     assert "drop_field_price" in products.run("wizard", "products").out.replace(" ", "_")
 
 
+def test_a_file_of_answers_may_be_standard_input(products, monkeypatch):
+    typing(monkeypatch, "{index: products, answers: [{remove: brand}]}")
+    result = products.run("wizard", "--answers", "-", "-m", "no brands")
+    assert "_no_brands.py" in result.out
+    typing(monkeypatch, "[{remove: ")
+    result = products.run("wizard", "products", "--answers", "-")
+    assert (result.code, result.err.partition(" at ")[0]) == (8, "Error: standard input: is no YAML")
+
+
 def test_a_preview_is_shown_as_script_patch_schema_and_plan(products):
     write(
         products,
@@ -316,6 +325,21 @@ def test_a_taken_name_on_the_server_is_refused_with_the_reason_of_the_planner(pr
     assert nothing_written(products)
 
 
+def test_a_temporary_index_is_not_changed_but_by_fields_that_come(shop):
+    temporary = yaml.safe_load(PRODUCTS)
+    temporary["index"]["temporary_seconds"] = 3_600
+    shop.write(f"op.create_index({temporary!r})")
+    assert shop.run("upgrade").code == 0
+    write(shop, "answers.yaml", [{"add": "stock", "type": "numeric"}, {"remove": "brand"}])
+    result = shop.run("wizard", "products", "--answers", "answers.yaml")
+    assert result.code == 6
+    assert result.err.startswith(
+        "Error: answers[1]: index products is TEMPORARY: dropping it would delete its"
+    )
+    write(shop, "answers.yaml", [{"add": "stock", "type": "numeric"}])
+    assert shop.run("wizard", "products", "--answers", "answers.yaml").code == 0
+
+
 def test_a_change_that_no_patch_can_say_is_refused_where_one_is_wanted(products):
     write(products, "answers.yaml", [{"remove": "title"}, {"rename": "brand", "to": "title"}])
     arguments = ("wizard", "products", "--answers", "answers.yaml")
@@ -333,6 +357,7 @@ def test_a_change_that_no_patch_can_say_is_refused_where_one_is_wanted(products)
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (("-1",), 2, "There is no index -1, neither"),
         (("other",), 2, "There is no index other, neither in the history nor on the server."),
         (("products", "--rev-id", "000000000001"), 2, "Revision 000000000001 exists already."),
         (
@@ -386,7 +411,7 @@ def test_bytes_that_are_no_utf_8_are_names_as_in_redis(products, monkeypatch, cl
 # --- anything -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [15, pytest.param(200, marks=pytest.mark.slow)])
 def test_random_answer_files_end_in_a_revision_or_in_one_error(products, count):
     """The unit tests give 200 others to the wizard alone."""
     file = products.folder / "answers.yaml"
