@@ -7,6 +7,7 @@ from functools import cache
 from inspect import cleandoc
 from typing import Any, Literal, get_args, get_origin
 
+from redismigrate.documents.rewrite import BYTES_PER_COMPONENT
 from redismigrate.schema import Field, VectorField
 from redismigrate.schema.compare import VECTOR_DEFAULTS
 from redismigrate.schema.fields import FieldBase, StorageType
@@ -14,6 +15,10 @@ from redismigrate.wizard.questions import Choice, Question
 
 _NOT_ASKED = frozenset({"name", "type"})
 _DESCRIPTION = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
+_SIZES = {
+    str(datatype): f"{size} byte{'s' if size > 1 else ''} for each dimension"
+    for datatype, size in BYTES_PER_COMPONENT.items()
+}
 _YES_OR_NO = (Choice("yes"), Choice("no"))
 TYPES: dict[str, type[FieldBase]] = {
     cls.model_fields["type"].default: cls for cls in get_args(get_args(Field)[0])
@@ -66,7 +71,7 @@ def value_question(cls: type[FieldBase], attribute: str, current: str | None = N
     return Question(
         "value" if current is not None else attribute,
         attribute,
-        _YES_OR_NO if is_yes_or_no else tuple(map(Choice, names)),
+        _YES_OR_NO if is_yes_or_no else tuple(Choice(name, _SIZES.get(name, "")) for name in names),
         current,
         about=descriptions(cls).get(attribute, ""),
         is_open=not names or current is not None,

@@ -162,6 +162,22 @@ def test_an_index_that_no_revision_made_is_changed_as_it_is(shop, client):
     assert shop.run("upgrade").code == 0
 
 
+def test_the_plan_of_an_index_that_no_revision_made_knows_its_aliases_as_an_upgrade_does(shop, client):
+    client.execute_command(
+        "FT.CREATE", "cats", "PREFIX", 1, "cat:", "SCHEMA", "name", "TEXT", "age", "NUMERIC"
+    )
+    client.execute_command("FT.ALIASADD", "felines", "cats")
+    configuration = shop.folder / "redismigrate.toml"
+    configuration.write_text(configuration.read_text() + 'known_aliases = ["felines"]\n')
+    write(shop, "answers.yaml", [{"remove": "age"}, {"preview": "plan"}])
+    result = shop.run("wizard", "cats", "--answers", "answers.yaml")
+    planned = shop.run("plan")
+    notes = [line.strip() for line in planned.out.splitlines() if line.strip().startswith("note: ")]
+    assert notes
+    for note in notes:
+        assert note.replace("note: ", "Note: ") in result.out
+
+
 def test_an_index_that_a_revision_has_adopted_is_changed_as_it_is_recorded(shop, client):
     client.execute_command(
         "FT.CREATE", "cats", "PREFIX", 1, "cat:", "SCHEMA", "name", "TEXT", "age", "NUMERIC"

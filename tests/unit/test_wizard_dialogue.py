@@ -134,7 +134,9 @@ def test_only_attributes_that_mean_something_are_offered():
 def test_a_value_is_asked_for_with_its_choices_and_what_it_is_for():
     question = Asking().answers("change", "embedding", "datatype").question
     assert question.current == "FLOAT32"
-    assert [choice.name for choice in question.choices][:2] == ["BFLOAT16", "FLOAT16"]
+    choices = {choice.name: choice.text for choice in question.choices}
+    assert list(choices) == ["BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8"]
+    assert choices["FLOAT16"] == "2 bytes for each dimension"
     assert Asking().answers("change", "title", "weight").question.about == "How much a match here counts."
 
 

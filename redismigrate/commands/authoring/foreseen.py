@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 
 from redismigrate.commands.alias_candidates import candidates
@@ -35,16 +35,14 @@ class Foresight:
         project: The project.
         server: Where they would be applied.
         revision: The id that the further one will have.
-        found: Indexes that it changes and no revision creates, as they were found.
+        found: The names of indexes that it changes and no revision creates.
     """
 
-    def __init__(
-        self, project: Project, server: Server, revision: str, found: Mapping[str, IndexDefinition]
-    ) -> None:
+    def __init__(self, project: Project, server: Server, revision: str, found: Iterable[str]) -> None:
         self._project = project
         self._server = server
         self._revision = revision
-        self._found = dict(found)
+        self._found = tuple(found)
 
     def plan(self, operations: tuple[Operation, ...], message: str = "") -> Plan:
         """The plan of an upgrade with a revision of these operations.
@@ -92,11 +90,20 @@ class Foresight:
             return ()
         history, state = self._project.history, self._state
         ids = revisions_to_apply(history, "heads", state.head.applied)
-        read = live_index_reader(self._server, lambda: candidates(self._project, self._server, ()))
-        return record_upgrades(history, ids, state.catalog, read)
+        return record_upgrades(history, ids, state.catalog, self._read_live)
+
+    @cached_property
+    def _adopted(self) -> dict[str, IndexDefinition]:
+        """The indexes that the further revision brings under management, as they are with their aliases."""
+        waiting = {name for item in self._waiting for name in item.adopted}
+        read = {name: self._read_live(name) for name in self._found if name not in waiting}
+        return {name: definition for name, definition in read.items() if definition is not None}
+
+    def _read_live(self, name: str) -> IndexDefinition | None:
+        aliases = partial(candidates, self._project, self._server, ())
+        return live_index_reader(self._server, aliases)(name)
 
     def _recorded(self, operations: tuple[Operation, ...], message: str) -> tuple[RecordedRevision, ...]:
-        adopted = {name for item in self._waiting for name in item.adopted}
         further = RecordedRevision(
             revision=self._revision,
             direction="upgrade",
@@ -105,7 +112,7 @@ class Foresight:
             depends_on=(),
             sha256="",
             operations=operations,
-            adopted={name: each for name, each in self._found.items() if name not in adopted},
+            adopted=self._adopted,
         )
         return (*self._waiting, further)
 

@@ -190,7 +190,7 @@ def begin_wizard(
     """
     of_history = _of_history(project)
     catalog = catalog_with(project, index, of_history)
-    found = {} if index in of_history else {index: catalog[index]}
+    found = () if index in of_history else (index,)
     with _connected(project) as (server, notes):
         if server is not None:
             owner = read_owners(server).get(index, project.settings.project)
