@@ -262,8 +262,6 @@ def _typed(prompt: str, stream: TextIO) -> str:
         RedisMigrateError: Somebody wants to leave.
     """
     try:
-        if stream is sys.stdout:
-            return input(prompt)  # with the keys of readline where Python has it
         stream.write(prompt)
         stream.flush()
         return input()

@@ -97,7 +97,9 @@ def _change(draft: Draft, values: Values) -> Question | Done:
         raise UsageError(f"{shown_value(attribute)} is no attribute.", "Answer a number or a name.")
     if attribute == "":
         return Done(draft)
-    attribute, is_said, value = attribute.partition("=") if "value" not in values else (attribute, "", "")
+    is_said, value = "", ""
+    if "value" not in values and not isinstance(attribute, Exact):
+        attribute, is_said, value = attribute.partition("=")
     if attribute == "name":
         raise UsageError("A name is no attribute to change.", "Choose the action rename for that.")
     known.altered(**{attribute: getattr(known, attribute, None)})  # refuses what is none

@@ -201,6 +201,15 @@ def test_one_of_several_prefixes_is_changed():
     ]
 
 
+@pytest.mark.parametrize("first", ["product:", "shop", "goods:", "p"])
+def test_the_last_prefix_is_what_counts(first):
+    def upgrade(op):
+        with op.index("products") as index:
+            index.change_prefix("product", "store")
+
+    assert Asking().answers("prefix", first, "prefix", "store").changes == by_hand(upgrade)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -354,6 +363,7 @@ def test_typed_answers_and_changes_can_stand_in_one_file():
         ([{"rename": "title"}], "answers[0]: rename needs 'to': New name of field title."),
         ([{"rename": "title", "to": "a", "path": "b"}], "answers[0]: rename does not ask for 'path'."),
         ([{"rename": "title", "to": False}], "answers[0]: field False: should be text, got False (bool)"),
+        ([{"change": "title", "weight=2": 2}], "answers[0]: text field 'title' has no attribute 'weight=2'"),
         ([{"change": "1", "weight": 2}], "answers[0]: '1' is none of the answers."),
         ([{"change": "title", "weight": "x"}], "answers[0]: text field 'title': weight: input should be"),
         (["rename", {"remove": "title"}], "answers[1]: “Field to rename” is asked"),
