@@ -66,13 +66,13 @@ def wizard(
     """Ask what to change of an index and write the revision."""
     from redismigrate.commands.authoring.guided import begin_wizard
     from redismigrate.commands.authoring.other_branches import refuse_indexes_of_other_branches
-    from redismigrate.commands.placing import place
+    from redismigrate.commands.placing import place_revision
 
     project = invocation.project()
     # What is wrong with its place is told before anything is asked.
     at = {name: value for name, value in placing.items() if name != "head"}
     heads = () if placing["head"] is None else (placing["head"],)
-    placement = place(project, heads=heads, revision_id=rev_id, **at)
+    placement = place_revision(project, heads=heads, revision_id=rev_id, **at)
     given = None if answers is None else _read_answers(answers)
     driver = _Driver(invocation, given)
     index = index or (given.index if given else None) or driver.choose(project)
