@@ -23,6 +23,7 @@ from redismigrate.cli import (
     record_commands,
     script_commands,
     server_commands,
+    wizard_command,
 )
 from redismigrate.cli.context import (
     Invocation,
@@ -52,6 +53,7 @@ def redismigrate() -> None:
 
 for _module in (
     script_commands,
+    wizard_command,
     history_commands,
     migration_commands,
     follow_command,

@@ -9,7 +9,7 @@ from rich.table import Table
 from redismigrate.cli.plan_view import render_steps
 from redismigrate.cli.rendering import markup
 from redismigrate.cli.run_view import TerminalWatcher
-from redismigrate.commands.demo.demo_questions import Answer
+from redismigrate.commands.demo.demo_questions import DemoAnswer
 from redismigrate.commands.demo.demonstration import (
     DemoResult,
     DemoWatcher,
@@ -99,7 +99,7 @@ class DemoView(TerminalWatcher, DemoWatcher):
         rule = Rule(f"[bold]{markup(text)}[/]", align="left", style="dim")
         self._console.print(rule, width=min(self._console.width, RULE_WIDTH))
 
-    def _answer(self, moment: str, answer: Answer) -> None:
+    def _answer(self, moment: str, answer: DemoAnswer) -> None:
         if answer.refusal:
             words = f"refused: {answer.refusal}"
         elif not answer.matching:

@@ -57,6 +57,31 @@ class Sources:
             raise click.UsageError("--alias belongs to --from-live INDEX.")
 
 
+def placing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that writes a revision the options that say where in the history."""
+    for decorate in (
+        click.option("--rev-id", help="Its id instead of a random one."),
+        click.option(
+            "--version-path",
+            type=FilePath(path_type=Path, file_okay=False),
+            help="Which of the folders with scripts it goes into.",
+        ),
+        click.option(
+            "--depends-on",
+            type=REVISION,
+            multiple=True,
+            help="A revision or label that must be applied before. Can be repeated.",
+        ),
+        click.option(
+            "--branch-label", "branch_labels", multiple=True, help="Name the branch. Can be repeated."
+        ),
+        click.option("--splice", is_flag=True, help="Let --head be no head: begin a branch there."),
+        click.option("--head", type=REVISION, help="The head it revises; needed when there are several."),
+    ):
+        function = decorate(function)
+    return function
+
+
 def generating_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options, and their values as one argument `sources`."""
 

@@ -19,6 +19,7 @@ from redismigrate.cli.revision_options import (
     Sources,
     generated,
     generating_options,
+    placing_options,
     show_generated,
     show_nothing_to_do,
 )
@@ -58,21 +59,7 @@ def list_templates(invocation: Invocation) -> None:
 
 @click.command(cls=RevisionCommand)
 @click.option("-m", "--message", required=True, help="What the revision is for.")
-@click.option("--head", type=REVISION, help="The head it revises; needed when there are several.")
-@click.option("--splice", is_flag=True, help="Let --head be no head: begin a branch there.")
-@click.option("--branch-label", "branch_labels", multiple=True, help="Name the branch. Can be repeated.")
-@click.option(
-    "--depends-on",
-    type=REVISION,
-    multiple=True,
-    help="A revision or label that must be applied before. Can be repeated.",
-)
-@click.option(
-    "--version-path",
-    type=FilePath(path_type=Path, file_okay=False),
-    help="Which of the folders with scripts it goes into.",
-)
-@click.option("--rev-id", help="Its id instead of a random one.")
+@placing_options
 @generating_options
 @global_options
 @click.pass_obj

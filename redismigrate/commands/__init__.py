@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from redismigrate.commands.authoring.generating import autogenerate, baseline, from_schema_patch
+    from redismigrate.commands.authoring.guided import wizard
     from redismigrate.commands.authoring.scripts import edit, init, merge, revision, templates
     from redismigrate.commands.backups.listing import list_backups, verify_backups
     from redismigrate.commands.backups.prune import prune_backups
@@ -70,6 +71,7 @@ _MODULES = {
     "upgrade": "migrate",
     "verify_backups": "backups.listing",
     "watch": "watching",
+    "wizard": "authoring.guided",
 }
 __all__ = [
     "MigrationOptions",
@@ -108,6 +110,7 @@ __all__ = [
     "upgrade",
     "verify_backups",
     "watch",
+    "wizard",
 ]
 
 

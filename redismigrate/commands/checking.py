@@ -109,7 +109,7 @@ def check(project: Project) -> CheckReport:
         applied = state.head.applied
         missing = tuple(script.revision for script in project.scripts if script.revision not in applied)
         notes: list[str] = []
-        at_head = _head_catalog(project, server, state, missing, notes)
+        at_head = head_catalog(project, server, state, missing, notes)
         findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
         server.capabilities.require_search()
         expected = _applied_catalog(project, state, at_head if not missing else None)
@@ -119,10 +119,21 @@ def check(project: Project) -> CheckReport:
     return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
 
 
-def _head_catalog(
+def head_catalog(
     project: Project, server: Server, state: State, missing: Collection[str], notes: list[str]
 ) -> Catalog:
-    """What all scripts make; where they can't be replayed, what those to come make of what is recorded."""
+    """What all scripts make; where they can't be replayed, what those to come make of what is recorded.
+
+    Args:
+        project: The project.
+        server: Has the record.
+        state: It.
+        missing: The revisions that are not applied.
+        notes: Is told why the record stands for scripts.
+
+    Raises:
+        ScriptError: One of those to come raised or asked for what can't be.
+    """
     try:
         return replay(project)
     except ScriptError as error:

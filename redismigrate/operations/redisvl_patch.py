@@ -14,8 +14,8 @@ from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.redisvl import SVS_DEFAULTS, as_mapping, field_from_redisvl, located, refuse_unknown
 from redismigrate.schema.yaml_file import read_yaml
 
-_VERSION = 1
-_SECTIONS = ("add_fields", "remove_fields", "update_fields", "rename_fields", "index")
+VERSION = 1
+SECTIONS = ("add_fields", "remove_fields", "update_fields", "rename_fields", "index")
 _OPTIONS = ("prefix", *(IndexSchema.model_fields.keys() - {"prefixes", "fields"}))
 
 
@@ -64,21 +64,30 @@ def read_schema_patch(path: Path) -> SchemaPatch:
     """
     content = read_yaml(path)
     with located(str(path)):
-        patch = as_mapping(content, "the file")
-        refuse_unknown(patch, ("version", "changes"), "the patch")
-        if patch.get("version", _VERSION) != _VERSION:
-            raise SchemaError(
-                f"version is {patch['version']!r}, known is {_VERSION}.", f"Write version: {_VERSION}."
-            )
-        changes = as_mapping(patch.get("changes") or {}, "changes")
-        refuse_unknown(changes, _SECTIONS, "changes")
-        return SchemaPatch(
-            added=tuple(_each(changes, "add_fields", field_from_redisvl)),
-            removed=tuple(_each(changes, "remove_fields", _name)),
-            updates=tuple(_each(changes, "update_fields", _update)),
-            renames=tuple(_each(changes, "rename_fields", _rename)),
-            index=_options(changes.get("index") or {}),
+        return schema_patch(content)
+
+
+def schema_patch(content: Any) -> SchemaPatch:
+    """The patch that the data of a file is.
+
+    Raises:
+        SchemaError: It is none.
+    """
+    patch = as_mapping(content, "the file")
+    refuse_unknown(patch, ("version", "changes"), "the patch")
+    if patch.get("version", VERSION) != VERSION:
+        raise SchemaError(
+            f"version is {patch['version']!r}, known is {VERSION}.", f"Write version: {VERSION}."
         )
+    changes = as_mapping(patch.get("changes") or {}, "changes")
+    refuse_unknown(changes, SECTIONS, "changes")
+    return SchemaPatch(
+        added=tuple(_each(changes, "add_fields", field_from_redisvl)),
+        removed=tuple(_each(changes, "remove_fields", _name)),
+        updates=tuple(_each(changes, "update_fields", _update)),
+        renames=tuple(_each(changes, "rename_fields", _rename)),
+        index=_options(changes.get("index") or {}),
+    )
 
 
 def changes_of_patch(patch: SchemaPatch, schema: IndexSchema) -> tuple[IndexChange, ...]:

@@ -122,7 +122,7 @@ def _block(operation: ChangeIndex, catalog: Catalog, remarks: Remarks) -> list[s
 def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
     match change.kind:
         case "add_field":
-            return _call("index.add_field", [_field_layout(change.field, schema)], {})
+            return _call("index.add_field", [field_layout(change.field, schema)], {})
         case "drop_field":
             return _call("index.drop_field", [change.name], {})
         case "alter_field":
@@ -164,7 +164,8 @@ def _schema_layout(operation: CreateIndex) -> dict[str, Any]:
     return layout
 
 
-def _field_layout(field: Field, schema: IndexSchema) -> dict[str, Any]:
+def field_layout(field: Field, schema: IndexSchema) -> dict[str, Any]:
+    """A field in RedisVL's form, as an index of this schema has it."""
     alone = IndexSchema(name=schema.name, storage_type=schema.storage_type, fields=(field,))
     layout: dict[str, Any] = schema_to_redisvl(alone)["fields"][0]
     return layout

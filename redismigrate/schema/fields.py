@@ -52,12 +52,12 @@ class FieldBase(Strict):
 
     @classmethod
     @abstractmethod
-    def _inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
         """Attributes that mean nothing beside these values, with what they lack."""
 
     @model_validator(mode="after")
     def _has_only_what_applies(self) -> Self:
-        for attribute, reason in self._inapplicable(self.__dict__).items():
+        for attribute, reason in self.inapplicable(self.__dict__).items():
             if self.__dict__[attribute] not in (None, False):
                 raise ValueError(f"{attribute} {reason}")
         return self
@@ -95,7 +95,7 @@ class FieldBase(Strict):
                 f"Valid attributes: {', '.join(sorted(known))}.",
             )
         values = {**self.__dict__, **attributes}
-        dropped = cls._inapplicable(values).keys() - attributes.keys()
+        dropped = cls.inapplicable(values).keys() - attributes.keys()
         return cls(
             **{name: value for name, value in values.items() if name not in dropped and value is not None}
         )
@@ -115,7 +115,8 @@ class SortableField(FieldBase):
     no_index: bool = False
 
     @classmethod
-    def _inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """Attributes that mean nothing beside these values, with what they lack."""
         return {} if values["sortable"] else {"unf": "needs sortable"}
 
     @model_validator(mode="after")

@@ -87,7 +87,8 @@ class VectorField(FieldBase):
     training_threshold: int | None = pydantic.Field(default=None, ge=DEFAULT_BLOCK_SIZE)
 
     @classmethod
-    def _inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
+    def inapplicable(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """Attributes that mean nothing beside these values, with what they lack."""
         algorithm, compression = upper(values["algorithm"]), values.get("compression")
         reasons = {
             attribute: f"belongs to {' and '.join(algorithms)}, not to {algorithm}"

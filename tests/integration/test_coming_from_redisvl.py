@@ -185,6 +185,7 @@ def project(shop: Shop) -> Shop:
         create.replace('"type": "text"', '"type": "text", "attrs": {"weight": 2}')
     )
     (shop.folder / "patch.yaml").write_text("changes: {add_fields: [{name: brand, type: tag}]}")
+    (shop.folder / "answers.yaml").write_text("- {change: title, weight: 3}")
     shop.run("plan", "-o", "plan.yaml")
     return shop
 
@@ -289,3 +290,28 @@ def test_a_field_renamed_to_a_name_that_is_taken_is_refused(project: Shop):
     (project.folder / "patch.yaml").write_text("changes: {rename_fields: [{old_name: a, new_name: title}]}")
     arguments = ("--schema-patch", "patch.yaml", "--index", "products")
     assert project.run("revision", "-m", "patch", *arguments).code == 8
+
+
+@needs_redisvl
+def test_redisvl_reads_the_patch_that_the_wizard_writes(project: Shop):
+    (project.folder / "answers.yaml").write_text(
+        "[{add: price, type: numeric, sortable: true}, {rename: title, to: name}, {prefix: shop}]"
+    )
+    arguments = ("--answers", "answers.yaml", "--patch-out", "changes.yaml")
+    assert project.run("wizard", "products", *arguments).code == 0
+    program = (
+        "import json, sys, yaml; from redisvl.migration.models import SchemaPatch; "
+        "patch = SchemaPatch.model_validate(yaml.safe_load(open(sys.argv[1]))); "
+        "print(json.dumps(patch.changes.model_dump(exclude_defaults=True)))"
+    )
+    done = subprocess.run(
+        [PYTHON, "-W", "ignore", "-c", program, project.folder / "changes.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {
+        "add_fields": [{"name": "price", "type": "numeric", "attrs": {"sortable": True}}],
+        "rename_fields": [{"old_name": "title", "new_name": "name"}],
+        "index": {"prefix": "shop"},
+    }

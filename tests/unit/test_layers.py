@@ -22,7 +22,7 @@ LAYERS = (
     ("commands",),
     ("execution",),
     ("planning",),
-    ("backup", "state"),
+    ("backup", "state", "wizard"),
     ("history", "operations", "redis_server"),
     ("documents",),
     ("schema",),
@@ -167,7 +167,7 @@ def test_planning_is_told_about_the_server_and_does_not_ask():
 
 
 @pytest.mark.parametrize(
-    "layer", ["schema", "documents", "backup", "operations", "history", "planning", "config", "cli"]
+    "layer", ["schema", "documents", "backup", "operations", "history", "planning", "config", "cli", "wizard"]
 )
 def test_layers_that_are_pure_or_only_draw_do_not_import_redis(layer):
     assert [

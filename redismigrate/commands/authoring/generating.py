@@ -99,7 +99,7 @@ def autogenerate(
     }
     found = find_renames(before, declared, renames, is_rename)
     operations = operations_between(before, declared, found.fields, found.indexes)
-    return _content(operations, catalog, found)
+    return content_of(operations, catalog, found)
 
 
 def baseline(project: Project, index: str, aliases: Iterable[str] = ()) -> ScriptContent:
@@ -161,7 +161,7 @@ def baseline(project: Project, index: str, aliases: Iterable[str] = ()) -> Scrip
         *(SetSynonyms(index, group, terms) for group, terms in live.synonyms.items()),
         *(CreateAlias(alias, index) for alias in found if alias != index),
     )
-    return _content(operations, catalog, notes=tuple(_not_told(live, index, declared)))
+    return content_of(operations, catalog, notes=tuple(_not_told(live, index, declared)))
 
 
 def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent:
@@ -179,36 +179,52 @@ def from_schema_patch(project: Project, file: Path, index: str) -> ScriptContent
     from redismigrate.operations.redisvl_patch import changes_of_patch, read_schema_patch
 
     patch = read_schema_patch(file)
-    catalog = replay(project)
-    _refuse_further_name(catalog, index)
-    if index not in catalog:
-        from redismigrate.execution.indexes.survey import live_index_reader
-
-        with project.connect() as server:
-            definition = live_index_reader(server)(index)
-        if definition is None:
-            raise UsageError(
-                f"There is no index {index}, neither in the history nor on the server.",
-                f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
-            )
-        _refuse_alias_of_created(catalog, index, definition.physical)
-        declared = declared_schemas(project).get(index)
-        if declared is not None:
-            # What clients put between prefix and id no server tells.
-            separated = definition.schema.with_options(key_separator=declared.key_separator)
-            definition = definition.with_schema(separated)
-        catalog = catalog.with_definition(definition)
+    catalog = catalog_with(project, index)
     before = catalog[index].schema
     changes = changes_of_patch(patch, before)
     wanted = before
     for change in changes:
         wanted = change.apply(wanted)
-    return _content(
+    return content_of(
         (ChangeIndex(index, changes),) if changes else (),
         catalog,
         Renames(open_fields=rename_candidates(before, wanted.renamed(before.name))),
         say_rename="with that under rename_fields of the patch",
     )
+
+
+def catalog_with(project: Project, index: str, catalog: Catalog | None = None) -> Catalog:
+    """The indexes of the history, and one that is to be changed: where no revision creates it, as it is live.
+
+    Args:
+        project: The project.
+        index: Its name.
+        catalog: Those of the history; None replays it.
+
+    Raises:
+        UsageError: There is no such index, or it is an alias of one that a revision creates.
+        SchemaError: A revision has made an alias of that name.
+    """
+    catalog = replay(project) if catalog is None else catalog
+    _refuse_further_name(catalog, index)
+    if index in catalog:
+        return catalog
+    from redismigrate.execution.indexes.survey import live_index_reader
+
+    with project.connect() as server:
+        definition = live_index_reader(server)(index)
+    if definition is None:
+        raise UsageError(
+            f"There is no index {index}, neither in the history nor on the server.",
+            f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
+        )
+    _refuse_alias_of_created(catalog, index, definition.physical)
+    declared = declared_schemas(project).get(index)
+    if declared is not None:
+        # What clients put between prefix and id no server tells.
+        separated = definition.schema.with_options(key_separator=declared.key_separator)
+        definition = definition.with_schema(separated)
+    return catalog.with_definition(definition)
 
 
 def _refuse_further_name(catalog: Catalog, index: str) -> None:
@@ -226,13 +242,25 @@ def _refuse_alias_of_created(catalog: Catalog, index: str, physical: str | None)
         )
 
 
-def _content(
+def content_of(
     operations: tuple[Operation, ...],
     catalog: Catalog,
     renames: Renames = NO_RENAMES,
     notes: tuple[str, ...] = (),
     **texts: str,
 ) -> ScriptContent:
+    """A script with some operations and their reverse.
+
+    Args:
+        operations: Of the upgrade; without any the content is empty.
+        catalog: The indexes as they find them.
+        renames: What is known about renames.
+        notes: What the reader should look at besides.
+        texts: How the reader says that a field is renamed, see `remarks_on_upgrade`.
+
+    Raises:
+        SchemaError: One of them can't be applied, or said in RedisVL's form.
+    """
     if not operations:
         return ScriptContent()
     remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes, **texts)

@@ -46,7 +46,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Answer:
+class DemoAnswer:
     """What the server said to a question.
 
     Attributes:
@@ -76,7 +76,7 @@ class Asker:
         """The text of the query."""
         return str(self._functions["knn_query"](question.among, HITS + 1))
 
-    def ask(self, question: DemoQuestion) -> Answer:
+    def ask(self, question: DemoQuestion) -> DemoAnswer:
         """The answer; a refusal is one, too, since before a revision a query may be impossible."""
         client, index = self._server.client, question.index
         try:
@@ -86,8 +86,8 @@ class Asker:
                 )
                 matching, _ = self._functions["matching_packages"](client, question.among, index=index)
         except redis.ResponseError as error:
-            return Answer(refusal=str(error))
-        return Answer(tuple(Hit(hit.name, hit.summary, hit.distance) for hit in hits), matching)
+            return DemoAnswer(refusal=str(error))
+        return DemoAnswer(tuple(Hit(hit.name, hit.summary, hit.distance) for hit in hits), matching)
 
     def documents(self) -> int:
         """How many documents the index sees."""

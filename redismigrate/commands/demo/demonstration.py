@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from redismigrate.commands.demo.demo_questions import Answer, Asker
+from redismigrate.commands.demo.demo_questions import Asker, DemoAnswer
 from redismigrate.commands.demo.demo_scenes import SCENES, Scene
 from redismigrate.commands.migrate import downgrade, plan, upgrade
 from redismigrate.commands.migration_options import MigrationResult
@@ -80,8 +80,8 @@ class PlayedScene:
 
     planned: PlannedScene
     query: str
-    before: Answer
-    after: Answer
+    before: DemoAnswer
+    after: DemoAnswer
     documents: int
     seconds: float
 

@@ -31,7 +31,7 @@ DISTANCE = "__distance"
 
 
 @dataclass(frozen=True)
-class Question:
+class SearchQuestion:
     """A query that both indexes have to answer alike.
 
     Attributes:
@@ -190,7 +190,7 @@ def _label_count(server: Server, physical: str, name: str) -> int | None:
 
 
 def _difference(
-    server: Server, question: Question, old: str, new: str, may_lack: int, following: Following
+    server: Server, question: SearchQuestion, old: str, new: str, may_lack: int, following: Following
 ) -> tuple[str | None, float]:
     """What is missing, and which share of the neighbours is as near as in the old answer."""
     ask = _distances if question.compares_distances else _found
@@ -216,7 +216,7 @@ def _difference(
     return None, near / len(before)
 
 
-def _still_there(server: Server, question: Question, keys: Iterable[bytes]) -> int:
+def _still_there(server: Server, question: SearchQuestion, keys: Iterable[bytes]) -> int:
     """How many documents have what was asked for: what has expired is found until the server removes it."""
     if question.path is None:
         return sum(int(server.execute("EXISTS", key)) for key in keys)
@@ -236,10 +236,10 @@ def _distances(server: Server, physical: str, arguments: Sequence[bytes | str]) 
     return [fields[1] for fields in reply[2::2] if len(fields) > 1]
 
 
-def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> Iterator[Question]:
+def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> Iterator[SearchQuestion]:
     """Queries about what both have: the documents, the neighbours of some vectors, some tags."""
     sample = _found(server, old.physical, ("*", "LIMIT", "0", str(_SAMPLED_DOCUMENTS)))
-    yield Question("all documents", ("*", "LIMIT", "0", str(_SAMPLED_DOCUMENTS)))
+    yield SearchQuestion("all documents", ("*", "LIMIT", "0", str(_SAMPLED_DOCUMENTS)))
     if old.schema.storage_type != "hash":
         return
     storage = old.schema.storage_type
@@ -257,7 +257,7 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
                 yield from _neighbours(before, field, value)
             elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
                 query = b"@%s:{%s}" % (encode(field.name), value)
-                yield Question(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)), path=path)
+                yield SearchQuestion(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)), path=path)
 
 
 def _value(server: Server, key: bytes, path: bytes) -> bytes | None:
@@ -269,10 +269,12 @@ def _value(server: Server, key: bytes, path: bytes) -> bytes | None:
     return value
 
 
-def _neighbours(before: VectorField, after: VectorField, value: bytes) -> Iterator[Question]:
+def _neighbours(before: VectorField, after: VectorField, value: bytes) -> Iterator[SearchQuestion]:
     compared = ("datatype", "dims", "distance_metric")
     if any(getattr(before, attribute) != getattr(after, attribute) for attribute in compared):
         return
     query = b"*=>[KNN %d @%s $vector AS %s]" % (NEIGHBOURS, encode(after.name), DISTANCE.encode())
     parameters = ("PARAMS", "2", "vector", value, "LIMIT", "0", str(NEIGHBOURS))
-    yield Question(f"the neighbours in field {after.name}", (query, *parameters), compares_distances=True)
+    yield SearchQuestion(
+        f"the neighbours in field {after.name}", (query, *parameters), compares_distances=True
+    )

@@ -1,0 +1,71 @@
+"""The changes of one index as the shortest ones that lead to the same, in the order of generated scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from redismigrate.errors import SchemaError
+from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo
+from redismigrate.operations.differing import Rename, applied, changes_between
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.compare import diff
+
+
+def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[IndexChange, ...]:
+    """What changes come to: what is taken back by a later one is gone, and what is about one field is one.
+
+    Args:
+        changes: In the order in which somebody asked for them.
+        before: The index before the first of them.
+
+    Returns:
+        The changes that comparing the two schemas finds, for the keys of documents as well; those
+        given where these would not lead to the same index, or not rename the same in its documents, as where
+        a field gets the name of one that goes.
+
+    Raises:
+        SchemaError: One of them can't be applied.
+    """
+    after = applied(before, changes)
+    try:
+        net = changes_between(before, after, _renames(changes, before))
+        if after.name != before.name:
+            net = (*net, RenameTo(after.name))
+        (renames, _), (given, _) = moves_of(net, before), moves_of(changes, before)
+        if not diff(applied(before, net), after) and set(renames) == set(given):
+            return net
+    except SchemaError:  # a rename that is none between the two schemas
+        pass
+    return tuple(changes)
+
+
+def lead_to_the_same(some: Sequence[IndexChange], others: Sequence[IndexChange], before: IndexSchema) -> bool:
+    """Whether changes make the same index, and move the same within its documents.
+
+    Args:
+        some: The ones.
+        others: The others.
+        before: The index before either.
+
+    Raises:
+        SchemaError: Some of them can't be applied, or not together.
+    """
+    one, other = applied(before, some), applied(before, others)
+    if one.name != other.name or diff(one, other):
+        return False
+    (renames, keys), (other_renames, other_keys) = moves_of(some, before), moves_of(others, before)
+    return set(renames) == set(other_renames) and set(keys) == set(other_keys)
+
+
+def _renames(changes: Iterable[IndexChange], before: IndexSchema) -> tuple[Rename, ...]:
+    """The fields that are there before and after under other names."""
+    origins = {field.name: field.name for field in before.fields}
+    for change in changes:
+        if isinstance(change, RenameField) and change.old in origins:
+            origins[change.new] = origins.pop(change.old)
+        elif isinstance(change, DropField):
+            origins.pop(change.name, None)
+        elif isinstance(change, AddField):
+            origins.pop(change.field.name, None)
+    return tuple(Rename(before.name, old, new) for new, old in origins.items() if old != new)
