@@ -207,6 +207,9 @@ class MovingCommands(Commands):
         self.words_left = self.random.choice([0, 0, 4, 10])
         self.often = self.random.choice([0.01, 0.04, 0.2])
         self.failing_now = set(documents.failing(surely=False))
+        if run is not None and run.failure is not None:
+            # Why a process that was killed had begun to undo the run; it may have been corrected since.
+            self.failing_now |= {each for each in documents.sets if self._is_named(each, {run.failure})}
         self.may_remove = documents.unproved_removals(surely=False)
         before.will_remove = documents.unproved_removals(surely=True)
         before.conflicts = documents.in_conflict()
