@@ -17,9 +17,9 @@ from redismigrate.state.stored_documents import render_document
 # Stands in a record for the moment at which the script runs.
 RECORDED_AT = "@recorded-at@"
 
-# KEYS: head, indexes, run, lock, fence, journal, last_run, owners, and the undo documents that the last run may
-#   have left: no other key may be touched, since behind a proxy that may go wrong without an error. One that
-#   is not among them stays, and nobody reads it.
+# KEYS: head, indexes, run, lock, fence, journal, last_run, owners, and the undo documents that the last run
+#   may have left: no other key may be touched, since behind a proxy that may go wrong without an error. One
+#   that is not among them stays, and nobody reads it.
 # ARGV: what to do ("record" or "remove" a revision; "build" an index for recording it, or "build_back" one
 #   for removing it; "stamp" some, see below), the revision, then the applied revisions that it needs (sha1
 #   of the sorted ids) and the same in words (heads, for the error), the indexes document that it needs

@@ -50,26 +50,22 @@ def test_the_modules_of_redis_8_are_read():
     found = capabilities()
 
     assert (found.redis_version, found.search_version, found.has_json) == ("8.4.0", (8, 4, 2), True)
-    assert found.refuses_alias_of_index_name
-    assert found.lacking("INT8") is None
-    assert found.lacking("SVS-VAMANA") is None
     assert (found.maxmemory, found.used_memory, found.role) == (2097152, 1048576, "master")
 
 
 @pytest.mark.parametrize(
-    ("version", "number", "may"),
+    ("replies", "may"),
     [
-        ((8, 10, 0), 81000, True),
-        ((8, 4, 0), 80400, True),
-        ((8, 2, 13), 80213, False),
-        ((2, 10, 5), 21005, False),
+        ({"CONFIG_GET_search_on_oom": [b"search-on-oom", b"return"]}, True),
+        ({"CONFIG_GET_search_on_oom": {"search-on-oom": "fail"}}, False),
+        ({"CONFIG_GET_search_on_oom": []}, False),
+        ({"FT_CONFIG_GET_ON_OOM": [[b"ON_OOM", b"return"]]}, True),
+        ({"FT_CONFIG_GET_ON_OOM": []}, False),
+        ({}, True),
     ],
 )
-def test_queries_at_maxmemory_may_find_nothing_from_8_4_on(version, number, may):
-    found = capabilities(INFO.replace("80402", str(number)))
-
-    assert found.search_version == version
-    assert found.may_answer_with_nothing is may
+def test_queries_at_maxmemory_may_find_nothing_where_the_setting_says_so_or_is_not_told(replies, may):
+    assert capabilities(**replies).may_answer_with_nothing is may
 
 
 @pytest.mark.parametrize(
