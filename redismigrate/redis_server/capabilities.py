@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,12 +23,13 @@ _LISTS_ALIASES = "FT.ALIASLIST"
 _ABSENT_WHERE_MANAGED = frozenset(
     {"CONFIG", "FT.CONFIG", "DEBUG", "FT.DEBUG", "_FT.DEBUG", "FT.ALIASLIST", "ROLE", "MEMORY", "REPLICAOF"}
 )
-_PARTIAL, _ON_OOM = "partial updates", "queries at maxmemory"
+_PARTIAL, _ON_OOM, _WORKERS = "partial updates", "queries at maxmemory", "workers"
 _SETTINGS = {
     _PARTIAL: (
         ("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS"),
         ("CONFIG", "GET", "search-partial-indexed-docs"),
     ),
+    _WORKERS: (("CONFIG", "GET", "search-workers"), ("FT.CONFIG", "GET", "WORKERS")),
     _ON_OOM: (("CONFIG", "GET", "search-on-oom"), ("FT.CONFIG", "GET", "ON_OOM")),
 }
 _YES = frozenset({b"true", b"yes"})
@@ -69,6 +70,8 @@ class Capabilities:
         may_answer_with_nothing: At maxmemory every query may find nothing, without an error: the server has
             `search-on-oom` and it says so, or it does not tell its settings.
         tells_settings: It answers FT.CONFIG or CONFIG; one that answers neither is taken for a managed one.
+        search_workers: Threads that build graphs and answer queries beside the server's one, as it is set; 0
+            where it has none, or does not tell.
         tells_maxmemory: INFO has it; else nobody can know whether an index fits.
         server_name: As INFO says where the server is no Redis: "valkey"; else "redis".
         standing: What was tried.
@@ -87,6 +90,7 @@ class Capabilities:
     ignores_partial_updates: bool
     may_answer_with_nothing: bool = False
     tells_settings: bool = True
+    search_workers: int = 0
     tells_maxmemory: bool = True
     server_name: str = "redis"
     standing: Standing = field(default_factory=Standing)
@@ -210,6 +214,7 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
         ignores_partial_updates=settings is not None and not _YES.isdisjoint(settings.get(_PARTIAL, ())),
         may_answer_with_nothing=settings is None or b"return" in settings.get(_ON_OOM, ()),
         tells_settings=settings is not None,
+        search_workers=_number((settings or {}).get(_WORKERS, ())),
         tells_maxmemory="maxmemory" in info,
         server_name=info["server_name"],
     )
@@ -271,6 +276,11 @@ def _settings(execute: Callable[..., Any]) -> dict[str, list[bytes]] | None:
             found[name] = values
             break
     return found if is_told else None
+
+
+def _number(values: Iterable[bytes]) -> int:
+    """What stands behind the name of a setting; 0 where it is not told."""
+    return next((int(value) for value in values if value.isdigit()), 0)
 
 
 def _flatten(reply: Any) -> list[bytes]:

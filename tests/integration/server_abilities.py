@@ -33,7 +33,8 @@ def abilities_of(server: Server) -> dict[str, str]:
         "tells its settings": _word(found.tells_settings),
         "tells its maxmemory": _word(found.tells_maxmemory),
         "tells EF_RUNTIME, TEMPORARY, and counts vectors": _word(_has_debug(server)),
-        "builds can be slowed down": _word(_has_brake(server)),
+        "builds graphs with threads that it tells": _word(_is_set(server, "search-workers")),
+        "builds can be slowed down": _word(_is_set(server, "search-bg-index-sleep-duration-us")),
         "lists the aliases of an index": _word(found.lists_aliases),
         "may answer with nothing at maxmemory": _word(found.may_answer_with_nothing),
         "ends at text with max_text_fields and no_fields": _word(found.crashes_on_wide_text_without_fields),
@@ -51,9 +52,9 @@ def _has_debug(server: Server) -> bool:
     return True
 
 
-def _has_brake(server: Server) -> bool:
+def _is_set(server: Server, setting: str) -> bool:
     try:
-        return bool(server.ask("CONFIG", "GET", "search-bg-index-sleep-duration-us"))
+        return bool(server.ask("CONFIG", "GET", setting))
     except redis.ResponseError:
         return False
 

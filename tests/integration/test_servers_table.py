@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from doc_pages import ROOT
 from managed_server import create_user, url_of_user
 from server_abilities import abilities_of
+from vector_documents import creation
 
 from redismigrate.redis_server.connection import connect
 
 if TYPE_CHECKING:
     import redis
+    from conftest import Shop
 
 PAGE = ROOT / "docs" / "reference" / "servers.md"
 # With enable-debug-command: either answer is right.
@@ -40,6 +43,20 @@ def test_the_column_of_this_server_is_what_it_tells(redis_url: str, client: redi
 
     (written,) = columns.values()
     assert {row: told[row] if word == IF_ENABLED else word for row, word in written.items()} == told
+
+
+def test_a_plan_says_that_threads_of_the_server_build_graphs(shop: Shop):
+    before = shop.client.config_get("search-workers")
+    if not before:
+        pytest.skip("this server has no search-workers")
+    shop.write(creation().replace("'flat'", "'hnsw'"))
+    shop.client.config_set("search-workers", 2)
+    try:
+        with_workers = json.loads(shop.run("plan", "--json").out)["warnings"]
+    finally:
+        shop.client.config_set(*before.popitem())
+
+    assert "(search-workers 2), and the seconds here were measured without" in with_workers[0]
 
 
 def test_the_column_of_managed_servers_is_what_their_user_is_told(redis_url: str, client: redis.Redis):

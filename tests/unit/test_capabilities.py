@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
-from redismigrate.errors import ClusterUnsupported
-from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.errors import ClusterUnsupported, SearchMissing
+from redismigrate.redis_server.capabilities import Capabilities, Standing, read_capabilities, try_out
 
 # As a server 8.4 says, without what nobody asks for.
 INFO = """# Server\r
@@ -83,6 +84,59 @@ def test_queries_at_maxmemory_may_find_nothing_where_the_setting_says_so_or_is_n
 )
 def test_a_setting_of_search_is_asked_of_search_or_of_the_server(replies, ignores):
     assert capabilities(**replies).ignores_partial_updates is ignores
+
+
+@pytest.mark.parametrize(
+    ("replies", "workers"),
+    [
+        ({"CONFIG_GET_search_workers": [b"search-workers", b"8"]}, 8),
+        ({"FT_CONFIG_GET_WORKERS": {b"WORKERS": b"2"}}, 2),
+        ({"CONFIG_GET_search_workers": []}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_threads_that_build_graphs_are_what_is_set_and_no_version_s_default(replies, workers):
+    assert capabilities(**replies).search_workers == workers
+
+
+def test_an_info_that_lacks_what_services_leave_out_is_no_error():
+    found = capabilities("redis_version:7.4.0\r\n", FT__LIST=[])
+
+    assert found.search_version is not None
+    assert (found.role, found.is_cluster, found.tells_maxmemory) == ("master", False, False)
+    found.require_writable(allow_evictable_state=False)
+
+
+def test_a_server_that_has_neither_modules_nor_search_is_refused():
+    with pytest.raises(SearchMissing, match="has no Search module"):
+        capabilities("redis_version:7.4.0\r\n").require_search()
+
+
+def test_a_database_of_several_shards_behind_a_proxy_is_refused():
+    def execute(*command: str) -> Any:
+        if command[0] == "EVAL":
+            raise redis.ResponseError("CROSSSLOT Keys in request don't hash to the same slot")
+        raise redis.ResponseError("wrong number of arguments")
+
+    found = replace(capabilities(), standing=try_out(execute))
+
+    with pytest.raises(ClusterUnsupported, match="several shards behind a proxy"):
+        found.require_search()
+
+
+def test_another_server_is_refused_by_the_commands_that_it_lacks():
+    info = INFO.replace("redis_mode", "server_name:valkey\r\nvalkey_version:9.0.1\r\nredis_mode")
+
+    def execute(*command: str) -> Any:
+        raise redis.ResponseError(f"unknown command '{command[0]}'")
+
+    found = replace(capabilities(info), standing=try_out(execute))
+
+    with pytest.raises(
+        SearchMissing, match=r"is Valkey 9.0.1, whose search lacks FT.ALTER and FT.ALIASUPDATE"
+    ):
+        found.require_search()
+    replace(found, standing=Standing()).require_search()
 
 
 def test_a_cluster_needs_a_coordinator():
