@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -98,25 +99,28 @@ class _KeysOfScripts:
         is_by_script = _BY_SCRIPT.match(line)
         if not is_by_script and b'"eval' not in line[:200].lower() and b'"fcall' not in line[:200].lower():
             return []
-        words = _WORD.findall(line)
-        name = words[0].upper()
+        # Lazily: behind the keys come documents, of any length.
+        words = (found[1] for found in _WORD.finditer(line))
+        name = next(words).upper()
         if not is_by_script:
             if name in _SCRIPTED:
-                self._declared = frozenset(words[3 : 3 + int(words[2])])
+                _, count = next(words), next(words)
+                self._declared = frozenset(islice(words, int(count)))
             return []
         if name.startswith(b"FT."):
             return []
         first, last, step = self._places_of(name)
-        touched = words[first : (last if last >= 0 else len(words) + last) + 1 : step] if first else []
+        if not first:
+            return []
+        arguments = list(words if last < 0 else islice(words, last))
+        touched = arguments[first - 1 : len(arguments) if last < 0 else last : step]
         return [f"{name.decode()} {key.decode()}"[:200] for key in touched if key not in self._declared]
 
     def _places_of(self, name: bytes) -> tuple[int, int, int]:
         """Where the keys of a command stand: first, last, and how far apart."""
         if name not in self._places:
-            # Not by the client: what it sends is told by MONITOR in between.
             (about,) = self._client.execute_command("COMMAND", "INFO", name).values()
-            about = (0, 0, 0, about["first_key_pos"], about["last_key_pos"], about["step_count"])
-            self._places[name] = tuple(about[3:6])
+            self._places[name] = (about["first_key_pos"], about["last_key_pos"], about["step_count"])
         return self._places[name]
 
 

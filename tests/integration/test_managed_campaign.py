@@ -23,13 +23,10 @@ from test_document_crash import (  # noqa: F401
     test_rollback_after_a_kill_at_any_step_leaves_the_documents_as_before,
 )
 from test_document_writers import (  # noqa: F401
-    test_no_write_during_a_downgrade_is_lost_and_originals_come_back,
-    test_no_write_during_an_upgrade_is_lost,
     test_rollback_of_a_finished_run_loses_no_write,
     test_rollback_of_a_killed_run_loses_no_write,
 )
 from test_late_writers import (  # noqa: F401
-    test_a_run_that_is_killed_before_any_step_loses_nothing_of_what_is_written_then,
     test_all_that_was_written_until_the_end_comes_back_as_it_was,
 )
 from test_offline_scripts import (  # noqa: F401
