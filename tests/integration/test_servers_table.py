@@ -41,6 +41,8 @@ def test_the_column_of_this_server_is_what_it_tells(redis_url: str, client: redi
     with connect(redis_url) as server:
         told = abilities_of(server)
 
+    assert client.execute_command("FT._LIST") == []
+    assert client.dbsize() == 0
     (written,) = columns.values()
     assert {row: told[row] if word == IF_ENABLED else word for row, word in written.items()} == told
 
