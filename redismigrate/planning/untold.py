@@ -21,6 +21,11 @@ def what_is_untold(plans: Iterable[RevisionPlan], inventory: Inventory) -> Itera
     builds = any(step.after is not None and step.life.has("changes_index") for step in steps)
     if builds and not capabilities.tells_maxmemory:
         yield "this server does not tell its maxmemory: compare what the plan adds with your memory limit"
+    if not capabilities.tells_expiring_fields and any(step.rewrite is not None for step in steps):
+        yield (
+            "this server does not tell (INFO keyspace, subexpiry) whether fields of hashes have a time to "
+            "live: those that are rewritten may lose theirs"
+        )
     if capabilities.search_workers and any(map(_builds_graph, steps)):
         # Seen on RediSearch 8.2.13: FT.INFO said that it was done 6 to 13 s before 3,000 vectors of 1,536
         # numbers were in their graph. A search looks at those that wait one by one, so it misses nothing.

@@ -73,6 +73,7 @@ class Capabilities:
         search_workers: Threads that build graphs and answer queries beside the server's one, as it is set; 0
             where it has none, or does not tell.
         tells_maxmemory: INFO has it; else nobody can know whether an index fits.
+        tells_expiring_fields: INFO says of how many hashes fields expire, or no field can.
         server_name: As INFO says where the server is no Redis: "valkey"; else "redis".
         standing: What was tried.
         lacks: Vector types and algorithms that it turned out not to know.
@@ -92,6 +93,7 @@ class Capabilities:
     tells_settings: bool = True
     search_workers: int = 0
     tells_maxmemory: bool = True
+    tells_expiring_fields: bool = True
     server_name: str = "redis"
     standing: Standing = field(default_factory=Standing)
     lacks: frozenset[str] = frozenset()
@@ -216,6 +218,8 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
         tells_settings=settings is not None,
         search_workers=_number((settings or {}).get(_WORKERS, ())),
         tells_maxmemory="maxmemory" in info,
+        tells_expiring_fields="subexpiry" in info.get("db0", "subexpiry")
+        or not knows_command(execute, "HPEXPIRETIME"),
         server_name=info["server_name"],
     )
 

@@ -32,6 +32,7 @@ def abilities_of(server: Server) -> dict[str, str]:
         "tells what applications write": _word(why_unreported(server) is None),
         "tells its settings": _word(found.tells_settings),
         "tells its maxmemory": _word(found.tells_maxmemory),
+        "tells which fields expire": _word(found.tells_expiring_fields),
         "tells EF_RUNTIME, TEMPORARY, and counts vectors": _word(_has_debug(server)),
         "builds graphs with threads that it tells": _word(_is_set(server, "search-workers")),
         "builds can be slowed down": _word(_is_set(server, "search-bg-index-sleep-duration-us")),

@@ -107,6 +107,21 @@ def test_an_info_that_lacks_what_services_leave_out_is_no_error():
     found.require_writable(allow_evictable_state=False)
 
 
+@pytest.mark.parametrize(
+    ("keyspace", "replies", "tells"),
+    [
+        ("db0:keys=1,expires=0,avg_ttl=0,subexpiry=0", {"hpexpiretime": []}, True),
+        ("db0:keys=1,expires=0,avg_ttl=0", {"hpexpiretime": []}, False),
+        ("db0:keys=1,expires=0,avg_ttl=0", {}, True),
+        ("", {"hpexpiretime": []}, True),
+    ],
+)
+def test_whether_fields_expire_is_told_by_info_unless_none_can(keyspace, replies, tells):
+    info = INFO.partition("db0:")[0] + keyspace
+
+    assert capabilities(info, **replies).tells_expiring_fields is tells
+
+
 def test_a_server_that_has_neither_modules_nor_search_is_refused():
     with pytest.raises(SearchMissing, match="has no Search module"):
         capabilities("redis_version:7.4.0\r\n").require_search()
