@@ -15,7 +15,6 @@ from test_crash import (  # noqa: F401
     test_a_rollback_killed_at_every_step_can_be_repeated,
     test_an_upgrade_killed_at_every_step_boundary_ends_as_if_it_had_not_been,
     test_rollback_after_a_kill_at_any_step_leaves_the_server_as_before_the_revision,
-    test_the_command_killed_at_random_moments_ends_as_if_it_had_not_been,
 )
 from test_document_crash import (  # noqa: F401
     test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been,
