@@ -267,19 +267,19 @@ def _answers(execute: Callable[..., Any], *command: str) -> bool:
 
 def _settings(execute: Callable[..., Any]) -> dict[str, list[bytes]] | None:
     """Settings of Search that matter, as far as the server has them; None where it tells none."""
-    # Redis 8 has them among the server's, and in a cluster there only. An ACL may forbid both.
+    # Redis 8 has them among the server's, and in a cluster there only. An ACL may forbid both, and the CONFIG
+    # of a service may know a few others only. Every server has the first one.
     found: dict[str, list[bytes]] = {}
-    is_told = False
     for name, words in _SETTINGS.items():
         for command in words:
             try:
                 values = _flatten(execute(*command))
             except redis.ResponseError:
                 continue
-            is_told = True
-            found[name] = values
-            break
-    return found if is_told else None
+            if values:
+                found[name] = values
+                break
+    return found or None
 
 
 def _number(values: Iterable[bytes]) -> int:

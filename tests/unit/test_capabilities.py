@@ -59,9 +59,9 @@ def test_the_modules_of_redis_8_are_read():
     [
         ({"CONFIG_GET_search_on_oom": [b"search-on-oom", b"return"]}, True),
         ({"CONFIG_GET_search_on_oom": {"search-on-oom": "fail"}}, False),
-        ({"CONFIG_GET_search_on_oom": []}, False),
         ({"FT_CONFIG_GET_ON_OOM": [[b"ON_OOM", b"return"]]}, True),
-        ({"FT_CONFIG_GET_ON_OOM": []}, False),
+        ({"FT_CONFIG_GET_PARTIAL_INDEXED_DOCS": [[b"PARTIAL_INDEXED_DOCS", b"false"]]}, False),
+        ({"CONFIG_GET_search_on_oom": [], "CONFIG_GET_search_partial_indexed_docs": []}, True),
         ({}, True),
     ],
 )
