@@ -25,7 +25,7 @@ from vector_documents import (
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import RunFailed, RunInterrupted
 from redismigrate.execution.documents.in_place.moving import Mover
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.redis_server.connection import connect
 from redismigrate.redis_server.wire import Wire
@@ -386,9 +386,9 @@ def test_a_time_to_live_that_could_not_be_set_again_is_not_taken_away(
     assert (shop.client.hget("k:1", "v"), shop.client.hpexpiretime("k:1", "v")) == (b"new", [FAR_AWAY])
 
 
-def moved(client: redis.Redis, url: str, mover: Mover, keys: Sequence[bytes]) -> Outcome:
+def moved(client: redis.Redis, url: str, mover: Mover, keys: Sequence[bytes]) -> ExchangeOutcome:
     client.set(FENCE.key, FENCE.token)
-    outcome: Outcome = exchanged(url, Exchange(list(keys), {}, {}), Mode(after=mover.move))
+    outcome: ExchangeOutcome = exchanged(url, Exchange(list(keys), {}, {}), Mode(after=mover.move))
     return outcome
 
 

@@ -22,7 +22,7 @@ from redismigrate.errors import ServerError
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import Wire, raise_refusal, render
 
-MOST_KEYS = 1_000_000
+_MOST_KEYS = 1_000_000
 # For an invalidation to come back at first: an idle server takes a millisecond, a busy one seconds.
 PROVED_WITHIN_SECONDS = 30.0
 # A sentinel goes by itself when its process is killed before it is deleted.
@@ -74,7 +74,7 @@ class Tracker:
         RedisMigrateError: The server can't be reached, or lets this user not track.
     """
 
-    def __init__(self, server: Server, prefixes: Collection[bytes], most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, server: Server, prefixes: Collection[bytes], most_keys: int = _MOST_KEYS) -> None:
         self._server = server
         self._most_keys = most_keys
         self._changed = threading.Condition()
