@@ -57,6 +57,8 @@ class Settings(BaseModel):
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
         backup_dir: The folder above all backups, by default `redismigrate-backups` beside the configuration
             file; made when the first backup is.
+        profile: What the server has: "auto" tries it, "managed" does without the commands that Redis Software
+            and Redis Cloud lack, and does not try them.
         adopt: Whether an index may become what an alias points to: "alias" changes indexes with search up,
             "never" keeps every index under its own name and rebuilds it in place.
         file_template: The names of new scripts, without `.py`: a %-format of rev, slug, epoch, year, month,
@@ -84,6 +86,7 @@ class Settings(BaseModel):
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
     backup_dir: Path = DEFAULT_BACKUP_DIR
+    profile: Literal["auto", "managed"] = "auto"
     adopt: Literal["alias", "never"] = "alias"
     file_template: str = DEFAULT_FILE_TEMPLATE
     truncate_slug_length: int = Field(default=DEFAULT_SLUG_LENGTH, ge=1)

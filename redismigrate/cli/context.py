@@ -55,6 +55,7 @@ class Invocation:
         env: The named environment, None for what REDISMIGRATE_ENV says.
         x: Values for the functions of the project's `env.py`.
         url: The URL that wins over all settings.
+        profile: The profile of the server that wins over all settings.
         backup_dir: The folder above all backups that wins over all settings; absolute, or empty as given.
         json: Stdout is one JSON document, everything else goes to stderr.
         is_quiet: No progress, no chatter.
@@ -67,6 +68,7 @@ class Invocation:
     env: str | None = None
     x: dict[str, str] = field(default_factory=dict)
     url: str | None = None
+    profile: str | None = None
     backup_dir: str | None = None
     json: bool = False
     is_quiet: bool = False
@@ -77,7 +79,7 @@ class Invocation:
         """The project these options lead to."""
         from redismigrate.commands import Project
 
-        overrides = {"url": self.url, "backup_dir": self.backup_dir}
+        overrides = {"url": self.url, "profile": self.profile, "backup_dir": self.backup_dir}
         return Project.load(self.config, overrides, env=self.env, x=self.x)
 
     def console(self) -> Console:
@@ -230,6 +232,11 @@ def global_options(function: _Function) -> _Function:
             help="A value for the functions of env.py; may be repeated.",
         ),
         option("--url", help="The Redis: redis://, rediss://, unix://, sentinel:// or embedded://[/folder]."),
+        option(
+            "--profile",
+            type=click.Choice(["auto", "managed"]),
+            help="What the server has: tried, or nothing that Redis Software lacks. [the setting profile]",
+        ),
         option("--env", metavar="NAME", help="The named environment of the configuration."),
         option("--config", type=FilePath(path_type=Path, dir_okay=False), help="The configuration file."),
     ):

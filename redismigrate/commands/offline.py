@@ -107,7 +107,8 @@ def _from_server(
         state = read_state(server, project.keys)
         plan = Migration(project, server, options).plan(direction, target)
         digest = digest_of_indexes(state.documents["indexes"].content)
-        return plan, Start(state.head, state.catalog, digest, existing_indexes(server))
+        undoable = frozenset(state.last_revisions)
+        return plan, Start(state.head, state.catalog, digest, existing_indexes(server), undoable)
 
 
 def _range(
@@ -131,7 +132,9 @@ def _range(
         )
     inventory = _any_server_with(project, catalog)
     plan = plan_chain(recorded, catalog, inventory, wishes, direction=direction, target=target)
-    return plan, Start(head, catalog, digest_of_indexes(catalog_content(catalog)), inventory.names)
+    digest = digest_of_indexes(catalog_content(catalog))
+    # Of a last run nothing is known. It may have been an upgrade to there, or a downgrade.
+    return plan, Start(head, catalog, digest, inventory.names, frozenset(history))
 
 
 def _wishes(project: Project, options: MigrationOptions) -> PlanOptions:
@@ -213,7 +216,8 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
         lower, upper = _ends(targets[0])
         head, catalog = _state_after_ranges(project, lower, _wishes(project, MigrationOptions()))
         names = frozenset(definition.physical for definition in catalog.values())
-        start = Start(head, catalog, digest_of_indexes(catalog_content(catalog)), names)
+        digest = digest_of_indexes(catalog_content(catalog))
+        start = Start(head, catalog, digest, names, frozenset(project.history))
         head, catalog = _state_at(project.history, upper, head.applied)
     else:
         with project.connect() as server:
@@ -221,7 +225,8 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
             state = read_state(server, project.keys)
             refuse_unfinished_run(state)
             digest = digest_of_indexes(state.documents["indexes"].content)
-            start = Start(state.head, state.catalog, digest, existing_indexes(server))
+            undoable = frozenset(state.last_revisions)
+            start = Start(state.head, state.catalog, digest, existing_indexes(server), undoable)
             applied = stamped_by(project.history, targets, state.head.applied)
             recorded, catalog = history_at(project.history, applied)
             catalog = as_found(project, server, catalog)

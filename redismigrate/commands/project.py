@@ -96,5 +96,8 @@ class Project:
 
         if not self.is_url_given and self.env_module.supplies("client"):
             client = self.env_module.make_client(self.settings, self.x)
-            return connect_like(client, f"{self.env_module.path}: what client() returns")
-        return connect(self.settings.url, self.settings.tls)
+            server = connect_like(client, f"{self.env_module.path}: what client() returns")
+        else:
+            server = connect(self.settings.url, self.settings.tls)
+        server.profile = self.settings.profile
+        return server

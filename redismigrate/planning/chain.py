@@ -13,6 +13,7 @@ from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of_plans
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
+from redismigrate.planning.untold import what_is_untold
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -44,6 +45,7 @@ def plan_chain(
         for alias in definition.all_aliases
         if alias in inventory.names
     )
+    first = inventory
     met: dict[str, IndexDefinition | None] = {}
     plans: list[RevisionPlan] = []
     for item in recorded:
@@ -74,7 +76,7 @@ def plan_chain(
         target=target,
         revisions=tuple(plans),
         digest=digest_of_plans(plans, met),
-        warnings=hidden,
+        warnings=(*hidden, *what_is_untold(plans, first)),
     )
 
 

@@ -161,11 +161,12 @@ def is_sparse(before: IndexDefinition, inventory: Inventory) -> bool:
     """Whether the documents of an index are so few among all keys that no scan by the server pays off.
 
     It is not known of JSON how to write a value unchanged at little cost. And where partial updates are
-    ignored, writing one may index nothing.
+    ignored, or may be, writing one may index nothing.
     """
     documents, keys = documents_of(before, inventory), inventory.total_keys
     return (
         before.schema.storage_type == "hash"
+        and inventory.capabilities.tells_settings
         and not inventory.capabilities.ignores_partial_updates
         and keys >= SPARSE_FROM_KEYS
         and documents * SPARSE_KEYS_PER_DOCUMENT <= keys

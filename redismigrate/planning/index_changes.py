@@ -28,6 +28,7 @@ from redismigrate.planning.strategies import (
     Situation,
     changes_of,
     choose,
+    untold,
     what_server_lacks,
 )
 from redismigrate.schema import IndexSchema, VectorField
@@ -81,6 +82,11 @@ def _change(
     """Choose the strategy, and add its steps."""
     strategy, reason = choose(old, new, rewrite, plan.options.strategy, _situation(plan, old, rewrite))
     plan.block(reason, strategy)
+    untold_as = plan.inventory.untold_because
+    if untold_as is not None and rewrite and strategy == "rebuild" and plan.options.strategy == "auto":
+        plan.warnings.append(
+            f"documents of index {old.served} are rewritten in place, with search down: {untold(untold_as)}"
+        )
     if strategy in BESIDE:
         new = plan.beside(new)
     plan.blocked += what_server_lacks(new.schema, plan.inventory)
@@ -124,6 +130,7 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
         plan.options.adoption,
         plan.is_exclusive,
         plan.inventory.capabilities.ignores_partial_updates,
+        plan.inventory.untold_because,
         readers=tuple(
             name
             for name, schema in others.items()

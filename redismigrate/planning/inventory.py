@@ -82,6 +82,7 @@ class Inventory:
         other_databases: What databases other than 0 hold of the indexes that the plan is about.
         empty: Physical names of the live indexes that are looked at for a rewrite and have no documents.
         made: Served names of the indexes that the run has made itself, see `made_in_run`.
+        untold_because: Why the server does not tell what others write; None where it does, or nobody asked.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
     """
 
@@ -102,6 +103,7 @@ class Inventory:
     other_databases: OtherDatabases = field(default_factory=OtherDatabases)
     empty: frozenset[str] = frozenset()
     made: frozenset[str] | None = frozenset()
+    untold_because: str | None = None
     fence: str = "0"
 
     def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:

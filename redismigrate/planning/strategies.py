@@ -32,6 +32,11 @@ def changes_of(before: IndexDefinition, after: IndexDefinition) -> tuple[Differe
     )
 
 
+def untold(reason: str) -> str:
+    """That applications' writes are not told, with the server's words."""
+    return f"this server does not tell what applications write meanwhile (CLIENT TRACKING: {reason})"
+
+
 @dataclass(frozen=True)
 class Situation:
     """What decides, beside the change itself, how it can be carried out.
@@ -40,6 +45,7 @@ class Situation:
         adoption: Whether an index may become what an alias points to.
         exclusive: Nobody else writes to the documents.
         ignores_partial_updates: The server may not index what is written to a field with another attribute.
+        untold_because: Why the server does not tell what others write; None where it does.
         readers: Other indexes that read the vectors that are to be re-encoded.
         at_target: Other indexes that cover the keys to which documents are to move.
     """
@@ -47,6 +53,7 @@ class Situation:
     adoption: Adoption = "alias"
     exclusive: bool = False
     ignores_partial_updates: bool = False
+    untold_because: str | None = None
     readers: tuple[str, ...] = ()
     at_target: tuple[str, ...] = ()
 
@@ -145,6 +152,8 @@ def _why_not_shadow_field(
         return "it re-encodes vectors of hashes, and nothing else of the documents"
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be re-encoded, too"
+    if situation.untold_because is not None:
+        return untold(situation.untold_because)
     if situation.ignores_partial_updates:
         return "this server has PARTIAL_INDEXED_DOCS and would not index what is written to a second field"
     for recoding in rewrite.recodings:
@@ -179,6 +188,8 @@ def _why_not_shadow_copy(
         return "one of the two indexes would have originals and copies"
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be copied, too"
+    if situation.untold_because is not None:
+        return untold(situation.untold_because)
     if situation.at_target:
         return f"index {', '.join(situation.at_target)} covers the new keys"
     return None

@@ -1,23 +1,54 @@
-"""What the connected server is and can do, read from one INFO reply and its Search configuration."""
+"""What the connected server is and can do, by INFO, its Search configuration and what trying tells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import redis
 
 from redismigrate.errors import ClusterUnsupported, EvictableState, ReplicaRefused, SearchMissing
+from redismigrate.redis_server.probes import knows_command, reaches_all_slots
 
-# First Search version that knows a vector type or algorithm (measured on 7.4.1 and 8.0 to 8.2 servers).
-FIRST_SEARCH_WITH: Mapping[str, tuple[int, int]] = {
-    "INT8": (8, 0),
-    "UINT8": (8, 0),
-    "SVS-VAMANA": (8, 2),
+Profile = Literal["auto", "managed"]
+
+# Only for the hint: whether a server has them, trying tells (`probes.knows_feature`).
+_FIRST_SEARCH_WITH: Mapping[str, str] = {"INT8": "8.0", "UINT8": "8.0", "SVS-VAMANA": "8.2"}
+# Without these no index is changed with search up, nor the names moved in one step.
+NEEDED_COMMANDS = ("FT.ALTER", "FT.ALIASUPDATE")
+_LISTS_ALIASES = "FT.ALIASLIST"
+# What Redis Software and Redis Cloud don't have. A server may answer one of these with anything; a proxy may
+# count it, or raise an alarm.
+_ABSENT_WHERE_MANAGED = frozenset(
+    {"CONFIG", "FT.CONFIG", "DEBUG", "FT.DEBUG", "_FT.DEBUG", "FT.ALIASLIST", "ROLE", "MEMORY", "REPLICAOF"}
+)
+_PARTIAL, _ON_OOM, _WORKERS = "partial updates", "queries at maxmemory", "workers"
+_SETTINGS = {
+    _PARTIAL: (
+        ("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS"),
+        ("CONFIG", "GET", "search-partial-indexed-docs"),
+    ),
+    _WORKERS: (("CONFIG", "GET", "search-workers"), ("FT.CONFIG", "GET", "WORKERS")),
+    _ON_OOM: (("CONFIG", "GET", "search-on-oom"), ("FT.CONFIG", "GET", "ON_OOM")),
 }
+_YES = frozenset({b"true", b"yes"})
+_ABSENT_SUBCOMMANDS = frozenset({("CLIENT", "PAUSE"), ("ACL", "LOG"), ("ACL", "SETUSER")})
 
-_PARTIAL_UPDATES = "search-partial-indexed-docs"
+
+@dataclass(frozen=True)
+class Standing:
+    """What stays as it is as long as a connection lives, so that it is tried once.
+
+    Attributes:
+        missing_commands: Those of `NEEDED_COMMANDS` that the server does not know.
+        lists_aliases: FT.ALIASLIST is there.
+        reaches_all_slots: One script may have any keys; behind a proxy of several shards it may not.
+    """
+
+    missing_commands: tuple[str, ...] = ()
+    lists_aliases: bool = False
+    reaches_all_slots: bool = True
 
 
 @dataclass(frozen=True)
@@ -26,7 +57,8 @@ class Capabilities:
 
     Attributes:
         redis_version: As INFO says, for example "7.4.1".
-        search_version: (major, minor, patch) of the Search module; None when it is not loaded.
+        search_version: (major, minor, patch) of the Search module; None when it is not loaded. For people to
+            read: what the server can do is tried.
         has_json: RedisJSON is loaded.
         role: "master" or "slave".
         is_cluster: Cluster mode is enabled.
@@ -35,6 +67,16 @@ class Capabilities:
         maxmemory_policy: As INFO says.
         used_memory: Bytes.
         ignores_partial_updates: PARTIAL_INDEXED_DOCS is on: writes to `field AS name` may not be indexed.
+        may_answer_with_nothing: At maxmemory every query may find nothing, without an error: the server has
+            `search-on-oom` and it says so, or it does not tell its settings.
+        tells_settings: It answers FT.CONFIG or CONFIG; one that answers neither is taken for a managed one.
+        search_workers: Threads that build graphs and answer queries beside the server's one, as it is set; 0
+            where it has none, or does not tell.
+        tells_maxmemory: INFO has it; else nobody can know whether an index fits.
+        tells_expiring_fields: INFO says of how many hashes fields expire, or no field can.
+        server_name: As INFO says where the server is no Redis: "valkey"; else "redis".
+        standing: What was tried.
+        lacks: Vector types and algorithms that it turned out not to know.
     """
 
     redis_version: str
@@ -47,6 +89,14 @@ class Capabilities:
     maxmemory_policy: str
     used_memory: int
     ignores_partial_updates: bool
+    may_answer_with_nothing: bool = False
+    tells_settings: bool = True
+    search_workers: int = 0
+    tells_maxmemory: bool = True
+    tells_expiring_fields: bool = True
+    server_name: str = "redis"
+    standing: Standing = field(default_factory=Standing)
+    lacks: frozenset[str] = frozenset()
 
     @property
     def runs_search_in_scripts(self) -> bool:
@@ -55,43 +105,56 @@ class Capabilities:
 
     @property
     def forgets_renames(self) -> bool:
-        """Whether it may not know the name of a renamed hash of which fields have expired (seen on 7.4.1)."""
+        """Whether it may not know the name of a renamed hash of which fields have expired (seen on 7.4.1).
+
+        By the version: to try it takes an expiry that deletes another key. It was corrected in 8.0.
+        """
         return self.redis_version.startswith("7.4.")
 
     @property
     def lists_aliases(self) -> bool:
-        """FT.ALIASLIST is there (from its sources)."""
-        return self.search_version is not None and self.search_version >= (8, 10, 0)
-
-    @property
-    def may_answer_with_nothing(self) -> bool:
-        """At maxmemory every query finds nothing, without an error, unless `search-on-oom` says otherwise."""
-        return self.search_version is not None and self.search_version >= (8, 4, 0)
+        """Whether FT.ALIASLIST is there: the server can say which aliases an index has."""
+        return self.standing.lists_aliases
 
     @property
     def crashes_on_wide_text_without_fields(self) -> bool:
-        """With MAXTEXTFIELDS and NOFIELDS the server ends at the first text it indexes (seen on 2.10.5)."""
+        """With MAXTEXTFIELDS and NOFIELDS the server ends at the first text it indexes (seen on 2.10.5).
+
+        By the version: to try it would end the server. Later ones refuse FT.CREATE.
+        """
         return self.search_version is not None and self.search_version < (8, 0, 0)
 
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""
-        needed = FIRST_SEARCH_WITH.get(feature)
-        if needed is None or self.search_version is None or self.search_version[:2] >= needed:
+        if feature not in self.lacks:
             return None
-        have = ".".join(map(str, self.search_version))
-        return f"{feature} needs Redis Search {needed[0]}.{needed[1]} or newer, this server has {have}"
+        have = ".".join(map(str, self.search_version or ("none",)))
+        return f"{feature} needs Redis Search {_FIRST_SEARCH_WITH[feature]} or newer, this server has {have}"
 
     def require_search(self) -> None:
         """Raise unless the server can hold indexes that see all documents.
 
         Raises:
             SearchMissing: The Search module is not loaded.
-            ClusterUnsupported: A cluster whose shards each know only their own documents.
+            ClusterUnsupported: A cluster whose shards each know only their own documents, or several shards
+                behind a proxy.
         """
+        if self.server_name != "redis" and self.standing.missing_commands:
+            raise SearchMissing(
+                f"This server is {self.server_name.capitalize()} {self.redis_version}, whose search lacks "
+                f"{' and '.join(self.standing.missing_commands)}, without which no index can be changed.",
+                "Use Redis 8, or Redis Stack.",
+            )
         if self.search_version is None:
             raise SearchMissing(
                 f"This Redis {self.redis_version} has no Search module.",
                 "Use Redis 8, Redis Stack, or load redisearch.so.",
+            )
+        if not self.is_cluster and not self.standing.reaches_all_slots:
+            raise ClusterUnsupported(
+                "This database has several shards behind a proxy: no script and no transaction can have keys "
+                "of two slots.",
+                "Use a database of one shard without clustering.",
             )
         if self.is_cluster and not self.has_search_coordinator:
             raise ClusterUnsupported(
@@ -119,32 +182,60 @@ class Capabilities:
             )
 
 
+def is_absent_where_managed(command: tuple[Any, ...]) -> bool:
+    """Whether Redis Software and Redis Cloud don't have a command."""
+    name, *arguments = (_text(word).upper() for word in command[:2])
+    return name in _ABSENT_WHERE_MANAGED or (name, *arguments) in _ABSENT_SUBCOMMANDS
+
+
 def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
     """Ask the server; needs the right to run INFO, everything else is optional.
 
     Args:
         execute: `redis.Redis.execute_command` of a client that does not decode.
+
+    Returns:
+        What it is, without what takes trying, see `try_out`.
     """
     info = _parse_info(execute("INFO", "everything"))
     modules = info["modules"]
-    is_cluster = info["cluster_enabled"] == "1"
+    is_cluster = info.get("cluster_enabled") == "1"
+    # INFO of a service need not have them.
+    has_search = "search" in modules or (not modules and _answers(execute, "FT._LIST"))
+    settings = _settings(execute) if has_search else {}
     return Capabilities(
-        redis_version=info["redis_version"],
-        search_version=modules.get("search"),
-        has_json="ReJSON" in modules,
-        role=info["role"],
+        redis_version=info.get(f"{info['server_name']}_version", info["redis_version"]),
+        search_version=modules.get("search", (0, 0, 0)) if has_search else None,
+        has_json="ReJSON" in modules or (not modules and knows_command(execute, "JSON.GET")),
+        role=info.get("role", "master"),
         is_cluster=is_cluster,
         has_search_coordinator=is_cluster and _answers(execute, "SEARCH.CLUSTERINFO"),
         maxmemory=int(info.get("maxmemory", 0)),
         maxmemory_policy=info.get("maxmemory_policy", "noeviction"),
         used_memory=int(info.get("used_memory", 0)),
-        ignores_partial_updates=_ignores_partial_updates(execute) if "search" in modules else False,
+        ignores_partial_updates=settings is not None and not _YES.isdisjoint(settings.get(_PARTIAL, ())),
+        may_answer_with_nothing=settings is None or b"return" in settings.get(_ON_OOM, ()),
+        tells_settings=settings is not None,
+        search_workers=_number((settings or {}).get(_WORKERS, ())),
+        tells_maxmemory="maxmemory" in info,
+        tells_expiring_fields="subexpiry" in info.get("db0", "subexpiry")
+        or not knows_command(execute, "HPEXPIRETIME"),
+        server_name=info["server_name"],
+    )
+
+
+def try_out(execute: Callable[..., Any]) -> Standing:
+    """Try what INFO does not tell; nothing is read or changed."""
+    return Standing(
+        tuple(name for name in NEEDED_COMMANDS if not knows_command(execute, name)),
+        knows_command(execute, _LISTS_ALIASES),
+        reaches_all_slots(execute),
     )
 
 
 def _parse_info(reply: Any) -> dict[str, Any]:
     """INFO as a flat dict, `modules` as name -> version. redis-py may have parsed the reply already."""
-    info: dict[str, Any] = {"modules": {}}
+    info: dict[str, Any] = {"modules": {}, "server_name": "redis"}
     if isinstance(reply, Mapping):
         info.update({_text(key): _text(value) for key, value in reply.items() if key != "modules"})
         modules = [(_text(module["name"]), int(module["ver"])) for module in reply.get("modules", ())]
@@ -174,15 +265,26 @@ def _answers(execute: Callable[..., Any], *command: str) -> bool:
     return True
 
 
-def _ignores_partial_updates(execute: Callable[..., Any]) -> bool:
-    # Redis 8 has its settings among the server's, and in a cluster there only. An ACL may forbid both.
-    for command in (("FT.CONFIG", "GET", "PARTIAL_INDEXED_DOCS"), ("CONFIG", "GET", _PARTIAL_UPDATES)):
-        try:
-            reply = execute(*command)
-        except redis.ResponseError:
-            continue
-        return not {b"true", b"yes"}.isdisjoint(_flatten(reply))
-    return False
+def _settings(execute: Callable[..., Any]) -> dict[str, list[bytes]] | None:
+    """Settings of Search that matter, as far as the server has them; None where it tells none."""
+    # Redis 8 has them among the server's, and in a cluster there only. An ACL may forbid both, and the CONFIG
+    # of a service may know a few others only. Every server has the first one.
+    found: dict[str, list[bytes]] = {}
+    for name, words in _SETTINGS.items():
+        for command in words:
+            try:
+                values = _flatten(execute(*command))
+            except redis.ResponseError:
+                continue
+            if values:
+                found[name] = values
+                break
+    return found or None
+
+
+def _number(values: Iterable[bytes]) -> int:
+    """What stands behind the name of a setting; 0 where it is not told."""
+    return next((int(value) for value in values if value.isdigit()), 0)
 
 
 def _flatten(reply: Any) -> list[bytes]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,9 +27,17 @@ from redismigrate.errors import (
     ServerOutOfMemory,
 )
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, text_of
-from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.redis_server.capabilities import (
+    Capabilities,
+    Profile,
+    Standing,
+    is_absent_where_managed,
+    read_capabilities,
+    try_out,
+)
 from redismigrate.redis_server.guarded_connection import options_taken_over, with_guarded_connect
 from redismigrate.redis_server.handshake import with_limited_handshake
+from redismigrate.redis_server.probes import PROBED_FEATURES, knows_feature
 from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
@@ -56,28 +65,59 @@ class Server:
     Attributes:
         client: A redis-py client that doesn't decode.
         url: Where it is connected to, without password.
+        profile: "managed": commands that Redis Software and Redis Cloud lack are not even tried.
     """
+
+    profile: Profile = "auto"
 
     def __init__(self, client: redis.Redis, url: str, embedded: EmbeddedServer | None = None) -> None:
         self.client = client
         self.url = shown_url(url)
         self._embedded = embedded
+        self._tried: set[str] = set()
+        self._lacks: set[str] = set()
 
     @cached_property
     def capabilities(self) -> Capabilities:
         """What the server can do, read once."""
-        with self.translated_errors():
-            return read_capabilities(self.client.execute_command)
+        return self._read_capabilities()
 
     def capabilities_now(self) -> Capabilities:
         """What the server can do, and how much memory it uses at this moment."""
-        with self.translated_errors():
-            self.capabilities = read_capabilities(self.client.execute_command)
+        self.capabilities = self._read_capabilities()
         return self.capabilities
 
     def server_of(self, keys: Sequence[bytes]) -> Server:  # noqa: ARG002 - of whatever keys
         """The server that holds a batch of keys: itself, for whoever only reads from one."""
         return self
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return try_out(self.ask)
+
+    def _read_capabilities(self) -> Capabilities:
+        with self.translated_errors():
+            found = read_capabilities(self.ask)
+            return replace(found, standing=self._standing, lacks=frozenset(self._lacks))
+
+    def look_for_features(self, features: Collection[str]) -> None:
+        """Try vector types and algorithms, so that `capabilities` tells which of them the server lacks."""
+        wanted = PROBED_FEATURES.intersection(features) - self._tried
+        if wanted:
+            with self.translated_errors():
+                self._lacks |= {feature for feature in wanted if not knows_feature(self.ask, feature)}
+            self._tried |= wanted
+            self.capabilities = replace(self.capabilities, lacks=frozenset(self._lacks))
+
+    def ask(self, *command: Any) -> Any:
+        """Run one command, with redis-py's errors.
+
+        Raises:
+            redis.RedisError: As the server or the connection says; or the profile does without this command.
+        """
+        if self.profile == "managed" and is_absent_where_managed(command):
+            raise redis.ResponseError(f"unknown command '{command[0]}', which no managed server has")
+        return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def execute(self, *command: Any) -> Any:
         """Run one command, its reply as redis-py gives it.
@@ -87,7 +127,7 @@ class Server:
             RedisMigrateError: The server can't be reached or used.
         """
         with self.translated_errors():
-            return self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return self.ask(*command)
 
     @contextmanager
     def translated_errors(self) -> Iterator[None]:

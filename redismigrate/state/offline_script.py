@@ -17,7 +17,9 @@ from redismigrate.state.stored_documents import render_document
 # Stands in a record for the moment at which the script runs.
 RECORDED_AT = "@recorded-at@"
 
-# KEYS: head, indexes, run, lock, fence, journal, last_run, owners, and what undo documents begin with.
+# KEYS: head, indexes, run, lock, fence, journal, last_run, owners, and the undo documents that the last run
+#   may have left: no other key may be touched, since behind a proxy that may go wrong without an error. One
+#   that is not among them stays, and nobody reads it.
 # ARGV: what to do ("record" or "remove" a revision; "build" an index for recording it, or "build_back" one
 #   for removing it; "stamp" some, see below), the revision, then the applied revisions that it needs (sha1
 #   of the sorted ids) and the same in words (heads, for the error), the indexes document that it needs
@@ -240,8 +242,10 @@ end
 if #claims + #releases > 0 then redis.call('SET', KEYS[8], owners) end
 local last_run = redis.call('GET', KEYS[7])
 if last_run then
+  local undo_of = {}
+  for i = 9, #KEYS do undo_of[string.match(KEYS[i], '.*:undo:(.*)$')] = KEYS[i] end
   for id in string.gmatch(string.match(last_run, '"revisions": (%b[])') or '', '"([%w_]+)"') do
-    redis.call('DEL', KEYS[9] .. id)
+    if undo_of[id] then redis.call('DEL', undo_of[id]) end
   end
   redis.call('DEL', KEYS[7])
 end

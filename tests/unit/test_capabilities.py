@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
-from redismigrate.errors import ClusterUnsupported
-from redismigrate.redis_server.capabilities import Capabilities, read_capabilities
+from redismigrate.errors import ClusterUnsupported, SearchMissing
+from redismigrate.redis_server.capabilities import Capabilities, Standing, read_capabilities, try_out
 
 # As a server 8.4 says, without what nobody asks for.
 INFO = """# Server\r
@@ -50,25 +51,22 @@ def test_the_modules_of_redis_8_are_read():
     found = capabilities()
 
     assert (found.redis_version, found.search_version, found.has_json) == ("8.4.0", (8, 4, 2), True)
-    assert found.lacking("INT8") is None
-    assert found.lacking("SVS-VAMANA") is None
     assert (found.maxmemory, found.used_memory, found.role) == (2097152, 1048576, "master")
 
 
 @pytest.mark.parametrize(
-    ("version", "number", "may"),
+    ("replies", "may"),
     [
-        ((8, 10, 0), 81000, True),
-        ((8, 4, 0), 80400, True),
-        ((8, 2, 13), 80213, False),
-        ((2, 10, 5), 21005, False),
+        ({"CONFIG_GET_search_on_oom": [b"search-on-oom", b"return"]}, True),
+        ({"CONFIG_GET_search_on_oom": {"search-on-oom": "fail"}}, False),
+        ({"FT_CONFIG_GET_ON_OOM": [[b"ON_OOM", b"return"]]}, True),
+        ({"FT_CONFIG_GET_PARTIAL_INDEXED_DOCS": [[b"PARTIAL_INDEXED_DOCS", b"false"]]}, False),
+        ({"CONFIG_GET_search_on_oom": [], "CONFIG_GET_search_partial_indexed_docs": []}, True),
+        ({}, True),
     ],
 )
-def test_queries_at_maxmemory_may_find_nothing_from_8_4_on(version, number, may):
-    found = capabilities(INFO.replace("80402", str(number)))
-
-    assert found.search_version == version
-    assert found.may_answer_with_nothing is may
+def test_queries_at_maxmemory_may_find_nothing_where_the_setting_says_so_or_is_not_told(replies, may):
+    assert capabilities(**replies).may_answer_with_nothing is may
 
 
 @pytest.mark.parametrize(
@@ -86,6 +84,74 @@ def test_queries_at_maxmemory_may_find_nothing_from_8_4_on(version, number, may)
 )
 def test_a_setting_of_search_is_asked_of_search_or_of_the_server(replies, ignores):
     assert capabilities(**replies).ignores_partial_updates is ignores
+
+
+@pytest.mark.parametrize(
+    ("replies", "workers"),
+    [
+        ({"CONFIG_GET_search_workers": [b"search-workers", b"8"]}, 8),
+        ({"FT_CONFIG_GET_WORKERS": {b"WORKERS": b"2"}}, 2),
+        ({"CONFIG_GET_search_workers": []}, 0),
+        ({}, 0),
+    ],
+)
+def test_the_threads_that_build_graphs_are_what_is_set_and_no_version_s_default(replies, workers):
+    assert capabilities(**replies).search_workers == workers
+
+
+def test_an_info_that_lacks_what_services_leave_out_is_no_error():
+    found = capabilities("redis_version:7.4.0\r\n", FT__LIST=[])
+
+    assert found.search_version is not None
+    assert (found.role, found.is_cluster, found.tells_maxmemory) == ("master", False, False)
+    found.require_writable(allow_evictable_state=False)
+
+
+@pytest.mark.parametrize(
+    ("keyspace", "replies", "tells"),
+    [
+        ("db0:keys=1,expires=0,avg_ttl=0,subexpiry=0", {"hpexpiretime": []}, True),
+        ("db0:keys=1,expires=0,avg_ttl=0", {"hpexpiretime": []}, False),
+        ("db0:keys=1,expires=0,avg_ttl=0", {}, True),
+        ("", {"hpexpiretime": []}, True),
+    ],
+)
+def test_whether_fields_expire_is_told_by_info_unless_none_can(keyspace, replies, tells):
+    info = INFO.partition("db0:")[0] + keyspace
+
+    assert capabilities(info, **replies).tells_expiring_fields is tells
+
+
+def test_a_server_that_has_neither_modules_nor_search_is_refused():
+    with pytest.raises(SearchMissing, match="has no Search module"):
+        capabilities("redis_version:7.4.0\r\n").require_search()
+
+
+def test_a_database_of_several_shards_behind_a_proxy_is_refused():
+    def execute(*command: str) -> Any:
+        if command[0] == "EVAL":
+            raise redis.ResponseError("CROSSSLOT Keys in request don't hash to the same slot")
+        raise redis.ResponseError("wrong number of arguments")
+
+    found = replace(capabilities(), standing=try_out(execute))
+
+    with pytest.raises(ClusterUnsupported, match="several shards behind a proxy"):
+        found.require_search()
+
+
+def test_another_server_is_refused_by_the_commands_that_it_lacks():
+    info = INFO.replace("redis_mode", "server_name:valkey\r\nvalkey_version:9.0.1\r\nredis_mode")
+
+    def execute(*command: str) -> Any:
+        raise redis.ResponseError(f"unknown command '{command[0]}'")
+
+    found = replace(capabilities(info), standing=try_out(execute))
+
+    with pytest.raises(
+        SearchMissing, match=r"is Valkey 9.0.1, whose search lacks FT.ALTER and FT.ALIASUPDATE"
+    ):
+        found.require_search()
+    replace(found, standing=Standing()).require_search()
 
 
 def test_a_cluster_needs_a_coordinator():

@@ -141,7 +141,8 @@ def test_a_strategy_that_cannot_is_told_as_an_obstacle_of_that_strategy():
 
 
 def test_what_the_server_lacks_for_the_changed_index_is_told():
-    plan = planned(changing(alter_field={"args": ("embedding",), "datatype": "INT8"}), VECTORS)
+    old = server(VECTORS, capabilities={"lacks": frozenset({"INT8"})})
+    plan = planned(changing(alter_field={"args": ("embedding",), "datatype": "INT8"}), VECTORS, on=old)
     assert any("INT8 needs Redis Search 8.0 or newer" in reason for reason in reasons(plan))
 
 

@@ -30,7 +30,7 @@ def aliases_of(server: Server, physical: str, candidates: Iterable[str]) -> tupl
     """
     listed = _listed(server, physical)
     existing = existing_indexes(server)
-    execute = server.client.execute_command
+    execute = server.ask
     found = set()
     with server.translated_errors():
         for name in list(dict.fromkeys((*listed, *candidates)))[:MOST_CANDIDATES]:

@@ -31,13 +31,13 @@ MOST_PREFIX_SCANS = 8
 def existing_indexes(server: Server) -> frozenset[str]:
     """The names of all indexes, aliases not among them."""
     with server.translated_errors():
-        return frozenset(list_indexes(server.client.execute_command))
+        return frozenset(list_indexes(server.ask))
 
 
 def look_at(server: Server, physical: str) -> LiveIndex | None:
     """An index as it is now; None when there is none of that name, or when it is an alias."""
     with server.translated_errors():
-        index = read_index(server.client.execute_command, physical)
+        index = read_index(server.ask, physical)
     return index if index is not None and index.physical == physical else None
 
 
@@ -58,7 +58,7 @@ def live_schemas(
 def alias_target(server: Server, name: str) -> str | None:
     """The physical index that a name is an alias of; None when it is no alias."""
     with server.translated_errors():
-        return resolve_alias(server.client.execute_command, name)
+        return resolve_alias(server.ask, name)
 
 
 def count_keys(server: Server, schema: IndexSchema) -> int:

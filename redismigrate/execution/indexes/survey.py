@@ -29,9 +29,11 @@ from redismigrate.planning.inventory import Inventory, KnownBackup
 from redismigrate.planning.other_databases import schemas_met
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
+from redismigrate.redis_server.reports import why_unreported
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.schema.vector_field import VectorField
 from redismigrate.state.owners import read_owners
 from redismigrate.state.stored_documents import Head
 
@@ -72,6 +74,15 @@ def survey(
         target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
+    server.look_for_features(
+        {
+            feature
+            for schema in schemas_met(recorded, catalog)
+            for field in schema.fields
+            if isinstance(field, VectorField)
+            for feature in (field.datatype, field.algorithm)
+        }
+    )
     interests = interests_of(recorded, catalog)
     rewrites = any(interest.may_be_rewritten for interest in interests.values())
     physical_names = {d.served: d.physical for d in definitions if d.physical in live}
@@ -93,6 +104,7 @@ def survey(
         empty=_empty(server, definitions, live, interests),
         samples=_samples(server, interests, physical_names),
         other_databases=look_at_other_databases(server, schemas_met(recorded, catalog)),
+        untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
 

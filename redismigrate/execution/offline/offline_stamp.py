@@ -68,4 +68,4 @@ def stamp_lines(
         remarks.append(f"  index {definition.served} has to be there already ({said})")
         remarks.append(f"    {wanted}")
         remarks += [f"    as its alias {alias}" for alias in definition.all_aliases]
-    return (LOADING_LINE, *map(remark_line, remarks), call_line(keys, words))
+    return (LOADING_LINE, *map(remark_line, remarks), call_line(keys, words, start.undoable))

@@ -9,7 +9,7 @@ run again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from redismigrate.errors import PlanBlocked
@@ -42,12 +42,14 @@ class Start:
         catalog: The indexes as recorded.
         indexes_digest: Of the document that records them, see `digest_of_indexes`.
         existing: The physical names that exist.
+        undoable: Revisions that the last run may have left something to undo them by.
     """
 
     head: Head
     catalog: Catalog
     indexes_digest: str
     existing: frozenset[str]
+    undoable: frozenset[str] = frozenset()
 
 
 LOADING_LINE = command_line(("SCRIPT", "LOAD", APPLY))
@@ -120,7 +122,7 @@ class _Section:
 
     @property
     def end(self) -> Start:
-        """What the next revision begins with."""
+        """What the next revision begins with; no last run, which this one ends."""
         head, catalog = self._head, self._catalog
         existing = self.start.existing
         for step in self.plan.steps:
@@ -234,7 +236,7 @@ class _Section:
                     _refuse_long(recorded.revision, command)
                     words += length_first(command)
             existing = existing_after(step, existing)
-        return call_line(keys, words)
+        return call_line(keys, words, () if is_build else self.start.undoable)
 
     def _complete(self) -> list[str]:
         """Pairs: an index that was built beside another, and that other; "" where it is no successor."""
@@ -246,8 +248,14 @@ class _Section:
         ]
 
 
-def call_line(keys: StateKeys, words: Iterable[bytes | str]) -> str:
-    """The line that calls the script which `LOADING_LINE` loads."""
+def call_line(keys: StateKeys, words: Iterable[bytes | str], undoable: Collection[str]) -> str:
+    """The line that calls the script which `LOADING_LINE` loads.
+
+    Args:
+        keys: The project's keys.
+        words: What the script gets.
+        undoable: Revisions whose undo documents go with the last run.
+    """
     script_keys = (
         keys.head,
         keys.indexes,
@@ -257,7 +265,7 @@ def call_line(keys: StateKeys, words: Iterable[bytes | str]) -> str:
         keys.journal,
         keys.last_run,
         OWNERS_KEY,
-        keys.undo(""),
+        *map(keys.undo, sorted(undoable)),
     )
     return command_line(("EVALSHA", APPLY_SHA1, str(len(script_keys)), *script_keys, *words))
 

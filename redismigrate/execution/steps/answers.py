@@ -183,7 +183,7 @@ def _label_count(server: Server, physical: str, name: str) -> int | None:
     """How many vectors a field has; None where the server does not tell, or not to this user."""
     try:
         with server.translated_errors():
-            details = vector_details(server.client.execute_command, physical, name)
+            details = vector_details(server.ask, physical, name)
     except (redis.ResponseError, RedisMigrateError):
         return None
     return label_count_from_details(details)

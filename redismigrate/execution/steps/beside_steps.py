@@ -19,6 +19,7 @@ from redismigrate.execution.documents.in_place.older_originals import bring_prec
 from redismigrate.execution.documents.in_place.rights import require_rights
 from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.execution.documents.traffic.tracking import WritesUntold, require_reports
 from redismigrate.execution.indexes.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.copy_steps import CopySteps
@@ -26,6 +27,7 @@ from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.execution.steps.in_place_steps import DocumentsRefused
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
 
@@ -65,12 +67,14 @@ class SecondFormSteps:
         """Give all documents their second form, and follow from now on; the changes of the run.
 
         Raises:
-            DocumentsRefused: Of more documents than allowed there can't be a second form, or the user lacks a
-                right for it.
+            DocumentsRefused: Of more documents than allowed there can't be a second form, the user lacks a
+                right for it, or the server does not tell what others write.
         """
         try:
-            require_rights(self._work.job(step, run), is_beside=True)
-        except AuthenticationFailed as error:
+            job = self._work.job(step, run)
+            require_rights(job, is_beside=True)
+            require_reports(self._work.server, KeyPrefixes.of(job.schema.prefixes).outermost)
+        except (AuthenticationFailed, WritesUntold) as error:
             raise DocumentsRefused(error.message, error.hint) from error
         if step.life.name == "make_copies":
             forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)

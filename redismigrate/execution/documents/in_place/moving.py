@@ -29,9 +29,10 @@ _FIRST_NOT_KEPT = -20_000
 
 # A time to live that is taken away in the same script; the server looks at the hash again when it is over.
 PIN_MS = 60_000
-# KEYS: documents. ARGV: "0" to look, "1" to move, "2" to move by COPY; "1" for `Mover.pins`, else "0";
-# counted pairs: renames (old, new), prefixes (old, new). Redis checks nothing of what a script does to keys
-# that it builds itself, except in a cluster.
+# KEYS: documents, then, if there are prefixes, for each of them the key that it gets. ARGV: "0" to look, "1"
+# to move, "2" to move by COPY; "1" for `Mover.pins`, else "0"; counted pairs: renames (old, new), prefixes
+# (old, new). Redis checks nothing of what a script does to keys that it builds itself, except in a cluster;
+# so all keys are declared: behind a proxy, what is done to another one may go wrong without an error.
 _FRAME = """
 local most_kept = %d
 local moves, copies, pins, at = ARGV[1] ~= '0', ARGV[1] == '2', ARGV[2] == '1', 2
@@ -68,11 +69,10 @@ local function forbidden()
     if is_known and not is_allowed then return name end
   end
 end
-local function target_of(key)
+local documents = #prefixes > 0 and #KEYS / 2 or #KEYS
+local function target_of(key, at)
   for i, prefix in ipairs(prefixes) do
-    if string.sub(key, 1, #prefix[1]) == prefix[1] then
-      return prefix[2] .. string.sub(key, #prefix[1] + 1), i
-    end
+    if string.sub(key, 1, #prefix[1]) == prefix[1] then return KEYS[documents + at], i end
   end
 end
 local function rename(key, target)
@@ -93,7 +93,7 @@ local function rename(key, target)
   end
   if field then call('HPERSIST', target, 'FIELDS', 1, field) end
 end
-local function move(key)
+local function move(key, at)
   -- A key that has moved already is gone, and what is at its target is no obstacle.
   if (#prefixes > 0 or count == 0) and call('TYPE', key).ok ~= key_type then return 0 end
   local values, finds_any, kept = read(key), false, 0
@@ -107,7 +107,7 @@ local function move(key)
       kept = kept + 2 ^ i
     end
   end
-  local target, number = target_of(key)
+  local target, number = target_of(key, at)
   if target and call('EXISTS', target) == 1 then return -10000 - number end
   if moves then
     for i = 1, finds_any and count or 0 do
@@ -154,9 +154,9 @@ if lacking then
   return redis.error_reply("NOPERM the user has no permissions to run the '" .. lacking .. "' command")
 end
 local answers = {}
-for i = 1, #KEYS do
+for i = 1, documents do
   if undo[1] then undo = {} end
-  local is_done, answer = pcall(carry_out, KEYS[i])
+  local is_done, answer = pcall(carry_out, KEYS[i], i)
   if not is_done then
     for at = #undo, 1, -1 do try(unpack(undo[at])) end
     if undo_put then try('HDEL', KEYS[i], new) end
@@ -271,10 +271,8 @@ class Mover:
             redis.ResponseError: The answer is an error that does not concern this document alone.
         """
         reason = refusal(answer)
-        if reason == NO_RIGHT and self.target(key) != key:
-            return f"{reason}, or on {readable_key(self.target(key))}"
         if reason is not None:
-            return reason
+            return self.refused(key, reason)
         if not isinstance(answer, int) or answer >= 0:
             return None
         if answer < _FIRST_NOT_KEPT:
@@ -291,6 +289,12 @@ class Mover:
     def are_all_moving(self, answers: Sequence[object]) -> bool:
         """Whether all of some answers say that the document moves, and no more: so it is as a rule."""
         return answers.count(MOVES) == len(answers)
+
+    def refused(self, key: bytes, reason: str) -> str:
+        """Why a document was refused, with the other key that it may be about."""
+        if reason == NO_RIGHT and self.target(key) != key:
+            return f"{reason}, or on {readable_key(self.target(key))}"
+        return reason
 
     def is_moving(self, answer: object) -> bool:
         """Whether a document would move, by the answer to a look."""
@@ -314,7 +318,8 @@ class Mover:
 
     def _command(self, keys: Sequence[bytes], moves: bytes) -> bytes:
         pins = b"1" if self.pins else b"0"
-        words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(keys), *keys, moves, pins]
+        declared = [*keys, *map(self.target, keys)] if self.rewrite.prefixes else keys
+        words = [b"EVAL", _SCRIPTS[self.rewrite.storage_type], b"%d" % len(declared), *declared, moves, pins]
         for pairs in (self.rewrite.renames, self.rewrite.prefixes):
             words.append(b"%d" % len(pairs))
             for pair in pairs:

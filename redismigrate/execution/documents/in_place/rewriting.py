@@ -83,14 +83,17 @@ def rewrite(
         for outcome in exchanger.run(exchanges, Mode(compares, None if mover is None else mover.move)):
             while left_out:
                 rewritten.failures.add(*left_out.popleft())
-            for key, reason in outcome.refused.items():
+            refused = outcome.refused
+            if mover is not None and refused:
+                refused = {key: mover.refused(key, reason) for key, reason in refused.items()}
+            for key, reason in refused.items():
                 rewritten.failures.add(key, reason)
             if mover is None:
                 rewritten.documents += outcome.done
-            elif not outcome.refused and mover.are_all_moving(list(outcome.after.values())):
+            elif not refused and mover.are_all_moving(list(outcome.after.values())):
                 rewritten.documents += len(outcome.after)
             else:
-                stay = {**outcome.refused, **_that_stay(mover, outcome)}
+                stay = {**refused, **_that_stay(mover, outcome)}
                 for key, reason in stay.items():
                     rewritten.failures.add(key, reason)
                 rewritten.documents += sum(key not in stay for key in outcome.after)

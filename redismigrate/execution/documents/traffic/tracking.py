@@ -19,15 +19,47 @@ from typing import Any, Self
 import hiredis
 import redis
 
+from redismigrate.errors import ServerError
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import Wire, raise_refusal, render
 
 _MOST_KEYS = 1_000_000
+# For an invalidation to come back at first: an idle server takes a millisecond, a busy one seconds.
+PROVED_WITHIN_SECONDS = 30.0
 # A sentinel goes by itself when its process is killed before it is deleted.
 SENTINEL_SECONDS = 60
 _SENTINEL = b"redismigrate:barrier:"
 # What begins so is state of a project, and no document.
 _OUR_KEYS = (b"{redismigrate:", b"{redismigrate}")
+
+
+class WritesUntold(ServerError):
+    """The server, or what is in front of it, does not tell what other clients write."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"This server does not tell what applications write meanwhile (CLIENT TRACKING: {reason}).",
+            "Use --strategy rebuild, which does without, or a URL that leads past the proxy.",
+        )
+
+
+def require_reports(server: Server, prefixes: Collection[bytes]) -> None:
+    """Raise unless writes are told: a proxy may take CLIENT TRACKING and pass nothing on.
+
+    Args:
+        server: The connection.
+        prefixes: Of the keys to track, see `Tracker`.
+
+    Raises:
+        WritesUntold: They are not.
+        RedisMigrateError: The server can't be reached, or lets this user not track.
+    """
+    try:
+        with Tracker(server, prefixes) as tracker:
+            if not tracker.barrier(PROVED_WITHIN_SECONDS):
+                raise WritesUntold(tracker.lost_because or "the connection was lost")
+    except redis.ResponseError as error:
+        raise WritesUntold(str(error)) from error
 
 
 class Tracker:
