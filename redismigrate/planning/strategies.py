@@ -227,6 +227,7 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
             f"index {schema.name} has max_text_fields and no_fields, with which this server crashes as soon "
             "as it indexes text"
         )
+    yield from words_that_change(f"stopwords of index {schema.name}", schema.stopwords or (), inventory)
     misread = misread_field(schema.fields, schema.storage_type)
     if misread is not None:
         yield (
@@ -240,6 +241,22 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
                 reason = inventory.capabilities.lacking(feature)
                 if reason is not None:
                     yield f"field {field.name} of index {schema.name}: {reason}"
+
+
+def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> Iterator[str]:
+    """Why this server can't hold words, if it can't: of those that are no UTF-8 some make other bytes.
+
+    Args:
+        what: What they are, for the message.
+        words: Stopwords or synonyms.
+        inventory: Of the server.
+    """
+    if inventory.capabilities.keeps_words_of_any_bytes:
+        return
+    changing = [word for word in words if any("\udc80" <= character <= "\udcff" for character in word)]
+    if changing:
+        shown = ", ".join(ascii(word) for word in changing)
+        yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"
 
 
 def what_documents_forbid(

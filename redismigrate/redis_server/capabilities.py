@@ -78,6 +78,15 @@ class Capabilities:
         """With MAXTEXTFIELDS and NOFIELDS the server ends at the first text it indexes (seen on 2.10.5)."""
         return self.search_version is not None and self.search_version < (8, 0, 0)
 
+    @property
+    def keeps_words_of_any_bytes(self) -> bool:
+        """A stopword or synonym that is no UTF-8 stays as it is.
+
+        By the version: to try it would take an index. Redis 8 lower-cases characters, takes other bytes for
+        the beginning of one and reads on behind the end: each time other bytes come out (seen on 8.2.13).
+        """
+        return self.search_version is None or self.search_version < (8, 0, 0)
+
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""
         needed = FIRST_SEARCH_WITH.get(feature)

@@ -69,6 +69,15 @@ def untold_parameters(field: VectorField) -> tuple[str, ...]:
     return tuple(name for name in of_its_algorithm if getattr(field, name) is None)
 
 
+def folded_word(word: str) -> str:
+    """A stopword or synonym as servers keep it: lower-cased one character after the other.
+
+    Of a whole word Python lowers a sigma at the end to another letter than in the middle. Servers before Redis 8
+    leave what is not ASCII.
+    """
+    return "".join(map(str.lower, word))
+
+
 def canonical(schema: IndexSchema) -> IndexSchema:
     """The schema with everything said that the server fills in, in an order that depends on nothing.
 
@@ -81,7 +90,7 @@ def canonical(schema: IndexSchema) -> IndexSchema:
             "prefixes": () if "" in schema.prefixes else tuple(sorted(set(schema.prefixes))),
             "stopwords": None
             if schema.stopwords is None
-            else tuple(sorted({word.lower() for word in schema.stopwords})),
+            else tuple(sorted(set(map(folded_word, schema.stopwords)))),
             "max_text_fields": schema.max_text_fields or text_fields > NARROW_TEXT_FIELDS,
             # NOOFFSETS implies NOHL.
             "no_highlight": schema.no_highlight or schema.no_offsets,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from servers import DEBUG_COMMANDS
 
 DOCUMENTS = 200
 PRODUCTS = """
@@ -18,9 +19,9 @@ op.set_synonyms("products", "shoes", ["shoe", "sneaker"])
 CHANGE = "with op.index({0!r}) as index:\n    "
 STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
-    "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", "FT.DEBUG", "FT.INFO", "FT.SYNDUMP",
-    "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE", "XREVRANGE",
-    "XLEN",  # whether the journal is a stream
+    "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", *DEBUG_COMMANDS, "FT.INFO",
+    "FT.SYNDUMP", "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE",
+    "XREVRANGE", "XLEN",  # whether the journal is a stream
     # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
     "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
     # What two indexes over the same documents are compared by.
