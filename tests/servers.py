@@ -121,6 +121,10 @@ def _refuses_large_blocks(client: redis.Redis) -> bool:
     return not _creates(client, "SCHEMA", "v", "VECTOR", "FLAT", "8", *large)
 
 
+def _indexes_all(client: redis.Redis) -> bool:
+    return _creates(client, "INDEXALL", "ENABLE", "SCHEMA", "t", "TEXT")
+
+
 def _makes_wide_text(client: redis.Redis) -> bool:
     return _creates(client, "MAXTEXTFIELDS", "NOFIELDS", "SCHEMA", "t", "TEXT")
 
@@ -141,6 +145,7 @@ TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
     "crash at one edge": ("a crash where M is out of bounds", _crashes_at_one_edge),
     "crash on details of a tag": ("a crash where a tag is asked for a graph", _crashes_on_details_of_a_tag),
     "crash on wide text": ("a crash with MAXTEXTFIELDS and NOFIELDS", _crashes_on_wide_text),
+    "indexall": ("INDEXALL", _indexes_all),
     "maxtextfields with nofields": ("MAXTEXTFIELDS with NOFIELDS", _makes_wide_text),
     "refusal of large blocks": ("a limit of BLOCK_SIZE that is told", _refuses_large_blocks),
     "words of any bytes": ("stopwords and synonyms of any bytes", _keeps_any_bytes),
@@ -160,8 +165,8 @@ def why_skipped(needed: list[str], lacked: list[str]) -> str | None:
     """Why a test is not for this server; None: it is."""
     for trait in needed:
         if not server_has(trait):
-            return f"this server has not: {TRAITS[trait][0]}"
+            return f"this server lacks {TRAITS[trait][0]}"
     for trait in lacked:
         if server_has(trait):
-            return f"this server has: {TRAITS[trait][0]}"
+            return f"this server has {TRAITS[trait][0]}"
     return None

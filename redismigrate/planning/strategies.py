@@ -16,6 +16,7 @@ from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
+from redismigrate.schema.words import not_utf8
 
 StrategyChoice = Literal["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
 Adoption = Literal["alias", "never"]
@@ -253,7 +254,7 @@ def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> 
     """
     if inventory.capabilities.keeps_words_of_any_bytes:
         return
-    changing = [word for word in words if any("\udc80" <= character <= "\udcff" for character in word)]
+    changing = not_utf8(words)
     if changing:
         shown = ", ".join(ascii(word) for word in changing)
         yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"

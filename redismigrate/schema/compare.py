@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from redismigrate.schema.fields import SortableField, TagField, TextField
 from redismigrate.schema.vector_field import ALGORITHMS_OF, DEFAULT_BLOCK_SIZE, VectorField
+from redismigrate.schema.words import folded_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,15 +68,6 @@ def untold_parameters(field: VectorField) -> tuple[str, ...]:
     """The parameters that FT.INFO did not tell of a vector field, and FT.DEBUG would have."""
     of_its_algorithm = (name for name in _ONLY_IN_DETAILS if field.algorithm in ALGORITHMS_OF[name])
     return tuple(name for name in of_its_algorithm if getattr(field, name) is None)
-
-
-def folded_word(word: str) -> str:
-    """A stopword or synonym as servers keep it: lower-cased one character after the other.
-
-    Of a whole word Python lowers a sigma at the end to another letter than in the middle. Servers before Redis 8
-    leave what is not ASCII.
-    """
-    return "".join(map(str.lower, word))
 
 
 def canonical(schema: IndexSchema) -> IndexSchema:

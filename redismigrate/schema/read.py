@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from redismigrate.schema.index_schema import IndexSchema
 from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE
+from redismigrate.schema.words import word_as_meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +156,7 @@ def schema_from_info(info: Any, vector_details: Mapping[str, Any] = MappingProxy
     if "filter" in values:
         values["filter"] = _QUOTED_OR_LINE_BREAK.sub(_without_line_break, values["filter"])
     if "stopwords_list" in reply:
-        values["stopwords"] = tuple(map(_text, reply["stopwords_list"]))
+        values["stopwords"] = tuple(map(word_as_meant, reply["stopwords_list"]))
     return IndexSchema(**values)
 
 

@@ -229,7 +229,13 @@ def test_documents_that_a_failed_revision_deleted_are_told_to_be_gone(filled):
     assert filled.state("head")["heads"] == ["000000000001"]
 
 
-@pytest.mark.parametrize("origin", ["made by a revision", "made by the application"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "made by a revision",
+        pytest.param("made by the application", marks=pytest.mark.needs("search debugging")),
+    ],
+)
 def test_a_temporary_index_is_dropped_only_together_with_its_documents(filled, origin):
     if origin == "made by a revision":
         filled.write(

@@ -281,10 +281,10 @@ def test_words_of_which_this_server_makes_other_bytes_are_refused(shop):
     shop.refuses("upgrade", code=6, says=("The plan is blocked: ", "synonyms of index products: '\\udcff'"))
 
 
-def test_words_in_which_python_and_the_server_lower_case_otherwise_come_and_go(shop):
+def test_words_that_the_server_keeps_in_another_form_come_and_go(shop):
     shop.write(
-        PRODUCTS.replace('"prefix"', '"stopwords": ["ΣΊΣΥΦΟΣ", "İ", "ẞ", "The"], "prefix"')
-        + "\nop.set_synonyms('products', 'g', ['ΣΊΣΥΦΟΣ', 'Σ'])",
+        PRODUCTS.replace('"prefix"', '"stopwords": ["ΣΊΣΥΦΟΣ", "İ", "ẞ", "😀", "The"], "prefix"')
+        + "\nop.set_synonyms('products', 'g', ['ΣΊΣΥΦΟΣ', 'Σ', '😀'])",
         "op.drop_index('products')",
     )
     upgraded(shop)
