@@ -125,6 +125,25 @@ def _indexes_all(client: redis.Redis) -> bool:
     return _creates(client, "INDEXALL", "ENABLE", "SCHEMA", "t", "TEXT")
 
 
+def _coordinates(client: redis.Redis) -> bool:
+    return _accepts(client, "SEARCH.CLUSTERINFO")
+
+
+def _starts_small(client: redis.Redis) -> bool:
+    """Whether an index over one document takes less than a plan tells."""
+    execute: Any = client.execute_command
+    client.hset("a", "t", "x")
+    _creates(client, "SCHEMA", "t", "TAG")
+    info = execute("FT.INFO", "i")
+    return bool(float(info[info.index(b"total_index_memory_sz_mb") + 1]) < 0.001)
+
+
+def _finds_nothing_of_unknown_fields(client: redis.Redis) -> bool:
+    """Whether a query about a field that the index lacks finds nothing; else it is an error."""
+    _creates(client, "SCHEMA", "t", "TAG")
+    return _accepts(client, "FT.SEARCH", "i", "@u:[1 2]", "DIALECT", "2")
+
+
 def _makes_wide_text(client: redis.Redis) -> bool:
     return _creates(client, "MAXTEXTFIELDS", "NOFIELDS", "SCHEMA", "t", "TEXT")
 
@@ -145,6 +164,9 @@ TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
     "crash at one edge": ("a crash where M is out of bounds", _crashes_at_one_edge),
     "crash on details of a tag": ("a crash where a tag is asked for a graph", _crashes_on_details_of_a_tag),
     "crash on wide text": ("a crash with MAXTEXTFIELDS and NOFIELDS", _crashes_on_wide_text),
+    "search coordinator": ("a coordinator of Search for clusters", _coordinates),
+    "small indexes": ("indexes that begin with next to no memory", _starts_small),
+    "unknown fields": ("queries for unknown fields that find nothing", _finds_nothing_of_unknown_fields),
     "indexall": ("INDEXALL", _indexes_all),
     "maxtextfields with nofields": ("MAXTEXTFIELDS with NOFIELDS", _makes_wide_text),
     "refusal of large blocks": ("a limit of BLOCK_SIZE that is told", _refuses_large_blocks),
