@@ -45,10 +45,6 @@ def _creates(client: redis.Redis, *arguments: Any) -> bool:
     return _accepts(client, "FT.CREATE", "i", *arguments)
 
 
-def _has_json(client: redis.Redis) -> bool:
-    return _accepts(client, "JSON.SET", "a", "$", "{}")
-
-
 def _has_debug(client: redis.Redis) -> bool:
     # HELP is answered even where all else is refused.
     _creates(client, "TEMPORARY", "100", "SCHEMA", "t", "TEXT")
@@ -148,15 +144,7 @@ def _makes_wide_text(client: redis.Redis) -> bool:
     return _creates(client, "MAXTEXTFIELDS", "NOFIELDS", "SCHEMA", "t", "TEXT")
 
 
-def _aliases_index_names(client: redis.Redis) -> bool:
-    """Whether an alias may have the name of an index that is there."""
-    _creates(client, "SCHEMA", "t", "TEXT")
-    _accepts(client, "FT.CREATE", "j", "SCHEMA", "t", "TEXT")
-    return _accepts(client, "FT.ALIASADD", "i", "j")
-
-
 TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
-    "json": ("JSON documents", _has_json),
     "search debugging": ("a debugging command of Redis Search that answers", _has_debug),
     "ft.debug": ("FT.DEBUG by that name", _calls_it_ft_debug),
     "integer vectors": ("INT8 and UINT8", _has_int8),
@@ -172,7 +160,6 @@ TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
     "refusal of large blocks": ("a limit of BLOCK_SIZE that is told", _refuses_large_blocks),
     "words of any bytes": ("stopwords and synonyms of any bytes", _keeps_any_bytes),
     "refused names": ("the names of indexes in ACL LOG", _logs_refused_names),
-    "aliases of index names": ("aliases with the name of an index", _aliases_index_names),
 }
 
 
