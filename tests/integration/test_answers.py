@@ -121,7 +121,8 @@ def test_what_has_not_expired_is_missed(lazy_client: redis.Redis) -> None:
     build_both(lazy_client, "embedding", ["SKIPINITIALSCAN"])
     with connect_like(lazy_client) as server:
         told = different_answer(server, definition("old"), definition("new"), print)
-    assert told == "field embedding: 0 vectors instead of 3"
+    # Redis 8 may have removed the vector that has expired, whatever it was told about that.
+    assert told in {f"field embedding: 0 vectors instead of {held}" for held in (2, 3)}
 
 
 def test_farther_neighbours_are_told(client: redis.Redis) -> None:
