@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 ignore_other_databases_option = click.option(
@@ -42,7 +42,7 @@ alias_option = click.option(
 )
 
 
-def lock_options(function: Function) -> Function:
+def lock_options(function: _Function) -> _Function:
     """The options of every command that writes state."""
     for decorate in (
         click.option(
@@ -59,7 +59,7 @@ def lock_options(function: Function) -> Function:
     return function
 
 
-def plan_options(function: Function) -> Function:
+def plan_options(function: _Function) -> _Function:
     """The options that shape a plan."""
     for decorate in (
         backup_dir_option,
@@ -102,7 +102,7 @@ def plan_options(function: Function) -> Function:
     return function
 
 
-def migration_options(function: Function) -> Function:
+def migration_options(function: _Function) -> _Function:
     """The options of upgrade and downgrade."""
     for decorate in (
         lock_options,

@@ -16,7 +16,7 @@ class Watcher:
         """A revision begins, or is taken up again."""
 
     def step_started(self, step: Step) -> None:
-        """A step begins."""
+        """Called when a step begins."""
 
     def indexed(self, step: Step, documents: int, of: int) -> None:
         """An index that is waited for has this many of its documents."""
@@ -28,7 +28,7 @@ class Watcher:
         """Something the user should know; the run goes on."""
 
     def revision_finished(self, run: Run) -> None:
-        """A revision is recorded."""
+        """Called when a revision was recorded."""
 
     def undo_started(self, run: Run) -> None:
         """A revision failed and is being undone."""

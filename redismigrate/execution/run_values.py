@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+from redismigrate.schema.strict import Count
 
 
 def _is_moment(text: str) -> str:

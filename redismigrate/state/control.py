@@ -25,7 +25,7 @@ from redismigrate.state.typed import typed_values
 OFF = "off"
 ON = "on"
 # Another one would have to change it in between as often.
-MOST_ATTEMPTS = 20
+_MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def write_control(server: Server, keys: StateKeys, run: str, changes: Mapping[st
     control = Control().with_changes(changes)
     told = ", ".join(f"{name}={value}" for name, value in asdict(control).items() if name in changes)
     event = ("event", "control", "run", run, "by", signature(), "reason", told)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(_MOST_ATTEMPTS):
         text = server.execute("GET", keys.control)
         content = {"run": run, "changes": {**_changes(text, run), **changes}}
         with server.translated_errors():
