@@ -11,6 +11,7 @@ import pytest
 import redis
 import redis.utils
 from hypothesis import settings
+from servers import why_skipped
 
 from redismigrate.redis_server.embedded import EmbeddedServer
 
@@ -52,6 +53,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = {id(found[len(found) * number // most]) for found in variants.values() for number in range(most)}
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
     items[:] = [item for item in items if id(item) in kept]
+
+
+@pytest.fixture(autouse=True)
+def _for_this_server(request: pytest.FixtureRequest) -> None:
+    """Skip a test that is about another server, see `servers.py`."""
+    needed, lacked = (
+        [trait for marker in request.node.iter_markers(name) for trait in marker.args]
+        for name in ("needs", "lacks")
+    )
+    if reason := why_skipped(needed, lacked):
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,9 @@ def fields(draw, storage_type, algorithms, datatypes, classes=FIELD_CLASSES):
     named = {"name": name, "path": draw(paths(storage_type, name))}
     cls = draw(st.sampled_from(classes))
     if cls is VectorField:
-        return VectorField(**named, **draw(vector_attributes(algorithms, datatypes)))
+        has_many = "[*]" in (named["path"] or "")  # of which no server makes an SVS-VAMANA
+        usable = [algorithm for algorithm in algorithms if algorithm != "SVS-VAMANA" or not has_many]
+        return VectorField(**named, **draw(vector_attributes(usable, datatypes)))
     attributes = draw(sortable_attributes())
     if cls in (TextField, TagField):
         attributes["withsuffixtrie"] = draw(st.booleans())
@@ -144,8 +146,19 @@ def schemas(
     *,
     can_index_all=True,
     storage_types=("hash", "json"),
+    words=redis_text,
+    can_be_wide_without_fields=True,
 ):
-    """Schemas that the server takes; without SVS-VAMANA, INT8, UINT8 and INDEXALL also one of 7.4."""
+    """Schemas that a server takes, of what it knows.
+
+    Args:
+        algorithms: Of vectors.
+        datatypes: Of vectors.
+        can_index_all: INDEXALL.
+        storage_types: Of the documents.
+        words: Stopwords.
+        can_be_wide_without_fields: MAXTEXTFIELDS with NOFIELDS.
+    """
     storage_type = draw(st.sampled_from(storage_types))
     some_fields = st.lists(
         fields(storage_type, algorithms, datatypes),
@@ -153,6 +166,7 @@ def schemas(
         max_size=5,
         unique_by=lambda field: field.name,
     )
+    is_wide = draw(st.booleans())
     return IndexSchema(
         name=draw(redis_text),
         storage_type=storage_type,
@@ -164,11 +178,11 @@ def schemas(
         score=draw(st.just(1.0) | st.floats(0, 1)),
         score_field=draw(optional(redis_text)),
         payload_field=draw(optional(redis_text)),
-        stopwords=draw(optional(st.lists(redis_text, max_size=4).map(tuple))),
-        max_text_fields=draw(st.booleans()),
+        stopwords=draw(optional(st.lists(words, max_size=4).map(tuple))),
+        max_text_fields=is_wide,
         no_offsets=draw(st.booleans()),
         no_highlight=draw(st.booleans()),
-        no_fields=draw(st.booleans()),
+        no_fields=draw(st.booleans()) and (can_be_wide_without_fields or not is_wide),
         no_freqs=draw(st.booleans()),
         index_all=can_index_all and draw(st.booleans()),
         temporary_seconds=draw(optional(st.integers(60, 10**6))),

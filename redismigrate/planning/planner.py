@@ -56,6 +56,7 @@ from redismigrate.planning.strategies import (
     what_documents_forbid,
     what_server_lacks,
     why_dropping_deletes,
+    words_that_change,
 )
 from redismigrate.schema import VectorField
 from redismigrate.schema.compare import untold_parameters
@@ -286,6 +287,8 @@ class _RevisionPlanner(PlanInProgress):
         old, new = before[operation.index], self.catalog[operation.index]
         if old.synonyms == new.synonyms:
             return
+        terms = new.synonyms.get(operation.group, ())
+        self.blocked += words_that_change(f"synonyms of index {new.served}", terms, self.inventory)
         kept = set(old.synonyms.get(operation.group, ())) <= set(new.synonyms.get(operation.group, ()))
         if kept:
             estimate = build_estimate(old, new, self.inventory)

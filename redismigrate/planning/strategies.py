@@ -16,6 +16,7 @@ from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
+from redismigrate.schema.words import not_utf8
 
 StrategyChoice = Literal["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
 Adoption = Literal["alias", "never"]
@@ -238,6 +239,7 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
             f"index {schema.name} has max_text_fields and no_fields, with which this server crashes as soon "
             "as it indexes text"
         )
+    yield from words_that_change(f"stopwords of index {schema.name}", schema.stopwords or (), inventory)
     misread = misread_field(schema.fields, schema.storage_type)
     if misread is not None:
         yield (
@@ -251,6 +253,22 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
                 reason = inventory.capabilities.lacking(feature)
                 if reason is not None:
                     yield f"field {field.name} of index {schema.name}: {reason}"
+
+
+def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> Iterator[str]:
+    """Why this server can't hold words, if it can't: of those that are no UTF-8 some make other bytes.
+
+    Args:
+        what: What they are, for the message.
+        words: Stopwords or synonyms.
+        inventory: Of the server.
+    """
+    if inventory.capabilities.keeps_words_of_any_bytes:
+        return
+    changing = not_utf8(words)
+    if changing:
+        shown = ", ".join(ascii(word) for word in changing)
+        yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"
 
 
 def what_documents_forbid(

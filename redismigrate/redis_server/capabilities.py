@@ -124,6 +124,15 @@ class Capabilities:
         """
         return self.search_version is not None and self.search_version < (8, 0, 0)
 
+    @property
+    def keeps_words_of_any_bytes(self) -> bool:
+        """A stopword or synonym that is no UTF-8 stays as it is.
+
+        By the version: to try it would take an index. Redis 8 lower-cases characters, takes other bytes for
+        the beginning of one and reads on behind the end: each time other bytes come out (seen on 8.2.13).
+        """
+        return self.search_version is None or self.search_version < (8, 0, 0)
+
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""
         if feature not in self.lacks:

@@ -18,6 +18,7 @@ from redismigrate.schema.read import (
 )
 from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import VectorField
+from redismigrate.schema.words import word_as_meant
 
 if TYPE_CHECKING:
     from redismigrate.schema.index_schema import IndexSchema
@@ -178,7 +179,7 @@ def _synonyms(reply: Any) -> dict[str, tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     for term, names in terms:
         for name in names:
-            groups.setdefault(_text(name), []).append(_text(term))
+            groups.setdefault(_text(name), []).append(word_as_meant(term))
     return {group: tuple(sorted(groups[group])) for group in sorted(groups)}
 
 

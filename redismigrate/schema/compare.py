@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from redismigrate.schema.fields import SortableField, TagField, TextField
-from redismigrate.schema.vector_field import ALGORITHMS_OF, DEFAULT_BLOCK_SIZE, VectorField
+from redismigrate.schema.vector_field import ALGORITHMS_OF, DEFAULT_BLOCK_SIZE, DEFAULT_EPSILON, VectorField
+from redismigrate.schema.words import folded_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,16 +19,15 @@ if TYPE_CHECKING:
 # With more TEXT fields than this an index is made as if MAXTEXTFIELDS had been given.
 NARROW_TEXT_FIELDS = 32
 
-_DEFAULT_EPSILON = 0.01
 # What the server takes for a parameter that is not given.
 VECTOR_DEFAULTS: Mapping[Algorithm, Mapping[str, int | float]] = {
     "FLAT": {"block_size": DEFAULT_BLOCK_SIZE},
-    "HNSW": {"m": 16, "ef_construction": 200, "ef_runtime": 10, "epsilon": _DEFAULT_EPSILON},
+    "HNSW": {"m": 16, "ef_construction": 200, "ef_runtime": 10, "epsilon": DEFAULT_EPSILON},
     "SVS-VAMANA": {
         "graph_max_degree": 32,
         "construction_window_size": 200,
         "search_window_size": 10,
-        "epsilon": _DEFAULT_EPSILON,
+        "epsilon": DEFAULT_EPSILON,
     },
 }
 _TRAINING_THRESHOLD = 10 * DEFAULT_BLOCK_SIZE
@@ -81,7 +81,7 @@ def canonical(schema: IndexSchema) -> IndexSchema:
             "prefixes": () if "" in schema.prefixes else tuple(sorted(set(schema.prefixes))),
             "stopwords": None
             if schema.stopwords is None
-            else tuple(sorted({word.lower() for word in schema.stopwords})),
+            else tuple(sorted(set(map(folded_word, schema.stopwords)))),
             "max_text_fields": schema.max_text_fields or text_fields > NARROW_TEXT_FIELDS,
             # NOOFFSETS implies NOHL.
             "no_highlight": schema.no_highlight or schema.no_offsets,
@@ -178,7 +178,7 @@ def _canonical_field(field: Field, storage_type: StorageType) -> Field:
         values |= {name: value for name, value in defaults.items() if getattr(field, name) is None}
         if field.epsilon == 0:
             # The server takes 0 for "not given".
-            values["epsilon"] = _DEFAULT_EPSILON
+            values["epsilon"] = DEFAULT_EPSILON
     return field.model_copy(update=values)
 
 

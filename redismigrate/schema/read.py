@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.schema.index_schema import IndexSchema
-from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE
+from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE, DEFAULT_EPSILON
+from redismigrate.schema.words import word_as_meant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,8 @@ _COMPRESSIONS = {"NO_COMPRESSION": None, "GlobalSQ8": "LVQ8"}
 _SEPARATORS = {"": None, "\\n": "\n", "\\r": "\r"}
 # Outside of quotes a filter has no backslash of its own.
 _QUOTED_OR_LINE_BREAK = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\\[nr]""")
+# SVS-VAMANA tells its own default, 0.01, in single precision, and what was asked for as it was.
+_SINGLE_PRECISION_EPSILON = 0.009999999776482582
 _VECTOR_DETAILS = {
     "FLAT": {"BLOCK_SIZE": "block_size"},
     "HNSW": {"EF_RUNTIME": "ef_runtime", "EPSILON": "epsilon"},
@@ -155,7 +158,7 @@ def schema_from_info(info: Any, vector_details: Mapping[str, Any] = MappingProxy
     if "filter" in values:
         values["filter"] = _QUOTED_OR_LINE_BREAK.sub(_without_line_break, values["filter"])
     if "stopwords_list" in reply:
-        values["stopwords"] = tuple(map(_text, reply["stopwords_list"]))
+        values["stopwords"] = tuple(map(word_as_meant, reply["stopwords_list"]))
     return IndexSchema(**values)
 
 
@@ -250,6 +253,8 @@ def _detail_values(algorithm: str, details: Any) -> dict[str, Any]:
     # HNSW and SVS-VAMANA keep new vectors in a flat buffer in front of the graph.
     told = _pairs(told.get("BACKEND_INDEX", told))
     values = {name: told[key] for key, name in _VECTOR_DETAILS[algorithm].items() if key in told}
+    if algorithm == "SVS-VAMANA" and float(values.get("epsilon", 0)) == _SINGLE_PRECISION_EPSILON:
+        values["epsilon"] = DEFAULT_EPSILON
     if values.get("block_size") == DEFAULT_BLOCK_SIZE:
         # Asked for, it can be refused where the default is lowered in silence: see `compare.observable`.
         del values["block_size"]

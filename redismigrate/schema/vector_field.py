@@ -21,6 +21,7 @@ COMPRESSIONS = {name.upper(): name for name in Compression.__args__}  # type: ig
 SVS_DATATYPES = ("FLOAT16", "FLOAT32")
 # Vectors per block of memory; SVS-VAMANA wants at least one block to train a compression.
 DEFAULT_BLOCK_SIZE = 1024
+DEFAULT_EPSILON = 0.01
 
 # The parameters that not every algorithm has.
 ALGORITHMS_OF: Mapping[str, tuple[Algorithm, ...]] = {

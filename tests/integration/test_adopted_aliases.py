@@ -66,7 +66,13 @@ def test_what_stops_to_answer_is_the_first_warning_with_the_commands(live: Shop)
     assert targets(live) == {"catalog": None, "search": None}
 
 
-@pytest.mark.parametrize("told", ["option", "setting", "declared schema", "slow log", "refused", "recorded"])
+@pytest.mark.parametrize(
+    "told",
+    [
+        *("option", "setting", "declared schema", "slow log", "recorded"),
+        pytest.param("refused", marks=pytest.mark.needs("refused names")),
+    ],
+)
 def test_an_alias_that_is_told_or_in_use_is_kept(live: Shop, told: str) -> None:
     execute: Any = live.client.execute_command
     options: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from servers import server_has
 from signalled_process import KILLED, kill_at
 from vector_documents import TO_FLOAT16, migrate, stock, vector
 
@@ -41,6 +42,13 @@ def test_equal_vectors_are_no_difference_whichever_documents_are_found(shop: Sho
     assert migrate(shop, {}).result == "done"
 
 
+def lacks_all() -> str:
+    """What is told of an index over nothing; vectors are counted by the debugging command alone."""
+    if server_has("search debugging"):
+        return "field embedding: 0 vectors instead of 60"
+    return "all documents: 0 documents instead of 5"
+
+
 def build_it_over_nothing(shop: Shop) -> None:
     """As another client could: the same index, which was never shown a document."""
     (physical,) = set(list_indexes(shop.client.execute_command)) - {"products"}
@@ -54,7 +62,7 @@ def build_it_over_nothing(shop: Shop) -> None:
 def test_an_index_that_lacks_vectors_does_not_take_over(shop: Shop) -> None:
     stock(shop, PRODUCTS)
     shop.write(TO_HNSW)
-    with pytest.raises(RunFailed, match="field embedding: 0 vectors instead of 60"):
+    with pytest.raises(RunFailed, match=lacks_all()):
         migrate(shop, {"validate_index": lambda: build_it_over_nothing(shop)})
     assert list_indexes(shop.client.execute_command) == ("products",)
     assert shop.hits("products") == PRODUCTS
@@ -113,7 +121,8 @@ def test_what_has_not_expired_is_missed(lazy_client: redis.Redis) -> None:
     build_both(lazy_client, "embedding", ["SKIPINITIALSCAN"])
     with connect_like(lazy_client) as server:
         told = different_answer(server, definition("old"), definition("new"), print)
-    assert told == "field embedding: 0 vectors instead of 3"
+    # Redis 8 may have removed the vector that has expired, whatever it was told about that.
+    assert told in {f"field embedding: 0 vectors instead of {held}" for held in (2, 3)}
 
 
 def test_farther_neighbours_are_told(client: redis.Redis) -> None:
@@ -162,7 +171,7 @@ def test_an_index_may_lack_as_many_documents_as_are_allowed_to_fail(shop: Shop) 
 def test_what_is_allowed_to_fail_excuses_no_other_document(shop: Shop) -> None:
     stock(shop, PRODUCTS)
     shop.write(TO_HNSW)
-    with pytest.raises(RunFailed, match="field embedding: 0 vectors instead of 60"):
+    with pytest.raises(RunFailed, match=lacks_all()):
         migrate(shop, {"validate_index": lambda: build_it_over_nothing(shop)}, max_failures=PRODUCTS)
 
 

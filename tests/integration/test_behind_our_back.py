@@ -49,6 +49,7 @@ def test_a_resume_does_not_rebuild_an_index_that_was_altered_meanwhile(two):
     assert two.state("run") is None
 
 
+@pytest.mark.needs("search debugging")
 def test_a_resume_does_not_drop_an_index_that_became_temporary_meanwhile(two):
     two.write(
         "op.run(stop)\n" + CHANGE.format("b") + "index.set_options(language='german')", "pass", preamble=STOP

@@ -252,11 +252,12 @@ BLOCKED = "its documents would have to be rewritten, which this version can't do
             (),
             "",
         ),
-        (
+        pytest.param(
             "SVS-VAMANA from Redis 8.2 on",
             "update_fields: [{name: embedding, attrs: {algorithm: svs-vamana}}]",
             (),
             "SVS-VAMANA needs Redis Search 8.2 or newer",
+            marks=pytest.mark.lacks("svs-vamana"),
         ),
     ],
 )

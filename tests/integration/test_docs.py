@@ -194,8 +194,20 @@ def follow(page: Path, reader: Reader) -> None:
             raise AssertionError(f"{page.relative_to(ROOT)}, block at line {block.line}: {error}") from error
 
 
+# What a page shows of one kind of server, by the name of its file.
+OF_SERVERS = {
+    "bring-an-existing-index.md": pytest.mark.needs("small indexes"),
+    "re-encode-vectors.md": pytest.mark.lacks("integer vectors"),
+}
+
+
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if is_followed(page)]
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=OF_SERVERS.get(page.name, ()))
+        for page in PAGES
+        if is_followed(page)
+    ],
 )
 def test_a_page_shows_what_happens(page: Path, reader: Reader):
     follow(page, reader)

@@ -77,10 +77,9 @@ def test_the_server_finds_the_same_neighbours_after_a_migration(shop, embeddings
     assert kept / (len(queries) * NEIGHBOURS) >= expected
 
 
+@pytest.mark.lacks("integer vectors")
 @pytest.mark.parametrize("datatype", ["int8", "uint8"])
 def test_integers_are_refused_with_the_version_that_knows_them_where_the_server_does_not(shop, datatype):
-    if shop.client.info("server")["redis_version"] >= "8":
-        pytest.skip("this server knows integers")
     add_products(shop, 50)
     shop.write(creation())
     applied(shop)

@@ -8,9 +8,11 @@ import textwrap
 
 import pytest
 from long_chain import recorded_indexes
+from servers import server_has
 
 from redismigrate.schema.compare import observable
 from redismigrate.schema.strict import encode
+from redismigrate.schema.words import not_utf8
 
 PRODUCTS = """
 op.create_index({
@@ -439,6 +441,7 @@ def test_the_indexes_of_a_pattern_are_changed_one_by_one(filled):
 )
 def test_odd_names_of_indexes_aliases_groups_and_prefixes_work(shop, name):
     alias, prefix = f"alias {name}", f"prefix {name}:"
+    term = "boot" + (name.casefold() if server_has("words of any bytes") or not not_utf8([name]) else "")
     shop.client.hset(encode(f"{prefix}1"), "title", "a shoe")
     schema = {
         "index": {"name": name, "prefix": prefix},
@@ -446,7 +449,7 @@ def test_odd_names_of_indexes_aliases_groups_and_prefixes_work(shop, name):
     }
     shop.write(
         f"op.create_index({schema!a})\nop.create_alias({alias!a}, {name!a})\n"
-        f"op.set_synonyms({name!a}, {name!a}, ['shoe', {'boot' + name.casefold()!a}])",
+        f"op.set_synonyms({name!a}, {name!a}, ['shoe', {term!a}])",
         f"op.drop_index({name!a})",
     )
     shop.write(

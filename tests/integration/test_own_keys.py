@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from servers import DEBUG_COMMANDS
 
 DOCUMENTS = 200
 PRODUCTS = """
@@ -18,9 +19,9 @@ op.set_synonyms("products", "shoes", ["shoe", "sneaker"])
 CHANGE = "with op.index({0!r}) as index:\n    "
 STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
-    "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", "FT.DEBUG", "FT.INFO", "FT.SYNDUMP",
-    "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE", "XREVRANGE",
-    "XLEN",  # whether the journal is a stream
+    "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", *DEBUG_COMMANDS, "FT.INFO",
+    "FT.SYNDUMP", "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE",
+    "XREVRANGE", "XLEN",  # whether the journal is a stream
     # What a plan asks of a sample of the documents: how long values are, and how quickly that is told.
     "FT.AGGREGATE", "HSTRLEN", "JSON.DEBUG", "JSON.GET", "PING",
     # What two indexes over the same documents are compared by.
@@ -228,7 +229,13 @@ def test_documents_that_a_failed_revision_deleted_are_told_to_be_gone(filled):
     assert filled.state("head")["heads"] == ["000000000001"]
 
 
-@pytest.mark.parametrize("origin", ["made by a revision", "made by the application"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "made by a revision",
+        pytest.param("made by the application", marks=pytest.mark.needs("search debugging")),
+    ],
+)
 def test_a_temporary_index_is_dropped_only_together_with_its_documents(filled, origin):
     if origin == "made by a revision":
         filled.write(

@@ -341,10 +341,9 @@ def test_the_record_shows_how_integers_were_made(shop: Shop):
     assert "v as UINT8, one scale 0.5 for the index, offset -3.5" in shop.run("current").out
 
 
+@pytest.mark.lacks("integer vectors")
 @pytest.mark.parametrize("datatype", ["int8", "uint8"])
 def test_a_server_without_integers_is_told_with_the_version_that_has_them(shop: Shop, datatype: str):
-    if shop.client.info("server")["redis_version"] >= "8":
-        pytest.skip("this server has them")
     attributes = {"algorithm": "flat", "dims": DIMS, "distance_metric": "l2", "datatype": datatype}
     vector = {"name": "v", "type": "vector", "attrs": attributes | {"datatype": "float32"}}
     index = {"name": "products", "prefix": "p:"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from random_changes import FIRST_FREE, RandomChange, Vector, encode
+from servers import debug_search, server_has
 from vector_documents import documents
 
 from redismigrate import commands
@@ -75,9 +76,9 @@ def require_as_if_new(shop: Shop, schema: dict[str, Any]) -> None:
     ]
     assert held[0] == held[1]
     for field in schema["fields"]:
-        if field["type"] == "vector":
+        if field["type"] == "vector" and server_has("search debugging"):
             details = [
-                execute("FT.DEBUG", "VECSIM_INFO", name, encode(field["name"]))
+                debug_search(shop.client, "VECSIM_INFO", name, encode(field["name"]))
                 for name in ("products", "anew")
             ]
             counts = [dict(zip(d[::2], d[1::2], strict=True))[b"INDEX_LABEL_COUNT"] for d in details]

@@ -289,7 +289,9 @@ def test_a_refused_command_writes_nothing_and_tells_the_reason(any_server: Serve
     with pytest.raises(CommandRefused) as caught:
         writer.transact(Transaction(head=HEAD, event={"event": "step"}, commands=[NO_SUCH_INDEX]))
     assert caught.value.position == 0
-    assert caught.value.message.startswith("Redis refused FT.ALIASADD sales: Unknown index name")
+    message = caught.value.message
+    assert message.startswith("Redis refused FT.ALIASADD sales: ")
+    assert "Unknown index name" in message or "no such index" in message
     assert _everything(any_server) == before
 
 
