@@ -2,7 +2,7 @@
 
     from redismigrate.commands import Project, upgrade
 
-    result = upgrade(Project.load(), "head")
+    result = upgrade(Project.load(), "head", on_progress=print)
 
 Modules are imported when a function is first used, so that a command pays only for what it needs.
 """
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
     from redismigrate.commands.offline import script, stamp_script
+    from redismigrate.commands.progress_events import Progress
     from redismigrate.commands.project import Project
     from redismigrate.commands.readiness import check_heads
     from redismigrate.commands.recover import stamp, unlock
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "MigrationOptions": "migration_options",
     "MigrationResult": "migration_options",
+    "Progress": "progress_events",
     "Project": "project",
     "autogenerate": "authoring.generating",
     "baseline": "authoring.generating",
@@ -74,6 +76,7 @@ _MODULES = {
 __all__ = [
     "MigrationOptions",
     "MigrationResult",
+    "Progress",
     "Project",
     "autogenerate",
     "baseline",

@@ -17,9 +17,12 @@ from redismigrate.history.folder import heads_of
 from redismigrate.state.store import State, read_state
 
 if TYPE_CHECKING:
+    from redismigrate.commands.migration import Migration
+    from redismigrate.commands.progress_events import OnProgress
     from redismigrate.execution.progress import Watcher
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
+    from redismigrate.redis_server.connection import Server
 
 
 def plan(
@@ -30,6 +33,7 @@ def plan(
     *,
     compares: bool = False,
     watcher: Watcher | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Plan:
     """What an upgrade or downgrade would do and cost. Reads the server, writes nothing.
 
@@ -40,11 +44,10 @@ def plan(
         options: See `MigrationOptions`.
         compares: Tell for every changed index what each strategy would cost, and why one is impossible.
         watcher: Is told how far the backups are read that a downgrade restores from.
+        on_progress: As of `upgrade`; gets the same as `Progress`.
     """
-    from redismigrate.commands.migration import Migration
-
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions(), watcher).plan(
+        return _migration(project, server, options, watcher, on_progress).plan(
             direction, target, compares=compares
         )
 
@@ -54,6 +57,8 @@ def upgrade(
     target: str = "head",
     options: MigrationOptions | None = None,
     watcher: Watcher | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> MigrationResult:
     """Apply what is missing up to a revision. An interrupted upgrade is taken up first.
 
@@ -62,8 +67,11 @@ def upgrade(
         target: A revision identifier, or "heads".
         options: See `MigrationOptions`.
         watcher: Is told what happens meanwhile.
+        on_progress: Called with a `Progress` at every event, at most some hundred times a second, in the
+            thread in which the run is at work. What it raises interrupts the run, which can be resumed.
 
     Raises:
+        CallbackFailed: `on_progress` raised before the run had begun.
         DriftError: Nothing is to be applied, but a recorded index is gone or replaced.
         RedisMigrateError: See `redismigrate.errors` for all kinds. After `RunInterrupted` the same call
             resumes; after every other one nothing is left half done.
@@ -79,9 +87,7 @@ def upgrade(
             return MigrationResult(
                 "nothing", seconds=seconds, warnings=(() if told is None else (told,)) + notes
             )
-        from redismigrate.commands.migration import Migration
-
-        return Migration(project, server, options or MigrationOptions(), watcher).migrate("upgrade", target)
+        return _migration(project, server, options, watcher, on_progress).migrate("upgrade", target)
 
 
 def downgrade(
@@ -89,12 +95,12 @@ def downgrade(
     target: str,
     options: MigrationOptions | None = None,
     watcher: Watcher | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> MigrationResult:
     """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
-    from redismigrate.commands.migration import Migration
-
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions(), watcher).migrate("downgrade", target)
+        return _migration(project, server, options, watcher, on_progress).migrate("downgrade", target)
 
 
 def rollback(
@@ -102,6 +108,8 @@ def rollback(
     options: MigrationOptions | None = None,
     watcher: Watcher | None = None,
     run: str | None = None,
+    *,
+    on_progress: OnProgress | None = None,
 ) -> MigrationResult:
     """Undo all of a run: what is unfinished, then its revisions, last first.
 
@@ -113,6 +121,7 @@ def rollback(
         watcher: Is told what happens meanwhile.
         run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
             none is, nothing is done, and a warning names the last finished one.
+        on_progress: As of `upgrade`.
 
     Raises:
         UsageError: The run is not the last one.
@@ -124,10 +133,22 @@ def rollback(
         BackupMissing, BackupDamaged: So is a backup, and nothing lossy is allowed. Nothing was changed.
         RunInterrupted: It stopped half way. The same call, or one without `run`, goes on.
     """
-    from redismigrate.commands.migration import Migration
-
     with project.connect() as server:
-        return Migration(project, server, options or MigrationOptions(), watcher).roll_back(run)
+        return _migration(project, server, options, watcher, on_progress).roll_back(run)
+
+
+def _migration(
+    project: Project,
+    server: Server,
+    options: MigrationOptions | None,
+    watcher: Watcher | None,
+    on_progress: OnProgress | None,
+) -> Migration:
+    """What carries a migration out; imported only where something is to be done."""
+    from redismigrate.commands.migration import Migration
+    from redismigrate.commands.progress_events import watched
+
+    return Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
 
 
 def _is_at_head(project: Project, state: State, target: str) -> bool:

@@ -217,6 +217,7 @@ class Migration:
             self._options.lock_timeout,
             self._options.allow_evictable_state,
             on_wait=lambda holder: self._watcher.warned(f"waiting for {holder}"),
+            while_waiting=self._watcher.at_safe_point,
         )
 
     def _make_plan(self, state: State, direction: Direction, target: str, *, compares: bool = False) -> Plan:

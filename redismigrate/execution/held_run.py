@@ -84,7 +84,9 @@ class RunInHand:
         self.keys = keys
         self.writer = writer
         self.watcher = watcher
-        self.pace = Pace(server, keys, lambda: self.run, self._beat_again, watcher.warned)
+        self.pace = Pace(
+            server, keys, lambda: self.run, self._beat_again, watcher.warned, watcher.at_safe_point
+        )
         self.runs_search_in_scripts = server.capabilities.runs_search_in_scripts
         self._before_the_loss = BeforeTheLoss(server, watcher.warned)
         owners = OwnersWriter(server, keys, writer.token)
@@ -168,6 +170,7 @@ class RunInHand:
             RedisMigrateError: One of `FAILURES` when the step met what it can't do.
         """
         step = steps[-1]
+        self.watcher.at_safe_point()
         with self.timed(step):
             self.look_elsewhere(steps)
             self.run = self.run.moved(step_started_at=now())
@@ -294,8 +297,9 @@ class RunInHand:
         try:
             yield
         finally:
-            phase = step.life.phase
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+            phase, elapsed = step.life.phase, time.monotonic() - started
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + elapsed
+            self.watcher.step_ended(step, elapsed)
 
     def event(self, name: str, **more: str) -> dict[str, str]:
         """An event of the revision at work, for the journal."""
@@ -369,3 +373,4 @@ class RunInHand:
         self._last_beat = time.monotonic()
         self.run = self.run.moved(pace=self.pace.report())
         self.writer.transact(progress=self.run.progress_content())
+        self.watcher.measured(self.run)

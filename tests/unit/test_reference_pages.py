@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import pytest
@@ -14,6 +14,7 @@ from doc_pages import ROOT, rows_of, sections_of
 from redismigrate import commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+from redismigrate.commands.progress_events import Progress, ProgressKind
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run
@@ -211,6 +212,12 @@ def test_every_function_of_the_python_api_is_documented_with_its_signature():
         if not isinstance(function := getattr(commands, name), type)
     }
     assert documented == {f"{name}{signature_of(function)}" for name, function in functions.items()}
+
+
+def test_every_attribute_of_an_event_is_documented():
+    rows = rows_of(PYTHON_API["Progress"])
+    assert words_in(rows) == list(Progress.__dataclass_fields__)
+    assert re.findall(r"`(\w+)`:", rows[0][1]) == list(get_args(ProgressKind))
 
 
 def test_every_option_and_result_of_a_migration_is_documented():
