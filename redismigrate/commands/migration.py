@@ -151,6 +151,7 @@ class Migration:
             require_not_blocked(plan, self._readable_backups.damaged)
         for warning in plan.warnings:
             self._watcher.warned(warning)
+        self._watcher.at_safe_point()
         return self._executor(writer, self._new_run(plan))
 
     def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:

@@ -131,9 +131,18 @@ class ProgressWatcher(Watcher):
         except Stopped:
             raise
         except Exception as error:
-            raise CallbackFailed(
-                f"on_progress raised {describe(error)} at “{message}”.", "Correct the callback."
-            ) from error
+            raise callback_failed("on_progress", error, event) from error
+
+
+def callback_failed(name: str, error: Exception, event: object) -> CallbackFailed:
+    """What a run is interrupted by when a function that the caller gave has raised.
+
+    Args:
+        name: What the function is called.
+        error: What it raised.
+        event: What it had got.
+    """
+    return CallbackFailed(f"{name} raised {describe(error)} at “{event}”.", "Correct that function.")
 
 
 def watched(watcher: Watcher | None, on_progress: OnProgress | None) -> Watcher:

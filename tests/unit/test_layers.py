@@ -18,7 +18,7 @@ ROOT = Path(redismigrate.__file__).parent
 # From top to bottom; those of one line don't know each other.
 LAYERS = (
     ("__main__",),
-    ("cli", "testing"),
+    ("aio", "cli", "testing"),
     ("commands",),
     ("execution",),
     ("planning",),

@@ -11,7 +11,7 @@ import pytest
 from command_tree import COMMANDS
 from doc_pages import ROOT, rows_of, sections_of
 
-from redismigrate import commands, errors
+from redismigrate import aio, commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.progress_events import Progress, ProgressKind
@@ -204,7 +204,10 @@ def test_every_entry_of_a_document_of_the_state_is_documented(heading: str, name
 
 def test_every_function_of_the_python_api_is_documented_with_its_signature():
     documented = {
-        row[0].strip("`") for section in PYTHON_API.values() for row in rows_of(section) if "(" in row[0]
+        row[0].strip("`")
+        for section in PYTHON_API.values()
+        for row in rows_of(section)
+        if "(" in row[0] and not row[0].startswith("`aio.")
     } - {"connect()"}
     functions = {
         name: function
@@ -212,6 +215,18 @@ def test_every_function_of_the_python_api_is_documented_with_its_signature():
         if not isinstance(function := getattr(commands, name), type)
     }
     assert documented == {f"{name}{signature_of(function)}" for name, function in functions.items()}
+
+
+def test_every_coroutine_function_is_documented_with_its_signature():
+    assert words_in(rows_of(PYTHON_API["Coroutines"])) == [
+        f"aio.{name}{signature_of(getattr(aio, name))}" for name in aio.__all__
+    ]
+
+
+def test_coroutines_take_what_the_functions_take_but_for_the_watcher():
+    for name in sorted(set(aio.__all__) - {"follow"}):
+        taken = inspect.signature(getattr(commands, name)).parameters
+        assert {**inspect.signature(getattr(aio, name)).parameters}.keys() == taken.keys() - {"watcher"}
 
 
 def test_every_attribute_of_an_event_is_documented():
