@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -184,7 +184,6 @@ class _Call(Generic[Result, Event]):
     ) -> None:
         self._name, self._on_event = name, on_event
         self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[Result] = self._loop.create_future()
         # None is the end of events.
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._stopper = _Stopper()
@@ -212,42 +211,32 @@ class _Call(Generic[Result, Event]):
             function: Called in the thread, with the watcher that stops it.
         """
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._work, function), name="redismigrate-aio")
-        thread.start()
-        telling = asyncio.create_task(self._tell_all())
-        try:
-            await asyncio.wait((self._ended, telling), return_when=asyncio.FIRST_COMPLETED)
-            if telling.done():
-                self._stop(telling.exception())
-            await asyncio.wait((self._ended, telling))
-        except asyncio.CancelledError as cancelled:
-            self._stop(Stopped("The task was cancelled."))
-            telling.cancel()
-            while not self._ended.done():
-                # Whoever cancels once more has to wait as well: the lock is held until then.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait((self._ended,))
-            raise cancelled from self._ended.exception()
-        finally:
-            self._stop(Stopped("Nobody waits for it any more."))
-        if (failed := telling.exception()) is not None and self._ended.exception() is None:
+        with ThreadPoolExecutor(1, "redismigrate-aio") as thread:
+            ended = self._loop.run_in_executor(thread, context.run, function, self._stopper)
+            ended.add_done_callback(lambda _: self._events.put_nowait(None))
+            telling = asyncio.create_task(self._tell_all())
+            try:
+                await asyncio.wait((ended, telling), return_when=asyncio.FIRST_COMPLETED)
+                if telling.done():
+                    self._stop(telling.exception())
+                await asyncio.wait((ended, telling))
+            except asyncio.CancelledError as cancelled:
+                self._stop(Stopped("The task was cancelled."))
+                telling.cancel()
+                while not ended.done():
+                    # Whoever cancels once more has to wait as well: the lock is held until then.
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait((ended,))
+                raise cancelled from ended.exception()
+            finally:
+                self._stop(Stopped("Nobody waits for it any more."))
+        if (failed := telling.exception()) is not None and ended.exception() is None:
             raise failed
-        return self._ended.result()
+        return ended.result()
 
     def _stop(self, error: BaseException | None) -> None:
         if self._stopper.error is None:
             self._stopper.error = error
-
-    def _work(self, function: Callable[[Watcher], Result]) -> None:
-        try:
-            result = function(self._stopper)
-        except BaseException as error:  # noqa: BLE001 - it is raised in the task
-            end = partial(self._ended.set_exception, error)
-        else:
-            end = partial(self._ended.set_result, result)
-        with suppress(RuntimeError):  # the loop is closed, so nobody waits
-            self._loop.call_soon_threadsafe(end)
-            self._loop.call_soon_threadsafe(self._events.put_nowait, None)
 
     async def _tell_all(self) -> None:
         """Tell the events in their order, until the work has ended.

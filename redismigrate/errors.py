@@ -57,6 +57,7 @@ class RedisMigrateError(Exception):
         run: The id of the run that failed or was interrupted by it; None when none had begun.
         revisions: The revisions that this run had finished, and that stay.
         documents: What became of documents in it, a `DocumentCounts`; None when no run had begun.
+        report: The `MigrationReport` of the call that it ended; None of other calls.
     """
 
     exit_code: ClassVar[int] = 1
@@ -68,6 +69,7 @@ class RedisMigrateError(Exception):
         self.run: str | None = None
         self.revisions: tuple[str, ...] = ()
         self.documents: Any = None
+        self.report: Any = None
 
     @property
     def code(self) -> str:

@@ -59,6 +59,13 @@ def lock_options(function: Function) -> Function:
     return function
 
 
+report_out_option = click.option(
+    "--report-out",
+    type=FilePath(path_type=Path, dir_okay=False),
+    help="Write a report there however it ends, as JSON (.json) or YAML (.yaml).",
+)
+
+
 def plan_options(function: Function) -> Function:
     """The options that shape a plan."""
     for decorate in (
@@ -108,6 +115,7 @@ def migration_options(function: Function) -> Function:
         lock_options,
         plan_options,
         max_removals_option,
+        report_out_option,
         click.option(
             "--plan",
             "plan_file",
@@ -251,6 +259,7 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: boo
 )
 @lock_options
 @max_removals_option
+@report_out_option
 @backup_dir_option
 @global_options
 @click.pass_obj
@@ -270,6 +279,8 @@ def _make_plan(
     from redismigrate import commands
 
     options = _options(invocation, values)
+    if options.report_out is not None:
+        raise click.UsageError("--dry-run does nothing that --report-out could tell of.")
     with _watcher(invocation) as watcher:
         return commands.plan(
             invocation.project(), rev, direction, options, compares=compares, watcher=watcher
@@ -282,8 +293,8 @@ def _show_script(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    if dry_run or options.phase != "all" or options.plan_file is not None:
-        raise click.UsageError("--script goes with none of --dry-run, --phase and --plan.")
+    if dry_run or options.phase != "all" or options.plan_file is not None or options.report_out is not None:
+        raise click.UsageError("--script goes with none of --dry-run, --phase, --plan and --report-out.")
     text = commands.script(invocation.project(), rev, direction, options)
     invocation.result({"script": text}, text.rstrip("\n"))
     return 0

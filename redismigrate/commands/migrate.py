@@ -13,6 +13,7 @@ from redismigrate.commands.migration_options import MigrationOptions, MigrationR
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.redis_ahead import telling, told_ahead
+from redismigrate.commands.reporting import Reporting
 from redismigrate.history.folder import heads_of
 from redismigrate.state.store import State, read_state
 
@@ -46,10 +47,12 @@ def plan(
         watcher: Is told how far the backups are read that a downgrade restores from.
         on_progress: As of `upgrade`; gets the same as `Progress`.
     """
+    from redismigrate.commands.migration import Migration
+    from redismigrate.commands.progress_events import watched
+
     with project.connect() as server:
-        return _migration(project, server, options, watcher, on_progress).plan(
-            direction, target, compares=compares
-        )
+        migration = Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
+        return migration.plan(direction, target, compares=compares)
 
 
 def upgrade(
@@ -77,17 +80,23 @@ def upgrade(
             resumes; after every other one nothing is left half done.
     """
     started = time.monotonic()
-    with project.connect() as server:
-        state = read_state(server, project.keys)
-        if _is_at_head(project, state, target):
-            told = told_ahead(project, state.head)
-            with telling(told):
+    options = options or MigrationOptions()
+    reporting = Reporting(project, "upgrade", target, options)
+
+    def act() -> MigrationResult:
+        with project.connect() as server:
+            state = read_state(server, project.keys)
+            if not _is_at_head(project, state, target):
+                told = reporting.watcher(server, watcher, on_progress)
+                return _migration(project, server, options, told).migrate("upgrade", target)
+            told_notes = told_ahead(project, state.head)
+            with telling(told_notes):
                 notes = require_indexes(server, state)
             seconds = {"total": time.monotonic() - started}
-            return MigrationResult(
-                "nothing", seconds=seconds, warnings=(() if told is None else (told,)) + notes
-            )
-        return _migration(project, server, options, watcher, on_progress).migrate("upgrade", target)
+            warnings = (() if told_notes is None else (told_notes,)) + notes
+            return MigrationResult("nothing", seconds=seconds, warnings=warnings)
+
+    return reporting.of(act)
 
 
 def downgrade(
@@ -99,8 +108,15 @@ def downgrade(
     on_progress: OnProgress | None = None,
 ) -> MigrationResult:
     """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
-    with project.connect() as server:
-        return _migration(project, server, options, watcher, on_progress).migrate("downgrade", target)
+    options = options or MigrationOptions()
+    reporting = Reporting(project, "downgrade", target, options)
+
+    def act() -> MigrationResult:
+        with project.connect() as server:
+            told = reporting.watcher(server, watcher, on_progress)
+            return _migration(project, server, options, told).migrate("downgrade", target)
+
+    return reporting.of(act)
 
 
 def rollback(
@@ -115,9 +131,9 @@ def rollback(
 
     Args:
         project: The project.
-        options: Only `backup_dir`, `allow_lossy`, `max_removals`, `aliases`, `lock_timeout` and
-            `allow_evictable_state` count. With `allow_lossy`, where a backup is damaged or gone, what is left
-            of it is restored and the rest is converted back.
+        options: Only `backup_dir`, `allow_lossy`, `max_removals`, `aliases`, `lock_timeout`,
+            `allow_evictable_state` and `report_out` count. With `allow_lossy`, where a backup is damaged or
+            gone, what is left of it is restored and the rest is converted back.
         watcher: Is told what happens meanwhile.
         run: The id of the last finished run, to undo that. Without it an interrupted run is undone; where
             none is, nothing is done, and a warning names the last finished one.
@@ -133,22 +149,22 @@ def rollback(
         BackupMissing, BackupDamaged: So is a backup, and nothing lossy is allowed. Nothing was changed.
         RunInterrupted: It stopped half way. The same call, or one without `run`, goes on.
     """
-    with project.connect() as server:
-        return _migration(project, server, options, watcher, on_progress).roll_back(run)
+    options = options or MigrationOptions()
+    reporting = Reporting(project, "rollback", None, options)
+
+    def act() -> MigrationResult:
+        with project.connect() as server:
+            told = reporting.watcher(server, watcher, on_progress)
+            return _migration(project, server, options, told).roll_back(run)
+
+    return reporting.of(act)
 
 
-def _migration(
-    project: Project,
-    server: Server,
-    options: MigrationOptions | None,
-    watcher: Watcher | None,
-    on_progress: OnProgress | None,
-) -> Migration:
+def _migration(project: Project, server: Server, options: MigrationOptions, watcher: Watcher) -> Migration:
     """What carries a migration out; imported only where something is to be done."""
     from redismigrate.commands.migration import Migration
-    from redismigrate.commands.progress_events import watched
 
-    return Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
+    return Migration(project, server, options, watcher)
 
 
 def _is_at_head(project: Project, state: State, target: str) -> bool:

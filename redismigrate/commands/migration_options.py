@@ -13,6 +13,7 @@ from redismigrate.errors import UsageError
 from redismigrate.state.control import SETTINGS, require_in_range
 
 if TYPE_CHECKING:
+    from redismigrate.commands.migration_report import MigrationReport
     from redismigrate.execution.run import DocumentCounts, Phase
     from redismigrate.planning.strategies import StrategyChoice
 
@@ -23,6 +24,7 @@ MOST_DOCUMENTS_IN_BATCH = 100_000
 MOST_WORKERS = 64
 # Of documents, as the record can hold it.
 MOST_COUNTED = 2**63 - 1
+REPORT_SUFFIXES = (".yaml", ".yml", ".json")
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -54,9 +56,12 @@ class MigrationOptions:
         max_docs_per_second: Documents that are read or written in a second; None for no limit.
         max_wait_seconds: Seconds for which writers may be ahead of the run before it ends; None for no limit.
         postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
+        report_out: The file that gets the report, however it ends: JSON where its name ends with .json, YAML
+            where it ends with .yaml or .yml.
 
     Raises:
-        UsageError: A number is out of its range, or there is no such strategy or phase.
+        UsageError: A number is out of its range, there is no such strategy or phase, or the name of the
+            report has another ending.
     """
 
     strategy: StrategyChoice = "auto"
@@ -77,11 +82,17 @@ class MigrationOptions:
     max_docs_per_second: float | None = None
     max_wait_seconds: float | None = None
     postpone_cutover: bool = False
+    report_out: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("plan_file", "backup_dir"):
+        for name in ("plan_file", "backup_dir", "report_out"):
             if isinstance(given := getattr(self, name), str):
                 object.__setattr__(self, name, Path(given))
+        if self.report_out is not None and self.report_out.suffix not in REPORT_SUFFIXES:
+            raise UsageError(
+                f"The report {self.report_out} has no ending that says its form.",
+                f"It has to be one of {', '.join(REPORT_SUFFIXES)}.",
+            )
         # The choices are imported only where they are needed: an upgrade with nothing to do plans nothing.
         if self.strategy != "auto":
             from redismigrate.planning.strategies import StrategyChoice
@@ -125,6 +136,8 @@ class MigrationResult:
         documents: What became of documents; None when none was looked at.
         backup: The folder of the run's backups, if it made any.
         expanded: The revision whose old and new are both servable now, until it is contracted.
+        report: All of it in one value, with what was validated and measured; None where there was nothing to
+            do and nobody asked for a file.
     """
 
     result: Literal["done", "nothing"]
@@ -135,6 +148,7 @@ class MigrationResult:
     documents: DocumentCounts | None = None
     backup: str | None = None
     expanded: str | None = None
+    report: MigrationReport | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))

@@ -12,10 +12,8 @@ from typing import Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
-    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -41,8 +39,6 @@ class Baseline(BaseModel):
         documents: Documents in the index.
         failures: Its counter of indexing failures.
         unindexed: Keys of its prefixes and type that are not in it; counted only when there are failures.
-        index_bytes: Memory of the index; None where it was not looked at.
-        document_bytes: Memory of its documents, about; None where the server does not tell.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,14 +46,6 @@ class Baseline(BaseModel):
     documents: Count = 0
     failures: Count = 0
     unindexed: Count = 0
-    index_bytes: Count | None = None
-    document_bytes: Count | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_is_not_known(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = handler(self)
-        # What an older version has begun is written back as it was.
-        return {name: value for name, value in content.items() if value is not None}
 
 
 # All are counted, but a run document is written often.

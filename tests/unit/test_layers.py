@@ -28,7 +28,8 @@ LAYERS = (
     ("schema",),
     ("config", "packaged"),
     ("foreign_modules",),
-    ("configuration_file", "foreign_text", "process_state", "shown_url"),
+    ("html_tables",),
+    ("configuration_file", "foreign_text", "process_state", "quantities", "shown_url"),
     ("foreign_documents",),
     ("errors",),
 )

@@ -14,6 +14,14 @@ from doc_pages import ROOT, rows_of, sections_of
 from redismigrate import aio, commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_report import (
+    IndexSizes,
+    MigrationReport,
+    ReportedError,
+    ReportResult,
+    StepTime,
+    ValidatedIndex,
+)
 from redismigrate.commands.progress_events import Progress, ProgressKind
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
@@ -215,6 +223,17 @@ def test_every_function_of_the_python_api_is_documented_with_its_signature():
         if not isinstance(function := getattr(commands, name), type)
     }
     assert documented == {f"{name}{signature_of(function)}" for name, function in functions.items()}
+
+
+def test_every_part_of_a_report_is_documented():
+    documented = {row[0].strip("`"): row[1] for row in rows_of(PYTHON_API["The report"])}
+    assert list(documented) == list(MigrationReport.model_fields)
+    parts = {"steps": StepTime, "validated": ValidatedIndex, "sizes": IndexSizes, "error": ReportedError}
+    for name, part in parts.items():
+        assert [
+            word for word in re.findall(r"`(\w+)`", documented[name]) if word in part.model_fields
+        ] == list(part.model_fields)
+    assert re.findall(r"`(\w+)`", documented["result"]) == list(get_args(ReportResult))
 
 
 def test_every_coroutine_function_is_documented_with_its_signature():

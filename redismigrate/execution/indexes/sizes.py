@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from statistics import mean
 
 import redis
 
-from redismigrate.errors import AuthenticationFailed
+from redismigrate.errors import AuthenticationFailed, RedisMigrateError
+from redismigrate.execution.indexes.live import look_at
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 
 MEASURED_DOCUMENTS = 100
+
+
+def memory_of(server: Server, physical: str) -> tuple[int | None, int | None]:
+    """What an index and its documents take; None where the server does not tell, or not any more.
+
+    Args:
+        server: The connection.
+        physical: The index.
+    """
+    with suppress(RedisMigrateError, redis.RedisError):
+        live = look_at(server, physical)
+        if live is not None:
+            count = live.statistics.num_docs
+            return live.statistics.size_bytes, bytes_of_documents(server, physical, count)
+    return None, None
 
 
 def bytes_of_documents(server: Server, physical: str, documents: int) -> int | None:

@@ -16,7 +16,6 @@ from redismigrate.execution.indexes.live import (
     not_in_index,
     types_of,
 )
-from redismigrate.execution.indexes.sizes import bytes_of_documents
 from redismigrate.execution.run import Baseline
 from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
@@ -68,13 +67,7 @@ def baseline_of(server: Server, definition: IndexDefinition) -> Baseline:
         unindexed = _unindexed(server, definition, statistics.num_docs)
     elif statistics.indexing_failures:
         unindexed = _failing(server, definition, statistics.num_docs, statistics.indexing_failures)
-    return Baseline(
-        documents=statistics.num_docs,
-        failures=statistics.indexing_failures,
-        unindexed=unindexed,
-        index_bytes=max(0, statistics.size_bytes),
-        document_bytes=bytes_of_documents(server, definition.physical, statistics.num_docs),
-    )
+    return Baseline(documents=statistics.num_docs, failures=statistics.indexing_failures, unindexed=unindexed)
 
 
 def validate(
