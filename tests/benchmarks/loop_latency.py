@@ -3,10 +3,10 @@
     python tests/benchmarks/loop_latency.py
 
 A task asks every 5 milliseconds to be woken up, and notes how late it is: what a request of a web application
-would wait before its own work begins. First beside nothing, as the measure of the machine, then beside a thread
-that only counts, as that of Python, then beside changes of an index of 100,000 hashes with vectors of 384
-dimensions, with a callback for progress, then beside nothing once more. Milliseconds, on 2 cores that Redis
-shares:
+would wait before its own work begins. First beside nothing, as the measure of the machine, then beside a
+thread that only counts, as that of Python, then beside changes of an index of 100,000 hashes with vectors of
+384 dimensions, with a callback for progress, then beside nothing once more. Milliseconds, on 2 cores that
+Redis shares:
 
 {TABLE}
 """
