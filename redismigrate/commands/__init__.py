@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+    from redismigrate.commands.migration_report import MigrationReport
     from redismigrate.commands.offline import script, stamp_script
     from redismigrate.commands.progress_events import Progress
     from redismigrate.commands.project import Project
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "MigrationOptions": "migration_options",
+    "MigrationReport": "migration_report",
     "MigrationResult": "migration_options",
     "Progress": "progress_events",
     "Project": "project",
@@ -75,6 +77,7 @@ _MODULES = {
 }
 __all__ = [
     "MigrationOptions",
+    "MigrationReport",
     "MigrationResult",
     "Progress",
     "Project",

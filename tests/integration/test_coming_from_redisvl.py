@@ -13,6 +13,8 @@ import yaml
 from doc_pages import ROOT, rows_of, sections_of
 from redisvl_application import PYTHON, needs_redisvl
 
+from redismigrate import aio, commands
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -99,6 +101,9 @@ options = {
 lines = [line.split()[0] for line in cli.Migrate.usage.splitlines() if line.startswith("\\t")]
 files = pathlib.Path(migration.__file__).parent.glob("*.py")
 print(json.dumps({
+    "classes": [
+        name for module in (migration, models) for name in dir(module) if isinstance(getattr(module, name), type)
+    ],
     "subcommands": lines,
     "options": sorted(options),
     "models": {name: list(leaves(getattr(models, name))) for name in json.loads(sys.argv[1])},
@@ -146,6 +151,20 @@ def test_redisvl_has_the_subcommands_sections_and_limits_that_the_page_has(peer)
     assert peer["patch"] == PATCH_SECTIONS
     assert [limit for limit, sentence in LIMITS.items() if sentence not in peer["source"]] == []
     assert "TEMPORARY" not in peer["source"]
+
+
+@needs_redisvl
+def test_redisvl_has_the_classes_that_the_page_has(peer):
+    named = {name for row in rows_of(SECTIONS["Python"]) for name in CODE.findall(row[0])}
+    assert named - set(peer["classes"]) == set()
+
+
+def test_our_functions_on_the_page_exist():
+    named = {name for row in rows_of(SECTIONS["Python"]) for name in CODE.findall(row[1])}
+    modules = {"commands": commands, "aio": aio}
+    for name in named:
+        module, _, attribute = name.partition(".")
+        assert attribute in modules[module].__all__
 
 
 @needs_redisvl

@@ -12,8 +12,7 @@ import yaml
 from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, creation, documents, stock
 
 from redismigrate import commands
-from redismigrate.commands import MigrationOptions, Project
-from redismigrate.commands.migration_report import MigrationReport
+from redismigrate.commands import MigrationOptions, MigrationReport, Project
 from redismigrate.errors import PlanBlocked, RedisMigrateError, RunInterrupted
 from redismigrate.redis_server.inspection import read_index
 
