@@ -101,9 +101,7 @@ options = {
 lines = [line.split()[0] for line in cli.Migrate.usage.splitlines() if line.startswith("\\t")]
 files = pathlib.Path(migration.__file__).parent.glob("*.py")
 print(json.dumps({
-    "classes": [
-        name for module in (migration, models) for name in dir(module) if isinstance(getattr(module, name), type)
-    ],
+    "classes": [name for name in (*dir(migration), *dir(models))],
     "subcommands": lines,
     "options": sorted(options),
     "models": {name: list(leaves(getattr(models, name))) for name in json.loads(sys.argv[1])},
