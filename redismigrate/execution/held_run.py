@@ -358,6 +358,7 @@ class RunInHand:
             put_back=effect.commands.put_back,
         )
         self.run = run
+        self.watcher.measured(run)
 
     def _beat(self, documents: int, of: int) -> None:
         self.pace.count(documents)

@@ -39,7 +39,7 @@ class Watcher:
         """A step begins."""
 
     def measured(self, run: Run) -> None:
-        """About once a second: how far a run is, and how fast."""
+        """About once a second, and after every step: how far a run is, and how fast."""
 
     def indexed(self, step: Step, documents: int, of: int) -> None:
         """An index that is waited for has this many of its documents, or so many were read or written."""

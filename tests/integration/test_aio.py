@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -240,3 +243,48 @@ def test_two_projects_are_migrated_side_by_side(shop: Shop, project: Project):
     upgraded, _, current = asyncio.run(use())
     assert upgraded.revisions == ("000000000002",)
     assert current.missing == ("000000000001", "000000000002")
+
+
+PROGRAM = """
+import asyncio
+import signal
+import subprocess
+import sys
+from redismigrate import aio
+from redismigrate.commands import MigrationOptions, Project
+
+def show(event):
+    print(event.step, flush=True)
+
+slowly = MigrationOptions(max_docs_per_second=300)
+asyncio.run(aio.upgrade(Project.load(), options=slowly, on_progress=show))
+"""
+
+
+def test_ctrl_c_reaches_the_work_in_its_thread(shop: Shop, project: Project):
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        cwd=shop.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line == "copy_documents\n" for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=SECONDS)
+    assert process.returncode == -signal.SIGINT
+    assert "The task was cancelled." in told
+    assert shop.client.get("{redismigrate:shop}:lock") is None
+    assert asyncio.run(aio.rollback(project)).result == "done"
+    assert lengths(shop) == {32}
+
+
+def test_a_private_server_outlives_the_thread_that_has_started_it(shop: Shop, project: Project):
+    own = Project.load(shop.folder / "redismigrate.toml", {"url": f"embedded://{shop.folder}/data"})
+
+    async def use() -> None:
+        assert len((await aio.upgrade(own)).revisions) == 2
+        assert (await aio.current(own)).missing == ()
+
+    asyncio.run(use())

@@ -153,6 +153,7 @@ def test_so_has_one_that_is_interrupted_and_its_error(products: Shop):
     report = read(products)
     assert report["result"] == "interrupted"
     assert caught.value.report.to_json() == report
+    assert len(report["backups"]) == 1
     assert "Run the same command again" in report["what_next"][0]
     applied(products, "--report-out", "report.yaml")
     assert read(products)["run"] == report["run"]
