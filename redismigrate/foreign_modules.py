@@ -145,7 +145,7 @@ def line_of(error: BaseException, path: Path | str, traceback: TracebackType | N
     return lines[-1] if lines else None
 
 
-def place(path: Path | str, line: int | None) -> str:
+def place_in_file(path: Path | str, line: int | None) -> str:
     """Return a file and, if known, a line of it in words."""
     return f"{path}, line {line}" if line is not None else str(path)
 
@@ -162,7 +162,7 @@ def place_in(function: object, error: BaseException) -> str:
     while code is not None and cause is not None:
         line = line_of(cause, code.co_filename)
         if line is not None:
-            return f" ({place(code.co_filename, line)})"
+            return f" ({place_in_file(code.co_filename, line)})"
         cause = cause.__cause__
     return ""
 
@@ -176,7 +176,7 @@ def code_of(function: object) -> Any:
     return code if inspect.iscode(code) else None
 
 
-def name_of(function: object) -> str:
+def function_name(function: object) -> str:
     """What a function is called, `function` where it has no name."""
     try:
         name = getattr(function, "__name__", None)
@@ -351,5 +351,5 @@ def on_import_path(folder: Path) -> Iterator[None]:
 
 
 def _script_error(problem: str, failure: ForeignFailure, path: Path) -> ScriptError:
-    where = place(path, failure.line_in(path))
+    where = place_in_file(path, failure.line_in(path))
     return ScriptError(f"{where}: the script {problem} ({failure.reason}).", "Correct the script.")

@@ -125,14 +125,11 @@ class BackupWriter:
             raise failed_to_write(folder, error) from error
 
     @classmethod
-    def reopen(
-        cls, folder: Path, *, phase: str | None = None, require_lock: Callable[[], None] = _nobody_else
-    ) -> Self:
+    def reopen(cls, folder: Path, *, require_lock: Callable[[], None] = _nobody_else) -> Self:
         """Continue a backup after its last durable chunk.
 
         Args:
             folder: Of the backup.
-            phase: The phase that the run is in now; None leaves what was recorded.
             require_lock: As for `create`.
 
         Raises:
@@ -149,7 +146,7 @@ class BackupWriter:
                 open_regular_file(folder / record.file, record.bytes).close()
             except UnexpectedFile as problem:
                 raise damaged(folder, f"{record.file} {problem}") from None
-        growing = manifest.model_copy(update={"complete": False, "phase": phase or manifest.phase})
+        growing = manifest.model_copy(update={"complete": False})
         try:
             # The list before the temporary files: a file that has only its temporary name explains why the
             # last record of the list has none.

@@ -29,7 +29,7 @@ from redismigrate.foreign_documents import UnreadableDocument, parse_json
 BYTES_AT_ONCE = 1 << 18
 
 
-Written = dict[str, Digest64]
+WrittenDigests = dict[str, Digest64]
 """Field -> the digest of what was written into it, document by document; 0 where it was left alone."""
 
 
@@ -55,7 +55,7 @@ class Chunk:
     documents: Batch
     numbers: dict[str, list[int]] = field(default_factory=dict)
     number: int = field(default=0, compare=False)
-    written: tuple[Written, ...] | None = field(default=None, compare=False)
+    written: tuple[WrittenDigests, ...] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, values in self.numbers.items():

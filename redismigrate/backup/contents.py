@@ -16,6 +16,7 @@ from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.errors import BackupDamaged, RedisMigrateError
 from redismigrate.operations.renaming import paths_read
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.moves import reads
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
@@ -177,8 +178,6 @@ def _is_of(recoding: Recoding, field: VectorField) -> bool:
     )
 
 
-# The column of a backup that holds whole JSON documents.
-WHOLE_DOCUMENT = "$"
 # The number in a backup that tells what a document was called from the beginning, see `Mover.kept`.
 KEPT = "kept"
 

@@ -108,11 +108,11 @@ class HashedFile(RawIOBase):
         self.size_bytes = 0
 
     def writable(self) -> bool:
-        """It is."""
+        """Whether the file takes writes: always."""
         return True
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write all of it."""
+        """Write all of the bytes and hash them; return how many they are."""
         self.sha256.update(data)
         written = self._file.write(data)
         self.size_bytes += written

@@ -83,7 +83,7 @@ def backup_folder(backup_dir: Path, project: str, run: str, revision: str, index
     return backup_dir.joinpath(*map(folder_name, (project, run, revision, index)))
 
 
-def list_backups(backup_dir: Path, project: str | None = None) -> tuple[BackupSummary, ...]:
+def backups_in(backup_dir: Path, project: str | None = None) -> tuple[BackupSummary, ...]:
     """All backups, the oldest first; a damaged one is listed with its problem.
 
     Args:
@@ -117,7 +117,7 @@ def open_in_place(folder: Path) -> Backup:
     return backup
 
 
-def prune(run_folder: Path) -> int:
+def prune_run(run_folder: Path) -> int:
     """Remove the backups of a run: the files that their manifests list and the folders that are empty then.
 
     Can be repeated when it was interrupted.
@@ -150,7 +150,7 @@ def prune(run_folder: Path) -> int:
     return freed
 
 
-def discard(folder: Path, require_lock: Callable[[], None]) -> None:
+def discard_backup(folder: Path, require_lock: Callable[[], None]) -> None:
     """Remove a backup that was cut short before any of its documents was changed, and the folders around it.
 
     Args:
@@ -182,7 +182,7 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def files_of(run_folder: Path) -> tuple[Path, ...]:
-    """All files and links below the folder of a run, sorted: after `prune` those that no manifest lists."""
+    """All files and links below the folder of a run, sorted: after `prune_run` those of no manifest."""
     below = (
         Path(folder) / name
         for folder, folders, files in os.walk(run_folder)

@@ -34,7 +34,7 @@ class BackupLocation:
 
     @classmethod
     def parse(cls, text: str) -> BackupLocation:
-        """Read the text form."""
+        """Read the text form, `host:path`."""
         host, _, path = text.partition(":")
         return cls(host, Path(path))
 

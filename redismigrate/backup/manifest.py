@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redismigrate.backup.durable_files import TEMPORARY, UnexpectedFile, read_regular_file
 from redismigrate.errors import BackupDamaged, BackupFailed
 from redismigrate.foreign_documents import UnreadableDocument, parse_json
-from redismigrate.schema.strict import Text
+from redismigrate.schema.strict import Count, Text
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
@@ -27,8 +27,6 @@ CHUNK_LIST = "chunks.jsonl"
 INTACT_COPY = "Put an intact copy of the folder in its place."
 # Where the question is whether to keep it, not how to go on with what needs it.
 INTACT_COPY_OR_NONE = f"{INTACT_COPY[:-1]}, or delete it by hand once nothing needs it."
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class ChunkRecord(BaseModel):

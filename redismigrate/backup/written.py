@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from redismigrate.backup.chunk_file import Chunk, MalformedChunk, Written
+from redismigrate.backup.chunk_file import Chunk, MalformedChunk, WrittenDigests
 from redismigrate.backup.durable_files import (
     FILE_MODE,
     UnexpectedFile,
@@ -73,7 +73,7 @@ class _Parsed(NamedTuple):
     size_bytes: int
 
 
-def written_numbers(digests: Written) -> dict[str, list[int]]:
+def written_numbers(digests: WrittenDigests) -> dict[str, list[int]]:
     """Digests as the numbers of a chunk.
 
     Args:
@@ -84,7 +84,7 @@ def written_numbers(digests: Written) -> dict[str, list[int]]:
 
 def written_in(
     chunk: Chunk, number: int, fields: Sequence[str], records: Records | None
-) -> tuple[Written, ...] | None:
+) -> tuple[WrittenDigests, ...] | None:
     """What may have been written into the documents of a chunk, one item for each attempt.
 
     Args:

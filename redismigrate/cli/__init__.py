@@ -24,7 +24,14 @@ from redismigrate.cli import (
     script_commands,
     server_commands,
 )
-from redismigrate.cli.context import Invocation, discard, echo, global_options, report_error, stdout_kept_for
+from redismigrate.cli.context import (
+    Invocation,
+    echo,
+    global_options,
+    lead_nowhere,
+    report_error,
+    stdout_kept_for,
+)
 from redismigrate.errors import RedisMigrateError, RunInterrupted
 from redismigrate.foreign_modules import describe, traceback_of
 from redismigrate.foreign_text import readable_paragraph
@@ -84,7 +91,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         try:
             stream.flush()
         except OSError:  # a full disk, whose error was told or is none of the command
-            discard(stream)
+            lead_nowhere(stream)
     raise SystemExit(code)
 
 

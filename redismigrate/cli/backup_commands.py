@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.backups.prune import PrunedBackups
     from redismigrate.commands.backups.restore import RestoredBackups
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 KILO = 1000
 _TITLES = ("run", "revision", "index", "created", "documents", "size", "")
 _RIGHT = {"documents", "size"}
@@ -37,7 +37,7 @@ def backup() -> None:
     """List, verify, restore and remove the backups of documents."""
 
 
-def run_option(function: Function) -> Function:
+def run_option(function: _Function) -> _Function:
     """The option for the backups of one run."""
     return click.option("--run", help="Only the backups of this run: its id or the unique beginning of it.")(
         function

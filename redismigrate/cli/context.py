@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 else:
     _TextType = click.ParamType  # generic since click 8.4
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+# Where lines are told instead of drawn, a change of numbers alone is told no more often.
+LINE_EVERY_SECONDS = 5.0
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 _RELATIVE = re.compile(r"-\d+(?::.*)?")
 _PROTECTED = "\0"
 
@@ -116,7 +118,7 @@ def echo(text: str, stream: TextIO) -> None:
     try:
         click.echo(readable_lines(text), file=stream)
     except BrokenPipeError:
-        discard(stream)
+        lead_nowhere(stream)
 
 
 def lines_text(lines: Iterable[str]) -> str:
@@ -124,7 +126,7 @@ def lines_text(lines: Iterable[str]) -> str:
     return "\n".join(map(readable, lines))
 
 
-def discard(stream: TextIO) -> None:
+def lead_nowhere(stream: TextIO) -> None:
     """Lead a stream nowhere: its buffer would raise again when Python flushes it at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -194,7 +196,7 @@ def stdout_kept_for(invocation: Invocation, *, for_good: bool) -> Iterator[None]
             sys.stdout = stdout
 
 
-def global_options(function: Function) -> Function:
+def global_options(function: _Function) -> _Function:
     """Give a command the global options."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -213,7 +215,7 @@ def global_options(function: Function) -> Function:
                 raise click.BadParameter(f"{value!r} is not name=value.", context, parameter)
             context.ensure_object(Invocation).x[name] = text
 
-    def option(*names: str, **attributes: Any) -> Callable[[Function], Function]:
+    def option(*names: str, **attributes: Any) -> Callable[[_Function], _Function]:
         return click.option(*names, expose_value=False, **{"callback": remember, **attributes})
 
     for decorate in (
@@ -235,7 +237,7 @@ def global_options(function: Function) -> Function:
     return function
 
 
-def backup_dir_option(function: Function) -> Function:
+def backup_dir_option(function: _Function) -> _Function:
     """Give a command that works with backups the option `--backup-dir`."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: str | None) -> None:  # noqa: ARG001
@@ -282,12 +284,12 @@ class RevisionCommand(click.Command):
 
 
 class RevisionType(_TextType):
-    """A revision identifier."""
+    """The type of arguments that are revision identifiers."""
 
     name = "revision"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
-        """The identifier as typed."""
+        """Return the identifier as it was typed; it is looked up later."""
         return str(value).removeprefix(_PROTECTED)
 
 

@@ -32,7 +32,7 @@ class DemoView(TerminalWatcher, DemoWatcher):
     """
 
     def loaded(self, loaded: Loaded) -> None:
-        """Set the stage."""
+        """Tell what documents the demo has made."""
         self._revisions = loaded.revisions
         self._say(
             f"{loaded.packages:,} packages of Debian 12 and their embeddings are in a private Redis "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 ignore_other_databases_option = option_of("ignore_other_databases")
@@ -31,13 +31,13 @@ ignore_other_databases_option = option_of("ignore_other_databases")
 lock_options = options("allow_evictable_state", "lock_timeout")
 
 
-def plan_options(function: Function) -> Function:
+def plan_options(function: _Function) -> _Function:
     """The options that shape a plan."""
     shaping = ("allow_lossy", "max_failures", "workers", "batch_size", "ignore_other_databases", "aliases")
     return options(*shaping, "exclusive", "strategy")(backup_dir_option(function))
 
 
-def migration_options(function: Function) -> Function:
+def migration_options(function: _Function) -> _Function:
     """The options of upgrade and downgrade."""
     for decorate in (
         lock_options,

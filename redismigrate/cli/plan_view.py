@@ -23,7 +23,7 @@ GAP = 2
 
 
 def render_plan(plan: Plan, console: Console) -> None:
-    """Print a plan."""
+    """Print a plan for people, revision by revision."""
     for warning in plan.warnings:
         console.print(f"[yellow]note:[/] {markup(warning)}")
     if not plan.revisions:

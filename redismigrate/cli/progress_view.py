@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from redismigrate.cli.context import Invocation
+from redismigrate.cli.context import LINE_EVERY_SECONDS, Invocation
 from redismigrate.commands.watching import Watched
 from redismigrate.foreign_text import readable
 from redismigrate.state.control import Control, settings_text
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from redismigrate.execution.run import Run
 
-# A change of numbers alone is told no more often.
-LINE_EVERY_SECONDS = 5.0
 SECONDS_PER_MINUTE = 60
 BAR_WIDTH = 40
 
@@ -45,7 +43,7 @@ def _with_lines(invocation: Invocation, moments: Iterator[Watched]) -> Iterator[
     told_line, told_at = "", 0.0
     for watched in moments:
         yield watched
-        run, line = watched.run, line_of(watched)
+        run, line = watched.run, progress_line(watched)
         state = (
             run.plan.revision,
             run.failure,
@@ -66,7 +64,7 @@ def pace_lines(run: Run, control: Control | None) -> list[str]:
     return [f"  {name}: {text}" for name, text in (("limits", limits), ("waits", waits)) if text]
 
 
-def line_of(watched: Watched) -> str:
+def progress_line(watched: Watched) -> str:
     """A moment in a line."""
     run = watched.run
     facts = [_step_text(run), *_numbers(run)]

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from redismigrate.cli.context import Invocation
+from redismigrate.cli.context import LINE_EVERY_SECONDS, Invocation
 from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from redismigrate.execution.run import Run
     from redismigrate.planning.plan import Step
-
-LINE_EVERY_SECONDS = 5.0
 
 
 class TerminalWatcher(Watcher):
@@ -57,7 +55,7 @@ class TerminalWatcher(Watcher):
             self._print(f"  {mark_of(warning)} {_escaped(warning)}")
 
     def step_started(self, step: Step) -> None:
-        """Name the step."""
+        """Print what the step that begins does."""
         self._end_progress()
         self._print(f"  {_escaped(step.description)}")
 
@@ -84,7 +82,7 @@ class TerminalWatcher(Watcher):
             self._last_line = time.monotonic()
 
     def warned(self, message: str) -> None:
-        """Print it."""
+        """Print a warning below what is shown."""
         self._end_progress()
         self._print(f"  [yellow]note:[/] {_escaped(message)}")
 

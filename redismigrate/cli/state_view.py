@@ -61,7 +61,7 @@ def _index_lines(current: Current, served: str) -> list[str]:
 
 
 def status_text(status: Status) -> str:
-    """What goes on."""
+    """What goes on with a project, in lines for people."""
     lines = [f"Project {status.project}, at {', '.join(status.heads) or 'base'}"]
     if status.run is not None:
         lines += _run_lines(status)

@@ -71,7 +71,7 @@ class CheckReport:
 
     @property
     def result(self) -> Literal["same", "behind", "different"]:
-        """Whether all agree."""
+        """Whether schemas, scripts, record and server agree."""
         if self.findings:
             return "different"
         return "behind" if self.missing else "same"
@@ -82,7 +82,7 @@ class CheckReport:
         return {"same": 0, "behind": BehindHead.exit_code, "different": DriftError.exit_code}[self.result]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The comparison as data for `--json`."""
         return {
             "project": self.project,
             "result": self.result,

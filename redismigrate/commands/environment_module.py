@@ -21,7 +21,7 @@ from redismigrate.foreign_modules import (
     execute,
     is_source_file,
     on_import_path,
-    place,
+    place_in_file,
     read_source,
     shown_value,
 )
@@ -87,8 +87,8 @@ class EnvironmentModule:
         if type(answer) is not bool:  # and no object that says to be one
             # A forgotten `return` would leave everything out.
             raise ConfigurationError(
-                f"{place(self.path, self._first_line('include'))}: include() returns {shown_value(answer)} "
-                f"for {kind} {name}, neither True nor False.",
+                f"{place_in_file(self.path, self._first_line('include'))}: include() returns "
+                f"{shown_value(answer)} for {kind} {name}, neither True nor False.",
                 f"Correct {ENV_FILE}.",
             )
         return answer
@@ -97,7 +97,8 @@ class EnvironmentModule:
         def as_error(failure: ForeignFailure) -> ConfigurationError:
             line = failure.line_in(self.path) or self._first_line(name)
             return ConfigurationError(
-                f"{place(self.path, line)}: {name}() fails ({failure.reason}).", f"Correct {ENV_FILE}."
+                f"{place_in_file(self.path, line)}: {name}() fails ({failure.reason}).",
+                f"Correct {ENV_FILE}.",
             )
 
         with ForeignCode(as_error), on_import_path(self.folder):

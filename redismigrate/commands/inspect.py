@@ -20,7 +20,7 @@ from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
 from redismigrate.state.stored_documents import Head
 
-JOURNAL_EVENTS = 10
+_JOURNAL_EVENTS = 10
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Status:
         return is_left and self.expanded is None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The status as data for `--json`."""
         return {
             "project": self.project,
             "heads": list(self.heads),
@@ -172,7 +172,7 @@ def status(project: Project) -> Status:
         run = expanded_run(state)
         holder = read_holder(server, project.keys)
         follower = read_follower(server, project.keys)
-        journal = read_journal(server, project.keys, JOURNAL_EVENTS)
+        journal = read_journal(server, project.keys, _JOURNAL_EVENTS)
         control = (
             None
             if state.run is None

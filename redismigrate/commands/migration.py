@@ -38,7 +38,7 @@ from redismigrate.commands.session import (
 from redismigrate.commands.taking_up import covers, stored_options
 from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
@@ -131,7 +131,7 @@ class Migration:
                     *(warning for item in revisions for warning in item.warnings),
                     *(warning for executor in executors for warning in executor.warnings),
                 ),
-                *documents_of(executors),
+                *document_counts_of(executors),
                 expanded=executors[-1].run.expanded_revision if executors else None,
             )
 
@@ -188,7 +188,7 @@ class Migration:
                 executor.run.undone,
                 executor.seconds | total,
                 (*executor.warnings, *told),
-                *documents_of([executor]),
+                *document_counts_of([executor]),
             )
 
     def _aliases_to_set_again(self, writer: StateWriter, run: Run) -> dict[str, str]:
@@ -346,7 +346,7 @@ class Migration:
     def _executor(self, writer: StateWriter, run: Run, *, rolls_back: bool = False) -> Executor:
         run.require_arguments(self._project.keys)
         functions = function_source(self._project, lambda: executor.catalog_met)
-        work = RunInHand(
+        work = HeldRun(
             self._server,
             self._project.keys,
             writer,
@@ -387,7 +387,7 @@ class Migration:
             )
 
 
-def documents_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | None]:
+def document_counts_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | None]:
     """What became of the documents of some runs, and where the backups of the last one are."""
     counts, folder = DocumentCounts(), None
     for executor in executors:

@@ -30,7 +30,7 @@ class Placement:
     folder: Path
 
 
-def place(
+def place_revision(
     project: Project,
     *,
     heads: Sequence[str] = (),

@@ -85,7 +85,7 @@ class Project:
 
     @property
     def keys(self) -> StateKeys:
-        """The state's keys."""
+        """The keys under which Redis keeps the state of this project."""
         from redismigrate.state.keys import StateKeys
 
         return StateKeys(self.settings.project)

@@ -13,7 +13,7 @@ from redismigrate.redis_server.glance import what_is_wrong
 from redismigrate.state.glanced import glanced_indexes
 from redismigrate.state.store import State, read_state
 
-LISTED = 5
+_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AtHead:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The answer as data for `--json`."""
         return {"heads": list(self.heads), "ahead": list(self.ahead), "notes": list(self.notes)}
 
 
@@ -77,7 +77,7 @@ def check_heads(project: Project) -> AtHead:
         with telling(told):
             notes = () if missing else require_indexes(server, state)
     if missing:
-        names = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
+        names = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         verb = "revision waits" if len(missing) == 1 else "revisions wait"
         waits = f"{len(missing)} {verb} to be applied: {names}."
         raise BehindHead(

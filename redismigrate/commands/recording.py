@@ -8,12 +8,12 @@ from typing import Any
 from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound, ScriptError
 from redismigrate.execution.steps.runner import FunctionSource
-from redismigrate.foreign_modules import name_of
+from redismigrate.foreign_modules import function_name
 from redismigrate.history.graph import History
-from redismigrate.history.script import Migration, Script
+from redismigrate.history.script import Script, ScriptFunctions
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.operation_types import Operation, RunFunction
-from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_in
+from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_mentioned
 from redismigrate.operations.recorder import LiveIndexReader, Operations, record
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -69,7 +69,7 @@ def record_downgrades(
         op = record(migration.downgrade, catalog, str(script.path), live_index)
         functions = _functions_of_applied(script, migration, op.catalog, catalog)
         undone = [
-            RunFunction(name_of(up), position, has_down=down is not None)
+            RunFunction(function_name(up), position, has_down=down is not None)
             for position, (up, down) in enumerate(functions)
         ]
         found = _found(script, migration, op, live_index)
@@ -90,7 +90,7 @@ def record_downgrades(
 
 
 def _found(
-    script: Script, migration: Migration, op: Operations, live_index: LiveIndexReader
+    script: Script, migration: ScriptFunctions, op: Operations, live_index: LiveIndexReader
 ) -> dict[str, IndexDefinition]:
     """The indexes that a downgrade changes although nobody manages them any more.
 
@@ -104,7 +104,7 @@ def _found(
         done = record(migration.upgrade, op.catalog, str(script.path), live_index).recorded
     except ScriptError:
         done = ()
-    touched = names_in(done)
+    touched = names_mentioned(done)
     for name in found.keys() - {*touched, *names_after(done, touched).values()}:
         op.catalog.without(*found).index(name)
     return found
@@ -127,7 +127,9 @@ def _recorded(
     )
 
 
-def _functions_of_applied(script: Script, migration: Migration, before: Catalog, after: Catalog) -> Functions:
+def _functions_of_applied(
+    script: Script, migration: ScriptFunctions, before: Catalog, after: Catalog
+) -> Functions:
     """The functions that `upgrade` of an applied revision gives to `op.run`.
 
     It is called on the indexes that its own downgrade leaves, which are those it once met; where a downgrade

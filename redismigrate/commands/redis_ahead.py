@@ -11,7 +11,7 @@ from redismigrate.history.folder import heads_of
 from redismigrate.state.stored_documents import Head
 
 OPENING = "Redis is ahead of these scripts by"
-LISTED = 3
+_LISTED = 3
 
 
 def revisions_ahead(project: Project, head: Head) -> tuple[str, ...]:
@@ -32,9 +32,9 @@ def told_ahead(project: Project, head: Head) -> str | None:
     if not ahead:
         return None
     named = [
-        f"{revision} ({head.revisions[revision].message or 'no message'})" for revision in ahead[:LISTED]
+        f"{revision} ({head.revisions[revision].message or 'no message'})" for revision in ahead[:_LISTED]
     ]
-    names = ", ".join(named) + (f" and {len(ahead) - LISTED} more" if len(ahead) > LISTED else "")
+    names = ", ".join(named) + (f" and {len(ahead) - _LISTED} more" if len(ahead) > _LISTED else "")
     scripts = {script.revision for script in project.scripts}
     if scripts <= head.applied:
         return f"{OPENING} {names}."

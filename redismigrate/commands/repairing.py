@@ -11,7 +11,7 @@ from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.errors import DriftError, PlanBlocked, StateError, UsageError
 from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import alias_target, look_at
-from redismigrate.execution.indexes.search_commands import Command, create, drop
+from redismigrate.execution.indexes.search_commands import create, drop
 from redismigrate.execution.indexes.survey import survey
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.drift import differences_to
@@ -23,7 +23,7 @@ from redismigrate.schema.strict import encode
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.owners import owned_by_another
-from redismigrate.state.store import StateWriter
+from redismigrate.state.store import Command, StateWriter
 
 
 @dataclass(frozen=True)

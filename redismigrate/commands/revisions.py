@@ -34,7 +34,7 @@ class ShownRevision:
     unknown: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The revision as data for `--json`."""
         return {
             **script_to_json(self.script),
             "children": list(self.children),
@@ -86,7 +86,7 @@ class Branches:
     labels: Mapping[str, tuple[Script, tuple[str, ...]]]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Branch points and labels as data for `--json`."""
         return {
             "branch_points": [
                 {**script_to_json(point), "children": [child.revision for child in children]}

@@ -16,12 +16,12 @@ from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import read_holder
 from redismigrate.state.store import read_state
 
-Outcome = Literal["done", "failed", "rolled back", "interrupted", "expanded"]
+RunOutcome = Literal["done", "failed", "rolled back", "interrupted", "expanded"]
 
-POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 # Between two looks the lock may just change hands.
 LOOKS_WITHOUT_HOLDER = 2
-JOURNAL_EVENTS = 100
+_JOURNAL_EVENTS = 100
 ENDED = frozenset({"upgrade", "downgrade", "end"})
 
 
@@ -37,10 +37,10 @@ class Watched:
 
     run: Run
     control: Control
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
 
 
-def watch(project: Project, poll_seconds: float = POLL_SECONDS) -> Iterator[Watched]:
+def watch(project: Project, poll_seconds: float = _POLL_SECONDS) -> Iterator[Watched]:
     """Follow the run that is under way. It only reads, on a replica as well.
 
     Args:
@@ -64,7 +64,7 @@ def watch(project: Project, poll_seconds: float = POLL_SECONDS) -> Iterator[Watc
                 return
             run = Run.from_content(content, project.keys)
             without_holder = without_holder + 1 if holder is None or holder.is_dead() else 0
-            outcome: Outcome | None = None
+            outcome: RunOutcome | None = None
             if without_holder >= LOOKS_WITHOUT_HOLDER:
                 outcome = "expanded" if run.is_expanded else "interrupted"
             seen = Watched(run, control_of(server, project, run), outcome)
@@ -74,9 +74,9 @@ def watch(project: Project, poll_seconds: float = POLL_SECONDS) -> Iterator[Watc
             time.sleep(poll_seconds)
 
 
-def _outcome(server: Server, project: Project, run: Run) -> Outcome:
+def _outcome(server: Server, project: Project, run: Run) -> RunOutcome:
     """How a run that is gone has ended, by the journal."""
-    for event in read_journal(server, project.keys, JOURNAL_EVENTS):
+    for event in read_journal(server, project.keys, _JOURNAL_EVENTS):
         name, of = event.get("event"), event.get("run")
         if name == "blocked" and of in {None, run.id}:
             return "failed"

@@ -60,11 +60,7 @@ class Transformed:
             leaves that document's field alone.
         failures: The documents that were left out, in the order of their rows, each at most once; all
             their new values are None.
-        components: Vector components that were quantized.
-        clipped: Those of them that lay outside of the quantization's range and were cut off at its end.
     """
 
     columns: dict[str, Column]
     failures: list[Failure] = field(default_factory=list)
-    components: int = 0
-    clipped: int = 0

@@ -72,7 +72,7 @@ def take(column: Column, rows: Sequence[int]) -> Column:
 
 
 def size_bytes(column: Column) -> int:
-    """Of all values."""
+    """How many bytes the values of a column have together."""
     if isinstance(column, FixedWidth):
         return int(column.rows.nbytes)
     return sum(len(value) for value in column if value)

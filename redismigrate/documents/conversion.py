@@ -66,7 +66,6 @@ def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) ->
         tuple(
             VectorColumn(
                 recoding.path,
-                recoding.path,
                 VectorConversion(
                     encoding_before(recoding),
                     encoding_after(recoding),

@@ -84,7 +84,7 @@ class Digests:
         self._unsorted_count = 0
 
     def add(self, digests: Sequence[int] | Digest64) -> None:
-        """Remember values."""
+        """Remember values, so that they are found in the set from now on."""
         self._unsorted.append(np.array(digests, np.uint64))
         self._unsorted_count += len(digests)
         if self._unsorted_count >= self._most_newer():

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LISTED_FAILURES = 100
+# Named in a message.
+SHOWN_FAILURES = 3
 # Of the keys that are listed: they are noted in Redis with every sign of life.
 LISTED_BYTES = 1 << 18
 
@@ -40,7 +42,7 @@ class Failures:
     listed_bytes: int = 0
 
     def add(self, key: bytes, reason: str) -> None:
-        """Count one more."""
+        """Count one more document, and list it while the list is short; each key counts once."""
         if hash(key) in self.seen:
             return
         self.seen.add(hash(key))

@@ -58,7 +58,7 @@ def uint8_problem(metric: DistanceMetric, smallest: float) -> str | None:
     )
 
 
-def quantize(numbers: NDArray[Any], quantization: Quantization) -> tuple[NDArray[Any], int]:
+def quantize(numbers: NDArray[Any], quantization: Quantization) -> NDArray[Any]:
     """Turn vectors into codes.
 
     Args:
@@ -67,8 +67,8 @@ def quantize(numbers: NDArray[Any], quantization: Quantization) -> tuple[NDArray
         quantization: How.
 
     Returns:
-        The codes, shape (vectors, dims), int8 or uint8, rounded half to even; and how many of them were
-        cut off.
+        The codes, shape (vectors, dims), int8 or uint8, rounded half to even; those beyond the range are cut
+        off at its ends.
     """
     is_int8 = quantization.datatype == "INT8"
     low, high = (-INT8_MAX, INT8_MAX) if is_int8 else (0, UINT8_MAX)
@@ -84,11 +84,10 @@ def quantize(numbers: NDArray[Any], quantization: Quantization) -> tuple[NDArray
     np.rint(steps, out=steps)
     if quantization.offset:
         steps -= quantization.zero_point
-    clipped = 0
     if steps.size and (steps.max() > high or steps.min() < low):
-        clipped = int(np.count_nonzero((steps > high) | (steps < low)))
         np.clip(steps, low, high, out=steps)
-    return steps.astype(np.int8 if is_int8 else np.uint8), clipped
+    codes: NDArray[Any] = steps.astype(np.int8 if is_int8 else np.uint8)
+    return codes
 
 
 def dequantize(codes: NDArray[Any], quantization: Quantization) -> NDArray[np.float64]:

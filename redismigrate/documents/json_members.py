@@ -13,7 +13,7 @@ from typing import NamedTuple
 from redismigrate.schema.json_paths import JsonPath
 
 # Levels of a text that RedisJSON takes; what is put together by paths, and read, may have more.
-MOST_LEVELS = 127
+_MOST_LEVELS = 127
 _GAP = re.compile(r"[ \t\n\r]*")
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _NAME = re.compile(_STRING, re.DOTALL)
@@ -68,16 +68,16 @@ def why_not_writable(text: bytes) -> str | None:
         text: As JSON.GET answers.
     """
     # As many at most: strings may hold some, too.
-    if text.count(b"[") + text.count(b"{") <= MOST_LEVELS:
+    if text.count(b"[") + text.count(b"{") <= _MOST_LEVELS:
         return None
     levels = deepest = 0
     for bracket in _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS):
         levels += 1 if bracket in b"[{" else -1
         deepest = max(deepest, levels)
-    if deepest <= MOST_LEVELS:
+    if deepest <= _MOST_LEVELS:
         return None
     return (
-        f"it is nested {deepest:,} levels deep; RedisJSON takes no text of more than {MOST_LEVELS}, so it "
+        f"it is nested {deepest:,} levels deep; RedisJSON takes no text of more than {_MOST_LEVELS}, so it "
         "could not be put back"
     )
 

@@ -12,16 +12,16 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 # One is computed while one waits; every further one only costs memory.
 ITEMS_AHEAD = 2
 
 
 def computed_ahead(
-    items: Iterator[Item], count: int = ITEMS_AHEAD, is_over: Event | None = None
-) -> Iterator[Item]:
+    items: Iterator[_Item], count: int = ITEMS_AHEAD, is_over: Event | None = None
+) -> Iterator[_Item]:
     """The same items in the same order; what the iterator raises is raised when its turn comes.
 
     Args:
@@ -31,7 +31,7 @@ def computed_ahead(
     """
     end = object()
     with ThreadPoolExecutor(1, "redismigrate-ahead") as thread:
-        asked: deque[Future[Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
+        asked: deque[Future[_Item | object]] = deque(thread.submit(next, items, end) for _ in range(count))
         try:
             while (item := asked.popleft().result()) is not end:
                 asked.append(thread.submit(next, items, end))
@@ -43,10 +43,10 @@ def computed_ahead(
 
 def results_ahead(
     executor: Executor,
-    function: Callable[[Argument], Result],
-    items: Iterable[tuple[Item, Argument]],
+    function: Callable[[Argument], _Result],
+    items: Iterable[tuple[_Item, Argument]],
     count: int = ITEMS_AHEAD,
-) -> Iterator[tuple[Item, Result]]:
+) -> Iterator[tuple[_Item, _Result]]:
     """What a function makes of arguments, in their order; what it raises is raised when its turn comes.
 
     Args:
@@ -55,7 +55,7 @@ def results_ahead(
         items: Of each something that stays here, and the argument; advanced by the caller's thread.
         count: How many are being computed, or are there, besides the one that the caller has.
     """
-    asked: deque[tuple[Item, Future[Result]]] = deque()
+    asked: deque[tuple[_Item, Future[_Result]]] = deque()
     try:
         for item, argument in items:
             asked.append((item, executor.submit(function, argument)))

@@ -52,12 +52,12 @@ class Recoding:
 
     @property
     def bytes_before(self) -> int:
-        """Of one vector."""
+        """How many bytes a vector had before."""
         return self.dims * BYTES_PER_COMPONENT[self.before]
 
     @property
     def bytes_after(self) -> int:
-        """Of one vector."""
+        """How many bytes a vector has afterwards."""
         return self.dims * BYTES_PER_COMPONENT[self.after]
 
     @property
@@ -67,7 +67,7 @@ class Recoding:
 
     @property
     def makes_integers(self) -> bool:
-        """Whether it quantizes."""
+        """Whether it quantizes: the new vectors are integers that a scale was found for."""
         return self.after in {"INT8", "UINT8"}
 
     @property
@@ -81,7 +81,7 @@ class Recoding:
         return self.after in LOSSLESS.get(self.before, ())
 
     def reversed(self) -> Recoding:
-        """The way back."""
+        """The recoding that takes this one back."""
         return replace(self, before=self.after, after=self.before, quantization_before=None)
 
     def is_same_as(self, other: Recoding) -> bool:

@@ -49,7 +49,7 @@ class VectorEncoding:
 
     @property
     def size_bytes(self) -> int:
-        """Of one vector."""
+        """How many bytes one vector has."""
         return self.dims * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -64,14 +64,10 @@ class Converted:
         values: The vectors in the target's encoding; None for documents that have none or could not be
             converted.
         failures: The latter, in the order of their rows.
-        components: Vector components that were quantized.
-        clipped: Those of them that were cut off at the end of the quantization's range.
     """
 
     values: Column
     failures: list[Failure]
-    components: int = 0
-    clipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +137,17 @@ class VectorConversion:
         good = values if len(rows) == len(values) else [values[row] for row in rows]
         if self.is_identity:
             return Converted(_spread(good, rows, len(values)), failures)
-        components = clipped = 0
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is reported by row, NaN is carried over
             numbers = _decode(good, self.source, self.source_quantization)
             if self.target_quantization is None:
                 encoded, mistakes = _round(numbers, self.target)
             else:
                 numbers, mistakes = _without_inexpressible(numbers, self.target_quantization)
-                encoded, clipped = quantize(numbers, self.target_quantization)
-                components = encoded.size
+                encoded = quantize(numbers, self.target_quantization)
         if mistakes:
             failures = sorted([*failures, *(Failure(rows[at], reason) for at, reason in mistakes.items())])
             rows = [row for at, row in enumerate(rows) if at not in mistakes]
-        new = _spread(FixedWidth.of(encoded), rows, len(values))
-        return Converted(new, failures, components, clipped)
+        return Converted(_spread(FixedWidth.of(encoded), rows, len(values)), failures)
 
     def check(self, values: Column) -> list[Failure]:
         """The rows that `convert` would report, found without converting the others."""
@@ -190,13 +183,11 @@ class VectorColumn:
     """One field to re-encode.
 
     Attributes:
-        field: Where its vectors are read.
-        into: Where the new ones are written; the same field, or a second one beside it.
+        field: Where its vectors are read, and the new ones written.
         conversion: Between them.
     """
 
     field: str
-    into: str
     conversion: VectorConversion
 
 
@@ -215,13 +206,13 @@ class ReEncodeVectors:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The fields to re-encode."""
+        """The fields whose vectors are re-encoded."""
         return tuple(field.field for field in self.fields)
 
     @property
     def writes(self) -> tuple[str, ...]:
         """Where the new vectors go."""
-        return tuple(field.into for field in self.fields)
+        return tuple(field.field for field in self.fields)
 
     @property
     def is_deterministic(self) -> bool:
@@ -232,21 +223,16 @@ class ReEncodeVectors:
     def back(self) -> ReEncodeVectors | None:
         """The way back for the fields that have one; None where none has."""
         backs = ((field, field.conversion.back) for field in self.fields)
-        fields = tuple(
-            VectorColumn(field.into, field.field, back) for field, back in backs if back is not None
-        )
+        fields = tuple(VectorColumn(field.field, back) for field, back in backs if back is not None)
         return ReEncodeVectors(fields) if fields else None
 
     def __call__(self, batch: Batch) -> Transformed:
         """Convert a batch that has a column for every field."""
         columns: dict[str, Column] = {}
         reasons: dict[int, list[str]] = {}
-        components = clipped = 0
         for field in self.fields:
             converted = field.conversion.convert(self._old_form(field, batch))
-            columns[field.into] = converted.values
-            components += converted.components
-            clipped += converted.clipped
+            columns[field.field] = converted.values
             for row, reason in converted.failures:
                 reasons.setdefault(row, []).append(f"{field.field}: {reason}")
         if reasons:
@@ -255,7 +241,7 @@ class ReEncodeVectors:
                 for name, values in columns.items()
             }
         failures = [Failure(row, "; ".join(reasons[row])) for row in sorted(reasons)]
-        return Transformed(columns, failures, components, clipped)
+        return Transformed(columns, failures)
 
     def check(self, batch: Batch) -> dict[int, str]:
         """The rows that would be left out, with the reason; found without converting the others."""

@@ -32,5 +32,5 @@ class Found:
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything."""
+        """Whether there is anything at the key."""
         return self.document is not None or self.is_of_another_type

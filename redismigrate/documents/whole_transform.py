@@ -45,12 +45,12 @@ class RenameMembers:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The whole text."""
+        """The one column that is read: the whole text of the documents."""
         return (WHOLE_TEXT,) if self.renames else ()
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """The whole text."""
+        """The one column that is written: the whole text of the documents."""
         return self.reads
 
     @property

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from redismigrate.backup.location import BackupLocation
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.name_moves import leading_moves
@@ -32,7 +32,7 @@ def cutover_at(run: Run) -> tuple[Step, ...]:
     return (*moves, *following) if following and following[0].kind == "record_revision" else ()
 
 
-def record(work: RunInHand, cutover: tuple[Step, ...]) -> None:
+def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     """Write names, head, indexes, what undoes the revision, and its end, all at once.
 
     Args:
@@ -79,7 +79,7 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
     return head.with_revision(recorded.revision, applied), None
 
 
-def _cut_over(work: RunInHand, moves: tuple[Step, ...], write: Callable[..., Any]) -> None:
+def _cut_over(work: HeldRun, moves: tuple[Step, ...], write: Callable[..., Any]) -> None:
     """Move names and record in one write.
 
     Where writers are followed, it takes place only if they wrote nothing since all was in step. With busy

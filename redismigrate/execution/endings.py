@@ -25,7 +25,7 @@ FAILURES = (
 ENDS = (RunFailed, PlanBlocked, DriftError)
 
 
-def text_of(error: RedisMigrateError) -> str:
+def error_in_message(error: RedisMigrateError) -> str:
     """An error as a part of another one's message."""
     return f"{error.message.rstrip('.')}. {error.hint}".strip() if error.hint else error.message
 

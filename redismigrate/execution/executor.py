@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
-from redismigrate.execution.cutover import backup_of_revision, cutover_at, record
-from redismigrate.execution.endings import FAILURES, text_of
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.cutover import backup_of_revision, cutover_at, record_revision
+from redismigrate.execution.endings import FAILURES, error_in_message
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace.busy_writers import WritersAhead
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undoing import (
@@ -38,7 +38,7 @@ class Executor:
         work: The run, new or taken up.
     """
 
-    def __init__(self, work: RunInHand) -> None:
+    def __init__(self, work: HeldRun) -> None:
         self._work = work
         self._last_backup: str | None = None
         # Whether what was validated may have been so long ago: no step was done since the run was taken up.
@@ -138,7 +138,7 @@ class Executor:
             self._validate_again(swaps)
         except FAILURES as error:
             raise RunInterrupted(
-                f"Revision {self.run.plan.revision} can't be contracted: {text_of(error)}",
+                f"Revision {self.run.plan.revision} can't be contracted: {error_in_message(error)}",
                 "Remove the cause and run the same command again, or undo the run with `redismigrate "
                 "rollback`.",
             ) from error
@@ -196,14 +196,14 @@ class Executor:
                     if self._is_taken_up:
                         self._validate_again(cutover[:-1])
                     self._work.look_elsewhere(cutover[:-1])
-                    record(self._work, cutover)
+                    record_revision(self._work, cutover)
                 else:
                     self._work.carry_out(in_hand)
             except FAILURES as error:
                 self._refuse_to_take_back(error)
                 self._refuse_to_leave_kept(error)
                 self._stay_expanded(error)
-                turn_round(self._work, text_of(error), refused=error.documents)
+                turn_round(self._work, error_in_message(error), refused=error.documents)
                 undo_revision(self._work)
                 if isinstance(error, PlanBlocked | DriftError):
                     raise
@@ -263,7 +263,7 @@ class Executor:
         if self.run.is_recorded:
             raise RunInterrupted(
                 f"Revision {self.run.plan.revision} is carried out, but what it replaced is not removed yet: "
-                f"{text_of(error)}",
+                f"{error_in_message(error)}",
                 "Remove the cause and run the same command again, or undo the run with `redismigrate "
                 "rollback`.",
             ) from error
@@ -279,7 +279,7 @@ class Executor:
         arguments = {**self.run.arguments, "phase": "expand"}
         self._work.write(self.run.with_changes(arguments=arguments), self._work.event("phase expand"))
         raise RunInterrupted(
-            f"Revision {self.run.plan.revision} stays expanded: {text_of(error)}",
+            f"Revision {self.run.plan.revision} stays expanded: {error_in_message(error)}",
             "Run the same command again when they write less, or undo the run with `redismigrate rollback`.",
         ) from error
 
@@ -288,7 +288,7 @@ class Executor:
         kept = [step.index for step in self.run.plan.steps[: self.run.position] if is_kept(step)]
         if kept:
             raise RunInterrupted(
-                f"Revision {self.run.plan.revision} stopped: {text_of(error)}",
+                f"Revision {self.run.plan.revision} stopped: {error_in_message(error)}",
                 f"TEMPORARY index {kept[0]} can't be changed back: remove the cause and run the same command "
                 "again, or undo all but that with `redismigrate rollback`.",
             ) from error

@@ -16,7 +16,7 @@ from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_indexes
-from redismigrate.execution.steps.document_work import DocumentWork
+from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS, DocumentWork
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.fence import Fence
 from redismigrate.state.follower_report import FollowerReport, forget_follower, write_follower
@@ -25,7 +25,6 @@ from redismigrate.state.lock import signature
 
 # Writes of the application reach the other form about so soon.
 LOOK_SECONDS = 0.05
-HEARTBEAT_SECONDS = 1.0
 
 
 class ExpandedRun:

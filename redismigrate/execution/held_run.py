@@ -41,7 +41,7 @@ from redismigrate.state.store import State, StateWriter
 from redismigrate.state.stored_documents import LastRun
 
 
-class RunInHand:
+class HeldRun:
     """Owns a run on behalf of the holder of the lock.
 
     Args:
@@ -232,7 +232,7 @@ class RunInHand:
         self._steps.second_forms.follow()
 
     def close(self) -> None:
-        """Stop following writers."""
+        """Stop following the application's writes."""
         self._steps.second_forms.close()
 
     def moves(self, steps: Iterable[Step]) -> Commands:

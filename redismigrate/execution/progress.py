@@ -36,7 +36,7 @@ class Watcher:
         """A revision begins, or is taken up again."""
 
     def step_started(self, step: Step) -> None:
-        """A step begins."""
+        """Called when a step begins."""
 
     def measured(self, run: Run) -> None:
         """About once a second, and after every step: how far a run is, and how fast."""
@@ -57,7 +57,7 @@ class Watcher:
         """Something the user should know; the run goes on."""
 
     def revision_finished(self, run: Run) -> None:
-        """A revision is recorded."""
+        """Called when a revision was recorded."""
 
     def undo_started(self, run: Run) -> None:
         """A revision failed and is being undone."""

@@ -17,13 +17,15 @@ from pydantic import (
     model_validator,
 )
 
+from redismigrate.documents.failures import LISTED_FAILURES
 from redismigrate.errors import StateError
 from redismigrate.execution.pace_report import PaceReport
-from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Count, Moment
+from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import undo_of
 from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.strict import Count
 from redismigrate.state.key_types import way_out_of_run
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
@@ -43,10 +45,6 @@ class Baseline(BaseModel):
     documents: Count = 0
     failures: Count = 0
     unindexed: Count = 0
-
-
-# All are counted, but a run document is written often.
-LISTED_FAILURES = 100
 
 
 class DocumentCounts(BaseModel):

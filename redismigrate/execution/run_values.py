@@ -8,8 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from redismigrate.planning.step_life import Phase
-
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+from redismigrate.schema.strict import Count
 
 
 def _is_moment(text: str) -> str:

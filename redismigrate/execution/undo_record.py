@@ -122,7 +122,7 @@ class UndoRecord(BaseModel):
         return self.model_copy(update={"run": run, "before": before}), first
 
     def content(self) -> dict[str, Any]:
-        """As the document's content."""
+        """The record as the content of its document in Redis."""
         # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
         return self.model_dump()
 

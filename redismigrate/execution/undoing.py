@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import RunInterrupted
-from redismigrate.execution.endings import FAILURES, text_of
-from redismigrate.execution.held_run import RunInHand
+from redismigrate.execution.endings import FAILURES, error_in_message
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
@@ -18,7 +18,7 @@ from redismigrate.schema.definition import Catalog
 
 
 def turn_round(
-    work: RunInHand, failure: str, *, rolls_back: bool = False, refused: DocumentCounts | None = None
+    work: HeldRun, failure: str, *, rolls_back: bool = False, refused: DocumentCounts | None = None
 ) -> None:
     """Go back from here. A function that failed half way is undone too: `down` has to bear that.
 
@@ -41,7 +41,7 @@ def turn_round(
     work.write(back, work.event("undo", reason=failure), catalog=_with_kept(work, done))
 
 
-def undo_revision(work: RunInHand) -> None:
+def undo_revision(work: HeldRun) -> None:
     """Undo the revision at work, which is not recorded, and end the run. Its earlier revisions stay.
 
     Raises:
@@ -51,7 +51,7 @@ def undo_revision(work: RunInHand) -> None:
     work.end(work.run, work.event("undone"))
 
 
-def roll_back(work: RunInHand) -> None:
+def roll_back(work: HeldRun) -> None:
     """Undo the run: the revision at work, then those that it recorded, last first.
 
     Each of them is a transaction between its steps and those of the next one, so that wherever this is cut
@@ -72,7 +72,7 @@ def roll_back(work: RunInHand) -> None:
             return
 
 
-def require_records(work: RunInHand) -> None:
+def require_records(work: HeldRun) -> None:
     """Refuse to begin what could not be finished: a run that has turned round can only go back.
 
     Raises:
@@ -94,13 +94,13 @@ def require_records(work: RunInHand) -> None:
                     read_whole(location, work.backup_dir, work.watcher.backup_read)
 
 
-def record_at_work(work: RunInHand) -> UndoRecord | None:
+def record_at_work(work: HeldRun) -> UndoRecord | None:
     """What undoes the revision at work; None when that is not recorded."""
     run = work.run
     return _read(work, run.plan.revision).with_names(run.names) if run.is_recorded else None
 
 
-def _done(work: RunInHand) -> tuple[Step, ...]:
+def _done(work: HeldRun) -> tuple[Step, ...]:
     """The steps of the revision at work, which goes forward, that may have changed something."""
     run, in_hand = work.run, work.in_hand()
     done = run.plan.steps[: run.position]
@@ -109,7 +109,7 @@ def _done(work: RunInHand) -> tuple[Step, ...]:
     return (*done, *in_hand) if has_begun or not work.runs_search_in_scripts else done
 
 
-def _turn_round_wholly(work: RunInHand) -> None:
+def _turn_round_wholly(work: HeldRun) -> None:
     run = work.run
     if run.is_recorded:  # the process died before it began the next revision
         work.write(_read(work, run.done[-1]).rollback(run.done), work.event("undo", reason=REQUESTED))
@@ -119,7 +119,7 @@ def _turn_round_wholly(work: RunInHand) -> None:
         work.write(run.with_changes(rolls_back=True), work.event("undo", reason=REQUESTED))
 
 
-def _carry_out_undo(work: RunInHand) -> None:
+def _carry_out_undo(work: HeldRun) -> None:
     work.watcher.undo_started(work.run)
     while (step := work.run.step) is not None:
         in_hand = work.in_hand()
@@ -130,10 +130,10 @@ def _carry_out_undo(work: RunInHand) -> None:
         try:
             work.carry_out(in_hand)
         except FAILURES as error:
-            raise _stopped(work, step, text_of(error)) from error
+            raise _stopped(work, step, error_in_message(error)) from error
 
 
-def _stopped(work: RunInHand, step: Step, reason: str) -> RunInterrupted:
+def _stopped(work: HeldRun, step: Step, reason: str) -> RunInterrupted:
     run = work.run
     if run.rolls_back:
         return RunInterrupted(
@@ -147,7 +147,7 @@ def _stopped(work: RunInHand, step: Step, reason: str) -> RunInterrupted:
     )
 
 
-def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
+def _leave(work: HeldRun, record: UndoRecord | None) -> bool:
     """Note that the revision at work is undone, and turn to the one before it; whether there is none."""
     run = work.run
     undone = (*run.undone, run.plan.revision)
@@ -169,11 +169,11 @@ def _leave(work: RunInHand, record: UndoRecord | None) -> bool:
     return not done
 
 
-def _read(work: RunInHand, revision: str) -> UndoRecord:
+def _read(work: HeldRun, revision: str) -> UndoRecord:
     return UndoRecord.from_content(work.writer.read_undo(revision), work.keys.undo(revision))
 
 
-def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
+def _warn_of_what_stays(work: HeldRun, record: UndoRecord | None) -> None:
     if record is None:
         return
     for step in record.run.plan.steps:
@@ -183,7 +183,7 @@ def _warn_of_what_stays(work: RunInHand, record: UndoRecord | None) -> None:
             work.watcher.warned(f"the documents of index {step.index} were deleted and can't come back")
 
 
-def _with_kept(work: RunInHand, done: tuple[Step, ...]) -> Catalog:
+def _with_kept(work: HeldRun, done: tuple[Step, ...]) -> Catalog:
     """The recorded indexes with the changes that stay though their revision is undone."""
     catalog = catalog_with_names(work.state.catalog, names_brought_back(done))
     for step in done:
@@ -195,7 +195,7 @@ def _with_kept(work: RunInHand, done: tuple[Step, ...]) -> Catalog:
     return catalog
 
 
-def _warn_of_kept(work: RunInHand, step: Step) -> None:
+def _warn_of_kept(work: HeldRun, step: Step) -> None:
     work.watcher.warned(
         f"TEMPORARY index {step.index} stays as it is now: dropping it would delete its documents"
     )

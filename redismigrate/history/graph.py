@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from redismigrate.errors import HistoryCycle, MissingParent, RevisionNotFound, ScriptError
 from redismigrate.history.script import Script, by_revision
-from redismigrate.history.suggestions import did_you_mean
+from redismigrate.history.suggestions import suggestion
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -87,10 +86,6 @@ class History(Mapping[str, Script]):
         """Return the revisions that more than one other revises, sorted by id."""
         return tuple(revision for revision in self._revising if len(self._revising.succ[revision]) > 1)
 
-    def merge_points(self) -> tuple[str, ...]:
-        """Return the revisions that revise more than one other, sorted by id."""
-        return tuple(revision for revision in self._revising if len(self._revising.pred[revision]) > 1)
-
     def children(self, revision: str) -> tuple[str, ...]:
         """Return the revisions that revise this one, in the order of the history."""
         return self.ordered(self._revising.succ[self._one(revision)])
@@ -134,10 +129,6 @@ class History(Mapping[str, Script]):
             members.add(revision)
         return frozenset(members)
 
-    def labels_of(self, revision: str) -> tuple[str, ...]:
-        """Return the branch labels that cover a revision, sorted."""
-        return self._covering_labels.get(self._one(revision), ())
-
     def ordered(self, revisions: Iterable[str]) -> tuple[str, ...]:
         """Return revisions of the history parents first, each once."""
         return tuple(sorted(set(revisions), key=self._rank.__getitem__))
@@ -169,32 +160,11 @@ class History(Mapping[str, Script]):
         """
         return self.ordered(self.ancestors(targets) - set(applied))
 
-    def downgrade_path(self, targets: Iterable[str], applied: Iterable[str]) -> tuple[str, ...]:
-        """Return what has to be undone to go back to the targets, in the order to undo it.
-
-        That is every applied revision that descends from a target, but neither the targets nor what
-        they stand on. Without targets it is everything that is applied.
-
-        Raises:
-            RevisionNotFound: A target is not in the history; unknown applied ids are ignored.
-        """
-        targets = tuple(targets)
-        above = self.descendants(targets) - self.ancestors(targets) if targets else self._rank.keys()
-        return self.ordered(above & set(applied))[::-1]
-
     def _one(self, revision: str) -> str:
         if revision not in self._scripts:
-            hint = did_you_mean(revision, self._scripts, "`redismigrate history` lists the revisions.")
+            hint = suggestion(revision, self._scripts, "`redismigrate history` lists the revisions.")
             raise RevisionNotFound(f"There is no revision '{revision}'.", hint)
         return revision
-
-    @cached_property
-    def _covering_labels(self) -> dict[str, tuple[str, ...]]:
-        covering: dict[str, tuple[str, ...]] = {}
-        for label, owner in sorted(self._labels.items()):
-            for revision in self.branch(owner):
-                covering[revision] = (*covering.get(revision, ()), label)
-        return covering
 
     def _by_date(self, revision: str) -> tuple[str, str]:
         return self._scripts[revision].create_date or "", revision
@@ -209,7 +179,7 @@ class History(Mapping[str, Script]):
                     if parent not in self._scripts:
                         raise MissingParent(
                             f"{script.path} {relation} '{parent}', but no script has that revision.",
-                            did_you_mean(
+                            suggestion(
                                 parent,
                                 (*self._scripts, *self._labels),
                                 "Add the missing script, or correct the id.",

@@ -12,7 +12,7 @@ from redismigrate.errors import (
     StepsOutOfRange,
     UnknownBranchLabel,
 )
-from redismigrate.history.suggestions import did_you_mean
+from redismigrate.history.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,7 +70,7 @@ def find_branch(history: History, name: str) -> str:
         existing = f"The labels are: {labels}." if labels else "No revision has a branch label."
         raise UnknownBranchLabel(
             f"There is no branch label '{name}', and no revision of that id.",
-            did_you_mean(name, history.labels, existing),
+            suggestion(name, history.labels, existing),
         ) from error
 
 
@@ -114,7 +114,7 @@ def find_revision(history: History, name: str, applied: frozenset[str], branch: 
         )
     raise RevisionNotFound(
         f"There is no revision '{name}'{where}.",
-        did_you_mean(name, (*history, *history.labels), "`redismigrate history` lists the revisions."),
+        suggestion(name, (*history, *history.labels), "`redismigrate history` lists the revisions."),
     )
 
 

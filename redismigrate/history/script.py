@@ -16,7 +16,7 @@ from redismigrate.foreign_modules import (
     describe,
     execute,
     parse,
-    place,
+    place_in_file,
     read_source,
     shown_value,
 )
@@ -34,7 +34,7 @@ _METADATA = ("revision", "down_revision", "branch_labels", "depends_on")
 
 
 @dataclass(frozen=True)
-class Migration:
+class ScriptFunctions:
     """What a script does, ready to be called.
 
     Attributes:
@@ -72,7 +72,7 @@ class Script:
     sha256: str
     code_sha256: str = ""
 
-    def load(self) -> Migration:
+    def load(self) -> ScriptFunctions:
         """Execute the script and return its functions.
 
         Raises:
@@ -84,7 +84,7 @@ class Script:
             raise ScriptError(f"{self.path} has changed while it was in use.", "Run the command again.")
         names = execute(source, self.path)
         with _odd_values(self.path):
-            return Migration(
+            return ScriptFunctions(
                 upgrade=_function(names, "upgrade", self.path),
                 downgrade=_function(names, "downgrade", self.path),
             )
@@ -213,7 +213,7 @@ def _binds_metadata(statement: ast.stmt) -> bool:
 
 def _names(attribute: str, value: object, line: int | None, path: Path) -> tuple[str, ...]:
     """Return a metadata value as a tuple of valid names without repetitions."""
-    where = place(path, line)
+    where = place_in_file(path, line)
     if attribute == "revision" and not isinstance(value, str):
         raise ScriptError(
             f"{where}: revision must be a string, not {shown_value(value)}.", "Correct the script."
@@ -237,7 +237,7 @@ def _odd_values(path: Path) -> ForeignCode:
     """A block that looks at what a script has defined."""
 
     def as_error(failure: ForeignFailure) -> ScriptError:
-        where = place(path, failure.line_in(path))
+        where = place_in_file(path, failure.line_in(path))
         return ScriptError(
             f"{where}: what the script defines can't be read ({failure.reason}).", "Correct the script."
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from redismigrate.configuration_file import DEFAULT_FILE_TEMPLATE, DEFAULT_SLUG_LENGTH
 from redismigrate.errors import ScriptError, UsageError
-from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in_file
 from redismigrate.history.script import problem_with_name, script_from_source
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _render(folder: Path, variables: Mapping[str, object]) -> str:
             )
         line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else failure.line_in(path)
         return ScriptError(
-            f"{place(path, line)}: the template can't be rendered ({failure.reason}).",
+            f"{place_in_file(path, line)}: the template can't be rendered ({failure.reason}).",
             "Correct the template.",
         )
 

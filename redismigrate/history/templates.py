@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redismigrate.errors import ConfigurationError, UsageError
 from redismigrate.history.script_writer import TEMPLATE_NAME
-from redismigrate.history.suggestions import did_you_mean
+from redismigrate.history.suggestions import suggestion
 from redismigrate.packaged import packaged_folder
 
 VERSIONS_FOLDER = "versions"
@@ -29,7 +29,7 @@ class Template:
     description: str
 
 
-def list_templates() -> tuple[Template, ...]:
+def known_templates() -> tuple[Template, ...]:
     """Return the templates, sorted by name.
 
     Raises:
@@ -49,11 +49,11 @@ def template_folder(name: str) -> Path:
         UsageError: There is no template of that name.
         ConfigurationError: The installation lacks its templates.
     """
-    names = [template.name for template in list_templates()]
+    names = [template.name for template in known_templates()]
     if name not in names:
         raise UsageError(
             f"There is no template '{name}'.",
-            did_you_mean(name, names, f"The templates are: {', '.join(names)}."),
+            suggestion(name, names, f"The templates are: {', '.join(names)}."),
         )
     return _templates_folder() / name
 

@@ -100,7 +100,7 @@ class SetOptions:
 
 @dataclass(frozen=True)
 class RenameTo:
-    """A new served name."""
+    """Gives an index a new served name."""
 
     name: str
     kind: Literal["rename_to"] = "rename_to"

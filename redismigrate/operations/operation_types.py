@@ -16,7 +16,7 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 
 @dataclass(frozen=True)
 class CreateIndex:
-    """A new index."""
+    """Creates an index that there was none of."""
 
     schema: IndexSchema
     kind: Literal["create_index"] = "create_index"
@@ -95,7 +95,7 @@ class CreateAlias:
 
 @dataclass(frozen=True)
 class DropAlias:
-    """An alias that goes."""
+    """Drops a further name of an index."""
 
     alias: str
     kind: Literal["drop_alias"] = "drop_alias"
@@ -226,7 +226,7 @@ class Irreversible:
         return catalog
 
     def reverse(self, before: Catalog) -> tuple[Operation, ...]:  # noqa: ARG002 - all reverses take the same
-        """Nothing."""
+        """No operations: there is nothing to take back."""
         return ()
 
     def __str__(self) -> str:

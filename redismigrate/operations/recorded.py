@@ -132,11 +132,11 @@ def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
     """The served names that operations name, in order of their first mention."""
     names: dict[str, None] = {}
     for item in recorded:
-        names.update(dict.fromkeys((*item.adopted, *item.found, *names_in(item.operations))))
+        names.update(dict.fromkeys((*item.adopted, *item.found, *names_mentioned(item.operations))))
     return tuple(names)
 
 
-def names_in(operations: Iterable[Operation]) -> tuple[str, ...]:
+def names_mentioned(operations: Iterable[Operation]) -> tuple[str, ...]:
     """The served names that operations name, in order of their first mention."""
     names: dict[str, None] = {}
     for operation in operations:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from redismigrate.errors import SchemaError, ScriptError, ServerError
-from redismigrate.foreign_modules import ForeignCode, ForeignFailure, name_of
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, function_name
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
@@ -60,7 +60,7 @@ class Operations:
 
     @property
     def recorded(self) -> tuple[Operation, ...]:
-        """The operations so far."""
+        """The operations that the script has asked for so far, in order."""
         return tuple(self._operations)
 
     @property
@@ -130,7 +130,7 @@ class Operations:
                 "op.run takes no async functions and no generators: a call would run nothing of them.",
                 "Write a plain function; asyncio.run in it where it has to be.",
             )
-        operation = RunFunction(name_of(up), len(self._functions), has_down=down is not None)
+        operation = RunFunction(function_name(up), len(self._functions), has_down=down is not None)
         self._functions.append((up, down))
         self._record(operation)
 

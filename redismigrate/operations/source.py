@@ -26,7 +26,7 @@ def no_remarks(
     change: IndexChange | DropIndex,  # noqa: ARG001 - a `Remarks`
     schema: IndexSchema,  # noqa: ARG001
 ) -> tuple[str, ...]:
-    """Nothing to say."""
+    """No remarks on a change: the default of who writes operations as Python."""
     return ()
 
 

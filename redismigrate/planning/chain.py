@@ -10,7 +10,7 @@ from redismigrate.planning.alternatives import alternatives_of
 from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.physical_names import with_physical_names
-from redismigrate.planning.plan import Plan, RevisionPlan, digest_of
+from redismigrate.planning.plan import Plan, RevisionPlan, digest_of_plans
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -73,7 +73,7 @@ def plan_chain(
         direction=direction,
         target=target,
         revisions=tuple(plans),
-        digest=digest_of(plans, met),
+        digest=digest_of_plans(plans, met),
         warnings=hidden,
     )
 

@@ -9,11 +9,12 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 from __future__ import annotations
 
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, bytes_of, share_of
+from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
 from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, allocated_bytes, documents_of, slowness_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.quantization import INT8_MAX, UINT8_MAX, Quantization
 from redismigrate.schema.strict import encode
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.rewrite import Rewrite
 
-# The path under which a sample of JSON documents tells their size, as text.
-WHOLE_DOCUMENT = "$"
 # What reading a document takes on the reference machine (see `redismigrate.planning.estimates`), read as a
 # sample is: HGET in redis-py pipelines of 100, over loopback, the round trip left out.
 REFERENCE_READ_SECONDS = 4.0e-6

@@ -102,7 +102,7 @@ def rename_steps(old: IndexDefinition, new: IndexDefinition) -> list[Step]:
 
 
 def alter_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate, changes: str) -> list[Step]:
-    """Fields that FT.ALTER adds."""
+    """The steps that add fields to a live index with FT.ALTER."""
     alter = Step(
         kind="alter_index",
         index=new.served,
@@ -280,7 +280,7 @@ def synonym_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate
 def drop_steps(
     definition: IndexDefinition, documents: int, description: str, *, delete_documents: bool
 ) -> list[Step]:
-    """An index that goes."""
+    """The steps that drop an index, with its documents or without them."""
     return [
         Step(
             kind="drop_index",

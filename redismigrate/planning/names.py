@@ -27,7 +27,7 @@ def is_index(name: str, inventory: Inventory, steps: Sequence[Step]) -> bool:
     )
 
 
-def alias_target(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
+def alias_target_after(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | None:
     """The physical index that a name is an alias of; None when it is no alias."""
     for step in reversed(steps):
         if step.kind == "set_alias" and step.alias == name:
@@ -67,5 +67,5 @@ def why_taken(name: str, inventory: Inventory, steps: Sequence[Step]) -> str | N
             f"index {name} exists already on the server; change it with op.index({name!r}), "
             "or record it with `redismigrate stamp`"
         )
-    target = alias_target(name, inventory, steps)
+    target = alias_target_after(name, inventory, steps)
     return None if target is None else f"{name} is an alias of index {target} on the server"

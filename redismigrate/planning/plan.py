@@ -13,7 +13,7 @@ from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.step_kinds import LIVES
-from redismigrate.planning.step_life import StepKind, StepLife, Strategy, name_of
+from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
 from redismigrate.planning.step_payloads import (
     DocumentsPayload,
     DropPayload,
@@ -99,7 +99,7 @@ class Step(BaseModel):
     def life(self) -> StepLife:
         """What it means: what it does, how it is undone, and what a second try meets."""
         return LIVES[
-            name_of(
+            life_name_of(
                 self.kind,
                 self.strategy,
                 takes_back=self.documents is not None and self.documents.takes_back,
@@ -333,7 +333,7 @@ def cutover_of(steps: Sequence[Step]) -> int | None:
     return at
 
 
-def digest_of(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition | None]) -> str:
+def digest_of_plans(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition | None]) -> str:
     """SHA-256 over what is to be done, how, and the definitions it meets, as hex digits.
 
     A script's text counts only where it runs functions: what they do stands nowhere else.

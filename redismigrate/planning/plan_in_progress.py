@@ -75,7 +75,7 @@ class PlanInProgress:
         return self.options.exclusive or self.recorded.exclusive_because is not None
 
     def add(self, kind: StepKind, index: str | None = None, **values: Any) -> None:
-        """Another step."""
+        """Append a step, after those that are planned already."""
         self.steps.append(Step(kind=kind, index=index, **values))
 
     def claim(self, name: str) -> None:
@@ -92,7 +92,7 @@ class PlanInProgress:
             self.blocked.append(f"index {name} belongs to project {owner}", name)
 
     def release(self, name: str) -> None:
-        """Give an index up."""
+        """Append the step that gives up the claim on an index."""
         self.add("release_index", name, description=f"give up index {name}", rollback="claim it again")
 
     def owner(self, name: str) -> str | None:
@@ -137,7 +137,7 @@ class PlanInProgress:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words."""
+    """A number of seconds in words, such as "1.5 s" or "3 minutes"."""
     if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
         return "0.1 s"
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

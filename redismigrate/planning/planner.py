@@ -38,7 +38,7 @@ from redismigrate.planning.index_steps import (
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.name_moves import names_in
 from redismigrate.planning.name_warnings import lost_aliases, told_of_names
-from redismigrate.planning.names import alias_target, is_index
+from redismigrate.planning.names import alias_target_after, is_index
 from redismigrate.planning.obstacles import index_of
 from redismigrate.planning.other_databases import (
     deleted_with_documents,
@@ -250,7 +250,7 @@ class _RevisionPlanner(PlanInProgress):
         alias = operation.alias
         if is_index(alias, self.inventory, self.steps):
             self.blocked.append(f"{alias} is an index on the server, so it can't be an alias")
-        target = alias_target(alias, self.inventory, self.steps)
+        target = alias_target_after(alias, self.inventory, self.steps)
         holder = before.alias_target(alias)
         is_ours = holder is not None and before[holder].physical == target
         if target not in (None, old.physical) and not is_ours:
@@ -261,7 +261,7 @@ class _RevisionPlanner(PlanInProgress):
     def _drop_alias(self, operation: DropAlias, before: Catalog) -> None:
         served = before.alias_target(operation.alias)
         if served is not None:
-            target = alias_target(operation.alias, self.inventory, self.steps)
+            target = alias_target_after(operation.alias, self.inventory, self.steps)
             if target not in (None, before[served].physical):
                 self.blocked.append(
                     f"alias {operation.alias} points to index {target} by now, which is not {served}"

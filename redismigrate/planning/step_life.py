@@ -137,7 +137,7 @@ class StepLife:
         return trait in self.traits
 
 
-def name_of(
+def life_name_of(
     kind: StepKind,
     strategy: Strategy | None = None,
     *,

@@ -59,11 +59,6 @@ class Capabilities:
         return self.redis_version.startswith("7.4.")
 
     @property
-    def refuses_alias_of_index_name(self) -> bool:
-        """An alias can't take the name of a live index (8.x); on 7.4 the index wins until it is dropped."""
-        return self.search_version is not None and self.search_version >= (8, 0, 0)
-
-    @property
     def lists_aliases(self) -> bool:
         """FT.ALIASLIST is there (from its sources)."""
         return self.search_version is not None and self.search_version >= (8, 10, 0)

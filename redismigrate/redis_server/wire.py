@@ -227,7 +227,7 @@ class Wire:
         return received
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the server."""
         self._connection.disconnect()
 
 

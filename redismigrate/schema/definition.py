@@ -36,7 +36,7 @@ class IndexDefinition:
 
     @property
     def served(self) -> str:
-        """The name clients query."""
+        """The name that clients query, whatever the index is called on the server."""
         return self.schema.name
 
     @property

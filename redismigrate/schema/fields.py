@@ -22,7 +22,7 @@ def upper(value: object) -> object:
 
 
 def lower(value: object) -> object:
-    """Text in lower case."""
+    """Text in lower case; anything else as it is."""
     return value.lower() if isinstance(value, str) else value
 
 
@@ -165,13 +165,13 @@ class TagField(SortableField):
 
 
 class NumericField(SortableField):
-    """Numbers."""
+    """Numbers, to be filtered and sorted by."""
 
     type: Literal["numeric"] = "numeric"
 
 
 class GeoField(SortableField):
-    """Points: "longitude,latitude"."""
+    """Points as "longitude,latitude", to be found by distance."""
 
     type: Literal["geo"] = "geo"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+# The path of a whole JSON document.
+WHOLE_DOCUMENT = "$"
 # What RedisJSON takes behind a dot without quotes; "$.é" is refused.
 _BARE_NAME = re.compile(r"[#$%+\-/0-9:A-Za-z^_`~]+")
 # Quoted names with a backslash are left out on purpose: JSON.GET reads "\"" as a quote, but JSON.SET makes a

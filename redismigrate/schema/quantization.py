@@ -51,12 +51,12 @@ class Quantization:
 
     @property
     def datatype(self) -> IntegerDatatype:
-        """Of the codes."""
+        """The datatype of the codes, INT8 or UINT8."""
         return "INT8" if self.kind.startswith("int8") else "UINT8"
 
     @property
     def zero_point(self) -> int:
-        """The offset in steps."""
+        """The offset as a whole number of steps: the code of 0, negated."""
         return 0 if self.scale is None else round(self.offset / self.scale)
 
     @property

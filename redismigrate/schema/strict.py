@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from redismigrate.errors import SchemaError
 from redismigrate.foreign_modules import shown_value
@@ -79,6 +79,8 @@ Line = Annotated[Text, AfterValidator(_as_line)]
 """A `Text` without line breaks."""
 Name = Annotated[Line, AfterValidator(_as_name)]
 """A `Line` that is not empty."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number of things, as others may have stored it: Redis and JSON hold no larger one."""
 
 
 def encode(text: str) -> bytes:

@@ -24,7 +24,7 @@ from redismigrate.state.lua_scripts import CONTROL
 from redismigrate.state.typed import typed_values
 
 # Another one would have to change it in between as often.
-MOST_ATTEMPTS = 20
+_MOST_ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def write_control(server: Server, keys: StateKeys, run: str, changes: Mapping[st
     control = Control().with_changes(changes)
     told = ", ".join(f"{name}={value}" for name, value in asdict(control).items() if name in changes)
     event = ("event", "control", "run", run, "by", signature(), "reason", told)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(_MOST_ATTEMPTS):
         text = server.execute("GET", keys.control)
         content = {"run": run, "changes": {**_changes(text, run), **changes}}
         with server.translated_errors():

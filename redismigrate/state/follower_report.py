@@ -62,5 +62,5 @@ def read_follower(server: Server, keys: StateKeys) -> FollowerReport | None:
 
 
 def forget_follower(server: Server, keys: StateKeys) -> None:
-    """Nobody follows any more."""
+    """Delete the report: nobody follows any more."""
     server.execute("DEL", keys.follower)

@@ -26,9 +26,9 @@ from redismigrate.state.lua_scripts import (
 from redismigrate.state.stored_documents import (
     SEALED,
     VERSION_BYTES,
-    Document,
     Head,
     LastRun,
+    StateDocument,
     catalog_content,
     catalog_from_content,
     parse_document,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Lua's unpack() fails above some 8,000 arguments; FT.CREATE with many prefixes and fields can have more.
 LONGEST_SCRIPTED_COMMAND = 7000
-ABSENT = Document(0, {})
+ABSENT = StateDocument(0, {})
 
 Command = Sequence[bytes | str]
 
@@ -55,17 +55,17 @@ class State:
         keys: Where they stand.
     """
 
-    documents: Mapping[str, Document]
+    documents: Mapping[str, StateDocument]
     keys: StateKeys
 
     @cached_property
     def head(self) -> Head:
-        """The applied revisions."""
+        """The applied revisions, as they are recorded."""
         return Head.from_content(self.documents["head"].content, self.keys.head)
 
     @cached_property
     def catalog(self) -> Catalog:
-        """The indexes as recorded."""
+        """The indexes as they are recorded."""
         return catalog_from_content(self.documents["indexes"].content, self.keys.indexes)
 
     @property
@@ -290,7 +290,7 @@ class StateWriter:
             keys.append(getattr(self._keys, name))
             text = _text(version + 1, content, is_sealed=name in SEALED)
             arguments += [ANY_VERSION if replaces_damaged else version, text]
-            written[name] = ABSENT if content is None else Document(version + 1, content)
+            written[name] = ABSENT if content is None else StateDocument(version + 1, content)
         if "progress" in contents and "run" not in contents:
             # Its versions begin anew with every revision: one that the server has gone back to may have the
             # same.

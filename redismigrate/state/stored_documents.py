@@ -34,7 +34,7 @@ _RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismig
 
 
 @dataclass(frozen=True)
-class Document:
+class StateDocument:
     """One JSON document as it stands in Redis.
 
     Attributes:
@@ -47,7 +47,7 @@ class Document:
 
     @property
     def exists(self) -> bool:
-        """Whether the key exists."""
+        """Whether the document's key exists in Redis."""
         return self.version > 0
 
 
@@ -59,7 +59,7 @@ class _Beginning:
     layout: int
 
 
-def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Document:
+def parse_document(key: str, text: bytes | None, hint: str | None = None) -> StateDocument:
     """Read a document.
 
     Args:
@@ -72,7 +72,7 @@ def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Doc
         StateError: It is damaged.
     """
     if text is None:
-        return Document(0, {})
+        return StateDocument(0, {})
     try:
         content = dict(parse_json(text))
         head = typed(_Beginning, content)
@@ -91,7 +91,7 @@ def parse_document(key: str, text: bytes | None, hint: str | None = None) -> Doc
         )
     del content["version"], content["layout"]
     content.pop(_SEAL, None)
-    return Document(head.version, content)
+    return StateDocument(head.version, content)
 
 
 def version_in(beginning: bytes) -> int:
@@ -214,7 +214,7 @@ class Head:
             raise damaged_record("applied revisions", key) from error
 
     def content(self) -> dict[str, Any]:
-        """As a document's content."""
+        """The applied revisions as the content of their document in Redis."""
         return {
             "heads": list(self.heads),
             "revisions": {id_: asdict(record) for id_, record in self.revisions.items()},
@@ -254,7 +254,7 @@ class LastRun:
         return last
 
     def content(self) -> dict[str, Any]:
-        """As a document's content."""
+        """The run as the content of its document in Redis."""
         return asdict(self)
 
 

@@ -23,7 +23,7 @@ class BuiltinTests(pytest.Module):
 
 
 class BuiltinTest(pytest.Function):
-    """A built-in test."""
+    """A test of this plugin, as an item of pytest."""
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where it is shown to be: pytest would say where this package is installed."""

@@ -19,15 +19,15 @@ from redismigrate.schema.strict import encode, readable
 from redismigrate.schema.vector_field import VectorField
 
 # Fields of a hash, or members of a JSON document.
-Document = Mapping[str, Any]
+GivenDocument = Mapping[str, Any]
 # With or without the keys under which they are stored.
-Documents = Sequence[Document] | Mapping[str, Document]
+GivenDocuments = Sequence[GivenDocument] | Mapping[str, GivenDocument]
 # Served name -> documents, or what makes them for the index as its revision leaves it.
-SampleDocuments = Mapping[str, Documents | Callable[[IndexSchema], Documents]]
+SampleDocuments = Mapping[str, GivenDocuments | Callable[[IndexSchema], GivenDocuments]]
 
 
 def document_commands(
-    server: Server, schema: IndexSchema, documents: Documents
+    server: Server, schema: IndexSchema, documents: GivenDocuments
 ) -> dict[str, tuple[str | bytes, ...]]:
     """What stores documents under keys that an index covers, by these keys; nothing is stored yet.
 
@@ -94,7 +94,7 @@ def read_documents(server: Server, schema: IndexSchema) -> dict[str, dict[str, A
     return documents
 
 
-def hash_fields(schema: IndexSchema, document: Document) -> dict[str, str | bytes]:
+def hash_fields(schema: IndexSchema, document: GivenDocument) -> dict[str, str | bytes]:
     """The fields of a hash, as HSET takes them: lists become vectors, or tags where the field holds tags.
 
     Raises:

@@ -15,7 +15,7 @@ from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import VectorField
 from redismigrate.state.store import State, read_state
 from redismigrate.testing.document_forms import (
-    Documents,
+    GivenDocuments,
     SampleDocuments,
     document_commands,
     read_documents,
@@ -89,7 +89,7 @@ class MigrationRunner:
 
     @property
     def history(self) -> tuple[str, ...]:
-        """All revisions, parents first."""
+        """The ids of all revisions, parents first."""
         return tuple(self.project.history)
 
     @property
@@ -178,7 +178,7 @@ class MigrationRunner:
             after, f"The second upgrade to {self.name(revision)} does not lead where the first did"
         )
 
-    def insert_documents(self, index: str, documents: Documents) -> tuple[str, ...]:
+    def insert_documents(self, index: str, documents: GivenDocuments) -> tuple[str, ...]:
         """Store documents for an index, in hashes or as JSON, as its storage type says.
 
         Args:

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from redismigrate.errors import FenceLost
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.optimistic import MOST_ATTEMPTS
 from redismigrate.redis_server.connection import Server, connect
@@ -20,7 +20,7 @@ from redismigrate.state.fence import Fence
 FENCE = Fence(b"fence", b"7")
 COMPARING = Mode()
 FAR_AWAY = 4_102_444_800_000
-Exchanging = Callable[..., list[Outcome]]
+Exchanging = Callable[..., list[ExchangeOutcome]]
 
 
 def keys_of(count: int) -> list[bytes]:
@@ -64,7 +64,7 @@ def exchange(server: Server, client: redis.Redis) -> Exchanging:
     """Exchanges batches while this process holds the lock."""
     client.set(FENCE.key, FENCE.token)
 
-    def run(*exchanges: Exchange, mode: Mode = COMPARING, connections: int = 3) -> list[Outcome]:
+    def run(*exchanges: Exchange, mode: Mode = COMPARING, connections: int = 3) -> list[ExchangeOutcome]:
         with Exchanger(server, FENCE, connections) as exchanger:
             return list(exchanger.run(exchanges, mode))
 

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from redismigrate.documents.columns import FixedWidth
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.redis_server.connection import Server, connect
 from redismigrate.state.fence import Fence
@@ -36,7 +36,7 @@ def documents(client: redis.Redis) -> redis.Redis:
     return client
 
 
-def exchange(server: Server, mode: Mode) -> Outcome:
+def exchange(server: Server, mode: Mode) -> ExchangeOutcome:
     with Exchanger(server, FENCE, 1) as exchanger:
         (outcome,) = exchanger.run([Exchange(KEYS, {b"v": OLD}, {b"v": NEW})], mode)
     return outcome

@@ -30,7 +30,7 @@ from mirrored_documents import (
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.follower import Follower, read_guard
 from redismigrate.execution.documents.beside.second_fields import SecondFields
-from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.beside.second_forms import FieldAim, SecondField
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
@@ -133,7 +133,7 @@ def test_both_fields_become_what_the_aim_says(
     client: redis.Redis,
     declared: bytes | None,
     second: bytes | None,
-    aim: Aim,
+    aim: FieldAim,
     declared_after: bytes | None,
     second_after: bytes | None,
 ):
@@ -328,7 +328,9 @@ def test_nothing_is_written_without_the_lock(server: Server, client: redis.Redis
 
 
 @pytest.mark.parametrize("aim", ["beside", "promoted", "removed"])
-def test_a_pass_that_was_cut_off_is_finished_by_the_next_one(server: Server, client: redis.Redis, aim: Aim):
+def test_a_pass_that_was_cut_off_is_finished_by_the_next_one(
+    server: Server, client: redis.Redis, aim: FieldAim
+):
     for number in range(600):
         put(client, f"p:{number}", old(OLD + number))
     if aim != "beside":

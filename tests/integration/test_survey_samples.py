@@ -13,11 +13,11 @@ from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.changes import AlterField, ChangePrefix, RenameField, RenameTo, SetOptions
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.document_sample import WHOLE_DOCUMENT
 from redismigrate.redis_server.connection import connect
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 
 DIMS = 16
 TO_FLOAT16 = AlterField("embedding", {"datatype": "FLOAT16"})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from redismigrate.history.templates import list_templates
+from redismigrate.history.templates import known_templates
 from redismigrate.packaged import packaged_folder
 from redismigrate.redis_server.server_binary import find_server_binary
 
@@ -86,7 +86,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 def test_a_checkout_has_the_templates_and_the_example_beside_the_package():
     assert packaged_folder("_templates", "migrations_template", "templates").is_dir()
     assert (packaged_folder("_example", "alembic_style_example", "example") / "README.md").is_file()
-    assert [template.name for template in list_templates()] == ["generic", "guided"]
+    assert [template.name for template in known_templates()] == ["generic", "guided"]
 
 
 @pytest.mark.slow

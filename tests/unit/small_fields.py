@@ -18,7 +18,7 @@ from small_server import NEVER, Form, Server, hash_of
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import FenceLost
 from redismigrate.execution.documents.beside.second_fields import SecondFields
-from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.beside.second_forms import FieldAim, SecondField
 from redismigrate.execution.documents.traffic.optimistic import Turn
 from redismigrate.execution.documents.traffic.synchronising import SynchronisingWork
 from redismigrate.schema import IndexSchema, VectorField
@@ -241,7 +241,7 @@ class FieldsExplorer:
         raise Broken(f"I8: {aim}: a process without the lock goes on")
 
     def _turn(
-        self, state: State, aim: Aim, *, token: bytes = TOKEN, refused: int | None = None
+        self, state: State, aim: FieldAim, *, token: bytes = TOKEN, refused: int | None = None
     ) -> tuple[Server, Any, Originals]:
         keys = {FENCE_KEY: Form("string", token)}
         if state.form is not None:

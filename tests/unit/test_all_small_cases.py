@@ -20,7 +20,7 @@ from redismigrate.execution.documents.beside import (
 )
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import CopyBatch
-from redismigrate.execution.documents.beside.copy_verdicts import Outcome, Verdict
+from redismigrate.execution.documents.beside.copy_verdicts import CopyOutcome, Verdict
 from redismigrate.execution.documents.beside.marks import Mark
 from redismigrate.state.fence import Fence
 
@@ -153,7 +153,7 @@ def look_no_more_after_removal(patch: pytest.MonkeyPatch) -> None:
 
     def verdict(original, copy, mark, given, **how):
         if mark is not None and mark.is_moved:
-            return Outcome(Verdict.IN_STEP, mark=mark)
+            return CopyOutcome(Verdict.IN_STEP, mark=mark)
         return verdict_on(original, copy, mark, given, **how)
 
     patch.setattr(copy_batch, "verdict_on", verdict)

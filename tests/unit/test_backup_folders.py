@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.folders import (
     backup_folder,
-    discard,
+    backups_in,
+    discard_backup,
     folder_name,
     free_bytes,
-    list_backups,
     name_of_folder,
-    prune,
+    prune_run,
     room_problem,
 )
 from redismigrate.errors import BackupDamaged, FenceLost
@@ -61,8 +61,8 @@ def test_a_name_that_is_too_long_for_a_folder_is_shortened_and_stays_unique(tmp_
     assert folder_name(one) != folder_name(other)
     assert name_of_folder(folder_name(one)).startswith("///")
     folder = write_backup(tmp_path, index=one)
-    assert list_backups(tmp_path)[0].index == one
-    assert prune(folder.parent.parent) > 0
+    assert backups_in(tmp_path)[0].index == one
+    assert prune_run(folder.parent.parent) > 0
 
 
 def test_a_backup_stands_below_project_run_revision_and_served_name(tmp_path):
@@ -74,24 +74,24 @@ def test_backups_are_listed_by_age_with_what_they_hold(tmp_path):
     newer = write_backup(tmp_path, 2, index="../b", created_at="2026-11-20T10:00:00+00:00")
     older = write_backup(tmp_path, 1, is_complete=False, created_at="2026-11-19T10:00:00+00:00")
     write_backup(tmp_path, 1, project="blog", created_at="2026-11-21T10:00:00+00:00")
-    first, second, third = list_backups(tmp_path)
+    first, second, third = backups_in(tmp_path)
     assert (first.folder, first.index, first.is_complete, first.documents) == (older, "products", False, 3)
     assert (second.folder, second.index, second.is_complete, second.documents) == (newer, "../b", True, 6)
     assert second.size_bytes == sum(path.stat().st_size for path in newer.glob("chunk-*.npz"))
     assert (second.run, second.revision, second.problem) == ("20261120-1", "8f3a1c9b2d4e", None)
     assert third.project == "blog"
-    assert list_backups(tmp_path, project="shop") == (first, second)
-    assert list_backups(tmp_path, project="unknown") == ()
+    assert backups_in(tmp_path, project="shop") == (first, second)
+    assert backups_in(tmp_path, project="unknown") == ()
 
 
 def test_there_are_no_backups_where_there_is_no_folder(tmp_path):
-    assert list_backups(tmp_path / "missing") == ()
+    assert backups_in(tmp_path / "missing") == ()
 
 
 def test_a_damaged_backup_is_listed_with_its_problem(tmp_path):
     folder = write_backup(tmp_path, index="a/b")
     (folder / "manifest.json").write_text("{")
-    (summary,) = list_backups(tmp_path)
+    (summary,) = backups_in(tmp_path)
     assert (summary.project, summary.index, summary.is_complete) == ("shop", "a/b", False)
     assert "manifest.json is no JSON" in summary.problem
 
@@ -100,16 +100,16 @@ def test_a_folder_that_a_crash_left_without_a_manifest_is_not_listed(tmp_path):
     folder = backup_folder(tmp_path, "shop", "run", "rev", "products")
     folder.mkdir(parents=True)
     (folder / "manifest.json.tmp").touch()
-    assert list_backups(tmp_path) == ()
+    assert backups_in(tmp_path) == ()
 
 
 def test_links_to_folders_are_not_followed(tmp_path):
     outside = write_backup(tmp_path / "outside")
     (tmp_path / "backups" / "shop").mkdir(parents=True)
     (tmp_path / "backups" / "shop" / "run").symlink_to(outside.parent.parent)
-    assert list_backups(tmp_path / "backups") == ()
+    assert backups_in(tmp_path / "backups") == ()
     with pytest.raises(BackupDamaged, match="the folder is a link"):
-        prune(tmp_path / "backups" / "shop" / "run")
+        prune_run(tmp_path / "backups" / "shop" / "run")
     assert outside.exists()
 
 
@@ -119,10 +119,10 @@ def test_prune_removes_the_backups_of_a_run_and_nothing_else(tmp_path):
     (first / "chunk-000009.npz.tmp").touch()
     size = sum(path.stat().st_size for folder in (first, second) for path in folder.glob("*.npz"))
     run = first.parent.parent
-    assert prune(run) == size
+    assert prune_run(run) == size
     assert not run.exists()
-    assert list_backups(tmp_path)[0].folder == other_run
-    assert prune(run) == 0
+    assert backups_in(tmp_path)[0].folder == other_run
+    assert prune_run(run) == 0
 
 
 def test_prune_leaves_files_that_no_manifest_lists_and_what_links_lead_to(tmp_path):
@@ -133,7 +133,7 @@ def test_prune_leaves_files_that_no_manifest_lists_and_what_links_lead_to(tmp_pa
     (tmp_path / "precious").write_text("keep")
     (folder / "chunk-000001.npz").unlink()
     (folder / "chunk-000001.npz").symlink_to(tmp_path / "precious")
-    prune(folder.parent.parent)
+    prune_run(folder.parent.parent)
     assert sorted(path.name for path in folder.iterdir()) == ["chunk-000001.npz", "notes.txt"]
     assert (tmp_path / "precious").read_text() == "keep"
     assert (folder.parent / "without manifest" / "chunk-000001.npz").exists()
@@ -142,7 +142,7 @@ def test_prune_leaves_files_that_no_manifest_lists_and_what_links_lead_to(tmp_pa
 def test_prune_can_be_repeated_after_it_was_interrupted(tmp_path):
     folder = write_backup(tmp_path)
     (folder / "chunk-000001.npz").unlink()
-    prune(folder.parent.parent)
+    prune_run(folder.parent.parent)
     assert not folder.exists()
 
 
@@ -151,7 +151,7 @@ def test_prune_removes_nothing_when_one_manifest_is_damaged(tmp_path):
     chunks = json.loads((damaged / "manifest.json").read_text())["chunks"]
     forge_manifest(damaged, chunks=[chunks[0] | {"file": "../products/manifest.json"}, *chunks[1:]])
     with pytest.raises(BackupDamaged, match="chunk 1 is called"):
-        prune(intact.parent.parent)
+        prune_run(intact.parent.parent)
     assert len(list(intact.iterdir())) == len(list(damaged.iterdir())) == 4
 
 
@@ -159,20 +159,20 @@ def test_prune_removes_nothing_for_a_manifest_that_was_copied_there(tmp_path):
     folder = write_backup(tmp_path)
     shutil.copytree(folder, folder.with_name("other"))
     with pytest.raises(BackupDamaged, match=r"manifest\.json is of another backup"):
-        prune(folder.parent.parent)
+        prune_run(folder.parent.parent)
     assert len(list(folder.iterdir())) == 4
 
 
 def test_to_discard_a_backup_takes_its_empty_folders_along(tmp_path):
     folder = write_backup(tmp_path / "backups", is_complete=False)
-    discard(folder, lambda: None)
+    discard_backup(folder, lambda: None)
     assert [path.name for path in (tmp_path / "backups").rglob("*")] == [".gitignore"]
-    discard(folder, lambda: None)
+    discard_backup(folder, lambda: None)
 
 
 def test_to_discard_a_backup_leaves_those_of_other_runs(tmp_path):
     folder, other = write_backup(tmp_path, is_complete=False), write_backup(tmp_path, run="another")
-    discard(folder, lambda: None)
+    discard_backup(folder, lambda: None)
     assert not folder.parent.parent.exists()
     assert Backup.open(other).verify() == []
 
@@ -181,14 +181,14 @@ def test_to_discard_what_a_full_disk_left_needs_no_manifest(tmp_path):
     folder = backup_folder(tmp_path, "shop", "run", "8f3a1c9b2d4e", "products")
     folder.mkdir(parents=True)
     (folder / "manifest.json.tmp").touch()
-    discard(folder, lambda: None)
+    discard_backup(folder, lambda: None)
     assert not (tmp_path / "shop").exists()
 
 
 def test_nothing_is_discarded_without_the_lock(tmp_path):
     folder = write_backup(tmp_path)
     with pytest.raises(FenceLost):
-        discard(folder, _lost)
+        discard_backup(folder, _lost)
     assert Backup.open(folder).verify() == []
 
 

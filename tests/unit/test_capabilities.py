@@ -50,7 +50,6 @@ def test_the_modules_of_redis_8_are_read():
     found = capabilities()
 
     assert (found.redis_version, found.search_version, found.has_json) == ("8.4.0", (8, 4, 2), True)
-    assert found.refuses_alias_of_index_name
     assert found.lacking("INT8") is None
     assert found.lacking("SVS-VAMANA") is None
     assert (found.maxmemory, found.used_memory, found.role) == (2097152, 1048576, "master")

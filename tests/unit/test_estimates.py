@@ -14,7 +14,7 @@ from redismigrate.planning.document_estimates import (
     catch_up_estimate,
     rewrite_estimate,
 )
-from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, FieldSample
+from redismigrate.planning.document_sample import DocumentSample, FieldSample
 from redismigrate.planning.estimates import allocated_bytes, build_estimate, memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
@@ -23,6 +23,7 @@ from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.read import IndexStatistics
 

@@ -17,8 +17,8 @@ from redismigrate.foreign_modules import (
     ForeignCode,
     describe,
     execute,
+    function_name,
     is_source_file,
-    name_of,
     read_source,
     shown_value,
     traceback_of,
@@ -211,4 +211,4 @@ def test_functions_without_a_usable_name_are_called_function():
         def __getattr__(self, name):
             raise Own(name)
 
-    assert [name_of(each) for each in (Nameless(), 5, len)] == ["function", "function", "len"]
+    assert [function_name(each) for each in (Nameless(), 5, len)] == ["function", "function", "len"]

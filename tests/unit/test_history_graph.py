@@ -46,12 +46,11 @@ def test_it_iterates_parents_first_and_otherwise_by_date_and_id():
     assert list(History(scripts)) == list(History(reversed(scripts))) == ["x", "a", "b", "y", "z"]
 
 
-def test_heads_bases_branch_points_and_merges():
+def test_heads_bases_and_branch_points():
     history = make_history(MERGED | {"r": (), "s": ("r",)})
     assert history.heads() == ("e", "s")
     assert history.bases() == ("a", "r")
     assert history.branch_points() == ("b",)
-    assert history.merge_points() == ("e",)
     assert history.children("b") == ("c1", "c2")
 
 
@@ -88,7 +87,6 @@ def test_a_label_covers_descendants_and_ancestors_up_to_the_branch_point():
     assert history.branch("d1") == {"c1", "d1", "e"}
     assert history.branch("c2") == {"c2", "d2", "e"}
     assert history.labels == {"first": "d1", "second": "c2"}
-    assert [history.labels_of(name) for name in ("b", "c1", "e")] == [(), ("first",), ("first", "second")]
 
 
 def test_a_label_on_a_line_covers_all_of_it():
@@ -128,31 +126,6 @@ def test_an_upgrade_applies_what_is_missing_parents_first():
 def test_an_upgrade_brings_dependencies_along():
     history = make_history({"a": (), "b": ("a",), "x": ()}, depends_on={"x": ("a",)})
     assert history.upgrade_path(["x"], ()) == ("a", "x")
-
-
-def test_a_downgrade_undoes_descendants_children_first():
-    history = make_history(MERGED | {"r": ()})
-    assert history.downgrade_path(["b"], {*MERGED, "r"}) == ("e", "d2", "d1", "c2", "c1")
-    assert history.downgrade_path(["c1"], {"a", "b", "c1", "d1", "c2"}) == ("d1",)
-    assert history.downgrade_path(["e"], set(MERGED)) == ()
-
-
-def test_a_downgrade_without_targets_undoes_everything():
-    assert make_history({"a": (), "b": ("a",), "r": ()}).downgrade_path([], {"a", "b", "r", "?"}) == (
-        "r",
-        "b",
-        "a",
-    )
-
-
-def test_a_downgrade_undoes_what_depends_on_it():
-    history = make_history({"a": (), "b": ("a",), "x": ()}, depends_on={"x": ("b",)})
-    assert history.downgrade_path(["a"], {"a", "b", "x"}) == ("x", "b")
-
-
-def test_a_downgrade_to_both_parents_of_a_merge_keeps_what_they_stand_on():
-    history = make_history({"a": (), "b": ("a",), "c": ("b",), "m": ("a", "c")})
-    assert history.downgrade_path(["a", "c"], {"a", "b", "c", "m"}) == ("m",)
 
 
 def test_a_path_to_an_unknown_revision_is_refused():

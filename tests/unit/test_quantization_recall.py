@@ -125,5 +125,5 @@ def test_an_offset_would_lose_neighbours_for_other_metrics_than_l2(embeddings, m
     numbers = of_different_lengths(embeddings)
     calibration = Calibration()
     calibration.add(numbers)
-    codes, _ = quantize(numbers, calibration.quantization("UINT8", "L2"))
+    codes = quantize(numbers, calibration.quantization("UINT8", "L2"))
     assert recall(numbers, codes, metric) < 0.7

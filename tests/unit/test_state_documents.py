@@ -20,8 +20,8 @@ from redismigrate.state.store import State
 from redismigrate.state.stored_documents import (
     LAYOUT,
     AppliedRevision,
-    Document,
     Head,
+    StateDocument,
     catalog_content,
     catalog_from_content,
     parse_document,
@@ -74,7 +74,7 @@ def _record(*parents: str, depends_on: tuple[str, ...] = ()) -> AppliedRevision:
 
 @given(st.integers(1, 10**12), contents)
 def test_a_document_that_is_written_can_be_read(version: int, content: dict[str, Any]):
-    assert parse_document(KEY, render_document(version, content)) == Document(version, content)
+    assert parse_document(KEY, render_document(version, content)) == StateDocument(version, content)
 
 
 @given(st.integers(1, 10**12), contents)
@@ -86,7 +86,7 @@ def test_the_version_stands_where_the_scripts_look_for_it(version: int, content:
 
 def test_a_key_that_is_absent_is_a_document_of_version_0():
     document = parse_document(KEY, None)
-    assert document == Document(0, {})
+    assert document == StateDocument(0, {})
     assert not document.exists
 
 
@@ -209,14 +209,14 @@ def test_definitions_survive_the_way_through_redis(
 
 
 def test_a_state_exists_when_any_document_does():
-    nothing = {name: Document(0, {}) for name in ("head", "indexes", "run")}
+    nothing = {name: StateDocument(0, {}) for name in ("head", "indexes", "run")}
     assert not State(nothing, StateKeys("shop")).exists
     for name in nothing:
-        assert State({**nothing, name: Document(1, {})}, StateKeys("shop")).exists
+        assert State({**nothing, name: StateDocument(1, {})}, StateKeys("shop")).exists
 
 
 def test_there_is_no_run_without_its_document():
-    nothing = {name: Document(0, {}) for name in ("head", "indexes", "run")}
+    nothing = {name: StateDocument(0, {}) for name in ("head", "indexes", "run")}
     assert State(nothing, StateKeys("shop")).run is None
     assert State({**nothing, "run": replace(nothing["run"], version=1)}, StateKeys("shop")).run == {}
 

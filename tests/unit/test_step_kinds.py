@@ -11,7 +11,7 @@ import pytest
 from redismigrate.documents.rewrite import PrefixChange, Rewrite
 from redismigrate.planning.plan import Step, moves_names
 from redismigrate.planning.step_kinds import LIVES
-from redismigrate.planning.step_life import STRATEGIES, LifeName, StepKind, Trait, name_of
+from redismigrate.planning.step_life import STRATEGIES, LifeName, StepKind, Trait, life_name_of
 from redismigrate.planning.step_payloads import DocumentsPayload, DropPayload, FunctionPayload
 from redismigrate.planning.undo import UNDOERS, undo_of
 from redismigrate.schema import IndexSchema
@@ -216,6 +216,6 @@ def test_a_kind_means_one_thing_where_it_has_one_row():
     rows = [life.kind for life in LIVES.values()]
     for kind in KINDS:
         if rows.count(kind) == 1:
-            assert {name_of(kind, strategy) for strategy in (None, *STRATEGIES)} == {
+            assert {life_name_of(kind, strategy) for strategy in (None, *STRATEGIES)} == {
                 next(name for name, life in LIVES.items() if life.kind == kind)
             }

@@ -5,13 +5,13 @@ import re
 import pytest
 
 from redismigrate.errors import ConfigurationError, UsageError
-from redismigrate.history.templates import copy_template, list_templates, template_folder
+from redismigrate.history.templates import copy_template, known_templates, template_folder
 
 NAMES = ["generic", "guided"]
 
 
 def test_there_are_two_templates_with_one_line_of_description_each():
-    templates = list_templates()
+    templates = known_templates()
     assert [template.name for template in templates] == NAMES
     assert all(re.fullmatch(r"[^\n]+\.", template.description) for template in templates)
 

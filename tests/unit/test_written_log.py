@@ -11,7 +11,7 @@ from backup_samples import chunk, forge_manifest, manifest
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
-from redismigrate.backup.folders import discard, files_of, prune
+from redismigrate.backup.folders import discard_backup, files_of, prune_run
 from redismigrate.backup.manifest import load_manifest
 from redismigrate.backup.written import LOG, WrittenLog, open_log, start_log, written_numbers
 from redismigrate.errors import BackupDamaged, BackupFailed, FenceLost
@@ -181,9 +181,9 @@ def test_a_process_that_has_lost_the_lock_notes_nothing(tmp_path: Path):
 
 def test_the_log_goes_with_its_backup(tmp_path: Path):
     folder = backup_with_log(tmp_path)
-    assert prune(folder.parents[1]) > 0
+    assert prune_run(folder.parents[1]) > 0
     assert files_of(tmp_path / "shop") == ()
     folder = backup_with_log(tmp_path)
     assert load_manifest(folder).complete
-    discard(folder, nobody)
+    discard_backup(folder, nobody)
     assert not folder.exists()

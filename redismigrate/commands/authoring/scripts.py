@@ -75,9 +75,9 @@ def init(directory: Path, template: str = "generic", url: str | None = None) -> 
 
 def templates() -> tuple[Template, ...]:
     """The templates that `init` knows."""
-    from redismigrate.history.templates import list_templates
+    from redismigrate.history.templates import known_templates
 
-    return tuple(list_templates())
+    return tuple(known_templates())
 
 
 def revision(
@@ -111,9 +111,9 @@ def revision(
         UsageError: It can't have this id, label or folder, or revise what is no head; or it changes an index
             as a revision makes it on which it would not stand.
     """
-    from redismigrate.commands.placing import place
+    from redismigrate.commands.placing import place_revision
 
-    placement = place(
+    placement = place_revision(
         project,
         heads=() if head is None else (head,),
         splice=splice,
@@ -149,9 +149,9 @@ def merge(
     Raises:
         UsageError: There are not several, or one is no head.
     """
-    from redismigrate.commands.placing import place
+    from redismigrate.commands.placing import place_revision
 
-    placement = place(project, heads=revisions, branch_labels=branch_labels, revision_id=revision_id)
+    placement = place_revision(project, heads=revisions, branch_labels=branch_labels, revision_id=revision_id)
     if len(placement.parents) < 2:  # noqa: PLR2004 - as many as it takes to merge
         found = f"only {placement.parents[0]} is" if placement.parents else "no revision is"
         raise UsageError(

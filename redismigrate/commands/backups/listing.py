@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from redismigrate.backup.backup import hint_for
-from redismigrate.backup.folders import BackupSummary, open_in_place
-from redismigrate.backup.folders import list_backups as list_folders
+from redismigrate.backup.folders import BackupSummary, backups_in, open_in_place
 from redismigrate.backup.manifest import INTACT_COPY, INTACT_COPY_OR_NONE, damaged
 from redismigrate.commands.backups.recorded_backups import links_in, recorded_backups
 from redismigrate.commands.project import Project
@@ -32,7 +31,7 @@ class ListedBackups:
     backups: tuple[BackupSummary, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The backups as data for `--json`."""
         backups = [{**summary_to_json(backup), "problem": backup.problem} for backup in self.backups]
         return {"folder": str(self.folder), "backups": backups}
 
@@ -74,7 +73,7 @@ class VerifiedBackups:
         return tuple(verified for verified in self.backups if verified.problems)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was found in the backups, as data for `--json`."""
         backups = [
             {**summary_to_json(verified.backup), "problems": list(verified.problems)}
             for verified in self.backups
@@ -97,7 +96,7 @@ def list_backups(project: Project, run: str | None = None) -> ListedBackups:
     """
     folder = project.settings.backup_dir
     with translated_errors(f"The backups in {folder} can't be read"):
-        backups = list_folders(folder, project.settings.project)
+        backups = backups_in(folder, project.settings.project)
     if run is not None:
         backups = of_run(backups, run, folder)
     return ListedBackups(folder, backups)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from redismigrate.backup.folders import BackupSummary, files_of, prune
+from redismigrate.backup.folders import BackupSummary, files_of, prune_run
 from redismigrate.backup.manifest import INTACT_COPY_OR_NONE
 from redismigrate.commands.backups.backup_needs import (
     backed_up_by,
@@ -49,7 +49,7 @@ class PrunedBackups:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was removed, as data for `--json`."""
         return {
             "folder": str(self.folder),
             "runs": list(self.runs),
@@ -162,7 +162,7 @@ def _losses(project: Project, server: Server, state: State, runs: Iterable[str])
 
 def _remove(run_folder: Path) -> int:
     with translated_errors(f"The backup in {run_folder} can't be removed"):
-        return prune(run_folder)
+        return prune_run(run_folder)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
 from redismigrate.execution.documents.beside.restoring_replaced import restore_replaced
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
-from redismigrate.execution.documents.in_place.restoring import restore
+from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.steps.document_work import failed
@@ -69,7 +69,7 @@ class RestoredBackups:
     backups: tuple[RestoredBackup, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """What was put back, as data for `--json`."""
         return {
             "folder": str(self.folder),
             "run": self.run,
@@ -222,7 +222,7 @@ def _restored(
     taken = take_precision_back(reversed(older_backups), backup, job, quantizations)
     for document in (document for refused in taken.refused for document in refused.listed):
         watcher.warned(f"{readable_key(document.key)}: {document.reason}")
-    return restore(job, backup, quantizations, given_back=taken.given_back)
+    return restore_documents(job, backup, quantizations, given_back=taken.given_back)
 
 
 def _job(server: Server, fence: Fence, backup: Backup) -> RewriteJob:

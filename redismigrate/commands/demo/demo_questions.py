@@ -16,7 +16,7 @@ HITS = 3
 
 
 @dataclass(frozen=True)
-class Question:
+class DemoQuestion:
     """A KNN query.
 
     Attributes:
@@ -72,11 +72,11 @@ class Asker:
         self._server = server
         self._functions = functions_in(folder / "search.py")
 
-    def query(self, question: Question) -> str:
+    def query(self, question: DemoQuestion) -> str:
         """The text of the query."""
         return str(self._functions["knn_query"](question.among, HITS + 1))
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: DemoQuestion) -> Answer:
         """The answer; a refusal is one, too, since before a revision a query may be impossible."""
         client, index = self._server.client, question.index
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from redismigrate.commands.demo.demo_questions import Question
+from redismigrate.commands.demo.demo_questions import DemoQuestion
 
 
 @dataclass(frozen=True)
@@ -19,45 +19,45 @@ class Scene:
 
     revision: str
     shows: str
-    question: Question
+    question: DemoQuestion
 
 
 SCENES = (
     Scene(
         "51e8d0987b4c",
         "The packages were there before any index; creating one makes all of them searchable.",
-        Question(),
+        DemoQuestion(),
     ),
     Scene(
         "7a1a802617b2",
         "A new field is added while search stays up, and queries can ask for small packages.",
-        Question(among="@installed_kb:[0 100]"),
+        DemoQuestion(among="@installed_kb:[0 100]"),
     ),
     Scene(
         "9c1b2cd5abc3",
         "The tags are joined by |, but the index splits them at commas, so filters find nothing. "
         "Redis can't alter a separator: the index is built anew.",
-        Question(among=r"@tags:{interface\:\:commandline}"),
+        DemoQuestion(among=r"@tags:{interface\:\:commandline}"),
     ),
     Scene(
         "2f5a5e4caf09",
         "Instead of comparing all vectors (FLAT), a query walks along a graph (HNSW), as large indexes need; "
         "here it finds the same.",
-        Question(),
+        DemoQuestion(),
     ),
     Scene(
         "06c45affb167",
         "The history forks. On this branch names are indexed a second time, as text, so parts of them match.",
-        Question(among="@name_words:dns*"),
+        DemoQuestion(among="@name_words:dns*"),
     ),
     Scene(
         "c1c0db9bb072",
         "On the other branch, written at the same time by somebody else, the index gets a second name.",
-        Question(index="catalog"),
+        DemoQuestion(index="catalog"),
     ),
     Scene(
         "e538fb1493ea",
         "A merge joins the branches to one head again. It changes nothing on the server.",
-        Question(among="@name_words:dns*", index="catalog"),
+        DemoQuestion(among="@name_words:dns*", index="catalog"),
     ),
 )

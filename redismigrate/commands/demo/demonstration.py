@@ -86,7 +86,7 @@ class PlayedScene:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """The scene as data for `--json`."""
         scene = self.planned.scene
         steps = [step for item in self.planned.plan.revisions for step in item.steps]
         return {
@@ -125,7 +125,7 @@ class DemoResult:
     kept: Path | None
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data."""
+        """All that was played, as data for `--json`."""
         return {
             "redis_version": self.loaded.redis_version,
             "packages": self.loaded.packages,
@@ -148,7 +148,7 @@ class DemoWatcher(Watcher):
         """A revision is about to be applied."""
 
     def applied(self, applied: PlayedScene) -> None:
-        """A revision was applied."""
+        """Called when a revision of the demo was applied."""
 
     def downgrade_started(self) -> None:
         """All revisions are applied; now they are undone."""

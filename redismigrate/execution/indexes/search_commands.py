@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redismigrate.planning.name_moves import NameMoves
 from redismigrate.planning.plan import Step
 from redismigrate.schema.create import alter_arguments, create_arguments
 from redismigrate.schema.definition import IndexDefinition
-
-Command = Sequence[bytes | str]
+from redismigrate.state.store import Command
 
 
 @dataclass(frozen=True)

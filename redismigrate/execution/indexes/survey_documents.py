@@ -15,15 +15,16 @@ from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.document_sample import WHOLE_DOCUMENT, DocumentSample, FieldSample
+from redismigrate.planning.document_sample import DocumentSample, FieldSample
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import Field, IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
-SAMPLED_DOCUMENTS = 500
+_SAMPLED_DOCUMENTS = 500
 SAMPLED_BYTES = 2_000_000
 # One for each document and field; an index can have a thousand fields.
 MOST_COMMANDS = 3000
@@ -258,12 +259,12 @@ def _some_keys(server: Server, schema: IndexSchema) -> list[bytes]:
     pattern = escape_pattern(prefixes.outermost[0]) + b"*" if len(prefixes.outermost) == 1 else b"*"
     found: dict[bytes, None] = {}
     cursor, deadline = 0, perf_counter() + SCAN_SECONDS
-    while len(found) < SAMPLED_DOCUMENTS:
+    while len(found) < _SAMPLED_DOCUMENTS:
         cursor, keys = scan_some(server, cursor, pattern, KEY_TYPES[schema.storage_type])
         found.update(dict.fromkeys(filter(prefixes.cover, keys)))
         if not cursor or perf_counter() > deadline:
             break
-    return list(found)[:SAMPLED_DOCUMENTS]
+    return list(found)[:_SAMPLED_DOCUMENTS]
 
 
 def _some_indexed_keys(server: Server, physical: str) -> list[bytes]:
@@ -271,7 +272,7 @@ def _some_indexed_keys(server: Server, physical: str) -> list[bytes]:
 
     FT.AGGREGATE stops at LIMIT; FT.SEARCH would look at every document to count them.
     """
-    query = ("*", "LOAD", "1", "@__key", "LIMIT", "0", str(SAMPLED_DOCUMENTS))
+    query = ("*", "LOAD", "1", "@__key", "LIMIT", "0", str(_SAMPLED_DOCUMENTS))
     try:
         reply = server.execute("FT.AGGREGATE", encode(physical), *query)
     except redis.ResponseError:

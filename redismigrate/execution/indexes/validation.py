@@ -24,8 +24,8 @@ from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.read import IndexStatistics
 from redismigrate.schema.strict import readable, readable_key
 
-KEYS_PER_LOOK = 500
-LOOKS = 3
+_KEYS_PER_LOOK = 500
+_LOOKS = 3
 
 Excuse = Callable[[Sequence[bytes]], frozenset[bytes]]
 
@@ -143,9 +143,9 @@ def _nobody(keys: Sequence[bytes]) -> frozenset[bytes]:  # noqa: ARG001 - an Exc
 def _count_lost(server: Server, definition: IndexDefinition, is_excused: Excuse) -> int:
     """Documents that are out of the index without an excuse, looked at one by one while writers go on."""
     lost, wanted = 0, KEY_TYPES[definition.schema.storage_type].encode()
-    for keys in batches_of_keys(server, definition.schema, KEYS_PER_LOOK):
+    for keys in batches_of_keys(server, definition.schema, _KEYS_PER_LOOK):
         suspects: Sequence[bytes] = keys
-        for _ in range(LOOKS):
+        for _ in range(_LOOKS):
             # What is written between two looks is in the index, is gone or has its excuse at the next one.
             suspects = not_in_index(server, definition.physical, suspects)
             if not suspects:
@@ -175,7 +175,7 @@ def _unindexed(server: Server, definition: IndexDefinition, documents: int) -> i
     """Keys that are not in the index; what writers add while the keys are counted doesn't count."""
     if has_other_databases(server):
         # The index counts documents of those, too: keys are looked up one by one.
-        batches = batches_of_keys(server, definition.schema, KEYS_PER_LOOK)
+        batches = batches_of_keys(server, definition.schema, _KEYS_PER_LOOK)
         return sum(len(not_in_index(server, definition.physical, keys)) for keys in batches)
     keys = count_keys(server, definition.schema)
     live = look_at(server, definition.physical)

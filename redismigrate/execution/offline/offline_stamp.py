@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from redismigrate.execution.offline.redis_cli import command_line, remark_line
-from redismigrate.execution.offline.transcript import LOADING_LINE, Start, call_line, counted
+from redismigrate.execution.offline.transcript import LOADING_LINE, Start, call_line, length_first
 from redismigrate.schema.create import create_arguments
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.keys import StateKeys
@@ -46,12 +46,12 @@ def stamp_lines(
         "",
         behind_version(catalog_content(catalog)),
         json.dumps(keys.project),
-        *counted([json.dumps(name) for name in catalog]),
-        *counted([json.dumps(name) for name in released]),
-        *counted(names),
-        *counted([word for pair in event.items() for word in pair]),
+        *length_first([json.dumps(name) for name in catalog]),
+        *length_first([json.dumps(name) for name in released]),
+        *length_first(names),
+        *length_first([word for pair in event.items() for word in pair]),
         "0",  # no steps
-        *counted(
+        *length_first(
             [word for id_, record in head.revisions.items() for word in (id_, json.dumps(asdict(record)))]
         ),
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from redismigrate.execution.indexes.search_commands import Command, Commands, commands_of, create, drop, prove
+from redismigrate.execution.indexes.search_commands import Commands, commands_of, create, drop, prove
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
+from redismigrate.state.store import Command
 
 
 @dataclass(frozen=True)

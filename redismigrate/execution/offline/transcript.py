@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from redismigrate.errors import PlanBlocked
-from redismigrate.execution.indexes.search_commands import Command
 from redismigrate.execution.offline.offline_steps import Scratch, existing_after, offline_commands
 from redismigrate.execution.offline.redis_cli import command_line, remark_line
 from redismigrate.planning.physical_names import with_physical_names
@@ -29,7 +28,7 @@ from redismigrate.state.offline_script import (
     digest_of_ids,
     digest_of_indexes,
 )
-from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND
+from redismigrate.state.store import LONGEST_SCRIPTED_COMMAND, Command
 from redismigrate.state.stored_documents import AppliedRevision, Head, catalog_content
 
 
@@ -221,9 +220,9 @@ class _Section:
         # An index that is dropped and created again is claimed in the end.
         last = {step.index: step.kind for step in steps if step.life.has("owns")}
         for kind in ("claim_index", "release_index"):
-            words += counted([json.dumps(index) for index, found in last.items() if found == kind])
-        words += counted(complete)
-        words += counted([word for pair in event.items() for word in pair])
+            words += length_first([json.dumps(index) for index, found in last.items() if found == kind])
+        words += length_first(complete)
+        words += length_first([word for pair in event.items() for word in pair])
         words.append(str(len(changing)))
         existing = self.start.existing
         for step in changing:
@@ -232,7 +231,7 @@ class _Section:
                 words.append(str(len(group)))
                 for command in group:
                     _refuse_long(recorded.revision, command)
-                    words += counted(command)
+                    words += length_first(command)
             existing = existing_after(step, existing)
         return call_line(keys, words)
 
@@ -266,7 +265,7 @@ def _builds(step: Step) -> bool:
     return step.strategy in BESIDE and step.kind in {"prove_index", "create_index"}
 
 
-def counted(words: Sequence[bytes | str]) -> list[bytes | str]:
+def length_first(words: Sequence[bytes | str]) -> list[bytes | str]:
     """A list as the script takes it: its length first."""
     return [str(len(words)), *words]
 

@@ -58,5 +58,5 @@ class TokenBucket:
         return max(0.0, (min(documents, self.burst(rate)) - self._tokens) / rate)
 
     def take(self, documents: int) -> None:
-        """Take them."""
+        """Take tokens for documents, also such as are not there yet: the next ones wait for them."""
         self._tokens -= documents

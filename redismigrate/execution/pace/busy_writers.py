@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from redismigrate.errors import RedisMigrateError
 
 # Rates are those of so many seconds, and are believed once they are of some.
-WINDOW_SECONDS = 10.0
+_WINDOW_SECONDS = 10.0
 SHORTEST_WINDOW_SECONDS = 2.0
 SAMPLE_SECONDS = 0.2
 # A backlog that is worked off so soon is none.
@@ -80,14 +80,14 @@ class Race:
             by_rate: They are ahead if they write faster than is done; else if too much waits.
         """
         samples, self.left = self._samples, left
-        if samples and now - samples[-1][0] > WINDOW_SECONDS:
+        if samples and now - samples[-1][0] > _WINDOW_SECONDS:
             samples.clear()
             self._since = None
         if samples and (written < samples[-1][1] or done < samples[-1][2]):
             samples.clear()  # somebody else counts by now
         if not samples or now - samples[-1][0] >= SAMPLE_SECONDS:
             samples.append((now, written, done))
-        while len(samples) > 1 and samples[1][0] <= now - WINDOW_SECONDS:
+        while len(samples) > 1 and samples[1][0] <= now - _WINDOW_SECONDS:
             samples.popleft()
         begun, written_then, done_then = samples[0]
         seconds = now - begun

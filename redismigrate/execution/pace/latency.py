@@ -110,7 +110,7 @@ class LatencyProbe:
             self._thread.start()
 
     def close(self) -> None:
-        """Send no more."""
+        """Send no more probes, and close their connection."""
         self._stop.set()
         if self._thread is not None:
             # A server that hangs must not hold up the end; the thread is a daemon.

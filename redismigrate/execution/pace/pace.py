@@ -16,8 +16,8 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.state.control import begun_with, read_control
 from redismigrate.state.keys import StateKeys
 
-LOOK_SECONDS = 1.0
-POLL_SECONDS = 0.02
+_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 0.02
 # A brake is let go when so many round trips in a row, made while the run waited, are within the limit.
 SETTLED_SAMPLES = 10
 # A round trip above the critical limit for so long, while the run waits, is not the run's doing.
@@ -73,7 +73,7 @@ class Pace:
         self._writers = BusyWriters(warn)
 
     def close(self) -> None:
-        """End what measures."""
+        """End the probes that measure the server."""
         self._probe.close()
 
     def in_batches(self, batches: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
@@ -274,11 +274,11 @@ class Pace:
                 self._warn(PAUSED if self._control.paused else f"the run waits: {brakes}")
                 is_told = True
             self._beat()
-            time.sleep(POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _idle(self) -> None:
         self._at_safe_point()
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
         self._look_if_due()
         self._beat()
 
@@ -295,7 +295,7 @@ class Pace:
 
     def _look(self, now: float) -> None:
         """Read what was changed from outside, and ask the server for what has a limit."""
-        self._next_look = now + LOOK_SECONDS
+        self._next_look = now + _LOOK_SECONDS
         run = self._run()
         self._control = read_control(self._server, self._keys, run.id, run.arguments)
         self._load_brakes = self._load.brakes(self._control, now)

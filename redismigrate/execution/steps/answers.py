@@ -19,7 +19,7 @@ from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.read import label_count_from_details
 from redismigrate.schema.strict import encode
 
-SAMPLED_DOCUMENTS = 5
+_SAMPLED_DOCUMENTS = 5
 NEIGHBOURS = 10
 KEYS_PER_BATCH = 1000
 # A graph finds nearly all neighbours with the usual parameters, and with the meanest ones half of them.
@@ -243,8 +243,8 @@ def _distances(server: Server, physical: str, arguments: Sequence[bytes | str]) 
 
 def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> Iterator[Question]:
     """Queries about what both have: the documents, the neighbours of some vectors, some tags."""
-    sample = _found(server, old.physical, ("*", "LIMIT", "0", str(SAMPLED_DOCUMENTS)))
-    yield Question("all documents", ("*", "LIMIT", "0", str(SAMPLED_DOCUMENTS)))
+    sample = _found(server, old.physical, ("*", "LIMIT", "0", str(_SAMPLED_DOCUMENTS)))
+    yield Question("all documents", ("*", "LIMIT", "0", str(_SAMPLED_DOCUMENTS)))
     if old.schema.storage_type != "hash":
         return
     storage = old.schema.storage_type

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redismigrate.documents.failures import SHOWN_FAILURES
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.beside.copy_batch import Aim as CopyAim
+from redismigrate.execution.documents.beside.copy_batch import CopyAim
 from redismigrate.execution.documents.beside.follower import Follower, Guard
 from redismigrate.execution.documents.beside.mark_store import forget_other_runs
 from redismigrate.execution.documents.beside.second_fields import SecondFields
-from redismigrate.execution.documents.beside.second_forms import Aim as FieldAim
+from redismigrate.execution.documents.beside.second_forms import FieldAim
 from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
 from redismigrate.execution.documents.in_place.rights import require_rights
 from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
@@ -27,8 +28,6 @@ from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
-
-SHOWN_FAILURES = 3
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class SecondFormSteps:
         self._followed: dict[str, _Followed] = {}
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following the application's writes."""
         for index in tuple(self._followed):
             self._stop(index)
         self._copies.close()

@@ -13,7 +13,7 @@ from redismigrate.backup.location import BackupLocation
 from redismigrate.documents.failures import FailedDocument, Failures
 from redismigrate.documents.whole_transform import RewriteDocuments
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.beside.copy_batch import Aim, conflict_with
+from redismigrate.execution.documents.beside.copy_batch import CopyAim, conflict_with
 from redismigrate.execution.documents.beside.follower import Follower
 from redismigrate.execution.documents.beside.mark_store import forget_marks, mark_prefix
 from redismigrate.execution.documents.beside.marks import fence_of
@@ -33,8 +33,8 @@ from redismigrate.state.keys import StateKeys
 
 WAY_DIGITS = 12
 PROCESS_BYTES = 8
-KEYS_PER_LOOK = 500
-LOOKS = 3
+_KEYS_PER_LOOK = 500
+_LOOKS = 3
 SHOWN = 3
 # Rounds over what is written under old keys while originals are removed.
 MOST_ROUNDS = 20
@@ -65,7 +65,7 @@ class CopySteps:
         if count < self._told.count <= TOLD_FAILURES:
             self._work.watcher.warned(f"{readable_key(conflict.key)}: {conflict.reason}")
 
-    def mirror(self, step: Step, run: Run, aim: Aim) -> Copies:
+    def mirror(self, step: Step, run: Run, aim: CopyAim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
         rewrite, before = step.work.rewrite, step.index_before
         back = rewrite.moves_reversed()
@@ -166,7 +166,7 @@ class CopySteps:
         late = Failures(seen=known.seen)
         old = tuple(change.old for change in step.work.rewrite.prefixes)
         schema = step.index_before.schema.with_options(prefixes=old)
-        for keys in batches_of_keys(self._work.server, schema, KEYS_PER_LOOK):
+        for keys in batches_of_keys(self._work.server, schema, _KEYS_PER_LOOK):
             for key in keys:
                 late.add(key, WRITTEN_LATE)
         return late
@@ -196,7 +196,7 @@ class CopySteps:
         held = 0 if new is None else new.statistics.num_docs
         is_short = held + allowed < documents
         lost: list[bytes] = []
-        for keys in batches_of_keys(server, schema, KEYS_PER_LOOK):
+        for keys in batches_of_keys(server, schema, _KEYS_PER_LOOK):
             lost += self._lacking(copies, keys, before if live is not None else None, after, following)
             if not is_short:
                 break
@@ -227,7 +227,7 @@ class CopySteps:
     ) -> list[bytes]:
         """Those of some originals whose copies the new index does not hold, though the old one holds them."""
         server, suspects = self._work.server, list(keys)
-        for _ in range(LOOKS):
+        for _ in range(_LOOKS):
             lacking = set(not_in_index(server, after.physical, [copies.target(key) for key in suspects]))
             suspects = [key for key in suspects if copies.target(key) in lacking]
             if not suspects:

@@ -12,11 +12,11 @@ from typing import Any
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.contents import QUANTIZATIONS
-from redismigrate.backup.folders import backup_folder, discard, room_problem
+from redismigrate.backup.folders import backup_folder, discard_backup, room_problem
 from redismigrate.backup.location import BackupLocation
 from redismigrate.backup.written import keeps_log, open_log, start_log
 from redismigrate.documents.digests import Digests
-from redismigrate.documents.failures import Failures
+from redismigrate.documents.failures import SHOWN_FAILURES, Failures
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import (
     AuthenticationFailed,
@@ -53,7 +53,6 @@ from redismigrate.state.keys import StateKeys
 MOST_PASSES = 4
 # With fewer writes than this beside ours a pass while the index is down saves nothing.
 FEW_WRITES = 1000
-SHOWN_FAILURES = 3
 
 
 class DocumentsRefused(RedisMigrateError):
@@ -112,7 +111,7 @@ class DocumentSteps:
                 self._work.read_whole(location, step)
         folder = backup_folder(backup_dir, self._work.project, run.id, run.plan.revision, index)
         # What an attempt that was cut short has left: no document was changed before it was complete.
-        discard(folder, self._work.require_lock)
+        discard_backup(folder, self._work.require_lock)
         problem = room_problem(backup_dir, step.estimate.backup_bytes)
         if problem is not None:
             raise BackupFailed(
@@ -120,7 +119,7 @@ class DocumentSteps:
             )
         job = self._work.job(step, run)
         try:
-            require_rights(job, shows_documents=is_sparse(step, run))
+            require_rights(job, shows_documents=is_shown_one_by_one(step, run))
             stay_as_read = job.may_skip_comparing(StateKeys(self._work.project).lock)
         except AuthenticationFailed as error:
             raise DocumentsRefused(error.message, error.hint) from error
@@ -133,7 +132,7 @@ class DocumentSteps:
             # On a full disk it would take the room of the next attempt. What else goes wrong meanwhile counts
             # less than why it failed, and the next attempt discards what is left.
             with suppress(RedisMigrateError, OSError):
-                discard(folder, self._work.require_lock)
+                discard_backup(folder, self._work.require_lock)
             raise
         self._seen[index] = prepared.failures.seen
         self._just_read[index] = just_read
@@ -156,7 +155,7 @@ class DocumentSteps:
             # its components. It is sure to be new where there was none that the index did not take when the
             # run began; and the way back meets what the way there has left.
             leaves_new_form = step.work.is_all_indexed or run.direction == "downgrade"
-            with closing(KeyRights(job, shows_documents=is_sparse(step, run))) as rights:
+            with closing(KeyRights(job, shows_documents=is_shown_one_by_one(step, run))) as rights:
                 prepared = back_up(
                     job,
                     writer,
@@ -214,7 +213,9 @@ class DocumentSteps:
         others = None if just_read is None else self._changes_now() - just_read.changes_before - written
         # Few documents are caught up with faster once the index is built.
         is_quiet = others is not None and 0 <= others < FEW_WRITES
-        if _has_step(run, "catch_up_documents", step.index) and not (is_sparse(step, run) or is_quiet):
+        if _has_step(run, "catch_up_documents", step.index) and not (
+            is_shown_one_by_one(step, run) or is_quiet
+        ):
             digests = self._digests(step, run, job, backup, quantizations)
             caught_up = self._catch_up(job, backup, quantizations, digests, MOST_PASSES, self._seen_in(index))
             counts = counts.plus(caught_up or DocumentCounts())
@@ -241,13 +242,13 @@ class DocumentSteps:
         """
         index = str(step.index)
         job, backup = self._work.job(step, run), self._work.open(run.backups[index])
-        if is_sparse(step, run):
+        if is_shown_one_by_one(step, run):
             job = replace(job, on_keys=lambda keys: self._show_what_lacks(step, job, keys))
         elif self._index_tells_that_all_are_new(step, job):
             return {}
         quantizations = run.quantizations[index]
         digests = self._digests(step, run, job, backup, quantizations)
-        passes = MOST_PASSES if is_sparse(step, run) else 1
+        passes = MOST_PASSES if is_shown_one_by_one(step, run) else 1
         counts = self._catch_up(job, backup, quantizations, digests, passes, self._seen_in(index))
         if counts is None:
             return {}
@@ -350,7 +351,7 @@ class DocumentSteps:
         return digests
 
 
-def is_sparse(step: Step, run: Run) -> bool:
+def is_shown_one_by_one(step: Step, run: Run) -> bool:
     """Whether the documents are shown to their new index one by one."""
     return _has_step(run, "index_documents", step.index)
 

@@ -12,7 +12,7 @@ from redismigrate.backup.contents import (
     quantizations_in,
 )
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
-from redismigrate.execution.documents.in_place.restoring import restore
+from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.documents.traffic.reading import keys_of_length
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
@@ -62,7 +62,9 @@ class RestoringSteps:
         is_all_there = is_all_there and all(each is not None and not each.lost_chunks for each in olders)
         is_all_there = is_all_there and not backup.lost_chunks
         given_back = taken.given_back
-        restored = restore(job, backup, quantizations, given_back=given_back, converts_rest=not is_all_there)
+        restored = restore_documents(
+            job, backup, quantizations, given_back=given_back, converts_rest=not is_all_there
+        )
         if step.life.name == "restore_promoted":
             # What has the new form is turned back with its second field, or told then.
             for recoding in job.rewrite.recodings:

@@ -29,11 +29,13 @@ from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.steps.answers import different_answer
 from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_at
-from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_sparse
+from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS
+from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_shown_one_by_one
 from redismigrate.execution.steps.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.operations.recorder import DataMigration
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import Step
 from redismigrate.planning.step_life import BESIDE
@@ -43,9 +45,6 @@ from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
 from redismigrate.state.store import is_one_script
 
-HEARTBEAT_SECONDS = 1.0
-
-DataMigration = Callable[[Any], object]
 FunctionSource = Callable[[RecordedRevision, Step], DataMigration | None]
 
 
@@ -268,7 +267,7 @@ class StepRunner:
                 counts_on=step.strategy != "rebuild"
                 and step.strategy not in BESIDE
                 and step.before is not None,
-                is_scanned=not is_sparse(step, run),
+                is_scanned=not is_shown_one_by_one(step, run),
                 is_excused=self.documents.excuse(_rewrite_before(step, run), run),
             )
             self.second_forms.require_copies(step, run)

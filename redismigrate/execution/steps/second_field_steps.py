@@ -15,7 +15,7 @@ from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
 from redismigrate.execution.documents.beside.leftover_fields import LeftoverFields
 from redismigrate.execution.documents.beside.promoting import note_promoted
 from redismigrate.execution.documents.beside.second_fields import SecondFields
-from redismigrate.execution.documents.beside.second_forms import Aim, SecondField
+from redismigrate.execution.documents.beside.second_forms import FieldAim, SecondField
 from redismigrate.execution.documents.in_place.rewriting import count_left
 from redismigrate.execution.documents.traffic.mirroring import Synchronised
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
@@ -24,7 +24,7 @@ from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.planning.plan import Step
 
 # After all documents come those that were written meanwhile; with busy writers there is no last one.
-ROUNDS = 5
+_ROUNDS = 5
 
 
 class SecondFieldSteps:
@@ -41,7 +41,7 @@ class SecondFieldSteps:
         # Index -> the documents that were written in the old form after all had the new one.
         self._written_late: dict[str, int] = {}
 
-    def mirror(self, step: Step, run: Run, aim: Aim) -> SecondFields:
+    def mirror(self, step: Step, run: Run, aim: FieldAim) -> SecondFields:
         """The second fields of a step, and the backup that gets what would be lost with them."""
         schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
         quantizations = run.quantizations.get(str(step.index), {})
@@ -103,7 +103,7 @@ class SecondFieldSteps:
         done = Synchronised(failures=Failures(seen=_known_failures(run)))
         with closing(mirror), Follower(server, mirror, synchroniser) as follower:
             follower.synchronise_all(done)
-            for _ in range(ROUNDS):
+            for _ in range(_ROUNDS):
                 if not follower.count_written():
                     break
                 follower.follow(done)
@@ -133,7 +133,7 @@ class SecondFieldSteps:
             )
         return DocumentCounts(left_in_old_type=left).plus(failed(failures))
 
-    def _originals(self, step: Step, run: Run, aim: Aim) -> GrowingBackup | None:
+    def _originals(self, step: Step, run: Run, aim: FieldAim) -> GrowingBackup | None:
         location = run.backups.get(str(step.index))
         if location is None:
             return None

@@ -18,7 +18,7 @@ from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
 from redismigrate.documents.whole import NEVER, Found
 from redismigrate.documents.whole_transform import Documents
-from redismigrate.execution.documents.beside.copy_batch import Aim, CopyBatch, MarkedDocument
+from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatch, MarkedDocument
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
 from redismigrate.execution.documents.beside.found import NO_EXPIRIES, found_at
 from redismigrate.execution.documents.beside.mark_store import marked
@@ -26,8 +26,8 @@ from redismigrate.execution.documents.beside.marks import Mark, encoded_first_ma
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
 from redismigrate.execution.documents.beside.whole_documents import (
-    changes_between,
-    reads,
+    commands_between,
+    reading_commands,
     render_first_hash,
 )
 from redismigrate.execution.documents.traffic.aside import TransformDocuments
@@ -42,7 +42,7 @@ from redismigrate.schema.moves import PrefixChange
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
-KEYS_PER_PORTION = 1000
+_KEYS_PER_PORTION = 1000
 _TIME = render(b"TIME")
 _ABSENT = Found()
 
@@ -82,7 +82,7 @@ class Copies:
     prefixes: tuple[PrefixChange, ...]
     transform: TransformDocuments
     mark_prefix: bytes
-    aim: Aim = "beside"
+    aim: CopyAim = "beside"
     back: TransformDocuments | None = None
     fence: bytes = bytes(6)
     removals: Removals = field(default_factory=Removals)
@@ -92,7 +92,7 @@ class Copies:
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
-        """The old prefixes."""
+        """The prefixes of the originals, whose writes the server reports."""
         return KeyPrefixes.of(change.old for change in self.prefixes).outermost
 
     @property
@@ -136,10 +136,10 @@ class Copies:
             return
         yield from self._require_few_gone(server)
         old = tuple(change.old for change in self.prefixes)
-        yield from batches_of_keys(server, self.schema.with_options(prefixes=old), KEYS_PER_PORTION)
+        yield from batches_of_keys(server, self.schema.with_options(prefixes=old), _KEYS_PER_PORTION)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """Originals and copies."""
+        """The keys that are watched for a batch: of originals and of their copies."""
         return [*keys, *self._targets(keys)]
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
@@ -147,7 +147,7 @@ class Copies:
         commands = (
             render(b"EXISTS", *self._targets(keys)),
             render(b"MGET", *map(self._mark, keys)),
-            reads(self.schema.storage_type, keys),
+            reading_commands(self.schema.storage_type, keys),
             render_for_keys(b"PEXPIRETIME", keys, ()),
         )
         return b"".join(commands), 2 + 2 * len(keys)
@@ -176,7 +176,9 @@ class Copies:
             return decision
         copies = [_ABSENT] * len(keys)
         if existing:
-            commands = reads(self.storage_type, targets) + render_for_keys(b"PEXPIRETIME", targets, ())
+            commands = reading_commands(self.storage_type, targets) + render_for_keys(
+                b"PEXPIRETIME", targets, ()
+            )
             copies = found_at(self.storage_type, targets, reader.ask(commands, 2 * len(keys)), reader)
         needs_proof = any(
             mark is not None and not (original.exists and copy.exists)
@@ -217,7 +219,7 @@ class Copies:
                 owners.append(key)
                 marks += (self._mark(key), encoded_first_mark(self.fence, fields, document))
                 continue
-            commands = changes_between(target, _ABSENT, want)
+            commands = commands_between(target, _ABSENT, want)
             commands.append((b"SET", self._mark(key), Mark.of(self.fence, want).encoded()))
             touched = (target, self._mark(key))
             undo = ((b"DEL", target),)

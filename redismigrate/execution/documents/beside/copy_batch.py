@@ -11,19 +11,19 @@ from redismigrate.documents.failures import FailedDocument
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.copy_verdicts import (
     Circumstances,
-    Outcome,
+    CopyOutcome,
     Verdict,
     once_moved,
     taken_back,
     verdict_on,
 )
 from redismigrate.execution.documents.beside.marks import Mark
-from redismigrate.execution.documents.beside.whole_documents import changes_between
+from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.redis_server.wire import render
 from redismigrate.schema.strict import readable
 
-Aim = Literal["beside", "serving", "originals_removed", "copies_removed"]
+CopyAim = Literal["beside", "serving", "originals_removed", "copies_removed"]
 _OCCUPIED = "a key %s exists already, and was not made by this migration"
 _CONFLICT = (
     "both it and its copy %s were written by other clients; the copy stands, the original is in the backup"
@@ -66,7 +66,7 @@ class CopyBatch:
 
     def __init__(
         self,
-        aim: Aim,
+        aim: CopyAim,
         given: Circumstances,
         carried_back: Callable[[Found], Found | None],
         reported: set[bytes],
@@ -116,8 +116,8 @@ class CopyBatch:
         self._tell(key, target, outcome, reason)
         if outcome.backs_up:
             self.replaced.append(Replaced(key, original, outcome.is_conflict))
-        copy_changes = [] if outcome.copy is None else changes_between(target, copy, outcome.copy)
-        changes = [] if before is None else changes_between(key, original, before)
+        copy_changes = [] if outcome.copy is None else commands_between(target, copy, outcome.copy)
+        changes = [] if before is None else commands_between(key, original, before)
         counters = list(_COUNTERS.get(outcome.verdict, ()))
         if copy_changes and outcome.copy is not None:
             counters.append("removed" if outcome.copy.document is None else "written")
@@ -152,7 +152,7 @@ class CopyBatch:
         given: Circumstances,
         *,
         is_unconvertible: bool,
-    ) -> Outcome:
+    ) -> CopyOutcome:
         mark = Mark.decoded(document.mark)
         was_reported = document.key in self._reported
         outcome = verdict_on(
@@ -164,7 +164,7 @@ class CopyBatch:
             return taken_back(wanted, copy, mark, outcome)
         return outcome
 
-    def _tell(self, key: bytes, target: bytes, outcome: Outcome, reason: str | None) -> None:
+    def _tell(self, key: bytes, target: bytes, outcome: CopyOutcome, reason: str | None) -> None:
         """List what the user has to know of a document."""
         decision = self._decision
         if reason is not None and self._aim != "copies_removed":

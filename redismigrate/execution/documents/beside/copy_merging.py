@@ -28,7 +28,7 @@ class Merged:
     is_conflict: bool = False
 
 
-def merge(original: Found, copy: Found, mark: Mark, now_ms: int) -> Merged:
+def merge_forms(original: Found, copy: Found, mark: Mark, now_ms: int) -> Merged:
     """Give each what the other one has got since they were in step.
 
     Args:

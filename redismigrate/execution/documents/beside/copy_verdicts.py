@@ -25,7 +25,7 @@ from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.copy_merging import (
     have_equal_lifetimes,
     is_same,
-    merge,
+    merge_forms,
     say_the_same,
 )
 from redismigrate.execution.documents.beside.marks import Mark, digest_of_field, digest_of_name
@@ -59,7 +59,7 @@ class Verdict(Enum):
     """No copy can be made of the original."""
 
 
-FAILURES = frozenset({Verdict.OCCUPIED, Verdict.UNCONVERTIBLE})
+_FAILURES = frozenset({Verdict.OCCUPIED, Verdict.UNCONVERTIBLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CopyOutcome:
     """What becomes of a document.
 
     Attributes:
@@ -111,7 +111,7 @@ def verdict_on(
     *,
     is_unconvertible: bool = False,
     was_reported: bool = False,
-) -> Outcome:
+) -> CopyOutcome:
     """What becomes of a document.
 
     Args:
@@ -131,25 +131,25 @@ def verdict_on(
         if was_reported and given.carries_back and copy.document is not None and not original.exists:
             # The new release has made a document of its own.
             new = Mark.of(given.fence, copy, is_made=False, is_carried=True)
-            return Outcome(Verdict.CARRIED_BACK, original=copy, mark=new)
-        return Outcome(Verdict.NOTHING)
+            return CopyOutcome(Verdict.CARRIED_BACK, original=copy, mark=new)
+        return CopyOutcome(Verdict.NOTHING)
     if mark is None:
         if not copy.exists:
-            return Outcome(Verdict.WRITTEN, copy=original, mark=Mark.of(given.fence, original))
+            return CopyOutcome(Verdict.WRITTEN, copy=original, mark=Mark.of(given.fence, original))
         if say_the_same(copy, original) and have_equal_lifetimes(copy, original):
-            return Outcome(Verdict.IN_STEP, mark=Mark.of(given.fence, original, is_made=False))
-        return Outcome(Verdict.OCCUPIED)
+            return CopyOutcome(Verdict.IN_STEP, mark=Mark.of(given.fence, original, is_made=False))
+        return CopyOutcome(Verdict.OCCUPIED)
     if not copy.exists:
         return _without_copy(original, mark, given)
     if copy.document is None:
         # It is no document any more, which can't be carried back.
         is_conflict = mark.is_moved or not _is_unchanged(original, mark, given.now_ms)
         backs_up = is_conflict or not _is_still_carried(original, mark)
-        return Outcome(Verdict.ONLY_NEW, mark=mark, backs_up=backs_up, is_conflict=is_conflict)
+        return CopyOutcome(Verdict.ONLY_NEW, mark=mark, backs_up=backs_up, is_conflict=is_conflict)
     return _of_both(original, copy, mark, given)
 
 
-def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstances) -> Outcome:
+def once_moved(original: Found, copy: Found, outcome: CopyOutcome, given: Circumstances) -> CopyOutcome:
     """The outcome where the original is to go, now that the copy serves.
 
     It stays where there is no copy of it, but by proof that the application has deleted that.
@@ -160,7 +160,7 @@ def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstan
         outcome: What that said.
         given: What holds for all documents.
     """
-    if outcome.verdict in FAILURES or original.document is None:
+    if outcome.verdict in _FAILURES or original.document is None:
         return outcome
     left = copy if outcome.copy is None else outcome.copy
     if not left.exists and outcome.verdict is not Verdict.ONLY_NEW_DELETED:
@@ -171,7 +171,7 @@ def once_moved(original: Found, copy: Found, outcome: Outcome, given: Circumstan
     return replace(outcome, original=Found(), mark=mark.moved(given.fence), backs_up=backs_up)
 
 
-def taken_back(original: Found, copy: Found, mark: Mark | None, outcome: Outcome) -> Outcome:
+def taken_back(original: Found, copy: Found, mark: Mark | None, outcome: CopyOutcome) -> CopyOutcome:
     """The outcome where the copy is to go, since the change is undone.
 
     It stays where it was not made here, and where it is the application's and can't be carried back.
@@ -215,43 +215,45 @@ _UNWRITTEN = {
 }
 
 
-def _without_conversion(copy: Found, mark: Mark | None, given: Circumstances) -> Outcome:
+def _without_conversion(copy: Found, mark: Mark | None, given: Circumstances) -> CopyOutcome:
     """The copy tells of what the original is no more; once it serves that is better than nothing."""
     if mark is None or not mark.is_made or mark.is_moved or not given.carries_back:
-        return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
+        return CopyOutcome(Verdict.UNCONVERTIBLE, mark=mark)
     if _is_unchanged(copy, mark, given.now_ms):
-        return Outcome(Verdict.UNCONVERTIBLE, copy=Found())
-    return Outcome(Verdict.UNCONVERTIBLE, mark=mark)
+        return CopyOutcome(Verdict.UNCONVERTIBLE, copy=Found())
+    return CopyOutcome(Verdict.UNCONVERTIBLE, mark=mark)
 
 
-def _without_original(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
+def _without_original(original: Found, copy: Found, mark: Mark, given: Circumstances) -> CopyOutcome:
     if mark.is_moved:
-        return Outcome(Verdict.IN_STEP, mark=mark)
+        return CopyOutcome(Verdict.IN_STEP, mark=mark)
     if not copy.exists:
-        return Outcome(Verdict.HANDED_OVER)
+        return CopyOutcome(Verdict.HANDED_OVER)
     if _is_unchanged(copy, mark, given.now_ms):
         is_seen = mark.fence == given.fence and given.nothing_evicted
-        return Outcome(Verdict.REMOVED, copy=Found(), is_proved=is_seen or _may_be_gone(mark, given.now_ms))
+        return CopyOutcome(
+            Verdict.REMOVED, copy=Found(), is_proved=is_seen or _may_be_gone(mark, given.now_ms)
+        )
     if given.carries_back and copy.document is not None and not original.exists:
         new = Mark.of(given.fence, copy, is_made=mark.is_made, is_carried=True)
-        return Outcome(Verdict.CARRIED_BACK, original=copy, mark=new)
-    return Outcome(Verdict.ONLY_NEW, mark=mark if given.carries_back else mark.moved(given.fence))
+        return CopyOutcome(Verdict.CARRIED_BACK, original=copy, mark=new)
+    return CopyOutcome(Verdict.ONLY_NEW, mark=mark if given.carries_back else mark.moved(given.fence))
 
 
-def _without_copy(original: Found, mark: Mark, given: Circumstances) -> Outcome:
+def _without_copy(original: Found, mark: Mark, given: Circumstances) -> CopyOutcome:
     is_seen = mark.fence == given.fence and not _may_be_gone(mark, given.now_ms)
     is_proved = given.nothing_evicted and not mark.is_moved and (is_seen or mark.is_deleted)
     if not is_proved or not _is_unchanged(original, mark, given.now_ms):
         again = Mark.of(given.fence, original)
-        return Outcome(Verdict.MADE_AGAIN, copy=original, mark=again)
+        return CopyOutcome(Verdict.MADE_AGAIN, copy=original, mark=again)
     if given.carries_back:
-        return Outcome(Verdict.CARRIED_BACK, original=Found(), backs_up=True)
+        return CopyOutcome(Verdict.CARRIED_BACK, original=Found(), backs_up=True)
     # What was proved once is true for whoever goes on.
-    return Outcome(Verdict.ONLY_NEW_DELETED, mark=replace(mark, is_deleted=True), backs_up=True)
+    return CopyOutcome(Verdict.ONLY_NEW_DELETED, mark=replace(mark, is_deleted=True), backs_up=True)
 
 
-def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> Outcome:
-    merged = merge(original, copy, mark, given.now_ms)
+def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> CopyOutcome:
+    merged = merge_forms(original, copy, mark, given.now_ms)
     is_copy_written = not is_same(merged.copy, copy)
     is_still_carried = _is_still_carried(original, mark)
     if given.carries_back:
@@ -261,7 +263,7 @@ def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> 
         new = None
         if after.document is not None:
             new = Mark.of(given.fence, after, is_made=mark.is_made, is_carried=is_carried)
-        return Outcome(
+        return CopyOutcome(
             _verdict(is_copy_written, is_original_written),
             merged.copy if is_copy_written else None,
             merged.original if is_original_written else None,
@@ -279,7 +281,7 @@ def _of_both(original: Found, copy: Found, mark: Mark, given: Circumstances) -> 
         verdict, new = Verdict.ONLY_NEW_DELETED, replace(new, is_deleted=True)
     elif merged.is_copy_changed:
         verdict = Verdict.MERGED if is_copy_written else Verdict.ONLY_NEW
-    return Outcome(
+    return CopyOutcome(
         verdict,
         merged.copy if is_copy_written else None,
         mark=new,

@@ -24,10 +24,10 @@ from redismigrate.redis_server.connection import Server
 
 # During a pass over all documents keys are drained once so many wait.
 DRAINED_DURING_PASS = 300_000
-PASSES = 5
-ROUNDS = 20
+_PASSES = 5
+_ROUNDS = 20
 BARRIER_SECONDS = 30.0
-LONGEST_SETTLING_SECONDS = 30.0
+_LONGEST_SETTLING_SECONDS = 30.0
 
 
 class TrackingLost(ServerError):
@@ -183,7 +183,7 @@ class Follower:
             RedisMigrateError: The server can't be reached or used.
         """
         total = total or Synchronised()
-        for _ in range(PASSES):
+        for _ in range(_PASSES):
             self._is_behind = True
             if self._tracker.is_lost:
                 self._reported_before += self._tracker.reported
@@ -239,23 +239,14 @@ class Follower:
         self._drain()
         return len(self._pending)
 
-    def settle(
-        self,
-        physical: str,
-        *,
-        few: int = 0,
-        rounds: int = ROUNDS,
-        timeout_seconds: float = LONGEST_SETTLING_SECONDS,
-    ) -> Settled:
+    def settle(self, physical: str, *, rounds: int = _ROUNDS) -> Settled:
         """Follow until everything that was written before a barrier is synchronised, or nearly so.
 
         A busy writer never leaves nothing: then all that is left is little, and waits for the next `follow`.
 
         Args:
             physical: The old index, which is to be cut over from.
-            few: With so many keys left it is good enough.
-            rounds: How often to try at most.
-            timeout_seconds: How long to try at most. A pass over all documents is always finished.
+            rounds: How often to try at most, for half a minute. A pass over all documents is always finished.
 
         Returns:
             With no key remaining the cutover may take place as long as the index looks like the guard.
@@ -266,7 +257,7 @@ class Follower:
             TrackingLost: The tracker was lost again and again.
             RedisMigrateError: The server can't be reached or used.
         """
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + _LONGEST_SETTLING_SECONDS
         result = Synchronised()
         for attempt in range(1, rounds + 1):
             self.follow(result)
@@ -274,7 +265,7 @@ class Follower:
             is_passed = self._tracker.barrier(BARRIER_SECONDS)
             self._drain()
             is_last = attempt == rounds or time.monotonic() > deadline
-            if is_passed and not self.is_behind and (is_last or len(self._pending) <= few):
+            if is_passed and not self.is_behind and (is_last or not self._pending):
                 return Settled(guard, frozenset(self._pending), result)
         raise TrackingLost(self._tracker.lost_because)
 

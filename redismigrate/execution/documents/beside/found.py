@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from redismigrate.documents.whole import Found
+from redismigrate.documents.whole import NEVER, Found
 from redismigrate.execution.documents.beside.whole_documents import document_of
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, read_own_expiries
@@ -15,7 +15,6 @@ from redismigrate.schema.fields import StorageType
 # What PEXPIRETIME answers for one.
 NO_SUCH_KEY = -2
 NO_EXPIRIES: Mapping[bytes, int] = {}
-NEVER = -1
 
 
 def found_at(

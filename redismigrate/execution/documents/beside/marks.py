@@ -18,15 +18,15 @@ from zlib import crc32
 from redismigrate.documents.json_members import normalised
 from redismigrate.documents.whole import NEVER, Document, Found, Hash
 
-DIGEST_BYTES = 12
+_DIGEST_BYTES = 12
 FENCE_BYTES = 6
 # Format, flags, fence, digest of the whole, when the key expires, how many digests of fields follow.
-_HEAD = struct.Struct(f">BB{FENCE_BYTES}s{DIGEST_BYTES}sqI")
+_HEAD = struct.Struct(f">BB{FENCE_BYTES}s{_DIGEST_BYTES}sqI")
 _FORMAT = 1
 _MADE, _MOVED, _CARRIED, _DELETED = 1, 2, 4, 8
 # Digest of a field's name, when the field expires.
 _EXPIRY = struct.Struct(">Iq")
-_NO_DIGEST = bytes(DIGEST_BYTES)
+_NO_DIGEST = bytes(_DIGEST_BYTES)
 _NO_EXPIRIES: Mapping[bytes, int] = {}
 
 
@@ -222,7 +222,7 @@ def rendered(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def _digest(text: bytes) -> bytes:
-    return sha1(text, usedforsecurity=False).digest()[:DIGEST_BYTES]
+    return sha1(text, usedforsecurity=False).digest()[:_DIGEST_BYTES]
 
 
 def _digest_of_normalised(text: bytes) -> bytes | None:

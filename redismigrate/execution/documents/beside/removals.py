@@ -52,7 +52,7 @@ class Removals:
 
     @property
     def limit(self) -> int:
-        """How many may go."""
+        """How many documents may go that nobody saw being deleted."""
         return max(FEWEST, self.documents // 1000) if self.most is None else self.most
 
     def nothing_evicted(self, reader: Reader) -> bool:

@@ -8,7 +8,7 @@ from redismigrate.backup.backup import Backup
 from redismigrate.backup.replaced_documents import replaced_in
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.whole import Found
-from redismigrate.execution.documents.beside.whole_documents import changes_between
+from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import concerns_one_document
 from redismigrate.schema.fields import StorageType
@@ -55,7 +55,7 @@ def _put(server: Server, fence: Fence, key: bytes, original: Found) -> str | Non
             if pipeline.exists(key):
                 return THERE
             pipeline.multi()
-            for command in changes_between(key, Found(), original):
+            for command in commands_between(key, Found(), original):
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             pipeline.execute()
         except redis.WatchError:

@@ -15,7 +15,7 @@ from redismigrate.documents.columns import Column, FixedWidth
 from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument
 from redismigrate.execution.documents.beside.growing_backup import GrowingBackup
 from redismigrate.execution.documents.beside.second_forms import (
-    Aim,
+    FieldAim,
     Forms,
     SecondField,
     forms_of,
@@ -56,12 +56,12 @@ class SecondFields(WithinDocuments):
 
     schema: IndexSchema
     fields: tuple[SecondField, ...]
-    aim: Aim = "beside"
+    aim: FieldAim = "beside"
     excluded_prefixes: tuple[str, ...] = ()
     originals: GrowingBackup | None = None
 
     def close(self) -> None:
-        """Back up no more."""
+        """End the backup that grows with what is replaced."""
         if self.originals is not None:
             self.originals.close()
 

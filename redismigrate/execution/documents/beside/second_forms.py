@@ -11,7 +11,7 @@ from redismigrate.documents.conversion import Quantizations, transform_of
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.vectors import VectorConversion
 
-Aim = Literal["beside", "promoted", "removed", "reverted"]
+FieldAim = Literal["beside", "promoted", "removed", "reverted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Forms:
     kept: Sequence[int] = ()
 
 
-def forms_of(field: SecondField, aim: Aim, declared: Column, second: Column) -> Forms:
+def forms_of(field: SecondField, aim: FieldAim, declared: Column, second: Column) -> Forms:
     """What both fields should hold."""
     none: list[bytes | None] = [None] * len(declared)
     recoding = field.recoding
@@ -143,7 +143,7 @@ def _say_more(field: SecondField, new: Column, old: Column) -> list[bool]:
 
 
 def _new_forms(
-    field: SecondField, aim: Aim, old: Column, second: Column
+    field: SecondField, aim: FieldAim, old: Column, second: Column
 ) -> tuple[Column, dict[int, str], list[int]]:
     """The new form of every vector in the old form, why some have none, and which are no conversions."""
     converted = field.forward.convert(old)

@@ -14,7 +14,7 @@ from redismigrate.schema.fields import StorageType
 MOST_WORDS = 1000
 
 
-def reads(storage_type: StorageType, keys: Sequence[bytes]) -> bytes:
+def reading_commands(storage_type: StorageType, keys: Sequence[bytes]) -> bytes:
     """Commands that read whole documents, one for each key."""
     return render_for_keys(b"HGETALL" if storage_type == "hash" else b"JSON.GET", keys, ())
 
@@ -28,7 +28,7 @@ def document_of(storage_type: StorageType, reply: Any) -> Document | None:
     return document
 
 
-def changes_between(key: bytes, before: Found, after: Found) -> list[tuple[bytes, ...]]:
+def commands_between(key: bytes, before: Found, after: Found) -> list[tuple[bytes, ...]]:
     """The commands that make of what is at a key what should be there.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
-from redismigrate.backup.contents import KEPT, WHOLE_DOCUMENT, backup_fields
+from redismigrate.backup.contents import KEPT, backup_fields
 from redismigrate.backup.manifest import ChunkRecord
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import FixedWidth, size_bytes
@@ -31,6 +31,7 @@ from redismigrate.execution.documents.traffic.reading import (
 from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.execution.indexes.waiting import wait_until_indexed
 from redismigrate.redis_server.wire import Wire, refusal
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 
 # In a chunk, keys included; three of them are in memory at a time.
 CHUNK_BYTES = 4 << 20

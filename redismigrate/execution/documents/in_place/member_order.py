@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from redismigrate.backup.backup import Backup
-from redismigrate.backup.contents import WHOLE_DOCUMENT
 from redismigrate.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.json_members import normalised
@@ -14,6 +13,7 @@ from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
 from redismigrate.execution.documents.traffic.reading import read_json
 from redismigrate.redis_server.wire import refusal, render
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 
 # KEYS: documents. ARGV: pairs of the text that is expected and the one to set. Answers for each with 1, or
 # the error with which it was refused. A key that has become another type holds no text.

@@ -309,7 +309,7 @@ class Mover:
         return replace(self, rewrite=replace(self.rewrite, renames=renames))
 
     def reversed(self) -> Mover:
-        """The moves back."""
+        """The mover that takes the moves of this one back."""
         return replace(self, rewrite=self.rewrite.moves_reversed())
 
     def _command(self, keys: Sequence[bytes], moves: bytes) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from redismigrate.backup.backup import Backup
-from redismigrate.backup.chunk_file import Chunk, Written
+from redismigrate.backup.chunk_file import Chunk, WrittenDigests
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column
 from redismigrate.documents.digests import Digests, bound_to_keys, value_digests
@@ -22,13 +22,13 @@ from redismigrate.documents.failures import Failures
 from redismigrate.documents.results_ahead import computed_ahead
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.reading import read_batches
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 
 
-def written_into(chunk: Chunk, transform: Transform) -> tuple[Written, ...]:
+def written_into(chunk: Chunk, transform: Transform) -> tuple[WrittenDigests, ...]:
     """What may have been written into the documents of a chunk, one item for each attempt.
 
     Args:
@@ -53,7 +53,7 @@ class Replacement(NamedTuple):
     """
 
     documents: Batch
-    written: tuple[Written, ...]
+    written: tuple[WrittenDigests, ...]
 
     def parts(self, size: int) -> Iterator[Replacement]:
         """All of it, so many documents at a time."""
@@ -149,7 +149,7 @@ def _exchanges(
 
 
 def own_values(
-    path: str, now: Batch, written: Sequence[Written], given_back: Digests | None = None
+    path: str, now: Batch, written: Sequence[WrittenDigests], given_back: Digests | None = None
 ) -> Column:
     """The values of a field that are the run's own, None for all others.
 
@@ -173,7 +173,7 @@ def own_values(
     return [value if is_own else None for value, is_own in zip(column, are_own.tolist(), strict=True)]
 
 
-def note_refused(outcome: Outcome, left: Failures) -> None:
+def note_refused(outcome: ExchangeOutcome, left: Failures) -> None:
     """Tell of the documents that the server refused to write."""
     for key, reason in outcome.refused.items():
         left.add(key, reason)

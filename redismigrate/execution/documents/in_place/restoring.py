@@ -41,7 +41,7 @@ WRITTEN_OR_FILTERED = (
 )
 
 
-def restore(
+def restore_documents(
     job: RewriteJob,
     backup: Backup,
     quantizations: Quantizations,

@@ -30,7 +30,7 @@ from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.putting_back import own_values, written_into
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.reading import keys_of_length, read_batches
 
@@ -98,7 +98,7 @@ def rewrite(
     return rewritten
 
 
-def _that_stay(mover: Mover, outcome: Outcome) -> dict[bytes, str]:
+def _that_stay(mover: Mover, outcome: ExchangeOutcome) -> dict[bytes, str]:
     """The documents that could not move, with the reason."""
     problems = {key: mover.problem(key, answer) for key, answer in outcome.after.items()}
     return {key: problem for key, problem in problems.items() if problem is not None}

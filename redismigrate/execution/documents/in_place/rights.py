@@ -126,7 +126,7 @@ class KeyRights:
         return reasons
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection over which rights are asked for."""
         self._wire.close()
 
 

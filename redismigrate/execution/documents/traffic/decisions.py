@@ -144,7 +144,7 @@ class Work(ABC, Generic[WritesT, OutcomeT]):
     @property
     @abstractmethod
     def keys(self) -> Sequence[bytes]:
-        """One per document."""
+        """The keys of the batch, one for each document."""
 
     @property
     def most_at_once(self) -> int:
@@ -158,7 +158,7 @@ class Work(ABC, Generic[WritesT, OutcomeT]):
 
     @abstractmethod
     def part(self, start: int, stop: int) -> Self:
-        """Some of the documents."""
+        """The same work for some of its documents, from one row up to another."""
 
     @abstractmethod
     def new_outcome(self) -> OutcomeT:

@@ -33,7 +33,7 @@ class Exchange:
         )
 
     def part(self, start: int, stop: int) -> Exchange:
-        """Some of the documents."""
+        """The same exchange for some of its documents, from one row up to another."""
         return Exchange(
             self.keys[start:stop],
             {name: column[start:stop] for name, column in self.expected.items()},
@@ -47,7 +47,7 @@ class Exchange:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ExchangeOutcome:
     """What became of a batch.
 
     Attributes:

@@ -19,7 +19,7 @@ from redismigrate.execution.documents.traffic.decisions import (
     Writes,
     Written,
 )
-from redismigrate.execution.documents.traffic.exchange import Exchange, Mode, Outcome
+from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, read_expiries, replace_values
 from redismigrate.execution.documents.traffic.optimistic import OptimisticWriter
 from redismigrate.execution.documents.traffic.reading import KEYS_PER_SCRIPT
@@ -27,13 +27,13 @@ from redismigrate.redis_server.wire import is_of_another_type, refusal, render_f
 
 # In a transaction that reads or writes values. WATCH compares a key with all that its client watches already,
 # and commands that were queued long ago have left the processor's caches when EXEC comes to them.
-MOST_KEYS = 200
+_MOST_KEYS = 200
 
 
 class Exchanger(OptimisticWriter):
     """Owns the connections over which batches are exchanged, see `OptimisticWriter`."""
 
-    def run(self, exchanges: Iterable[Exchange], mode: Mode) -> Iterator[Outcome]:
+    def run(self, exchanges: Iterable[Exchange], mode: Mode) -> Iterator[ExchangeOutcome]:
         """Carry out exchanges, in order.
 
         Yields:
@@ -64,7 +64,7 @@ class ExchangeWrites(Writes):
 
 
 @dataclass(frozen=True, slots=True)
-class ExchangeWork(Work[ExchangeWrites, Outcome]):
+class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
     """One exchange, as the optimistic writer carries it out.
 
     Attributes:
@@ -77,21 +77,21 @@ class ExchangeWork(Work[ExchangeWrites, Outcome]):
 
     @property
     def keys(self) -> list[bytes]:
-        """Of the exchange."""
+        """The keys of the exchange, one for each document."""
         return self.exchange.keys
 
     @property
     def most_at_once(self) -> int:
         """Fewer where values are read or written."""
-        return min(len(self.keys), MOST_KEYS if self.exchange.new else KEYS_PER_SCRIPT)
+        return min(len(self.keys), _MOST_KEYS if self.exchange.new else KEYS_PER_SCRIPT)
 
     def part(self, start: int, stop: int) -> ExchangeWork:
-        """Some of the documents."""
+        """The same work for some of its documents, from one row up to another."""
         return ExchangeWork(self.exchange.part(start, stop), self.mode)
 
-    def new_outcome(self) -> Outcome:
-        """Of this exchange."""
-        return Outcome(self.exchange)
+    def new_outcome(self) -> ExchangeOutcome:
+        """The outcome before anything was written: nothing of the exchange was done."""
+        return ExchangeOutcome(self.exchange)
 
     def asks(self) -> Asks:
         """The values of the fields, unless documents are sure to be as expected."""
@@ -177,7 +177,7 @@ class ExchangeWork(Work[ExchangeWrites, Outcome]):
             if values:
                 writes.add(replace_values(key, values, moments), key)
 
-    def take(self, writes: ExchangeWrites, written: Written, outcome: Outcome) -> None:
+    def take(self, writes: ExchangeWrites, written: Written, outcome: ExchangeOutcome) -> None:
         """Note it; those that are neither refused nor changed are done."""
         refused = {**writes.unreadable, **written.refused}
         if self.mode.after is not None:
@@ -196,10 +196,10 @@ class ExchangeWork(Work[ExchangeWrites, Outcome]):
             refusal(answer)
         return written.answers
 
-    def refuse(self, key: bytes, reason: str, outcome: Outcome) -> None:
+    def refuse(self, key: bytes, reason: str, outcome: ExchangeOutcome) -> None:
         """Note why a document holds what it held before."""
         outcome.refused[key] = reason
 
-    def give_up(self, outcome: Outcome) -> None:
+    def give_up(self, outcome: ExchangeOutcome) -> None:
         """They hold what others have written."""
         outcome.changed += self.keys

@@ -18,7 +18,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
-KEYS_PER_PORTION = 1000
+_KEYS_PER_PORTION = 1000
 
 
 @dataclass(slots=True)
@@ -149,15 +149,15 @@ class WithinDocuments:
 
     def keys(self, server: Server) -> Iterator[Sequence[bytes]]:
         """The keys that the schema is about."""
-        return batches_of_documents(server, self.schema, KEYS_PER_PORTION, self.excluded_prefixes)
+        return batches_of_documents(server, self.schema, _KEYS_PER_PORTION, self.excluded_prefixes)
 
     def watched(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        """The documents themselves."""
+        """The keys that are watched for a batch: of the documents themselves, which hold both forms."""
         return keys
 
     @property
     def tracked_second(self) -> tuple[bytes, ...]:
-        """None."""
+        """No prefixes: both forms have one key."""
         return ()
 
     @property
@@ -166,7 +166,7 @@ class WithinDocuments:
         return False
 
     def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
-        """Nothing takes long."""
+        """Do nothing: a second form within a document is made in no time, while the key is watched."""
 
     def report_second(self, keys: Iterable[bytes], unfinished: Collection[bytes]) -> Iterable[bytes]:  # noqa: ARG002
         """They are those of the documents."""

@@ -15,8 +15,8 @@ from redismigrate.redis_server.wire import Wire, is_of_another_type, refusal, re
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 BATCHES_IN_FLIGHT = 2
 # Of JSON texts in a reply, unless the first is longer. How long they are nobody knows before.
 REPLY_BYTES = 2 << 20
@@ -185,10 +185,10 @@ def ask_in_halves(
 
 def ask_ahead(
     server: Server,
-    batches: Iterable[Item],
-    command: Callable[[Item], bytes],
-    receive: Callable[[Wire, Item], Result],
-) -> Iterator[Result]:
+    batches: Iterable[_Item],
+    command: Callable[[_Item], bytes],
+    receive: Callable[[Wire, _Item], _Result],
+) -> Iterator[_Result]:
     """What the server answers for each batch, the next ones already asked for.
 
     Args:
@@ -197,7 +197,7 @@ def ask_ahead(
         command: Renders the commands for a batch.
         receive: Receives the replies to them.
     """
-    asked: deque[Item] = deque()
+    asked: deque[_Item] = deque()
     with server.translated_errors(), closing(Wire(server.client)) as wire:
         for batch in batches:
             wire.send(command(batch))

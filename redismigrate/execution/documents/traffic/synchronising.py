@@ -30,7 +30,7 @@ from redismigrate.redis_server.wire import refusal
 from redismigrate.state.fence import Fence
 
 # Of values in a batch, as the last one was; how large the next one is nobody knows before.
-BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 20
 FIRST_BATCH = 10
 # From when a batch is sent to its reply, with the batches of the other connections in between.
 BATCH_SECONDS = 0.05
@@ -108,7 +108,7 @@ class Synchroniser(OptimisticWriter):
         """Note what became of a batch, and how large the next one may be."""
         outcome, count = turn.outcome, len(turn.work.keys)
         # Quickly fewer, slowly more: documents may be of very different sizes.
-        wanted = BATCH_BYTES * count // max(1, outcome.size_bytes)
+        wanted = _BATCH_BYTES * count // max(1, outcome.size_bytes)
         if turn.seconds > BATCH_SECONDS:
             # Every write indexes its document once more, which takes a graph long; search waits meanwhile.
             wanted = min(wanted, int(count * BATCH_SECONDS / turn.seconds))
@@ -157,20 +157,20 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
 
     @property
     def keys(self) -> Sequence[bytes]:
-        """The documents."""
+        """The keys of the batch, one for each document."""
         return self.batch
 
     @property
     def is_slow(self) -> bool:
-        """As the mirror says."""
+        """Whether the mirror takes long to make second forms, and so does it before keys are watched."""
         return self.mirror.is_slow
 
     def part(self, start: int, stop: int) -> SynchronisingWork:
-        """Some of the documents."""
+        """The same work for some of its documents, from one row up to another."""
         return SynchronisingWork(self.mirror, self.batch[start:stop])
 
     def new_outcome(self) -> Synchronisation:
-        """Nothing yet."""
+        """The outcome before anything was written: no document was looked at."""
         return Synchronisation()
 
     def asks(self) -> Asks:
@@ -178,7 +178,7 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
         return Asks(self.mirror.watched(self.batch), *self.mirror.reads(self.batch))
 
     def prepare(self, replies: list[Any], reader: Reader) -> None:
-        """As the mirror does."""
+        """Let the mirror make what takes long, before keys are watched."""
         self.mirror.prepare(self.batch, replies, reader)
 
     def decide(self, replies: list[Any], reader: Reader) -> Decision:
@@ -209,7 +209,7 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
                 outcome.complete.add(document.key)
 
     def refuse(self, key: bytes, reason: str, outcome: Synchronisation) -> None:
-        """Name it."""
+        """Note a document whose writes were refused, and why."""
         outcome.failures.append(FailedDocument(key, reason))
 
     def give_up(self, outcome: Synchronisation) -> None:

@@ -21,7 +21,7 @@ import redis
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import Wire, raise_refusal, render
 
-MOST_KEYS = 1_000_000
+_MOST_KEYS = 1_000_000
 # A sentinel goes by itself when its process is killed before it is deleted.
 SENTINEL_SECONDS = 60
 _SENTINEL = b"redismigrate:barrier:"
@@ -42,7 +42,7 @@ class Tracker:
         RedisMigrateError: The server can't be reached, or lets this user not track.
     """
 
-    def __init__(self, server: Server, prefixes: Collection[bytes], most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, server: Server, prefixes: Collection[bytes], most_keys: int = _MOST_KEYS) -> None:
         self._server = server
         self._most_keys = most_keys
         self._changed = threading.Condition()
