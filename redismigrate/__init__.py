@@ -1,7 +1,8 @@
 """Versioned migrations for Redis Search indexes.
 
 Migration scripts import `Operations` from here; everything else of the public Python API is reached by its
-module: `redismigrate.commands` (one function per verb) and `redismigrate.schema` (what an index is).
+module: `redismigrate.commands` (one function per verb), `redismigrate.aio` (the same as coroutines) and
+`redismigrate.schema` (what an index is).
 """
 
 from __future__ import annotations

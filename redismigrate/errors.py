@@ -35,6 +35,7 @@ RedisMigrateError
 ├── BehindHead                     4  revisions wait to be applied
 ├── LockError                      5  another process works on the project
 ├── PlanBlocked                    6  the plan can't run as asked
+├── CallbackFailed                 1  a function that the caller gave has raised
 ├── RunInterrupted                 7  stopped half way; the same command resumes
 │   └── FenceLost                     another process has taken the lock over
 └── RunFailed                      1  failed, and undone
@@ -56,6 +57,7 @@ class RedisMigrateError(Exception):
         run: The id of the run that failed or was interrupted by it; None when none had begun.
         revisions: The revisions that this run had finished, and that stay.
         documents: What became of documents in it, a `DocumentCounts`; None when no run had begun.
+        report: The `MigrationReport` of the call that it ended; None of other calls.
     """
 
     exit_code: ClassVar[int] = 1
@@ -67,6 +69,7 @@ class RedisMigrateError(Exception):
         self.run: str | None = None
         self.revisions: tuple[str, ...] = ()
         self.documents: Any = None
+        self.report: Any = None
 
     @property
     def code(self) -> str:
@@ -258,6 +261,12 @@ class PlanBlocked(RedisMigrateError):
     def __init__(self, message: str, hint: str = "", reasons: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint)
         self.reasons = reasons
+
+
+class CallbackFailed(RedisMigrateError):
+    """A function that the caller gave, `on_progress`, has raised; a run is interrupted by it."""
+
+    exit_code = 1
 
 
 class RunInterrupted(RedisMigrateError):

@@ -167,7 +167,7 @@ def _cells(backup: BackupSummary) -> tuple[str, ...]:
         return (*names, "", "", "", backup.problem)
     created = backup.created_at[: len("2026-11-20T10:07:00")].replace("T", " ")
     state = "complete" if backup.is_complete else "incomplete"
-    return (*names, created, f"{backup.documents:,}", size_text(backup.size_bytes), state)
+    return (*names, created, f"{backup.documents:,}", scaled_size_text(backup.size_bytes), state)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -201,7 +201,7 @@ def _prune_text(removed: PrunedBackups) -> str:
     return (
         f"Removed {_counted(len(removed.backups), 'backup')} of "
         f"{'runs' if len(removed.runs) > 1 else 'run'} {', '.join(removed.runs)}: "
-        f"{size_text(removed.freed_bytes)}."
+        f"{scaled_size_text(removed.freed_bytes)}."
     )
 
 
@@ -210,7 +210,7 @@ def _name(backup: BackupSummary) -> str:
 
 
 def _amount(backup: BackupSummary) -> str:
-    return f"{_counted(backup.documents, 'document')}, {size_text(backup.size_bytes)}"
+    return f"{_counted(backup.documents, 'document')}, {scaled_size_text(backup.size_bytes)}"
 
 
 def _none_in(folder: object) -> str:
@@ -221,7 +221,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
-def size_text(size_bytes: int) -> str:
+def scaled_size_text(size_bytes: int) -> str:
     """A size for people, in powers of ten: 999 B, 1.2 kB, 35.0 MB."""
     size, unit = float(size_bytes), "B"
     for larger in ("kB", "MB", "GB", "TB"):

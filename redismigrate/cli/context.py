@@ -260,18 +260,6 @@ def backup_dir_option(function: _Function) -> _Function:
     )(function)
 
 
-def max_removals_option(function: _Function) -> _Function:
-    """Give a command that keeps two forms of documents in step the option `--max-removals`."""
-    return click.option(
-        "--max-removals",
-        metavar="N",
-        type=click.IntRange(min=0),
-        default=None,
-        help="Documents that may go in both forms because they are gone in one, when nobody saw them being "
-        "deleted. [10, or a thousandth if that is more]",
-    )(function)
-
-
 class RevisionCommand(click.Command):
     """A command whose argument may be `-1`, which click would take for an option."""
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from redismigrate.cli.context import Invocation, global_options, lines_text, max_removals_option
+from redismigrate.cli.context import Invocation, global_options, lines_text
+from redismigrate.cli.option_parameters import max_removals_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from redismigrate.cli.context import (
     RevisionCommand,
     backup_dir_option,
     global_options,
-    max_removals_option,
 )
+from redismigrate.cli.option_parameters import option_of, options
 
 if TYPE_CHECKING:
     from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
@@ -26,80 +26,15 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-ignore_other_databases_option = click.option(
-    "--ignore-other-databases",
-    is_flag=True,
-    help="Go on although databases other than 0 hold documents, which a new index will lack.",
-)
-
-
-alias_option = click.option(
-    "--alias",
-    "aliases",
-    multiple=True,
-    metavar="NAME",
-    help="An alias of an index that no revision made, which is to be kept. Can be repeated.",
-)
-
-
-def lock_options(function: _Function) -> _Function:
-    """The options of every command that writes state."""
-    for decorate in (
-        click.option(
-            "--allow-evictable-state",
-            is_flag=True,
-            default=None,
-            help="Work although the server's maxmemory-policy may evict the record.",
-        ),
-        click.option(
-            "--lock-timeout", type=click.FloatRange(min=0), help="Seconds to wait for another process. [60]"
-        ),
-    ):
-        function = decorate(function)
-    return function
+ignore_other_databases_option = option_of("ignore_other_databases")
+# The options of every command that writes state.
+lock_options = options("allow_evictable_state", "lock_timeout")
 
 
 def plan_options(function: _Function) -> _Function:
     """The options that shape a plan."""
-    for decorate in (
-        backup_dir_option,
-        click.option("--allow-lossy", is_flag=True, help="Go back although something can't be brought back."),
-        click.option(
-            "--max-failures",
-            type=click.IntRange(min=0),
-            default=0,
-            show_default=True,
-            help="Documents that may fail to be rewritten, or end up unindexed that were not before.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1, 64),
-            default=3,
-            show_default=True,
-            help="Batches of documents under way at a time.",
-        ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(1, 100_000),
-            default=500,
-            show_default=True,
-            help="Documents in a batch.",
-        ),
-        ignore_other_databases_option,
-        alias_option,
-        click.option(
-            "--exclusive", is_flag=True, help="Writers are paused: documents are rewritten without comparing."
-        ),
-        click.option(
-            "--strategy",
-            type=click.Choice(["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]),
-            default="auto",
-            show_default=True,
-            help="How changed indexes are carried out.",
-        ),
-    ):
-        function = decorate(function)
-    return function
+    shaping = ("allow_lossy", "max_failures", "workers", "batch_size", "ignore_other_databases", "aliases")
+    return options(*shaping, "exclusive", "strategy")(backup_dir_option(function))
 
 
 def migration_options(function: _Function) -> _Function:
@@ -107,13 +42,8 @@ def migration_options(function: _Function) -> _Function:
     for decorate in (
         lock_options,
         plan_options,
-        max_removals_option,
-        click.option(
-            "--plan",
-            "plan_file",
-            type=FilePath(path_type=Path, dir_okay=False, exists=True),
-            help="Refuse when the plan is no longer the one in this file.",
-        ),
+        options("max_removals", "report_out"),
+        option_of("plan_file", type=FilePath(path_type=Path, dir_okay=False, exists=True)),
         click.option(
             "--script",
             "as_script",
@@ -121,38 +51,7 @@ def migration_options(function: _Function) -> _Function:
             help="Print it for redis-cli and change nothing; REV may be a range A:B.",
         ),
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
-        click.option(
-            "--postpone-cutover",
-            is_flag=True,
-            help="Do all but the cutover, and wait for `status --set postpone-cutover=off`.",
-        ),
-        click.option(
-            "--max-wait",
-            "max_wait_seconds",
-            metavar="SECONDS",
-            type=click.FloatRange(1, 1e9),
-            help="End when writers have been ahead of the run for so long.",
-        ),
-        click.option(
-            "--max-docs-per-second",
-            metavar="N",
-            type=click.FloatRange(1, 1e9),
-            help="Documents that are read or written in a second.",
-        ),
-        click.option(
-            "--max-latency",
-            "max_latency_ms",
-            metavar="MS",
-            type=click.FloatRange(0.1, 1e9),
-            help="Wait while a round trip to the server (99th percentile) takes longer.",
-        ),
-        click.option(
-            "--phase",
-            type=click.Choice(["all", "expand", "contract"]),
-            default="all",
-            show_default=True,
-            help="Stop where old and new are both servable, or go on from there.",
-        ),
+        options("postpone_cutover", "max_wait_seconds", "max_docs_per_second", "max_latency_ms", "phase"),
     ):
         function = decorate(function)
     return function
@@ -239,18 +138,14 @@ def downgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: boo
 
 @click.command()
 @click.option("--run", metavar="ID", help="The run: undoes the last one though it is finished.")
-@click.option(
-    "--allow-lossy", is_flag=True, help="Where a backup is damaged or gone, make do with what is left of it."
-)
-@click.option(
-    "--alias",
+@option_of("allow_lossy", help="Where a backup is damaged or gone, make do with what is left of it.")
+@option_of(
     "aliases",
-    multiple=True,
     metavar="NAME[=INDEX]",
     help="An alias that the run has killed, which the index is to have again. Can be repeated.",
 )
 @lock_options
-@max_removals_option
+@options("report_out", "max_removals")
 @backup_dir_option
 @global_options
 @click.pass_obj
@@ -270,6 +165,8 @@ def _make_plan(
     from redismigrate import commands
 
     options = _options(invocation, values)
+    if options.report_out is not None:
+        raise click.UsageError("--dry-run does nothing that --report-out could tell of.")
     with _watcher(invocation) as watcher:
         return commands.plan(
             invocation.project(), rev, direction, options, compares=compares, watcher=watcher
@@ -282,8 +179,8 @@ def _show_script(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    if dry_run or options.phase != "all" or options.plan_file is not None:
-        raise click.UsageError("--script goes with none of --dry-run, --phase and --plan.")
+    if dry_run or options.phase != "all" or options.plan_file is not None or options.report_out is not None:
+        raise click.UsageError("--script goes with none of --dry-run, --phase, --plan and --report-out.")
     text = commands.script(invocation.project(), rev, direction, options)
     invocation.result({"script": text}, text.rstrip("\n"))
     return 0

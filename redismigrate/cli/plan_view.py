@@ -11,6 +11,7 @@ from rich.table import Table
 from redismigrate.cli.rendering import markup
 from redismigrate.planning.name_warnings import ALIASES_LOST
 from redismigrate.planning.plan import Alternative, Plan, RevisionPlan, Step
+from redismigrate.quantities import seconds_text, size_text
 
 # From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
 WIDE = 120
@@ -19,8 +20,6 @@ STEP_WITH_ROLLBACK = 70
 STEP = 40
 INDENT = 2
 GAP = 2
-SHORTEST_SECONDS = 0.1
-SMALLEST_MEGABYTES = 0.1
 
 
 def render_plan(plan: Plan, console: Console) -> None:
@@ -60,7 +59,7 @@ def mark_of(warning: str) -> str:
 
 def _steps_table(steps: Sequence[Step], width: int) -> Table:
     """The steps with the costs that any of them has; what there is no room for beside a step is below it."""
-    costs = [_costs(step) for step in steps]
+    costs = [step.costs for step in steps]
     titles = [title for title in costs[0] if any(cost[title] for cost in costs)]
     room = width - INDENT - sum(_column_width(title, costs) for title in titles)
     is_wide = width >= WIDE and room >= STEP_WITH_ROLLBACK
@@ -105,15 +104,15 @@ def _alternatives_table(alternatives: Sequence[Alternative]) -> Table:
             reason = f"[dim]impossible: {markup('; '.join(way.impossible))}[/]"
             table.add_row(name, mark, way.strategy, "", "", "", reason)
             continue
-        down = _seconds(way.search_downtime_seconds) or "none"
+        down = seconds_text(way.search_downtime_seconds) or "none"
         remarks = "; ".join((f"writes {way.writes}", *way.changes))
         table.add_row(
             name,
             mark,
             way.strategy,
             down,
-            _seconds(way.seconds),
-            _size(way.memory_bytes, "+"),
+            seconds_text(way.seconds),
+            size_text(way.memory_bytes, "+"),
             markup(remarks),
         )
     return table
@@ -128,31 +127,3 @@ def _costs_below(cost: dict[str, str]) -> str:
     told = [f"{title} {value}" for title, value in cost.items() if value and title != "strategy"]
     strategy = f"{cost['strategy']}: " if cost["strategy"] else ""
     return f"\n  [dim]{strategy}{', '.join(told)}[/]" if told else ""
-
-
-def _costs(step: Step) -> dict[str, str]:
-    """By the title of the column."""
-    estimate = step.estimate
-    return {
-        "strategy": step.strategy or "",
-        "documents": f"{estimate.documents:,}" if estimate.bytes_read or estimate.bytes_written else "",
-        "reads": _size(estimate.bytes_read),
-        "writes": _size(estimate.bytes_written),
-        "backup": _size(estimate.backup_bytes),
-        "search down": _seconds(estimate.search_downtime_seconds),
-        "takes": _seconds(estimate.seconds),
-        "memory": _size(estimate.memory_bytes, "+"),
-    }
-
-
-def _size(size_bytes: int, sign: str = "") -> str:
-    if not size_bytes:
-        return ""
-    megabytes = size_bytes / 1e6
-    return f"{sign}{megabytes:,.1f} MB" if megabytes >= SMALLEST_MEGABYTES else f"<{SMALLEST_MEGABYTES} MB"
-
-
-def _seconds(value: float) -> str:
-    if not value:
-        return ""
-    return f"{value:.1f} s" if value >= SHORTEST_SECONDS else f"<{SHORTEST_SECONDS} s"

@@ -2,7 +2,7 @@
 
     from redismigrate.commands import Project, upgrade
 
-    result = upgrade(Project.load(), "head")
+    result = upgrade(Project.load(), "head", on_progress=print)
 
 Modules are imported when a function is first used, so that a command pays only for what it needs.
 """
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from redismigrate.commands.inspect import current, status
     from redismigrate.commands.migrate import downgrade, plan, rollback, upgrade
     from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+    from redismigrate.commands.migration_report import MigrationReport
     from redismigrate.commands.offline import script, stamp_script
+    from redismigrate.commands.progress_events import Progress
     from redismigrate.commands.project import Project
     from redismigrate.commands.readiness import check_heads
     from redismigrate.commands.recover import stamp, unlock
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "MigrationOptions": "migration_options",
+    "MigrationReport": "migration_report",
     "MigrationResult": "migration_options",
+    "Progress": "progress_events",
     "Project": "project",
     "autogenerate": "authoring.generating",
     "baseline": "authoring.generating",
@@ -75,7 +79,9 @@ _MODULES = {
 }
 __all__ = [
     "MigrationOptions",
+    "MigrationReport",
     "MigrationResult",
+    "Progress",
     "Project",
     "autogenerate",
     "baseline",

@@ -6,7 +6,8 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
 from redismigrate.execution.run import Run
 from redismigrate.redis_server.connection import Server
-from redismigrate.state.control import Control, parse_setting, read_control, write_control
+from redismigrate.state.control import Control, read_control, write_control
+from redismigrate.state.limits import parse_setting
 from redismigrate.state.store import read_state
 
 

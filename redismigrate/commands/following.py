@@ -63,6 +63,7 @@ def follow(
         RedisMigrateError: The server can't be reached or used.
     """
     revision, report, stopped = None, None, False
+    watcher = watcher or Watcher()
 
     def tell(latest: FollowerReport) -> bool:
         nonlocal report, stopped
@@ -81,13 +82,14 @@ def follow(
             revision = run.plan.revision
             token = token_to_follow(server, project.keys)
             if token is None:
+                watcher.at_safe_point()
                 time.sleep(WAIT_SECONDS)
                 continue
             # Once more: what was contracted before the token was taken must not be followed.
             run = expanded_run(read_state(server, project.keys))
             if run is None:
                 continue
-            expanded = ExpandedRun(server, project.keys, run, token, watcher or Watcher(), max_removals)
+            expanded = ExpandedRun(server, project.keys, run, token, watcher, max_removals)
             if not expanded.indexes:
                 why = f"the indexes of revision {revision} follow by themselves: they read the same documents"
                 return Followed(why, revision)

@@ -151,6 +151,7 @@ class Migration:
             require_not_blocked(plan, self._readable_backups.damaged)
         for warning in plan.warnings:
             self._watcher.warned(warning)
+        self._watcher.at_safe_point()
         return self._executor(writer, self._new_run(plan))
 
     def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:
@@ -217,6 +218,7 @@ class Migration:
             self._options.lock_timeout,
             self._options.allow_evictable_state,
             on_wait=lambda holder: self._watcher.warned(f"waiting for {holder}"),
+            while_waiting=self._watcher.at_safe_point,
         )
 
     def _make_plan(self, state: State, direction: Direction, target: str, *, compares: bool = False) -> Plan:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from redismigrate.commands.option_definitions import as_path, limit, option, options_of
 from redismigrate.errors import UsageError
-from redismigrate.state.control import SETTINGS, require_in_range
+from redismigrate.planning.step_life import Phase, StrategyChoice
 
 if TYPE_CHECKING:
-    from redismigrate.execution.run import DocumentCounts, Phase
-    from redismigrate.planning.strategies import StrategyChoice
+    from redismigrate.commands.migration_report import MigrationReport
+    from redismigrate.execution.run import DocumentCounts
 
 
-DEFAULT_BATCH_SIZE = 500
-DEFAULT_WORKERS = 3
-MOST_DOCUMENTS_IN_BATCH = 100_000
-MOST_WORKERS = 64
 # Of documents, as the record can hold it.
 MOST_COUNTED = 2**63 - 1
+REPORT_SUFFIXES = (".yaml", ".yml", ".json")
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -54,62 +51,139 @@ class MigrationOptions:
         max_docs_per_second: Documents that are read or written in a second; None for no limit.
         max_wait_seconds: Seconds for which writers may be ahead of the run before it ends; None for no limit.
         postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
+        report_out: The file that gets the report, however it ends: JSON where its name ends with .json, YAML
+            where it ends with .yaml or .yml.
 
     Raises:
-        UsageError: A number is out of its range, or there is no such strategy or phase.
+        UsageError: A number is out of its range, there is no such strategy or phase, or the name of the
+            report has another ending.
     """
 
-    strategy: StrategyChoice = "auto"
-    phase: Phase = "all"
-    plan_file: Path | None = None
-    allow_lossy: bool = False
-    max_failures: int = 0
-    max_removals: int | None = None
-    aliases: tuple[str, ...] = ()
-    exclusive: bool = False
-    ignore_other_databases: bool = False
-    batch_size: int = DEFAULT_BATCH_SIZE
-    workers: int = DEFAULT_WORKERS
+    strategy: StrategyChoice = field(
+        default="auto",
+        metadata=option(
+            "--strategy",
+            "How changed indexes are carried out.",
+            kind="choice",
+            choices=get_args(StrategyChoice),
+        ),
+    )
+    phase: Phase = field(
+        default="all",
+        metadata=option(
+            "--phase",
+            "Stop where old and new are both servable, or go on from there.",
+            kind="choice",
+            choices=get_args(Phase),
+        ),
+    )
+    plan_file: Path | None = field(
+        default=None,
+        metadata=option("--plan", "Refuse when the plan is no longer the one in this file.", kind="file"),
+    )
+    allow_lossy: bool = field(
+        default=False, metadata=option("--allow-lossy", "Go back although something can't be brought back.")
+    )
+    max_failures: int = field(
+        default=0,
+        metadata=option(
+            "--max-failures",
+            "Documents that may fail to be rewritten, or end up unindexed that were not before.",
+            kind="count",
+            most=MOST_COUNTED,
+        ),
+    )
+    max_removals: int | None = field(
+        default=None,
+        metadata=option(
+            "--max-removals",
+            "Documents that may go in both forms because they are gone in one, when nobody saw them being "
+            "deleted. [10, or a thousandth if that is more]",
+            kind="count",
+            metavar="N",
+            most=MOST_COUNTED,
+        ),
+    )
+    aliases: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "--alias",
+            "An alias of an index that no revision made, which is to be kept. Can be repeated.",
+            kind="names",
+            metavar="NAME",
+        ),
+    )
+    exclusive: bool = field(
+        default=False,
+        metadata=option("--exclusive", "Writers are paused: documents are rewritten without comparing."),
+    )
+    ignore_other_databases: bool = field(
+        default=False,
+        metadata=option(
+            "--ignore-other-databases",
+            "Go on although databases other than 0 hold documents, which a new index will lack.",
+        ),
+    )
+    batch_size: int = field(
+        default=500,
+        metadata=option("--batch-size", "Documents in a batch.", kind="count", least=1, most=100_000),
+    )
+    workers: int = field(
+        default=3,
+        metadata=option(
+            "--workers", "Batches of documents under way at a time.", kind="count", least=1, most=64
+        ),
+    )
     backup_dir: Path | None = None
-    lock_timeout: float | None = None
-    allow_evictable_state: bool | None = None
-    max_latency_ms: float | None = None
-    max_docs_per_second: float | None = None
-    max_wait_seconds: float | None = None
-    postpone_cutover: bool = False
+    lock_timeout: float | None = field(
+        default=None,
+        metadata=option("--lock-timeout", "Seconds to wait for another process. [60]", kind="seconds"),
+    )
+    allow_evictable_state: bool | None = field(
+        default=None,
+        metadata=option(
+            "--allow-evictable-state", "Work although the server's maxmemory-policy may evict the record."
+        ),
+    )
+    max_latency_ms: float | None = field(
+        default=None,
+        metadata=limit(
+            "max-latency", "Wait while a round trip to the server (99th percentile) takes longer.", "MS"
+        ),
+    )
+    max_docs_per_second: float | None = field(
+        default=None,
+        metadata=limit("max-docs-per-second", "Documents that are read or written in a second.", "N"),
+    )
+    max_wait_seconds: float | None = field(
+        default=None,
+        metadata=limit("max-wait", "End when writers have been ahead of the run for so long.", "SECONDS"),
+    )
+    postpone_cutover: bool = field(
+        default=False,
+        metadata=limit(
+            "postpone-cutover", "Do all but the cutover, and wait for `status --set postpone-cutover=off`."
+        ),
+    )
+    report_out: Path | None = field(
+        default=None,
+        metadata=option(
+            "--report-out",
+            "Write a report there however it ends, as JSON (.json) or YAML (.yaml).",
+            kind="file",
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for name in ("plan_file", "backup_dir"):
-            if isinstance(given := getattr(self, name), str):
-                object.__setattr__(self, name, Path(given))
-        # The choices are imported only where they are needed: an upgrade with nothing to do plans nothing.
-        if self.strategy != "auto":
-            from redismigrate.planning.strategies import StrategyChoice
-
-            _require_choice("strategy", self.strategy, get_args(StrategyChoice))
-        if self.phase != "all":
-            from redismigrate.execution.run import Phase
-
-            _require_choice("phase", self.phase, get_args(Phase))
-        for setting in SETTINGS.values():
-            limit = getattr(self, setting.attribute, None)
-            if setting.least is not None and limit is not None:
-                require_in_range(setting.attribute, limit, setting)
-        for name, value, least, most in (
-            ("max_failures", self.max_failures, 0, MOST_COUNTED),
-            ("max_removals", self.max_removals or 0, 0, MOST_COUNTED),
-            ("batch_size", self.batch_size, 1, MOST_DOCUMENTS_IN_BATCH),
-            ("workers", self.workers, 1, MOST_WORKERS),
-            ("lock_timeout", self.lock_timeout or 0, 0, math.inf),
-        ):
-            if not least <= value <= most:
-                upper = "" if most == math.inf else f" and at most {most:,}"
-                raise UsageError(f"{name} is {value}.", f"It has to be at least {least}{upper}.")
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} is {value!r}.", f"It has to be one of {', '.join(choices)}.")
+        for name in ("plan_file", "backup_dir", "report_out"):
+            object.__setattr__(self, name, as_path(getattr(self, name)))
+        if self.report_out is not None and self.report_out.suffix not in REPORT_SUFFIXES:
+            raise UsageError(
+                f"The report {self.report_out} has no ending that says its form.",
+                f"It has to be one of {', '.join(REPORT_SUFFIXES)}.",
+            )
+        for name, known, _ in options_of(self):
+            known.require(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -125,6 +199,8 @@ class MigrationResult:
         documents: What became of documents; None when none was looked at.
         backup: The folder of the run's backups, if it made any.
         expanded: The revision whose old and new are both servable now, until it is contracted.
+        report: All of it in one value, with what was validated and measured; None where there was nothing to
+            do and nobody asked for a file.
     """
 
     result: Literal["done", "nothing"]
@@ -135,6 +211,7 @@ class MigrationResult:
     documents: DocumentCounts | None = None
     backup: str | None = None
     expanded: str | None = None
+    report: MigrationReport | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seconds", dict.fromkeys(PHASES, 0.0) | dict(self.seconds))

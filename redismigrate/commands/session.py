@@ -26,6 +26,7 @@ def locked_state(
     lock_timeout: float | None = None,
     allow_evictable_state: bool | None = None,
     on_wait: Callable[[Holder], None] | None = None,
+    while_waiting: Callable[[], None] | None = None,
     *,
     read: Callable[[Server, StateKeys], State] = read_state,
 ) -> Iterator[StateWriter]:
@@ -37,6 +38,7 @@ def locked_state(
         lock_timeout: Seconds to wait for another holder; None takes the setting.
         allow_evictable_state: Work although the server may evict the state; None takes the setting.
         on_wait: Told once who holds the lock, when waiting begins.
+        while_waiting: Called all the time then; may end it by raising.
         read: Reads the state.
 
     Raises:
@@ -49,7 +51,7 @@ def locked_state(
         allow_evictable_state = settings.allow_evictable_state
     server.capabilities.require_writable(allow_evictable_state)
     timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
-    with Lock(server, keys, timeout, on_wait) as lock:
+    with Lock(server, keys, timeout, on_wait, while_waiting) as lock:
         state = read(server, keys)
         state.require_readable()
         yield StateWriter(server, keys, lock.token, state)

@@ -14,7 +14,7 @@ from redismigrate.execution.cutover import backup_of_revision, cutover_at, recor
 from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace.busy_writers import WritersAhead
-from redismigrate.execution.run import Phase, Run, now
+from redismigrate.execution.run import Run, now
 from redismigrate.execution.undoing import (
     record_at_work,
     require_records,
@@ -24,6 +24,7 @@ from redismigrate.execution.undoing import (
 )
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.step_life import Phase
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.transaction import Transaction

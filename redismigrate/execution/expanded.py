@@ -58,6 +58,7 @@ class ExpandedRun:
 
         def watch(index: str, backlog: Backlog) -> None:
             writers.look(index, backlog, None, time.monotonic())
+            watcher.at_safe_point()
 
         work = DocumentWork(
             Node(server, self._fence),

@@ -118,6 +118,7 @@ class HeldRun:
             RedisMigrateError: One of `FAILURES` when the step met what it can't do.
         """
         step = steps[-1]
+        self.watcher.at_safe_point()
         with self.timed(step):
             self.look_elsewhere(steps)
             self._written.run = self.run.moved(step_started_at=now())
@@ -250,8 +251,9 @@ class HeldRun:
         try:
             yield
         finally:
-            phase = step.life.phase
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+            phase, elapsed = step.life.phase, time.monotonic() - started
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + elapsed
+            self.watcher.step_ended(step, elapsed)
 
     def event(self, name: str, **more: str) -> dict[str, str]:
         """An event of the revision at work, for the journal."""

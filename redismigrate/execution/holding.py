@@ -53,8 +53,8 @@ def hold(
     def report() -> PaceReport:
         return pace.report()
 
-    written = WrittenRun(writer, run, report)
-    pace = Pace(server, keys, lambda: written.run, written.beat_again, watcher.warned)
+    written = WrittenRun(writer, run, report, watcher.measured)
+    pace = Pace(server, keys, lambda: written.run, written.beat_again, watcher.warned, watcher.at_safe_point)
 
     def beat(documents: int, of: int) -> None:
         pace.count(documents)

@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import (
     BaseModel,
@@ -29,9 +29,6 @@ from redismigrate.schema.strict import Count
 from redismigrate.state.key_types import way_out_of_run
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
-
-# What of a revision is to be done: beside the old, or with its removal, or both.
-Phase = Literal["all", "expand", "contract"]
 
 
 class Baseline(BaseModel):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from redismigrate.planning.step_life import Phase
 from redismigrate.schema.strict import Count
 
 
@@ -26,7 +27,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     strategy: str = "auto"
-    phase: Literal["all", "expand", "contract"] = "all"
+    phase: Phase = "all"
     allow_lossy: bool = False
     exclusive: bool = False
     ignore_other_databases: bool = False

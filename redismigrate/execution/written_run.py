@@ -23,16 +23,24 @@ class WrittenRun:
         writer: Writes the state.
         run: The run, new or taken up.
         report: Tells how fast it is at the moment.
+        measured: Is told of it after every step, and with every sign of life.
 
     Attributes:
         writer: Writes the state.
         run: The run as last written, but for what is written with its next step.
     """
 
-    def __init__(self, writer: StateWriter, run: Run, report: Callable[[], PaceReport]) -> None:
+    def __init__(
+        self,
+        writer: StateWriter,
+        run: Run,
+        report: Callable[[], PaceReport],
+        measured: Callable[[Run], object],
+    ) -> None:
         self.writer = writer
         self.run = run
         self._report = report
+        self._measured = measured
         self._last_beat = time.monotonic()
 
     def write(self, run: Run, event: Mapping[str, str], others: Transaction = NOTHING_ELSE) -> None:
@@ -56,6 +64,7 @@ class WrittenRun:
         """
         self.writer.transact(replace(others, progress=run.progress_content(), event=event))
         self.run = run
+        self._measured(run)
 
     def end(self, run: Run, event: Mapping[str, str], others: Transaction = NOTHING_ELSE) -> None:
         """Make this the end of the run. What it has recorded and not undone can be rolled back from now on.
@@ -85,3 +94,4 @@ class WrittenRun:
         self._last_beat = time.monotonic()
         self.run = self.run.moved(pace=self._report())
         self.writer.transact(Transaction(progress=self.run.progress_content()))
+        self._measured(self.run)

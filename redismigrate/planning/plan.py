@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
@@ -20,6 +21,7 @@ from redismigrate.planning.step_payloads import (
     flat,
     nested,
 )
+from redismigrate.quantities import seconds_text, size_text
 from redismigrate.schema.definition import IndexDefinition
 
 _Value = TypeVar("_Value")
@@ -105,6 +107,21 @@ class Step(BaseModel):
                 has_second_fields=self.drop is not None and bool(self.drop.second_fields),
             )
         ]
+
+    @property
+    def costs(self) -> dict[str, str]:
+        """What it costs, for people, by what that is; empty where it costs nothing of that."""
+        estimate = self.estimate
+        return {
+            "strategy": self.strategy or "",
+            "documents": f"{estimate.documents:,}" if estimate.bytes_read or estimate.bytes_written else "",
+            "reads": size_text(estimate.bytes_read),
+            "writes": size_text(estimate.bytes_written),
+            "backup": size_text(estimate.backup_bytes),
+            "search down": seconds_text(estimate.search_downtime_seconds),
+            "takes": seconds_text(estimate.seconds),
+            "memory": size_text(estimate.memory_bytes, "+"),
+        }
 
     @property
     def served(self) -> str:
@@ -287,6 +304,20 @@ class Plan(BaseModel):
     revisions: tuple[RevisionPlan, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The plan as a notebook shows it."""
+        count = f"{len(self.revisions)} revision{'s' if len(self.revisions) != 1 else ''}"
+        parts = [heading(f"{self.direction} to {self.target}: {count}, project {self.project}")]
+        parts += [paragraph(reason, "blocked:") for reason in self.blocked]
+        parts += [paragraph(warning, "note:") for warning in self.warnings]
+        for item in self.revisions:
+            parts.append(heading(f"{item.revision} {item.recorded.message}"))
+            titles = ["step", *item.steps[0].costs, "rollback"] if item.steps else []
+            rows = [[step.description, *step.costs.values(), step.rollback] for step in item.steps]
+            parts.append(table(titles, rows))
+            parts += [paragraph(warning, "note:") for warning in item.warnings]
+        return box(*parts)
 
     @property
     def blocked(self) -> tuple[str, ...]:

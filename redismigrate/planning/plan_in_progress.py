@@ -13,11 +13,8 @@ from redismigrate.planning.physical_names import physical_name
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_memory_is_short
-from redismigrate.planning.step_life import StepKind, Strategy
-from redismigrate.planning.strategies import (
-    Adoption,
-    StrategyChoice,
-)
+from redismigrate.planning.step_life import StepKind, Strategy, StrategyChoice
+from redismigrate.planning.strategies import Adoption
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 

@@ -7,6 +7,10 @@ from typing import Literal, get_args
 
 Strategy = Literal["alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+# "auto": the cheapest that keeps search up and fits in memory.
+StrategyChoice = Literal["auto", Strategy]
+# What of a revision is to be done: beside the old, or with its removal, or both.
+Phase = Literal["all", "expand", "contract"]
 # Those that build an index beside the one that serves.
 BESIDE: frozenset[Strategy | None] = frozenset({"shadow", "shadow_field", "shadow_copy"})
 

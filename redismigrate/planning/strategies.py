@@ -8,7 +8,7 @@ from typing import Literal
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.inventory import Inventory
-from redismigrate.planning.step_life import Strategy
+from redismigrate.planning.step_life import Strategy, StrategyChoice
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
@@ -18,7 +18,6 @@ from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 from redismigrate.schema.words import not_utf8
 
-StrategyChoice = Literal["auto", "alter", "shadow", "shadow_field", "shadow_copy", "rebuild"]
 Adoption = Literal["alias", "never"]
 # key_separator is for clients; SKIPINITIALSCAN matters to FT.CREATE alone, and a rebuild always scans.
 ONLY_RECORDED = {"key_separator", "skip_initial_scan"}

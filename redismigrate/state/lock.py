@@ -132,6 +132,7 @@ class Lock:
         keys: The project's keys.
         timeout_seconds: How long to wait for another holder.
         on_wait: Called once, with the holder, when waiting begins.
+        while_waiting: Called all the time then; may end it by raising.
     """
 
     def __init__(
@@ -140,11 +141,13 @@ class Lock:
         keys: StateKeys,
         timeout_seconds: float,
         on_wait: Callable[[Holder], None] | None = None,
+        while_waiting: Callable[[], None] | None = None,
     ) -> None:
         self._server = server
         self._keys = keys
         self._timeout_seconds = timeout_seconds
         self._on_wait = on_wait
+        self._while_waiting = while_waiting
         self._holder = Holder.this_process()
         self._owner = json.dumps(asdict(self._holder))
         self._stop = threading.Event()
@@ -167,6 +170,8 @@ class Lock:
                     f"Another process works on this project: {holder}.",
                     "Wait for it (--lock-timeout), or free the lock with `redismigrate unlock` if it hangs.",
                 )
+            if self._while_waiting is not None:
+                self._while_waiting()
             time.sleep(POLL_SECONDS)
         self._thread = threading.Thread(target=self._renew, name="redismigrate-lock", daemon=True)
         self._thread.start()

@@ -9,8 +9,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from doc_pages import ROOT, rows_of, sections_of
 from redisvl_application import PYTHON, needs_redisvl
+
+from redismigrate import aio, commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -98,6 +101,7 @@ options = {
 lines = [line.split()[0] for line in cli.Migrate.usage.splitlines() if line.startswith("\\t")]
 files = pathlib.Path(migration.__file__).parent.glob("*.py")
 print(json.dumps({
+    "classes": [name for name in (*dir(migration), *dir(models))],
     "subcommands": lines,
     "options": sorted(options),
     "models": {name: list(leaves(getattr(models, name))) for name in json.loads(sys.argv[1])},
@@ -145,6 +149,20 @@ def test_redisvl_has_the_subcommands_sections_and_limits_that_the_page_has(peer)
     assert peer["patch"] == PATCH_SECTIONS
     assert [limit for limit, sentence in LIMITS.items() if sentence not in peer["source"]] == []
     assert "TEMPORARY" not in peer["source"]
+
+
+@needs_redisvl
+def test_redisvl_has_the_classes_that_the_page_has(peer):
+    named = {name for row in rows_of(SECTIONS["Python"]) for name in CODE.findall(row[0])}
+    assert named - set(peer["classes"]) == set()
+
+
+def test_our_functions_on_the_page_exist():
+    named = {name for row in rows_of(SECTIONS["Python"]) for name in CODE.findall(row[1])}
+    modules = {"commands": commands, "aio": aio}
+    for name in named:
+        module, _, attribute = name.partition(".")
+        assert attribute in modules[module].__all__
 
 
 @needs_redisvl
@@ -206,11 +224,19 @@ def test_every_command_on_the_page_runs(project: Shop, command: str):
     [
         ("Fields of a plan", "plan"),
         ("Fields of an estimate", "plan"),
-        ("Fields of a report", "upgrade"),
     ],
 )
 def test_our_fields_on_the_page_exist(project: Shop, heading: str, command: str):
-    known = set(paths(project.run(command, "--json").json))
+    require_fields(heading, project.run(command, "--json").json)
+
+
+def test_our_fields_of_a_report_on_the_page_exist(project: Shop):
+    assert project.run("upgrade", "--report-out", "report.yaml").code == 0
+    require_fields("Fields of a report", yaml.safe_load((project.folder / "report.yaml").read_text()))
+
+
+def require_fields(heading: str, content: Any) -> None:
+    known = set(paths(content))
     named = {name for table in tables_of(heading) for row in table for name in CODE.findall(row[1])}
     assert named
     assert named - known == set()

@@ -36,7 +36,11 @@ def keys(client: Redis) -> list[bytes]:
     return [b"p:%d" % number for number in range(COUNT)]
 
 
-def test_documents_come_in_the_order_of_their_numbers(redis_url: str, keys: list[bytes]):
+@pytest.mark.parametrize("together", [7, 1000, 10_000])
+def test_documents_come_in_the_order_of_their_numbers(
+    redis_url: str, keys: list[bytes], together: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(live, "KEYS_PER_SORT", together)
     with connect(redis_url) as server:
         batches = list(batches_of_keys(server, SCHEMA, 400))
     assert [len(batch) for batch in batches] == [400] * 6 + [100]

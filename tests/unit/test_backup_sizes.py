@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redismigrate.cli.backup_commands import size_text
+from redismigrate.cli.backup_commands import scaled_size_text
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ from redismigrate.cli.backup_commands import size_text
     ],
 )
 def test_a_size_is_shown_in_the_unit_that_fits(size_bytes: int, text: str):
-    assert size_text(size_bytes) == text
+    assert scaled_size_text(size_bytes) == text
 
 
 @given(st.integers(0, 10**15))
 def test_a_shown_size_is_right_to_the_place_that_is_shown(size_bytes: int):
-    number, unit = size_text(size_bytes).split()
+    number, unit = scaled_size_text(size_bytes).split()
     factor = 1000 ** ["B", "kB", "MB", "GB", "TB"].index(unit)
     assert abs(float(number.replace(",", "")) * factor - size_bytes) <= 0.0501 * factor
     assert unit == "TB" or float(number) < 1000

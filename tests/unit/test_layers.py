@@ -18,7 +18,7 @@ ROOT = Path(redismigrate.__file__).parent
 # From top to bottom; those of one line don't know each other.
 LAYERS = (
     ("__main__",),
-    ("cli", "testing"),
+    ("aio", "cli", "testing"),
     ("commands",),
     ("execution",),
     ("planning",),
@@ -28,7 +28,8 @@ LAYERS = (
     ("schema",),
     ("config", "packaged"),
     ("foreign_modules",),
-    ("configuration_file", "foreign_text", "process_state", "shown_url"),
+    ("html_tables",),
+    ("configuration_file", "foreign_text", "process_state", "quantities", "shown_url"),
     ("foreign_documents",),
     ("errors",),
 )

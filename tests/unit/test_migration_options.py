@@ -6,8 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from redismigrate.cli import redismigrate as program
+from redismigrate.cli.context import Invocation
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.commands.taking_up import stored_options
 from redismigrate.errors import UsageError
@@ -58,6 +61,29 @@ def test_a_path_may_be_a_string():
 def test_the_ends_of_the_ranges_are_taken():
     assert MigrationOptions(batch_size=1, workers=1, max_failures=0, lock_timeout=0)
     assert MigrationOptions(batch_size=100_000, workers=64)
+
+
+@pytest.mark.parametrize("command", ["plan", "upgrade", "downgrade", "rollback"])
+def test_the_command_line_has_the_defaults_and_ranges_of_python(command: str):
+    fields, found = MigrationOptions.__dataclass_fields__, program.commands[command]
+    arguments = [] if command == "rollback" else ["head"]
+    values = found.make_context(command, arguments, obj=Invocation()).params
+    shared = values.keys() & fields.keys()
+    assert {name: values[name] for name in shared} == {name: fields[name].default for name in shared}
+    assert shared
+    for parameter in found.params:
+        if parameter.name in shared and isinstance(parameter.type, click.IntRange | click.FloatRange):
+            least, most = parameter.type.min, parameter.type.max
+            outside = [*(() if least is None else (least - 1,)), *(() if most is None else (most * 2,))]
+            assert outside
+            for value in outside:
+                with pytest.raises(UsageError):
+                    MigrationOptions(**{str(parameter.name): value})
+
+
+def test_every_option_of_python_has_one_of_the_command_line():
+    given = {parameter.name for parameter in program.commands["upgrade"].params}
+    assert MigrationOptions.__dataclass_fields__.keys() - given == set()
 
 
 def test_what_a_run_was_begun_with_is_looked_at_as_well():

@@ -12,7 +12,8 @@ from redismigrate.execution.pace.brakes import Brake, ReplicaLag
 from redismigrate.execution.pace.latency import WINDOW_SECONDS, LatencyWindow
 from redismigrate.execution.pace_report import Rate, seconds_left
 from redismigrate.planning.plan import Estimate, Step
-from redismigrate.state.control import Control, begun_with, parse_setting, settings_text
+from redismigrate.state.control import Control, begun_with, settings_text
+from redismigrate.state.limits import parse_setting
 
 INTERVAL = 0.02
 RATES = st.floats(1, 1e6)

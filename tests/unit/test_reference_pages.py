@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 import pytest
 from command_tree import COMMANDS
 from doc_pages import ROOT, rows_of, sections_of
 
-from redismigrate import commands, errors
+from redismigrate import aio, commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_report import (
+    IndexSizes,
+    MigrationReport,
+    ReportedError,
+    ReportResult,
+    StepTime,
+    ValidatedIndex,
+)
+from redismigrate.commands.progress_events import Progress, ProgressKind
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run
@@ -203,7 +212,10 @@ def test_every_entry_of_a_document_of_the_state_is_documented(heading: str, name
 
 def test_every_function_of_the_python_api_is_documented_with_its_signature():
     documented = {
-        row[0].strip("`") for section in PYTHON_API.values() for row in rows_of(section) if "(" in row[0]
+        row[0].strip("`")
+        for section in PYTHON_API.values()
+        for row in rows_of(section)
+        if "(" in row[0] and not row[0].startswith("`aio.")
     } - {"connect()"}
     functions = {
         name: function
@@ -211,6 +223,35 @@ def test_every_function_of_the_python_api_is_documented_with_its_signature():
         if not isinstance(function := getattr(commands, name), type)
     }
     assert documented == {f"{name}{signature_of(function)}" for name, function in functions.items()}
+
+
+def test_every_part_of_a_report_is_documented():
+    documented = {row[0].strip("`"): row[1] for row in rows_of(PYTHON_API["The report"])}
+    assert list(documented) == list(MigrationReport.model_fields)
+    parts = {"steps": StepTime, "validated": ValidatedIndex, "sizes": IndexSizes, "error": ReportedError}
+    for name, part in parts.items():
+        assert [
+            word for word in re.findall(r"`(\w+)`", documented[name]) if word in part.model_fields
+        ] == list(part.model_fields)
+    assert re.findall(r"`(\w+)`", documented["result"]) == list(get_args(ReportResult))
+
+
+def test_every_coroutine_function_is_documented_with_its_signature():
+    assert words_in(rows_of(PYTHON_API["Coroutines"])) == [
+        f"aio.{name}{signature_of(getattr(aio, name))}" for name in aio.__all__
+    ]
+
+
+def test_coroutines_take_what_the_functions_take_but_for_the_watcher():
+    for name in sorted(set(aio.__all__) - {"follow"}):
+        taken = inspect.signature(getattr(commands, name)).parameters
+        assert {**inspect.signature(getattr(aio, name)).parameters}.keys() == taken.keys() - {"watcher"}
+
+
+def test_every_attribute_of_an_event_is_documented():
+    rows = rows_of(PYTHON_API["Progress"])
+    assert words_in(rows) == list(Progress.__dataclass_fields__)
+    assert re.findall(r"`(\w+)`:", rows[0][1]) == list(get_args(ProgressKind))
 
 
 def test_every_option_and_result_of_a_migration_is_documented():

@@ -20,7 +20,7 @@ from redismigrate.planning.drift import require_no_drift
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_in_progress import PlanOptions
-from redismigrate.planning.strategies import StrategyChoice
+from redismigrate.planning.step_life import StrategyChoice
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.lock import last_token_number

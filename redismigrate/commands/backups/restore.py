@@ -18,7 +18,7 @@ from redismigrate.backup.folders import open_in_place
 from redismigrate.backup.replaced_documents import is_of_replaced
 from redismigrate.commands.backups.backup_needs import is_known
 from redismigrate.commands.backups.listing import list_backups, translated_errors
-from redismigrate.commands.migration_options import DEFAULT_BATCH_SIZE, DEFAULT_WORKERS, failed_to_json
+from redismigrate.commands.migration_options import MigrationOptions, failed_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.documents.failures import Restored
@@ -230,8 +230,8 @@ def _job(node: Node, backup: Backup) -> RewriteJob:
         physical=backup.manifest.index,
         schema=schema_before(backup),
         rewrite=rewrite_in(backup),
-        batch_size=DEFAULT_BATCH_SIZE,
-        connections=DEFAULT_WORKERS,
+        batch_size=MigrationOptions.batch_size,
+        connections=MigrationOptions.workers,
         is_exclusive=False,
         on_progress=lambda _: None,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.indexes.keys_elsewhere import has_other_databases
@@ -20,6 +21,7 @@ from redismigrate.planning.drift import differences_to
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.read import IndexStatistics
 from redismigrate.schema.strict import readable, readable_key
 
 _KEYS_PER_LOOK = 500
@@ -30,6 +32,27 @@ Excuse = Callable[[Sequence[bytes]], frozenset[bytes]]
 
 class ValidationFailed(RedisMigrateError):
     """The index is not what was asked for."""
+
+
+@dataclass(frozen=True)
+class FoundIndex:
+    """An index that is as it was asked for.
+
+    Attributes:
+        served: The name that clients query.
+        physical: The index.
+        before: What it was compared with; None where it is a new one.
+        statistics: What it counts.
+        lost: Documents that it lacks, which was allowed.
+        answers: Query that it was asked beside the index before it -> how often. Both answered alike.
+    """
+
+    served: str
+    physical: str
+    before: Baseline | None
+    statistics: IndexStatistics
+    lost: int = 0
+    answers: Mapping[str, int] = field(default_factory=dict)
 
 
 def baseline_of(server: Server, definition: IndexDefinition) -> Baseline:
@@ -56,7 +79,7 @@ def validate(
     counts_on: bool,
     is_scanned: bool = True,
     is_excused: Excuse | None = None,
-) -> None:
+) -> FoundIndex:
     """Compare the live index with what was asked for and with what was there before.
 
     Documents may come and go meanwhile, so counts alone prove nothing: a scan that is over and met no failure
@@ -74,6 +97,9 @@ def validate(
         is_excused: Tells which of some documents have a reason to be out of the index that was told already;
             None where there is none.
 
+    Returns:
+        What was found.
+
     Raises:
         ValidationFailed: It differs; says how and what to do.
     """
@@ -90,8 +116,9 @@ def validate(
     # Under a FILTER, documents that are missing can't be told from those that it keeps out.
     can_tell = not is_scanned and definition.schema.filter is None
     is_short = can_tell and statistics.num_docs < baseline.documents
+    found = FoundIndex(definition.served, definition.physical, baseline, statistics)
     if failures <= 0 and not is_short:
-        return
+        return found
     if is_short:
         lost = _count_lost(server, definition, is_excused or _nobody)
     elif is_excused is None:
@@ -106,6 +133,7 @@ def validate(
             f"{lost:,} documents can't be indexed in {definition.served}{last}",
             f"Correct the documents, or accept it with --max-failures {lost}.",
         )
+    return replace(found, lost=max(0, lost))
 
 
 def _nobody(keys: Sequence[bytes]) -> frozenset[bytes]:  # noqa: ARG001 - an Excuse

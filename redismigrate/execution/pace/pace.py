@@ -29,7 +29,7 @@ POSTPONED = "the cutover is postponed; `redismigrate status --set postpone-cutov
 
 
 def _nothing() -> None:
-    """What there is to do while a cutover is postponed, if nobody says otherwise."""
+    """What there is to do while a cutover is postponed, and before a batch, if nobody says otherwise."""
 
 
 class Pace:
@@ -43,6 +43,7 @@ class Pace:
         run: Gives the run as it is now.
         beat: Writes a sign of life if the last one is a second old; called all the time while the run waits.
         warn: Is told of what holds the run up for longer.
+        at_safe_point: Called before every batch, and all the time while the run waits; may end it by raising.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class Pace:
         run: Callable[[], Run],
         beat: Callable[[], None],
         warn: Callable[[str], None],
+        at_safe_point: Callable[[], None] = _nothing,
     ) -> None:
         self._server, self._keys = server, keys
         self._run, self._beat, self._warn = run, beat, warn
+        self._at_safe_point = at_safe_point
         now = time.monotonic()
         self._control = begun_with(run().arguments)
         self._most = int(run().arguments.get("batch_size", 1))
@@ -246,6 +249,7 @@ class Pace:
         return documents
 
     def _holds(self, documents: int, size: BatchSize) -> bool:
+        self._at_safe_point()
         self._look_if_due()
         if self._control.paused:
             self._latency_brake = self._critical_brake = None
@@ -273,6 +277,7 @@ class Pace:
             time.sleep(_POLL_SECONDS)
 
     def _idle(self) -> None:
+        self._at_safe_point()
         time.sleep(_POLL_SECONDS)
         self._look_if_due()
         self._beat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -76,6 +77,7 @@ def different_answer(
     *,
     may_lack: int = 0,
     following: Following | None = None,
+    asked: Counter[str] | None = None,
 ) -> str | None:
     """What the new index lacks in its answers; None when nothing.
 
@@ -87,7 +89,9 @@ def different_answer(
             parameters are mean, and that may be what is wanted.
         may_lack: How many documents the new index may lack because it could not index them.
         following: Keeps the new form in step, which the new index reads; None where both read the same.
+        asked: Gets what was asked, and how often.
     """
+    asked = Counter() if asked is None else asked
     if (old.schema.filter, old.schema.prefixes) != (new.schema.filter, new.schema.prefixes):
         return None  # other documents are wanted
     following = following or _Nobody()
@@ -96,6 +100,7 @@ def different_answer(
         return difference
     share = 1.0
     for question in _questions(server, old, new):
+        asked[question.about] += 1
         difference = None
         for _ in range(ATTEMPTS):
             following.catch_up()

@@ -146,8 +146,8 @@ class DocumentWork:
             last_beat = time.monotonic()
             # Some steps look at the documents more than once: each counts once.
             told = min(done, expected) if expected else done
-            self.watcher.indexed(step, told, expected or done)
             self.beat(told, expected or done)
+            self.watcher.indexed(step, told, expected or done)
 
         return RewriteJob(
             self.nodes,

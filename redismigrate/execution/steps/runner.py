@@ -7,6 +7,7 @@ that the step is done.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -239,27 +240,29 @@ class StepRunner:
         def on_progress(documents: int) -> None:
             nonlocal last_beat
             of = max(expected, documents)
+            self.watcher.at_safe_point()
             self.second_forms.follow()
-            self.watcher.indexed(step, documents, of)
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 self.second_forms.look_at_index(step, step.index_after.physical)
                 self.beat(documents, of)
                 last_beat = time.monotonic()
+            self.watcher.indexed(step, documents, of)
 
         wait_until_indexed(self.server, step.index_after.physical, on_progress)
 
     def _validate(self, step: Step, run: Run) -> None:
-        definition = step.index_after
+        definition, baseline = step.index_after, run.baselines.get(step.served)
+        found, answers = None, Counter[str]()
         self.second_forms.take_up(step, run)
         live = look_at(self.server, definition.physical)
         if live is not None and live.statistics.is_indexing:
             # It was complete; since then the server was restarted, which builds every index anew.
             self._wait(step, run)
         try:
-            validate(
+            found = validate(
                 self.server,
                 definition,
-                run.baselines.get(step.served, Baseline()),
+                baseline or Baseline(),
                 int(run.arguments.get("max_failures", 0)),
                 counts_on=step.strategy != "rebuild"
                 and step.strategy not in BESIDE
@@ -284,6 +287,7 @@ class StepRunner:
                 self.watcher.warned,
                 may_lack=may_lack,
                 following=self.second_forms,
+                asked=answers,
             )
             if difference is not None:
                 raise ValidationFailed(
@@ -291,6 +295,8 @@ class StepRunner:
                     f"{difference}.",
                     "Look at both with FT.SEARCH; --strategy rebuild does without the comparison.",
                 )
+        if found is not None:
+            self.watcher.validated(step, replace(found, before=baseline, answers=answers))
 
     def _is_there(self, definition: IndexDefinition) -> bool:
         """Whether an index still exists: where FT.* can't run in scripts a swap may have been half done."""

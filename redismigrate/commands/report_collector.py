@@ -1,0 +1,107 @@
+"""Collects what a report says of a run, while it is at work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from redismigrate.commands.migration_report import IndexSizes, StepTime, ValidatedIndex
+from redismigrate.execution.indexes.sizes import sizes_of
+from redismigrate.execution.indexes.validation import FoundIndex
+from redismigrate.execution.progress import Watcher
+from redismigrate.execution.run import Run
+from redismigrate.planning.plan import Step
+from redismigrate.redis_server.connection import Server
+
+
+class ReportCollector(Watcher):
+    """Remembers what a run tells.
+
+    Args:
+        server: The connection, for the sizes afterwards.
+
+    Attributes:
+        steps: How long they took, in the order in which they ended.
+        indexes: Revision and served name -> what was found, the last time.
+        sizes: Served name -> what it took before its first change and takes after its last.
+        warnings: What was told, each once.
+        backups: Where they are, each once.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._revision = ""
+        self._found: dict[str, FoundIndex] = {}
+        self.steps: list[StepTime] = []
+        self.indexes: dict[tuple[str, str], ValidatedIndex] = {}
+        self.sizes: dict[str, IndexSizes] = {}
+        self.warnings: dict[str, None] = {}
+        self.backups: dict[str, None] = {}
+
+    def revision_started(self, run: Run) -> None:
+        """Another revision, and what its indexes take before it."""
+        self._take(run)
+        self._found.clear()
+        for step in run.plan.steps:
+            if step.before is not None and step.index is not None and step.life.has("changes_index"):
+                # Where it is taken up, documents may have two forms already.
+                self._measure_before(step.index, step.before.physical, has_begun=run.position > 0)
+        self.warnings.update(dict.fromkeys(run.plan.warnings))
+
+    def undo_started(self, run: Run) -> None:
+        """What it had built goes."""
+        self._take(run)
+        self._found.clear()
+        self.indexes = {key: found for key, found in self.indexes.items() if key[0] != run.plan.revision}
+
+    def measured(self, run: Run) -> None:
+        """Where its backups are by now."""
+        self._take(run)
+
+    def warned(self, message: str) -> None:
+        """Once more or for the first time."""
+        self.warnings[message] = None
+
+    def step_ended(self, step: Step, seconds: float) -> None:
+        """How long it took."""
+        time = StepTime(revision=self._revision, step=step.kind, index=step.index, seconds=round(seconds, 3))
+        self.steps.append(time)
+
+    def validated(self, step: Step, found: FoundIndex) -> None:  # noqa: ARG002 - the event's signature
+        """What was found; of an index that is built twice, beside what was there before the first time."""
+        first = self._found.get(found.served)
+        found = found if first is None else replace(found, before=first.before)
+        before, after = found.before, found.statistics
+        self._found[found.served] = found
+        self.indexes[self._revision, found.served] = ValidatedIndex(
+            revision=self._revision,
+            index=found.served,
+            physical=found.physical,
+            schema_matches=True,
+            documents_before=None if before is None else before.documents,
+            documents_after=after.num_docs,
+            failures_before=None if before is None else before.failures,
+            failures_after=after.indexing_failures,
+            unindexed=found.lost,
+            answers=dict(found.answers),
+        )
+
+    def revision_finished(self, run: Run) -> None:
+        """What its indexes take now that what they replaced is gone."""
+        self._take(run)
+        for served, found in self._found.items():
+            index_bytes, document_bytes = sizes_of(self._server, found.physical)
+            after = {"index_bytes_after": index_bytes, "document_bytes_after": document_bytes}
+            self.sizes[served] = self.sizes.get(served, IndexSizes(index=served)).model_copy(update=after)
+
+    def _measure_before(self, served: str, physical: str, *, has_begun: bool) -> None:
+        if served not in self.sizes:
+            index_bytes, document_bytes = sizes_of(self._server, physical)
+            self.sizes[served] = IndexSizes(
+                index=served,
+                index_bytes_before=index_bytes,
+                document_bytes_before=None if has_begun else document_bytes,
+            )
+
+    def _take(self, run: Run) -> None:
+        self._revision = run.plan.revision
+        self.backups.update(dict.fromkeys(run.backups.values()))
