@@ -83,6 +83,7 @@ class Inventory:
         empty: Physical names of the live indexes that are looked at for a rewrite and have no documents.
         made: Served names of the indexes that the run has made itself, see `made_in_run`.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
+        unreadable_prefixes: Those whose keys the user may not read, where that keeps indexes from them.
     """
 
     project: str
@@ -103,6 +104,7 @@ class Inventory:
     empty: frozenset[str] = frozenset()
     made: frozenset[str] | None = frozenset()
     fence: str = "0"
+    unreadable_prefixes: frozenset[str] = frozenset()
 
     def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:
         """The server where nothing can be restored from some backups.

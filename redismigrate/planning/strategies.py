@@ -227,6 +227,9 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
             f"index {schema.name} has max_text_fields and no_fields, with which this server crashes as soon "
             "as it indexes text"
         )
+    for prefix in schema.prefixes or ("",):
+        if prefix in inventory.unreadable_prefixes:
+            yield f"index {schema.name}: {inventory.capabilities.why_unreadable(prefix)}"
     misread = misread_field(schema.fields, schema.storage_type)
     if misread is not None:
         yield (

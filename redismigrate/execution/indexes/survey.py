@@ -22,6 +22,7 @@ from redismigrate.execution.indexes.live import (
     scan_some,
 )
 from redismigrate.execution.indexes.survey_documents import Interest, interests_of, sample_documents
+from redismigrate.execution.indexes.unreadable import unreadable_prefixes
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
 from redismigrate.planning.document_sample import DocumentSample
@@ -32,6 +33,7 @@ from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import read_owners
 from redismigrate.state.stored_documents import Head
 
@@ -73,6 +75,7 @@ def survey(
         if target is not None:
             aliases[name] = target
     interests = interests_of(recorded, catalog)
+    met = schemas_met(recorded, catalog)
     rewrites = any(interest.may_be_rewritten for interest in interests.values())
     physical_names = {d.served: d.physical for d in definitions if d.physical in live}
     return Inventory(
@@ -92,7 +95,8 @@ def survey(
         schemas=live_schemas(server, names, live) if rewrites else {},
         empty=_empty(server, definitions, live, interests),
         samples=_samples(server, interests, physical_names),
-        other_databases=look_at_other_databases(server, schemas_met(recorded, catalog)),
+        other_databases=look_at_other_databases(server, met),
+        unreadable_prefixes=unreadable_prefixes(server, met, StateKeys(project).fence),
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
 
