@@ -26,6 +26,7 @@ from redismigrate.schema.quantization import (
     UINT8_MAX,
     IntegerDatatype,
     Quantization,
+    uint8_problem,
 )
 from redismigrate.schema.vector_field import DistanceMetric
 
@@ -40,22 +41,6 @@ def needs_calibration(datatype: IntegerDatatype, metric: DistanceMetric) -> bool
     UINT8 does for every metric: whether it is possible depends on the smallest number.
     """
     return datatype == "UINT8" or metric != "COSINE"
-
-
-def uint8_problem(metric: DistanceMetric, smallest: float) -> str | None:
-    """Why vectors can't be stored as UINT8; None when they can.
-
-    Args:
-        metric: Of the index.
-        smallest: The smallest component of all its vectors.
-    """
-    if smallest >= 0 or metric == "L2":
-        return None
-    effect = "changes angles" if metric == "COSINE" else "changes inner products"
-    return (
-        f"UINT8 with {metric} needs vectors that are never negative (the smallest component is "
-        f"{smallest:.6g}): an offset {effect}, and with them the order of the neighbours"
-    )
 
 
 def quantize(numbers: NDArray[Any], quantization: Quantization) -> NDArray[Any]:

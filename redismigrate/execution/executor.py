@@ -88,9 +88,12 @@ class Executor:
                 stay.
             BackupMissing, BackupDamaged: A backup that an interrupted run needs is not here, or not as it was
                 written; nothing was changed.
+            AuthenticationFailed: The server keeps an index of an interrupted run from its user; nothing was
+                changed.
         """
         if self._work.state.run is not None:
             self._work.require_backups()
+            self._work.require_rights()
         with self._work.interruptions(), closing(self._work):
             if self._work.state.run is None:
                 self._begin()
@@ -166,6 +169,7 @@ class Executor:
         Raises:
             StateError: What undoes one of its revisions is gone or damaged; nothing was changed.
             BackupMissing, BackupDamaged: So is a backup that one of them needs; nothing was changed.
+            AuthenticationFailed: The server keeps an index from the user; nothing was changed.
             RunInterrupted: It stopped half way; the same command goes on.
         """
         require_records(self._work)

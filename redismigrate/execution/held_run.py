@@ -19,6 +19,7 @@ from redismigrate.errors import (
 from redismigrate.execution.endings import ENDS, reason_of
 from redismigrate.execution.indexes.keys_elsewhere import BeforeTheLoss
 from redismigrate.execution.indexes.search_commands import Commands
+from redismigrate.execution.indexes.unreadable import require_readable
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
@@ -228,6 +229,19 @@ class HeldRun:
                     BackupLocation.parse(location).open(self.backup_dir)
                 elif not self.run.arguments.get("allow_lossy"):
                     read_whole(location, self.backup_dir, self.watcher.backup_read)
+
+    def require_rights(self, steps: Iterable[Step] = ()) -> None:
+        """Refuse to go on, forward or back, as a user from whom the server keeps one of the indexes.
+
+        Args:
+            steps: That are to be done besides those of the revision at work.
+
+        Raises:
+            AuthenticationFailed: There is one; nothing was changed.
+        """
+        steps = (*self.run.plan.steps, *self.run.undo, *steps)
+        found = [side for step in steps for side in (step.before, step.after) if side is not None]
+        require_readable(self._steps.server, (side.schema for side in found), self.keys.fence)
 
     @contextmanager
     def telling_way_out(self) -> Iterator[None]:

@@ -79,12 +79,14 @@ def require_records(work: HeldRun) -> None:
         StateError: What undoes one of the run's recorded revisions is gone or damaged.
         BackupMissing: So is a backup that it needs, and nothing lossy is allowed.
         BackupDamaged: One is not as it was written, and nothing lossy is allowed.
+        AuthenticationFailed: The server keeps one of the indexes from the user.
     """
     run = work.run
     runs = [_read(work, revision).run for revision in run.done]
     undo = [step for recorded in runs for step in recorded.undo_of(recorded.plan.steps)]
     if not run.is_recorded:
         undo += run.undo_of(_done(work)) if run.failure is None else run.undo[run.position :]
+    work.require_rights([*undo, *(step for recorded in runs for step in recorded.plan.steps)])
     if work.allows_lossy:
         return
     with work.telling_way_out():

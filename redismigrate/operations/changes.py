@@ -11,6 +11,7 @@ from redismigrate.errors import SchemaError
 from redismigrate.operations.renaming import rename_field
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.moves import PathRename
+from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs, svs_parameters
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class AlterField:
             for attribute in type(old).model_fields
             if getattr(old, attribute) != getattr(new, attribute)
         }
+        if becomes_svs(new, attributes):
+            # A script that says nothing of them would get other ones.
+            attributes |= {name: getattr(old, name) for name in SVS_DEFAULTS}
         return AlterField(self.name, attributes)
 
     def __str__(self) -> str:
@@ -203,6 +207,19 @@ class ChangePrefix:
 
     def __str__(self) -> str:
         return f"change prefix {self.old} to {self.new}"
+
+
+def as_asked(change: IndexChange, before: IndexSchema) -> IndexChange:
+    """The change with what a script means by what it does not say, see `svs_parameters`.
+
+    Args:
+        change: As the script gives it.
+        before: The schema that it is to change.
+    """
+    if not isinstance(change, AlterField):
+        return change
+    more = svs_parameters(before.field(change.name), change.attributes)
+    return AlterField(change.name, {**change.attributes, **more})
 
 
 def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:

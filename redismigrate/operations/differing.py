@@ -22,6 +22,7 @@ from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, Dr
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog
+from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs
 
 
 @dataclass(frozen=True, order=True)
@@ -206,6 +207,9 @@ def _attributes_between(old: Field, new: Field, before: IndexSchema, after: Inde
             for name in type(old).model_fields
             if getattr(old, name) != getattr(new, name)
         }
+    if becomes_svs(old, attributes):
+        # What a script says nothing of gets RedisVL's value.
+        attributes |= {name: getattr(new, name) for name in SVS_DEFAULTS}
     return attributes
 
 

@@ -11,7 +11,7 @@ from redismigrate.operations.net_changes import lead_to_the_same
 from redismigrate.operations.redisvl_patch import SECTIONS, VERSION, changes_of_patch, schema_patch
 from redismigrate.operations.source import field_layout
 from redismigrate.schema import IndexSchema
-from redismigrate.schema.redisvl import SVS_DEFAULTS
+from redismigrate.schema.vector_field import SVS_DEFAULTS
 
 # What RedisVL writes in lower case.
 _LOWER = frozenset({"algorithm", "datatype", "distance_metric"})

@@ -18,6 +18,7 @@ from redismigrate.operations.changes import (
     RenameField,
     RenameTo,
     SetOptions,
+    as_asked,
     as_recorded,
 )
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
@@ -173,6 +174,7 @@ class Operations:
         self._catalog = operation.apply(self._catalog)
 
     def _changed(self, change: IndexChange, schema: IndexSchema) -> tuple[IndexSchema, IndexChange]:
+        change = as_asked(change, schema)
         after = change.apply(schema)
         return after, as_recorded(change, after)
 
@@ -201,7 +203,10 @@ class IndexChanges:
         self._record(DropField(name))
 
     def alter_field(self, name: str, /, **attributes: Any) -> None:
-        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight."""
+        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight.
+
+        A field that becomes SVS-VAMANA gets RedisVL's parameters for it, as in `create_index`.
+        """
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
         self._record(AlterField(name, attributes))

@@ -11,7 +11,8 @@ from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange, RenameField, RenameTo
 from redismigrate.operations.differing import Rename, changes_between
 from redismigrate.schema import Field, IndexSchema
-from redismigrate.schema.redisvl import SVS_DEFAULTS, as_mapping, field_from_redisvl, located, refuse_unknown
+from redismigrate.schema.redisvl import as_mapping, field_from_redisvl, located, refuse_unknown
+from redismigrate.schema.vector_field import svs_parameters
 from redismigrate.schema.yaml_file import read_yaml
 
 VERSION = 1
@@ -129,9 +130,7 @@ def changes_of_patch(patch: SchemaPatch, schema: IndexSchema) -> tuple[IndexChan
 def _updated(field: Field, update: FieldUpdate) -> Field:
     path = field.path if update.path is None else update.path
     if update.type is None or update.type == field.type:
-        becomes_svs = str(update.attrs.get("algorithm")).upper() == "SVS-VAMANA"
-        defaults = SVS_DEFAULTS if becomes_svs and getattr(field, "algorithm", None) != "SVS-VAMANA" else {}
-        return field.altered(**{**defaults, **update.attrs, "path": path})
+        return field.altered(**{**svs_parameters(field, update.attrs), **update.attrs, "path": path})
     # No attribute of the old type goes along: what it means there nobody can tell.
     return field_from_redisvl(
         {"name": field.name, "type": update.type, "path": path, "attrs": dict(update.attrs)}

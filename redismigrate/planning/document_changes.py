@@ -24,7 +24,7 @@ from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.step_life import Strategy
 from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.quantization import Quantization
+from redismigrate.schema.quantization import Quantization, uint8_problem
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ class DocumentChange:
             for name, now in names_after(self.recorded.operations, touched).items()
         }
         yield from overlap_problems(self.old, self.new, self.rewrite, self.inventory.schemas, changed_too)
+        yield from self._what_integers_forbid()
         if self._loses_precision and documents and not self.allow_lossy and not self.restores_from:
             yield self._what_is_lost()
 
@@ -172,6 +173,21 @@ class DocumentChange:
                 yield (
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
                     f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
+                )
+
+    def _what_integers_forbid(self) -> Iterator[str]:
+        """Which vectors of the sample have no form in UINT8; the pass over all documents finds the others."""
+        sample = self.inventory.samples.get(self.old.served)
+        for recoding in self.rewrite.recodings:
+            found = None if sample is None else sample.fields.get(recoding.path)
+            if recoding.after != "UINT8" or sample is None or found is None or found.smallest is None:
+                continue
+            problem = uint8_problem(recoding.distance_metric, found.smallest)
+            if problem is not None:
+                yield (
+                    f"{recoding.path} of index {self.old.served}: {problem}. In a sample of "
+                    f"{sample.documents:,} documents components are {found.smallest:.6g} to "
+                    f"{found.largest:.6g}: use INT8"
                 )
 
     @property

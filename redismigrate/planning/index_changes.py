@@ -32,6 +32,7 @@ from redismigrate.planning.strategies import (
     what_server_lacks,
 )
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 
@@ -90,6 +91,7 @@ def _change(
     if strategy in BESIDE:
         new = plan.beside(new)
     plan.blocked += what_server_lacks(new.schema, plan.inventory)
+    plan.warnings += compression_warnings(old.schema, new.schema)
     sampled = plan.inventory.with_sample_after(old, rewrite)
     estimate = build_estimate(old, new, sampled, strategy)
     in_place = build_estimate(old, new, sampled, "rebuild") if strategy in BESIDE else None

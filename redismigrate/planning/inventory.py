@@ -84,6 +84,7 @@ class Inventory:
         made: Served names of the indexes that the run has made itself, see `made_in_run`.
         untold_because: Why the server does not tell what others write; None where it does, or nobody asked.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
+        unreadable_prefixes: Those whose keys the user may not read, where that keeps indexes from them.
     """
 
     project: str
@@ -105,6 +106,7 @@ class Inventory:
     made: frozenset[str] | None = frozenset()
     untold_because: str | None = None
     fence: str = "0"
+    unreadable_prefixes: frozenset[str] = frozenset()
 
     def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:
         """The server where nothing can be restored from some backups.

@@ -60,6 +60,7 @@ from redismigrate.planning.strategies import (
 )
 from redismigrate.schema import VectorField
 from redismigrate.schema.compare import untold_parameters
+from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -187,6 +188,7 @@ class _RevisionPlanner(PlanInProgress):
         definition = self.catalog[operation.schema.name]
         name = definition.served
         self.blocked += what_server_lacks(definition.schema, self.inventory)
+        self.warnings += compression_warnings(None, definition.schema)
         self.refuse_taken_name(name)
         self.claim(name)
         estimate = build_estimate(None, definition, self.inventory)

@@ -133,6 +133,26 @@ class Capabilities:
         """
         return self.search_version is None or self.search_version < (8, 0, 0)
 
+    @property
+    def guards_indexes_by_their_keys(self) -> bool:
+        """Nobody may use an index who may not read the keys of all its prefixes (seen on 8.2.13).
+
+        By the version: to try it would take an index. It makes such an index all the same.
+        """
+        return self.search_version is not None and self.search_version >= (8, 0, 0)
+
+    @staticmethod
+    def why_unreadable(prefix: str) -> str:
+        """Why a user may not use an index over keys that he may not read, and what to do.
+
+        Args:
+            prefix: Of the keys.
+        """
+        return (
+            f"the Redis user may not read keys {prefix}*, and this server lets nobody use an index who may "
+            f"not read all its keys: grant ~{prefix}* with ACL SETUSER"
+        )
+
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""
         if feature not in self.lacks:

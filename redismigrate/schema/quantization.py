@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from redismigrate.schema.vector_field import DistanceMetric
 
 IntegerDatatype = Literal["INT8", "UINT8"]
 Kind = Literal["int8_per_vector", "int8_per_index", "uint8_per_vector", "uint8_per_index"]
@@ -69,3 +72,19 @@ class Quantization:
             return f"{self.datatype}, a scale of its own for each vector"
         offset = f", offset {self.offset:.6g}" if self.offset else ""
         return f"{self.datatype}, one scale {self.scale:.6g} for the index{offset}"
+
+
+def uint8_problem(metric: DistanceMetric, smallest: float) -> str | None:
+    """Why vectors can't be stored as UINT8; None when they can.
+
+    Args:
+        metric: Of the index.
+        smallest: The smallest component of all its vectors.
+    """
+    if smallest >= 0 or metric == "L2":
+        return None
+    effect = "changes angles" if metric == "COSINE" else "changes inner products"
+    return (
+        f"UINT8 with {metric} needs vectors that are never negative (the smallest component is "
+        f"{smallest:.6g}): an offset {effect}, and with them the order of the neighbours"
+    )

@@ -31,7 +31,7 @@ from redismigrate.schema.compare import VECTOR_DEFAULTS
 from redismigrate.schema.fields import GeoField, GeoShapeField, NumericField, TagField, TextField
 from redismigrate.schema.index_schema import IndexSchema
 from redismigrate.schema.strict import did_you_mean
-from redismigrate.schema.vector_field import VectorField
+from redismigrate.schema.vector_field import SVS_DEFAULTS, VectorField
 from redismigrate.schema.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -43,13 +43,6 @@ if TYPE_CHECKING:
 
 LAYOUT_VERSION = "0.1.0"
 DEFAULT_PREFIX = "rvl"
-# RedisVL's own defaults, which it always sends; the server's differ.
-SVS_DEFAULTS = {
-    "graph_max_degree": 40,
-    "construction_window_size": 250,
-    "search_window_size": 20,
-    "epsilon": 0.01,
-}
 
 _FIELD_TYPES: Mapping[str, type[Field]] = {
     "text": TextField,

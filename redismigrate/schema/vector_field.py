@@ -23,6 +23,14 @@ SVS_DATATYPES = ("FLOAT16", "FLOAT32")
 DEFAULT_BLOCK_SIZE = 1024
 DEFAULT_EPSILON = 0.01
 
+# RedisVL's own defaults, which it always sends; the server's differ. See `svs_parameters`.
+SVS_DEFAULTS: Mapping[str, int | float] = {
+    "graph_max_degree": 40,
+    "construction_window_size": 250,
+    "search_window_size": 20,
+    "epsilon": 0.01,
+}
+
 # The parameters that not every algorithm has.
 ALGORITHMS_OF: Mapping[str, tuple[Algorithm, ...]] = {
     "initial_cap": ("FLAT", "HNSW"),
@@ -110,3 +118,27 @@ class VectorField(FieldBase):
         if self.reduce is not None and self.reduce >= self.dims:
             raise ValueError(f"reduce ({self.reduce}) should be less than dims ({self.dims})")
         return self
+
+
+def becomes_svs(field: FieldBase, attributes: Mapping[str, Any]) -> bool:
+    """Whether a field that is no SVS-VAMANA is to be one."""
+    wanted = upper(attributes.get("algorithm"))
+    return wanted == "SVS-VAMANA" and getattr(field, "algorithm", wanted) != wanted
+
+
+def svs_parameters(field: FieldBase, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a field that becomes SVS-VAMANA gets in addition: what `create_index` gives one.
+
+    So both ways lead to one index. None among the attributes leaves a parameter to the server.
+
+    Args:
+        field: As it is.
+        attributes: That are asked for.
+    """
+    if not becomes_svs(field, attributes):
+        return {}
+    return {
+        name: value
+        for name, value in SVS_DEFAULTS.items()
+        if name not in attributes and getattr(field, name) is None
+    }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, StateError
+from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, ServerOutOfMemory, StateError
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 from redismigrate.state.key_types import RUN, require_types, way_out_of_run, wrong_type
@@ -285,18 +285,22 @@ class StateWriter:
     def _run_unscripted(self, commands: Sequence[Command], put_back: Sequence[Command]) -> None:
         if self._server.execute("GET", self._keys.fence) != self._token.encode():
             raise self._explained(redis.ResponseError(FENCED), commands)
+        # Over maxmemory nothing begins: FT.DROPINDEX would pass, and its name be refused to what follows.
+        self._server.execute("SETRANGE", self._keys.fence, 0, "")
         for position, command in enumerate(commands):
             try:
                 self._server.execute(*command)
-            except redis.ResponseError as error:
+            except (redis.ResponseError, ServerOutOfMemory) as error:
                 for undo in put_back if position else ():
                     self._ignore_refusal(undo)
+                if isinstance(error, ServerOutOfMemory):
+                    raise
                 raise CommandRefused(position, str(error), _name(command)) from error
 
     def _ignore_refusal(self, command: Command) -> None:
         try:
             self._server.execute(*command)
-        except redis.ResponseError:
+        except (redis.ResponseError, ServerOutOfMemory):
             return
 
 

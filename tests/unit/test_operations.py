@@ -21,6 +21,7 @@ from redismigrate.operations.changes import (
     SetOptions,
     as_recorded,
 )
+from redismigrate.operations.differing import changes_between
 from redismigrate.operations.functions import collect_functions
 from redismigrate.operations.operation_types import (
     ChangeIndex,
@@ -51,6 +52,7 @@ from redismigrate.schema import (
 )
 from redismigrate.schema.compare import canonical
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.redisvl import field_from_redisvl
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.stored_documents import catalog_content, catalog_from_content
 
@@ -507,3 +509,58 @@ def test_the_functions_of_a_script_are_found_although_the_indexes_are_others_by_
 )
 def test_an_operation_says_what_it_does(operation, words):
     assert str(operation) == words
+
+
+FLAT = IndexSchema(name="p", fields=(VectorField(name="v", algorithm="FLAT", dims=4),))
+REDISVL_SVS = {
+    "graph_max_degree": 40,
+    "construction_window_size": 250,
+    "search_window_size": 20,
+    "epsilon": 0.01,
+}
+
+
+def altered_to_svs(schema, **attributes):
+    op = Operations(CreateIndex(schema).apply(Catalog()))
+    with op.index(schema.name) as index:
+        index.alter_field("v", algorithm="svs-vamana", **attributes)
+    (change,) = op.recorded
+    return change
+
+
+def test_a_field_that_becomes_svs_vamana_gets_what_create_index_gives_one():
+    layout = {"algorithm": "svs-vamana", "dims": 4}
+    created = field_from_redisvl({"name": "v", "type": "vector", "attrs": layout})
+
+    change = altered_to_svs(FLAT)
+
+    assert change.changes[0].attributes == {"algorithm": "SVS-VAMANA", **REDISVL_SVS}
+    assert change.apply(CreateIndex(FLAT).apply(Catalog()))["p"].schema.fields == (created,)
+
+
+def test_what_a_script_says_about_svs_vamana_and_what_the_field_has_stand():
+    hnsw = IndexSchema(name="p", fields=(VectorField(name="v", algorithm="HNSW", dims=4, epsilon=0.2),))
+
+    change = altered_to_svs(hnsw, graph_max_degree=16, search_window_size=None)
+
+    (field,) = change.apply(CreateIndex(hnsw).apply(Catalog()))["p"].schema.fields
+    assert (field.graph_max_degree, field.construction_window_size) == (16, 250)
+    assert (field.search_window_size, field.epsilon) == (None, 0.2)
+
+
+@pytest.mark.parametrize("parameters", [{}, REDISVL_SVS, {"graph_max_degree": 24}])
+def test_the_way_back_to_svs_vamana_says_all_its_parameters(parameters):
+    before = IndexSchema(
+        name="p", fields=(VectorField(name="v", algorithm="SVS-VAMANA", dims=4, **parameters),)
+    )
+    catalog = CreateIndex(before).apply(Catalog())
+    change = ChangeIndex("p", (AlterField("v", {"algorithm": "FLAT"}),))
+    flat = change.apply(catalog)
+    (reverse,) = change.reverse(catalog)
+
+    # As a script says it, and as it is found by comparing schemas.
+    for found in (reverse.changes[0], *changes_between(flat["p"].schema, before)):
+        op = Operations(flat)
+        with op.index("p") as index:
+            index.alter_field("v", **found.attributes)
+        assert op.recorded[0].apply(flat) == catalog

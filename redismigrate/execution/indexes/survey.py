@@ -22,6 +22,7 @@ from redismigrate.execution.indexes.live import (
     scan_some,
 )
 from redismigrate.execution.indexes.survey_documents import Interest, interests_of, sample_documents
+from redismigrate.execution.indexes.unreadable import unreadable_prefixes
 from redismigrate.operations.recorded import RecordedRevision, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
 from redismigrate.planning.document_sample import DocumentSample
@@ -34,6 +35,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.vector_field import VectorField
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import read_owners
 from redismigrate.state.stored_documents import Head
 
@@ -74,16 +76,17 @@ def survey(
         target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
+    interests = interests_of(recorded, catalog)
+    met = schemas_met(recorded, catalog)
     server.look_for_features(
         {
             feature
-            for schema in schemas_met(recorded, catalog)
+            for schema in met
             for field in schema.fields
             if isinstance(field, VectorField)
             for feature in (field.datatype, field.algorithm)
         }
     )
-    interests = interests_of(recorded, catalog)
     rewrites = any(interest.may_be_rewritten for interest in interests.values())
     physical_names = {d.served: d.physical for d in definitions if d.physical in live}
     return Inventory(
@@ -103,7 +106,8 @@ def survey(
         schemas=live_schemas(server, names, live) if rewrites else {},
         empty=_empty(server, definitions, live, interests),
         samples=_samples(server, interests, physical_names),
-        other_databases=look_at_other_databases(server, schemas_met(recorded, catalog)),
+        other_databases=look_at_other_databases(server, met),
+        unreadable_prefixes=unreadable_prefixes(server, met, StateKeys(project).fence),
         untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )

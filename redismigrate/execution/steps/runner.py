@@ -40,6 +40,7 @@ from redismigrate.planning.drift import differences_to
 from redismigrate.planning.plan import Step
 from redismigrate.planning.step_life import BESIDE
 from redismigrate.redis_server.connection import Server, connect_like
+from redismigrate.schema.compression import less_compressed
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.state.keys import StateKeys
 from redismigrate.state.owners import OwnersWriter
@@ -277,6 +278,8 @@ class StepRunner:
             # It can't be undone without deleting documents, so going forward is the lesser evil.
             self.watcher.warned(f"TEMPORARY index {step.index} is kept although: {error.message}")
 
+        for remark in () if live is None else less_compressed(definition.schema, live.schema):
+            self.watcher.warned(remark)
         if step.strategy in BESIDE and step.before is not None and self._is_there(step.before):
             may_lack = self._may_lack(definition, int(run.arguments.get("max_failures", 0)))
             may_lack += self._ignored_elsewhere(step.before, definition, run)
