@@ -19,6 +19,7 @@ from pydantic import (
 
 from redismigrate.documents.failures import LISTED_FAILURES
 from redismigrate.errors import StateError
+from redismigrate.execution.build_sleep import BuildSleep
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
@@ -94,6 +95,7 @@ MOVING = frozenset(
         "heartbeat",
         "progress",
         "pace",
+        "build_sleep",
         "step_started_at",
         "by",
         "host",
@@ -131,6 +133,7 @@ class Run(BaseModel):
         heartbeat: The last sign of life, ISO 8601.
         progress: Documents done so far in the step at work, and how many there will be.
         pace: How fast it is, and what holds it up; None until a step has taken a second.
+        build_sleep: What it has made of the server's setting for builds; None for nothing.
         step_started_at: When the step at work began, ISO 8601.
         by: Who.
         host: Where.
@@ -163,6 +166,7 @@ class Run(BaseModel):
     heartbeat: Moment
     progress: tuple[Count, Count] | None = None
     pace: PaceReport | None = None
+    build_sleep: BuildSleep | None = None
     step_started_at: Moment | None = None
     by: str
     host: str

@@ -17,6 +17,9 @@ FIRST_SEARCH_WITH: Mapping[str, tuple[int, int]] = {
     "SVS-VAMANA": (8, 2),
 }
 
+# From its sources.
+FIRST_ALIAS_LIST = (8, 10, 0)
+_NO_INDEX = "redismigrate:no-index"
 _PARTIAL_UPDATES = "search-partial-indexed-docs"
 
 
@@ -35,6 +38,7 @@ class Capabilities:
         maxmemory_policy: As INFO says.
         used_memory: Bytes.
         ignores_partial_updates: PARTIAL_INDEXED_DOCS is on: writes to `field AS name` may not be indexed.
+        lists_aliases: FT.ALIASLIST is there, and this user may ask it.
     """
 
     redis_version: str
@@ -47,6 +51,7 @@ class Capabilities:
     maxmemory_policy: str
     used_memory: int
     ignores_partial_updates: bool
+    lists_aliases: bool = False
 
     @property
     def runs_search_in_scripts(self) -> bool:
@@ -57,11 +62,6 @@ class Capabilities:
     def forgets_renames(self) -> bool:
         """Whether it may not know the name of a renamed hash of which fields have expired (seen on 7.4.1)."""
         return self.redis_version.startswith("7.4.")
-
-    @property
-    def lists_aliases(self) -> bool:
-        """FT.ALIASLIST is there (from its sources)."""
-        return self.search_version is not None and self.search_version >= (8, 10, 0)
 
     @property
     def may_answer_with_nothing(self) -> bool:
@@ -139,6 +139,7 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
         maxmemory_policy=info.get("maxmemory_policy", "noeviction"),
         used_memory=int(info.get("used_memory", 0)),
         ignores_partial_updates=_ignores_partial_updates(execute) if "search" in modules else False,
+        lists_aliases=_lists_aliases(execute, modules.get("search")),
     )
 
 
@@ -171,6 +172,19 @@ def _answers(execute: Callable[..., Any], *command: str) -> bool:
         execute(*command)
     except redis.ResponseError:
         return False
+    return True
+
+
+def _lists_aliases(execute: Callable[..., Any], search_version: tuple[int, int, int] | None) -> bool:
+    # Redis Software of that version lacks it, so it is tried; of older ones nobody has to be asked.
+    if search_version is None or search_version < FIRST_ALIAS_LIST:
+        return False
+    try:
+        execute("FT.ALIASLIST", _NO_INDEX)
+    except redis.exceptions.NoPermissionError:
+        return False
+    except redis.ResponseError as error:
+        return "unknown command" not in str(error).lower()
     return True
 
 
