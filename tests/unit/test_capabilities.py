@@ -92,3 +92,26 @@ def test_a_cluster_needs_a_coordinator():
     capabilities(CLUSTER, SEARCH_CLUSTERINFO=[b"num_partitions", 3]).require_search()
     with pytest.raises(ClusterUnsupported):
         capabilities(CLUSTER).require_search()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "lists"),
+    [
+        (81000, redis.ResponseError("SEARCH_INDEX_NOT_FOUND: Index not found"), True),
+        # As Redis Software of that version.
+        (81000, redis.ResponseError("unknown command 'FT.ALIASLIST', with args beginning with: "), False),
+        (81000, redis.exceptions.NoPermissionError("User shop has no permissions"), False),
+        (80402, AssertionError("an older server is not asked"), False),
+    ],
+)
+def test_whether_a_server_lists_aliases_is_found_out_by_asking_from_8_10_on(
+    number: int, error: Exception, lists: bool
+):
+    def execute(*command: str) -> Any:
+        if command[0] == "FT.ALIASLIST":
+            raise error
+        if command[0] == "INFO":
+            return INFO.replace("80402", str(number)).encode()
+        raise redis.ResponseError("unknown command")
+
+    assert read_capabilities(execute).lists_aliases is lists
