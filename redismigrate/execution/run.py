@@ -12,8 +12,10 @@ from typing import Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -258,6 +260,14 @@ class Run(BaseModel):
     def progress_content(self) -> dict[str, Any]:
         """As the content of the `:progress` document."""
         return self.model_dump(include=set(MOVING))
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_never_had(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A run that an older version began is written back as it was.
+        content: dict[str, Any] = handler(self)
+        if "build_sleep" not in self.model_fields_set:
+            content.pop("build_sleep", None)
+        return content
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], keys: StateKeys) -> Run:

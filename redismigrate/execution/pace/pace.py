@@ -186,6 +186,7 @@ class Pace:
     def begin_step(self) -> None:
         """Another step begins. Blocks while the run is paused: the step may take an index away."""
         self._rate = Rate(time.monotonic())
+        self._latency_brake = self._critical_brake = None
         self._look_if_due()
         if self._control.paused:
             self._warn(PAUSED)
