@@ -167,6 +167,8 @@ def _waits_for(run: Run, control: Control) -> str:
         reasons += run.pace.brakes
         if run.pace.writers is not None:
             reasons.append(run.pace.writers)
+        if run.pace.build is not None:
+            reasons.append(run.pace.build)
     return ", ".join(reasons)
 
 

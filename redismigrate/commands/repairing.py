@@ -8,11 +8,13 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
-from redismigrate.errors import DriftError, PlanBlocked, StateError, UsageError
+from redismigrate.errors import DriftError, PlanBlocked, RunInProgress, StateError, UsageError
+from redismigrate.execution.build_sleep import SETTING, CannotBeSet, by_hand, give_back
 from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import alias_target, look_at
 from redismigrate.execution.indexes.search_commands import create, drop
 from redismigrate.execution.indexes.survey import survey
+from redismigrate.execution.run import Run
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.planning.drift import differences_to
 from redismigrate.planning.inventory import Inventory
@@ -67,7 +69,8 @@ def repair(
 
     A client that thinks a name is free, because FT._LIST lacks aliases, may create an index over one: the
     index wins, and queries see its documents only. They stay when it is dropped. A TEMPORARY index that is
-    gone has expired as it should.
+    gone has expired as it should. While a run is interrupted it gives back what that had made of the server's
+    setting for builds, and nothing else.
 
     Args:
         project: The project.
@@ -80,6 +83,7 @@ def repair(
         ignore_other_databases: Create an index although databases other than 0 hold documents of it.
 
     Raises:
+        RunInProgress: A run is interrupted.
         UsageError: There is no such index, or it can't be told which index an alias is to have.
         DriftError: An index is gone that an alias is to be given to.
         PlanBlocked: The hiding index is TEMPORARY, so dropping it would delete documents, or it belongs to
@@ -90,7 +94,7 @@ def repair(
         project.connect() as server,
         locked_state(project, server, lock_timeout, allow_evictable_state) as writer,
     ):
-        refuse_unfinished_run(writer.state)
+        _refuse_unfinished_run(server, writer)
         catalog = writer.state.catalog
         inventory = survey(server, project.settings.project, catalog)
         wanted = [_index_named(catalog, name) for name in rebuild]
@@ -110,6 +114,39 @@ def repair(
         hidden, lost = _set_aliases(writer, found, inventory, {d.served for d in gone})
         created, rebuilt = (tuple(d.served for d in made) for made in (gone, changed))
         return Repaired(hidden, lost, created, warnings, rebuilt)
+
+
+def _refuse_unfinished_run(server: Server, writer: StateWriter) -> None:
+    """Raise where a run is half way; what it had made of the server's setting for builds is given back.
+
+    Raises:
+        RunInProgress: A run is interrupted.
+    """
+    try:
+        refuse_unfinished_run(writer.state)
+    except RunInProgress as error:
+        told = _give_build_sleep_back(server, writer)
+        if told is not None:
+            raise RunInProgress(f"{error.message} {told}.", error.hint) from error
+        raise
+
+
+def _give_build_sleep_back(server: Server, writer: StateWriter) -> str | None:
+    """Give back what an interrupted run had made of the setting; what to tell of that, if anything."""
+    run = Run.from_content(writer.state.run or {}, writer.state.keys)
+    sleep = run.build_sleep
+    if sleep is None:
+        return None
+    told = None
+    try:
+        if give_back(server, sleep):
+            told = f"{SETTING} is {sleep.before} again"
+    except CannotBeSet as error:
+        told = by_hand(sleep, error)
+    # Not a sign of life of the run.
+    content = run.model_copy(update={"build_sleep": None}).progress_content()
+    writer.transact(Transaction(progress=content, event={"event": "repair", "by": signature()}))
+    return told
 
 
 def _undo_with_aliases(writer: StateWriter, keys: StateKeys, found: Catalog) -> dict[str, Mapping[str, Any]]:

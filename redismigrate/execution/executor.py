@@ -97,6 +97,7 @@ class Executor:
         with self._work.interruptions(), closing(self._work):
             if self._work.state.run is None:
                 self._begin()
+            self._work.give_build_sleep_back()
             if self.run.failure is not None:
                 undo_revision(self._work)
                 raise self._failed()
@@ -174,6 +175,7 @@ class Executor:
         """
         require_records(self._work)
         with self._work.interruptions(), closing(self._work):
+            self._work.give_build_sleep_back()
             roll_back(self._work)
 
     def _begin(self) -> None:

@@ -180,6 +180,14 @@ class HeldRun:
         self._steps.second_forms.names_moved(self.run)
         self._steps.second_forms.follow()
 
+    def give_build_sleep_back(self) -> None:
+        """Give back what a process that died had made of the server's setting for builds.
+
+        Raises:
+            ConnectionFailed: The server can't be reached.
+        """
+        self._steps.build_brake.let_go()
+
     def stop_following(self) -> None:
         """Close what is open to follow writers; a step that has to follow them opens it again."""
         self._steps.second_forms.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.indexes.keys_elsewhere import BeforeTheLoss
+from redismigrate.execution.pace.build_brake import BuildBrake
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.progress import Watcher
@@ -51,10 +52,13 @@ def hold(
     """
 
     def report() -> PaceReport:
-        return pace.report()
+        return pace.report().model_copy(update={"build": build_brake.text})
 
     written = WrittenRun(writer, run, report, watcher.measured)
     pace = Pace(server, keys, lambda: written.run, written.beat_again, watcher.warned, watcher.at_safe_point)
+    build_brake = BuildBrake(
+        server, keys, pace, lambda: written.run, written.note_build_sleep, watcher.warned
+    )
 
     def beat(documents: int, of: int) -> None:
         pace.count(documents)
@@ -80,6 +84,7 @@ def hold(
         DocumentSteps(work),
         RestoringSteps(work, allows_lossy=allows_lossy),
         SecondFormSteps(work, allows_lossy=allows_lossy),
+        build_brake,
     )
     elsewhere = BeforeTheLoss(server, watcher.warned)
     return HeldRun(written, keys, watcher, pace, steps, elsewhere, backup_dir, allows_lossy=allows_lossy)

@@ -24,6 +24,7 @@ class PaceReport(BaseModel):
         is_paused: No batch of documents is begun.
         is_cutover_postponed: All is done but the cutover, which is put off.
         writers: That writers are ahead of the run, and by how much; None while they are not.
+        build: How far the server's own build is slowed down, or why it can't be; None where nothing asks.
         seconds_left: Of the revision at work, estimated; None when that can't be told.
     """
 
@@ -35,6 +36,7 @@ class PaceReport(BaseModel):
     is_paused: bool = False
     is_cutover_postponed: bool = False
     writers: str | None = None
+    build: str | None = None
     seconds_left: float | None = None
 
 

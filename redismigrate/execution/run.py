@@ -12,13 +12,16 @@ from typing import Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from redismigrate.documents.failures import LISTED_FAILURES
 from redismigrate.errors import StateError
+from redismigrate.execution.build_sleep import BuildSleep
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
@@ -91,6 +94,7 @@ MOVING = frozenset(
         "heartbeat",
         "progress",
         "pace",
+        "build_sleep",
         "step_started_at",
         "by",
         "host",
@@ -128,6 +132,7 @@ class Run(BaseModel):
         heartbeat: The last sign of life, ISO 8601.
         progress: Documents done so far in the step at work, and how many there will be.
         pace: How fast it is, and what holds it up; None until a step has taken a second.
+        build_sleep: What it has made of the server's setting for builds; None for nothing.
         step_started_at: When the step at work began, ISO 8601.
         by: Who.
         host: Where.
@@ -160,6 +165,7 @@ class Run(BaseModel):
     heartbeat: Moment
     progress: tuple[Count, Count] | None = None
     pace: PaceReport | None = None
+    build_sleep: BuildSleep | None = None
     step_started_at: Moment | None = None
     by: str
     host: str
@@ -251,6 +257,14 @@ class Run(BaseModel):
     def progress_content(self) -> dict[str, Any]:
         """As the content of the `:progress` document."""
         return self.model_dump(include=set(MOVING))
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_never_had(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A run that an older version began is written back as it was.
+        content: dict[str, Any] = handler(self)
+        if "build_sleep" not in self.model_fields_set:
+            content.pop("build_sleep", None)
+        return content
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], keys: StateKeys) -> Run:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from redismigrate.execution.build_sleep import BuildSleep
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS
@@ -78,6 +79,16 @@ class WrittenRun:
         if run.done:
             last = LastRun(run.id, run.direction, run.target, run.done, finished_at=now())
         self.writer.transact(replace(others, end_run=True, last_run=last, event=event))
+        self.run = run
+
+    def note_build_sleep(self, sleep: BuildSleep | None) -> None:
+        """Write what the run has made of the server's setting for builds, before the server has it.
+
+        Raises:
+            FenceLost: Another process has taken the lock since.
+        """
+        run = self.run.moved(build_sleep=sleep)
+        self.writer.transact(Transaction(progress=run.progress_content()))
         self.run = run
 
     def beat(self, documents: int, of: int) -> None:

@@ -158,3 +158,22 @@ def test_a_cluster_needs_a_coordinator():
     capabilities(CLUSTER, SEARCH_CLUSTERINFO=[b"num_partitions", 3]).require_search()
     with pytest.raises(ClusterUnsupported):
         capabilities(CLUSTER).require_search()
+
+
+@pytest.mark.parametrize(
+    ("error", "lists"),
+    [
+        (redis.ResponseError("wrong number of arguments for 'ft.aliaslist' command"), True),
+        # As Redis Software, whatever its version.
+        (redis.ResponseError("unknown command 'FT.ALIASLIST', with args beginning with: "), False),
+        # Each index is asked for nevertheless, and each refusal is borne.
+        (redis.exceptions.NoPermissionError("User shop has no permissions"), True),
+    ],
+)
+def test_whether_a_server_lists_aliases_is_found_out_by_asking(error: Exception, lists: bool):
+    def execute(*command: str) -> Any:
+        if command[0] == "ft.aliaslist":
+            raise error
+        raise redis.ResponseError("unknown command")
+
+    assert try_out(execute).lists_aliases is lists

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from redismigrate.errors import RedisMigrateError
+from redismigrate.errors import AuthenticationFailed, RedisMigrateError
 from redismigrate.execution.indexes.live import existing_indexes
 from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.redis_server.connection import Server
@@ -21,7 +21,7 @@ MOST_CANDIDATES = 10_000
 
 
 def aliases_of(server: Server, physical: str, candidates: Iterable[str]) -> tuple[str, ...]:
-    """The aliases of an index, as far as they are among some names, or the server tells them; sorted.
+    """The aliases of an index, all where the server lists them, else those among some names; sorted.
 
     Args:
         server: The connection.
@@ -29,11 +29,12 @@ def aliases_of(server: Server, physical: str, candidates: Iterable[str]) -> tupl
         candidates: Names that may be aliases.
     """
     listed = _listed(server, physical)
+    names = candidates if listed is None else listed
     existing = existing_indexes(server)
     execute = server.ask
     found = set()
     with server.translated_errors():
-        for name in list(dict.fromkeys((*listed, *candidates)))[:MOST_CANDIDATES]:
+        for name in list(dict.fromkeys(names))[:MOST_CANDIDATES]:
             try:
                 if name and name not in existing and resolve_alias(execute, name) == physical:
                     found.add(name)
@@ -58,9 +59,14 @@ def names_in_use(server: Server, own_project: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _listed(server: Server, physical: str) -> tuple[str, ...]:
-    """What FT.ALIASLIST tells, from 8.10 on."""
-    return tuple(map(_text, _asked(server, "FT.ALIASLIST", encode(physical))))
+def _listed(server: Server, physical: str) -> tuple[str, ...] | None:
+    """What FT.ALIASLIST tells, an array or a set by the protocol; None where it tells nothing."""
+    if not server.capabilities.lists_aliases:
+        return None
+    try:
+        return tuple(map(_text, server.execute("FT.ALIASLIST", encode(physical))))
+    except (redis.ResponseError, AuthenticationFailed):
+        return None
 
 
 def _slow(server: Server) -> Iterator[str]:

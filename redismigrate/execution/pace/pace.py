@@ -170,6 +170,17 @@ class Pace:
         self._look_if_due()
         self._writers.look_at_pass(index, found, seconds, self._max_wait_seconds)
 
+    def over_latency(self) -> Brake | None:
+        """The limit of the latency, if there is one and it is exceeded: for who waits for the server.
+
+        Raises:
+            ConnectionFailed: The server can't be reached.
+        """
+        self._look_if_due()
+        limit = self._control.max_latency_ms
+        self._latency_brake = None if limit is None else self._over_latency(limit, time.monotonic())
+        return self._latency_brake
+
     @property
     def _max_wait_seconds(self) -> float | None:
         """For how long writers may be ahead. What is being undone has to be undone however long it takes."""
@@ -178,6 +189,7 @@ class Pace:
     def begin_step(self) -> None:
         """Another step begins. Blocks while the run is paused: the step may take an index away."""
         self._rate = Rate(time.monotonic())
+        self._latency_brake = self._critical_brake = None
         self._look_if_due()
         if self._control.paused:
             self._warn(PAUSED)

@@ -25,6 +25,7 @@ from redismigrate.execution.indexes.search_commands import (
 )
 from redismigrate.execution.indexes.validation import ValidationFailed, baseline_of, validate
 from redismigrate.execution.indexes.waiting import wait_until_indexed
+from redismigrate.execution.pace.build_brake import BuildBrake
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.steps.answers import different_answer
@@ -80,6 +81,7 @@ class StepRunner:
         documents: Does the steps that rewrite documents.
         restoring: Does the steps that bring documents back.
         second_forms: Does the steps that make second forms of documents, and follows writers meanwhile.
+        build_brake: Slows down the server's own builds where a limit asks for that.
     """
 
     server: Server
@@ -91,6 +93,7 @@ class StepRunner:
     documents: DocumentSteps
     restoring: RestoringSteps
     second_forms: SecondFormSteps
+    build_brake: BuildBrake
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
         """Do a step, but for the commands in the effect.
@@ -243,13 +246,15 @@ class StepRunner:
             of = max(expected, documents)
             self.watcher.at_safe_point()
             self.second_forms.follow()
+            self.build_brake.look()
             if time.monotonic() - last_beat >= HEARTBEAT_SECONDS:
                 self.second_forms.look_at_index(step, step.index_after.physical)
                 self.beat(documents, of)
                 last_beat = time.monotonic()
             self.watcher.indexed(step, documents, of)
 
-        wait_until_indexed(self.server, step.index_after.physical, on_progress)
+        with self.build_brake.building(step.estimate.seconds):
+            wait_until_indexed(self.server, step.index_after.physical, on_progress)
 
     def _validate(self, step: Step, run: Run) -> None:
         definition, baseline = step.index_after, run.baselines.get(step.served)
