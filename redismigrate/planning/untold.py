@@ -28,11 +28,12 @@ def what_is_untold(plans: Iterable[RevisionPlan], inventory: Inventory) -> Itera
         )
     if capabilities.search_workers and any(map(_builds_graph, steps)):
         # Seen on RediSearch 8.2.13: FT.INFO said that it was done 6 to 13 s before 3,000 vectors of 1,536
-        # numbers were in their graph. A search looks at those that wait one by one, so it misses nothing.
+        # numbers were in their graph. A search looks at those that wait one by one: it found 2,987 to 2,992
+        # of 3,000 by KNN over all, about as many as without such threads.
         yield (
             "this server builds graphs with threads of its own (search-workers "
             f"{capabilities.search_workers}), and the seconds here were measured without; it may go on with "
-            "a graph after it calls the index complete, which searches then are, too"
+            "a graph after it calls the index complete, and searches look through the rest one by one"
         )
     if capabilities.tells_settings:
         return
