@@ -144,6 +144,11 @@ def _makes_wide_text(client: redis.Redis) -> bool:
     return _creates(client, "MAXTEXTFIELDS", "NOFIELDS", "SCHEMA", "t", "TEXT")
 
 
+def _bears_settings_of_tls(client: redis.Redis) -> bool:
+    """Redis 8.0 without TLS has them and ends where they are set."""
+    return not _crashes(client, "CONFIG", "SET", "tls-ca-cert-file", "/none", "tls-port", "1")
+
+
 TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
     "search debugging": ("a debugging command of Redis Search that answers", _has_debug),
     "ft.debug": ("FT.DEBUG by that name", _calls_it_ft_debug),
@@ -159,6 +164,7 @@ TRAITS: dict[str, tuple[str, Callable[[redis.Redis], bool]]] = {
     "maxtextfields with nofields": ("MAXTEXTFIELDS with NOFIELDS", _makes_wide_text),
     "refusal of large blocks": ("a limit of BLOCK_SIZE that is told", _refuses_large_blocks),
     "words of any bytes": ("stopwords and synonyms of any bytes", _keeps_any_bytes),
+    "settings of tls": ("settings of TLS that can be set without ending it", _bears_settings_of_tls),
     "refused names": ("the names of indexes in ACL LOG", _logs_refused_names),
 }
 
