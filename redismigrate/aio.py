@@ -22,14 +22,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from redismigrate import commands
+from redismigrate.commands.migration_options import MigrationResult
 from redismigrate.commands.progress_events import Progress, callback_failed
+from redismigrate.errors import CallbackFailed
 from redismigrate.execution.progress import Stopped, Watcher
 
 if TYPE_CHECKING:
     from redismigrate.commands.checking import CheckReport
     from redismigrate.commands.following import Followed
     from redismigrate.commands.inspect import Current, Status
-    from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+    from redismigrate.commands.migration_options import MigrationOptions
     from redismigrate.commands.project import Project
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
@@ -170,6 +172,9 @@ class _Stopper(Watcher):
         if self.error is not None:
             raise self.error
 
+    def backup_read(self, folder: str, documents: int, of: int) -> None:  # noqa: ARG002 - the event's signature
+        self.at_safe_point()  # nothing is changed yet
+
 
 class _Call(Generic[Result, Event]):
     """Owns one call of the core, in a thread of its own, on behalf of a task.
@@ -231,6 +236,12 @@ class _Call(Generic[Result, Event]):
             finally:
                 self._stop(Stopped("Nobody waits for it any more."))
         if (failed := telling.exception()) is not None and ended.exception() is None:
+            # Events come later than what they tell of: what was asked for is done by now.
+            result = ended.result()
+            if isinstance(failed, CallbackFailed) and isinstance(result, MigrationResult):
+                failed.run, failed.revisions = result.run, result.revisions
+                failed.documents, failed.report = result.documents, result.report
+                failed.hint = f"{failed.hint} What was asked for is done."
             raise failed
         return ended.result()
 

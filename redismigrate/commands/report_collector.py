@@ -40,7 +40,6 @@ class ReportCollector(Watcher):
     def revision_started(self, run: Run) -> None:
         """Another revision, and what its indexes take before it."""
         self._take(run)
-        self._found.clear()
         for step in run.plan.steps:
             if step.before is not None and step.index is not None and step.life.has("changes_index"):
                 # Where it is taken up, documents may have two forms already.
@@ -103,5 +102,7 @@ class ReportCollector(Watcher):
             )
 
     def _take(self, run: Run) -> None:
+        if run.plan.revision != self._revision:
+            self._found.clear()
         self._revision = run.plan.revision
         self.backups.update(dict.fromkeys(run.backups.values()))

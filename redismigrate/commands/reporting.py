@@ -151,7 +151,7 @@ class Reporting:
             told.append(f"`redismigrate rollback --run {run}` undoes it, as long as no other run follows.")
         if result.documents is not None and result.documents.failed_count:
             told.append("Correct the documents that were left as they are.")
-        if backups and result.expanded is None:
+        if backups and result.expanded is None and self._command != "rollback":
             told.append(
                 "Keep the backups for as long as somebody may want to go back; "
                 f"`redismigrate backup prune --run {run}` removes them."

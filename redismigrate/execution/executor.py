@@ -139,6 +139,7 @@ class Executor:
             RunInterrupted: It is not complete; it stays, and so does what it was built beside.
         """
         swaps = [step for step in self.run.plan.steps if step.life.name == "swap_alias"]
+        self._work.watcher.measured(self.run)  # which revision it is that is looked at
         try:
             self._validate_again(swaps)
         except FAILURES as error:

@@ -32,8 +32,9 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         net = changes_between(before, after, _renames(changes, before))
         if after.name != before.name:
             net = (*net, RenameTo(after.name))
-        (renames, _), (given, _) = moves_of(net, before), moves_of(changes, before)
-        if not diff(applied(before, net), after) and set(renames) == set(given):
+        (renames, keys), (given, given_keys) = moves_of(net, before), moves_of(changes, before)
+        moves_as_many = len(keys) == len(given_keys)
+        if not diff(applied(before, net), after) and set(renames) == set(given) and moves_as_many:
             return net
     except SchemaError:  # a rename that is none between the two schemas
         pass

@@ -46,8 +46,24 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_SECONDS = 5.0
 # A blocking script or a busy index build may hold the server for seconds; longer than this it is gone.
 REPLY_TIMEOUT_SECONDS = 60.0
+# redis-py makes classes of the first words of some refusals, and takes them away.
+_NOT_READY_ERRORS = (redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError)
+_OF_SEVERAL_SHARDS = (
+    redis.exceptions.MovedError,
+    redis.exceptions.AskError,
+    redis.exceptions.ClusterCrossSlotError,
+)
 # The first words of errors that pass; the last one is of the coordinator in Redis 8.
-_NOT_READY = ("LOADING", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "MISCONF", "BUSY", "ERRCLUSTER")
+_NOT_READY = (
+    "LOADING",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY",
+    "ERRCLUSTER",
+)
 # Redis 8 looks at the keys that an index is about, where 7.4 took its name for a key.
 _FORBIDDEN_INDEX = "permissions to query the index"
 _PREFIX_RIGHTS = (
@@ -326,7 +342,7 @@ def _translated(error: redis.RedisError) -> RedisMigrateError | None:
 def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  # noqa: C901 - a table
     """Our error for one of redis-py's; None for a command that the server refused for its own reasons."""
     # What EXEC itself is refused for, as when no memory is left by then, stands behind that.
-    text = text_of(error).removeprefix("EXECABORT Transaction discarded because of: ")
+    text = text_of(error).removeprefix("EXECABORT ").removeprefix("Transaction discarded because of: ")
     if isinstance(error, redis.AuthenticationError) or text.startswith(("WRONGPASS", "NOAUTH")):
         return AuthenticationFailed(
             f"Redis at {url} refuses the user name or the password.", "Check the credentials in the URL."
@@ -362,11 +378,11 @@ def translate(error: redis.RedisError, url: str) -> RedisMigrateError | None:  #
             f"Redis at {url} uses more memory than its maxmemory and takes no writes.",
             "Free memory or raise maxmemory, then run the same command again.",
         )
-    if isinstance(error, redis.exceptions.MovedError | redis.exceptions.AskError):
+    if isinstance(error, _OF_SEVERAL_SHARDS) or text.startswith("CROSSSLOT"):
         return ClusterUnsupported(
             f"Redis at {url} is one of several shards of a cluster, which this version can't migrate.",
             "Use a single server, or a cluster of one shard.",
         )
-    if text.startswith(_NOT_READY):
+    if text.startswith(_NOT_READY) or isinstance(error, _NOT_READY_ERRORS):
         return ServerError(f"Redis at {url} is not ready: {text}", "Try again when it is.")
     return None

@@ -19,6 +19,7 @@ _NOT_TAKEN_OVER = ("connection_pool", "himport_registry", "maint_notifications_"
 _OURS = frozenset({"command_packer", "parser_class", "event_dispatcher", "encoder_class"})
 # What a connection raises by itself.
 PASSES: tuple[type[BaseException], ...] = (redis.RedisError, OSError, RedisMigrateError)
+_QUOTED = ", with args beginning with"
 _HINT = "Correct the options of the URL, or of the client that env.py makes."
 
 
@@ -59,7 +60,9 @@ def with_guarded_connect(kind: type[Any], translate: Translate) -> type[Any]:
                 except redis.RedisError as error:
                     # What is said at first can't be sent, or the server refuses it: a name with a space.
                     if translate(error) is None:
-                        raise refused_options(describe(error)) from error
+                        # A server quotes what it does not know, HELLO with the password among it.
+                        told = describe(error).partition(_QUOTED)[0]
+                        raise refused_options(told) from None
                     raise
 
     return GuardedConnection

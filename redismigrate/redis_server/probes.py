@@ -56,6 +56,8 @@ def reaches_all_slots(execute: Ask) -> bool:
     """Whether one script may have keys of different slots; behind a proxy of several shards it may not."""
     try:
         execute("EVAL", "return 1", str(len(_FAR_APART)), *_FAR_APART)
+    except redis.exceptions.ClusterCrossSlotError:
+        return False
     except redis.ResponseError as error:
         return not str(error).upper().startswith("CROSSSLOT")
     return True

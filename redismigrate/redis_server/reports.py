@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from redismigrate.errors import ConfigurationError
 from redismigrate.redis_server.wire import Wire, raise_refusal, render
 
 if TYPE_CHECKING:
@@ -30,4 +31,6 @@ def why_unreported(server: Server) -> str | None:
                 raise_refusal(*wire.receive(1))
         except redis.ResponseError as error:
             return None if "NOPERM" in str(error) else str(error)
+        except ConfigurationError as error:  # the connection has been made before, but not in RESP3
+            return error.message
     return None

@@ -129,7 +129,11 @@ def _one_change(asking: Asking, entry: Mapping[str, Answer], where: str) -> Iter
             yield from _attributes(asking, left, where)
             _give(asking, "", where)
         elif question.key in left:
-            _give(asking, left.pop(question.key), where)
+            value = left.pop(question.key)
+            if value is None and question.current is None:
+                told = f"{where}: {question.key} is empty: {question.text}."
+                raise UsageError(told, "Say what it is to be.")
+            _give(asking, value, where)
         elif question.current is not None:
             _give(asking, "", where)
         else:

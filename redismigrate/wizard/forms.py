@@ -14,6 +14,7 @@ from redismigrate.operations.changes import ChangePrefix
 from redismigrate.operations.differing import changes_between
 from redismigrate.operations.given import as_name
 from redismigrate.schema import TextField
+from redismigrate.schema.prefixes import beginning_of_keys
 from redismigrate.wizard.attributes import TYPES, offered, required_attributes, shown, value_question
 from redismigrate.wizard.draft import Draft
 from redismigrate.wizard.questions import Answer, Choice, Exact, Question
@@ -154,9 +155,11 @@ def _prefix(draft: Draft, values: Values) -> Question | Done:
     changed = [new if each == old else each for each in prefixes] or [new]
     wanted = draft.schema.with_options(prefixes=changed)
     changes = changes_between(draft.schema, wanted)
-    if not changes and old is not None:
-        # It says that the index has that prefix already.
-        changes = (ChangePrefix(old, wanted.prefixes[prefixes.index(old)]),)
+    if old and new and not any(isinstance(change, ChangePrefix) for change in changes):
+        separator, becomes = draft.schema.key_separator, wanted.prefixes[prefixes.index(old)]
+        if not changes or beginning_of_keys(old, separator) != beginning_of_keys(becomes, separator):
+            # What speaks against moving these documents the recorder says: they must not be left behind.
+            changes = (ChangePrefix(old, becomes),)
     return Done(draft.with_changes(changes))
 
 

@@ -206,8 +206,14 @@ def test_what_it_raises_at_the_very_end_is_told_though_the_run_is_done(shop: Sho
         if event.kind == "finished":
             raise ValueError("no such bar")
 
-    with pytest.raises((CallbackFailed, RunInterrupted), match="on_progress raised ValueError: no such bar"):
+    with pytest.raises(
+        (CallbackFailed, RunInterrupted), match="on_progress raised ValueError: no such bar"
+    ) as caught:
         asyncio.run(aio.upgrade(project, on_progress=fail))
+    assert caught.value.run is not None
+    assert caught.value.report is not None
+    if isinstance(caught.value, CallbackFailed):
+        assert "is done" in caught.value.hint
     shop.run("upgrade")
     assert lengths(shop) == {16}
 

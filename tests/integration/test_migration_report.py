@@ -121,6 +121,15 @@ def test_an_expanded_revision_says_how_to_go_on(products: Shop):
     assert "redismigrate upgrade head --phase contract" in report["what_next"][1]
 
 
+def test_a_contracted_revision_says_what_it_saved(products: Shop):
+    assert products.run("upgrade", "--phase", "expand").code == 0
+    assert products.run("upgrade", "--phase", "contract", "--report-out", "report.yaml").code == 0
+    report = read(products)
+    assert {each["revision"] for each in report["validated"]} == {"000000000002"}
+    assert all(each["revision"] for each in report["steps"])
+    assert report["sizes"][0]["index_bytes_after"] is not None
+
+
 def test_where_nothing_is_to_be_done_the_report_says_so(products: Shop):
     applied(products)
     assert products.run("upgrade", "--report-out", "report.yaml").code == 0

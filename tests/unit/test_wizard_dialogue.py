@@ -201,6 +201,21 @@ def test_one_of_several_prefixes_is_changed():
     ]
 
 
+def test_documents_of_two_prefixes_that_are_changed_move():
+    """The two schemas alone would not tell which of the old keys become which of the new ones."""
+    layout = {**PRODUCTS, "index": {"name": "products", "prefix": ["a:", "b:"]}}
+    asking = Asking(layout).answers("prefix", "1", "c:", "prefix", "b:", "d:")
+    assert [str(change) for change in asking.changes] == ["change prefix a: to c:", "change prefix b: to d:"]
+
+
+def test_a_prefix_whose_documents_can_not_be_moved_is_refused_and_not_left_behind():
+    layout = {**PRODUCTS, "index": {"name": "products", "prefix": ["a:", "b:"]}}
+    asking = Asking(layout).answers("prefix", "1")
+    asking.answer("b:")
+    assert asking.dialogue.refusal is not None
+    assert asking.dialogue.draft.changes == ()
+
+
 @pytest.mark.parametrize("first", ["product:", "shop", "goods:", "p"])
 def test_the_last_prefix_is_what_counts(first):
     def upgrade(op):
@@ -312,6 +327,14 @@ def play(content, asking=None):
     for _ in played(asking, given_answers(content).entries):
         pass
     return asking
+
+
+@pytest.mark.parametrize(
+    "entry", [{"rename": "title", "to": None}, {"remove": None}, {"prefix": None}, {"rename_index": None}]
+)
+def test_a_blank_behind_a_name_is_refused_and_drops_no_change(entry):
+    with pytest.raises(UsageError, match="is empty"):
+        play([entry, {"remove": "price"}])
 
 
 def test_a_change_is_one_entry():

@@ -1,0 +1,45 @@
+"""What is refused while a connection is made, and what redis-py makes of refusals, without secrets."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis._parsers import BaseParser
+
+from redismigrate.errors import ClusterUnsupported, ConfigurationError, ServerError, ServerOutOfMemory
+from redismigrate.redis_server.connection import translate
+from redismigrate.redis_server.guarded_connection import with_guarded_connect
+
+URL = "redis://localhost:6379/0"
+
+
+class Echoing:
+    """A connection to a server that knows no HELLO, and quotes what it was told."""
+
+    def connect(self) -> None:
+        raise redis.ResponseError(
+            "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 's3cret'"
+        )
+
+
+def test_a_server_that_quotes_a_password_does_not_bring_it_into_the_error():
+    connection = with_guarded_connect(Echoing, lambda error: translate(error, URL))()
+    with pytest.raises(ConfigurationError, match="unknown command 'HELLO'") as caught:
+        connection.connect()
+    shown = f"{caught.value.message} {caught.value.hint} {caught.value.__cause__}"
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("parsed", [BaseParser.parse_error, redis.ResponseError])
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("CLUSTERDOWN The cluster is down", ServerError),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", ServerError),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", ServerError),
+        ("CROSSSLOT Keys in request don't hash to the same slot", ClusterUnsupported),
+        ("EXECABORT Transaction discarded because of: OOM command not allowed", ServerOutOfMemory),
+    ],
+)
+def test_a_refusal_is_told_whatever_redis_py_makes_of_its_first_word(parsed, reply, kind):
+    assert isinstance(translate(parsed(reply), URL), kind)
