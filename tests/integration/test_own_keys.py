@@ -19,6 +19,7 @@ op.set_synonyms("products", "shoes", ["shoe", "sneaker"])
 CHANGE = "with op.index({0!r}) as index:\n    "
 STATE = ("{redismigrate:shop}:", "{redismigrate}:owners")
 READING = {
+    "MEMORY",
     "ACL", "CLIENT", "DBSIZE", "ECHO", "EXISTS", "FT._LIST", "FT.CONFIG", *DEBUG_COMMANDS, "FT.INFO",
     "FT.SYNDUMP", "GET", "GETRANGE", "HELLO", "INFO", "MGET", "SCAN", "SEARCH.CLUSTERINFO", "TIME", "TYPE",
     "XREVRANGE", "XLEN",  # whether the journal is a stream
@@ -108,6 +109,11 @@ def write_chain(shop):
     )
 
 
+def is_probe(words):
+    """Whether a command only tries whether there is such a command, or such scripts: it can do nothing."""
+    return len(words) == 1 or [words[0].upper(), words[1]] == ["EVAL", "return 1"]
+
+
 def test_up_and_down_a_long_history_no_key_of_the_application_is_written(filled):
     write_chain(filled)
     before = documents(filled)
@@ -122,6 +128,8 @@ def test_up_and_down_a_long_history_no_key_of_the_application_is_written(filled)
 
     assert documents(filled) == before
     for words in commands:
+        if is_probe(words):
+            continue
         name, arguments = words[0].upper(), words[1:]
         if name in SCRIPTS:
             keys = arguments[2 : 2 + int(arguments[1])]
@@ -168,7 +176,7 @@ def test_reading_commands_write_nothing_at_all(filled):
         run(filled, "show", "head")
 
     assert filled.content() == before
-    assert {words[0].upper() for words in commands} <= READING
+    assert {words[0].upper() for words in commands if not is_probe(words)} <= READING
 
 
 def test_an_upgrade_with_nothing_to_do_writes_nothing_at_all(filled):
