@@ -16,7 +16,7 @@ from servers import why_skipped
 from redismigrate.redis_server.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # No deadline: on a shared machine one example may take a hundred times as long as another.
 settings.register_profile("few", deadline=None, max_examples=20)
@@ -42,17 +42,34 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what `--variants` says."""
-    most = config.getoption("--variants")
-    if most is None:
-        return
-    variants: dict[str, list[pytest.Item]] = {}
-    for item in sorted(items, key=lambda item: item.nodeid):  # they come in random order
-        variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {id(found[len(found) * number // most]) for found in variants.values() for number in range(most)}
-    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
-    items[:] = [item for item in items if id(item) in kept]
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark as slow what `slow_beyond` says, then leave out what `-m` says, then what `--variants` says."""
+    bounded = [item for item in items if item.get_closest_marker("slow") is None]
+    for found in _variants(item for item in bounded if item.get_closest_marker("slow_beyond") is not None):
+        most = found[0].get_closest_marker("slow_beyond")
+        assert most is not None
+        for item in set(found).difference(_spread(found, most.args[0])):
+            item.add_marker("slow")
+    yield
+    most_variants = config.getoption("--variants")
+    if most_variants is not None:
+        kept = {item for found in _variants(items) for item in _spread(found, most_variants)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+
+
+def _variants(items: Iterable[pytest.Item]) -> list[list[pytest.Item]]:
+    """The variants of each test, in an order of their own: they come in random order."""
+    found: dict[str, list[pytest.Item]] = {}
+    for item in sorted(items, key=lambda item: item.nodeid):
+        found.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return list(found.values())
+
+
+def _spread(variants: list[pytest.Item], most: int) -> set[pytest.Item]:
+    """Some of them at most, from all over."""
+    return {variants[len(variants) * number // most] for number in range(most)}
 
 
 @pytest.fixture(autouse=True)

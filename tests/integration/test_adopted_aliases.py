@@ -157,6 +157,7 @@ CHANGED, RENAMED = CHANGE.format(word="x"), RENAME.format("live", "items")
 RENAMED_AND_CHANGED = (RENAMED, CHANGED.replace("'live'", "'items'"))
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize("scripts", [(CHANGED,), (RENAMED,), RENAMED_AND_CHANGED])
 def test_an_alias_that_was_repaired_since_answers_all_through_a_rollback(
     live: Shop, scripts: tuple[str, ...]
@@ -180,6 +181,7 @@ def test_an_alias_that_was_repaired_since_answers_all_through_a_rollback(
     assert set(targets(live).values()) == {resolve_alias(live.client.execute_command, "live") or "live"}
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize("strategy", ["shadow", "rebuild"])
 def test_an_alias_that_was_repaired_since_is_there_after_a_rollback_that_was_killed(
     live: Shop, strategy: str

@@ -77,6 +77,7 @@ def require_undone(shop: Shop) -> None:
     assert {len(fields[b"embedding"]) for fields in documents(shop).values()} == {4 * DIMS}
 
 
+@pytest.mark.slow
 def test_a_run_that_writers_are_ahead_of_ends_in_order(shop: Shop, writer: Writer) -> None:
     with writer.at_work():
         ended = shop.run("upgrade", "--max-wait", "2", "--json")

@@ -152,6 +152,7 @@ def test_an_index_that_another_project_claims_after_the_plan_was_made_is_refused
     assert other.run("--json", "status").json["run"] is None
 
 
+@pytest.mark.slow_beyond(4)
 @pytest.mark.parametrize(
     ("revision", "at", "moment"),
     [
@@ -194,6 +195,7 @@ def test_a_process_that_was_stopped_writes_nothing_when_it_wakes_after_a_takeove
     assert _everything(shop) == before
 
 
+@pytest.mark.slow_beyond(2)
 def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(shop: Shop):
     ends = rehearse(shop)
     process = start(shop, "upgrade", "head", signalled=signal.SIGSTOP, at=30, lease_seconds=0.5)
@@ -206,6 +208,7 @@ def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(shop:
     assert _everything(shop) == before
 
 
+@pytest.mark.slow_beyond(2)
 def test_a_process_that_sleeps_past_its_lease_goes_on_if_nobody_came(shop: Shop):
     ends = rehearse(shop)
     process = start(shop, "upgrade", "head", signalled=signal.SIGSTOP, at=30, lease_seconds=0.2)

@@ -98,6 +98,7 @@ def shop_there(url: str, tmp_path: Path) -> Iterator[Shop]:
         yield shop
 
 
+@pytest.mark.slow_beyond(4)
 @pytest.mark.parametrize("url", ["unix", "tls", "sentinel", "tls_sentinel"], indirect=True)
 @pytest.mark.parametrize("strategy", ["shadow_field", "rebuild"])
 def test_vectors_are_rewritten_and_come_back_over_every_way_to_the_server(shop_there: Shop, strategy: str):

@@ -603,6 +603,7 @@ def test_members_of_json_documents_are_renamed(server: Server, client: redis.Red
     assert synchronise(server, mirror).written == 1
 
 
+@pytest.mark.slow_beyond(1)
 def test_writers_are_followed_even_if_the_tracker_is_lost(
     server: Server, client: redis.Redis, redis_url: str, tmp_path: Path
 ):

@@ -57,6 +57,7 @@ def test_progress_is_never_more_than_there_are_documents(
         assert (result.documents.read, result.documents.rewritten) == (COUNT, COUNT)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("way", CHANGES)
 def test_a_run_that_was_killed_and_taken_up_counts_all_documents(shop: Shop, way: str):
     change, back, strategy = CHANGES[way]

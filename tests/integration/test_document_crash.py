@@ -103,6 +103,7 @@ def _both_ways(stage: Stage, url: str) -> dict[str, _Moments]:
     return {BASE: up, stage.top: _Moments.of(stage, url, "downgrade", BASE)}
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(
     ("name", "kills"),
     [(name, FEW) for name in ("JSON", "everything", "chain")]
@@ -133,6 +134,7 @@ def test_a_rewrite_killed_at_random_moments_is_ended_or_undone_as_if_it_had_not_
         stage.require(way.target, told)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
 @pytest.mark.parametrize("name", ["everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)])
 def test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been(
@@ -149,6 +151,7 @@ def test_a_rewrite_killed_at_every_step_boundary_ends_as_if_it_had_not_been(
     stage.require(target)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("verb", ["upgrade", "downgrade"])
 @pytest.mark.parametrize("name", ["everything", *(pytest.param(name, marks=SLOW) for name in SCENARIOS)])
 def test_rollback_after_a_kill_at_any_step_leaves_the_documents_as_before(shop: Shop, name: str, verb: Verb):
@@ -358,6 +361,7 @@ def test_a_run_whose_backup_is_damaged_stops_and_says_what_to_do(shop: Shop):
 # Stopped for longer than the lease.
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize(
     ("command", "then"),
     [
@@ -502,6 +506,7 @@ def durable(shop: Shop, tmp_path: Path) -> Iterator[_DurableShop]:
     durable.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kills"),
     [("everything", 2), *(pytest.param(name, 3, marks=SLOW) for name in SCENARIOS)],

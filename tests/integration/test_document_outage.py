@@ -57,6 +57,7 @@ def require_resumed(shop: Shop, writer: Writer, after: str, *options: str) -> No
     assert shop.state("run") is None
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(
     ("after", "options"), [("float64", ()), ("float16", ("--exclusive",)), ("float16", ())]
 )
@@ -73,6 +74,7 @@ def test_a_server_without_memory_in_mid_rewrite(shop: Shop, after: str, options:
     require_resumed(shop, writer, after, *options)
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize(
     ("before", "after", "place", "options"),
     [
@@ -91,6 +93,7 @@ def test_connections_that_an_administrator_kills(
     require_resumed(shop, writer, after, *options)
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize(
     ("before", "after", "place", "loss"),
     [

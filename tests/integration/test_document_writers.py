@@ -183,6 +183,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.slow_beyond(3)
 @pytest.mark.parametrize(("before", "after", "batches"), KILLED)
 def test_rollback_of_a_killed_run_loses_no_write(
     shop: Shop, before: str, after: str, batches: tuple[int, ...]
@@ -199,6 +200,7 @@ def test_rollback_of_a_killed_run_loses_no_write(
     require_in_index(shop, found.new)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(("before", "after", "batches"), KILLED)
 def test_a_run_that_is_killed_again_and_again_loses_no_write(
     shop: Shop, before: str, after: str, batches: tuple[int, ...]

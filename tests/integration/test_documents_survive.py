@@ -174,6 +174,7 @@ def test_rollback_moves_the_keys_back_after_a_kill_half_way(half_moved):
     assert shop.hits("products") == len(before)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("command", ["upgrade", "rollback"])
 def test_documents_deleted_or_expired_after_the_kill_stay_away(half_moved, command):
     shop, before = half_moved
@@ -215,6 +216,7 @@ def test_a_document_whose_key_is_taken_already_is_left_under_the_old_one_if_allo
     assert documents(products) == stays | moved(before)
 
 
+@pytest.mark.slow_beyond(1)
 def test_documents_deleted_or_expired_between_the_passes_do_not_stop_a_change_of_prefix(products):
     before = documents(products)
     products.write(TO_NEW_PREFIX)

@@ -80,6 +80,7 @@ def test_a_key_of_owners_or_of_undoing_of_another_type_is_one_error(shop: Shop):
     assert shop.run("check").code == 0
 
 
+@pytest.mark.slow_beyond(6)
 @pytest.mark.parametrize("document", ["run", "progress", "no progress"])
 @pytest.mark.parametrize(
     ("strategy", "at"),

@@ -118,6 +118,7 @@ def test_a_run_with_a_rate_takes_as_long_as_it_must_and_no_longer(products: Shop
     assert products.state("control") is None
 
 
+@pytest.mark.slow
 def test_a_pause_from_another_process_stops_writes_until_it_is_taken_back(products: Shop):
     with under_way(products, "--max-docs-per-second", "250") as process:
         wait_until(lambda: written(products) > 50)
@@ -181,6 +182,7 @@ def test_limits_of_the_command_that_takes_a_run_up_hold_where_they_are_others(pr
     assert time.monotonic() - started < 15
 
 
+@pytest.mark.slow
 def test_a_critical_latency_ends_the_run_in_order_and_the_same_command_ends_the_work(products: Shop):
     with under_way(products, "--max-docs-per-second", "200", "--json") as process:
         assert products.run("status", "--set", "critical-latency=40").code == 0
@@ -201,6 +203,7 @@ def test_a_critical_latency_ends_the_run_in_order_and_the_same_command_ends_the_
     assert is_rewritten(products)
 
 
+@pytest.mark.slow
 def test_a_run_waits_while_the_server_is_slow_and_goes_on_when_it_is_not(products: Shop):
     with under_way(products, "--max-latency", "30", "--max-docs-per-second", "250") as process:
         wait_until(lambda: written(products) > 20)
@@ -216,6 +219,7 @@ def test_a_run_waits_while_the_server_is_slow_and_goes_on_when_it_is_not(product
     assert is_rewritten(products)
 
 
+@pytest.mark.slow
 def test_a_replica_that_falls_behind_brakes_the_run(shop: Shop):
     with (
         EmbeddedServer(port=0, server_arguments=("--repl-diskless-sync-delay", "0")) as master,

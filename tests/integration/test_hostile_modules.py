@@ -112,6 +112,7 @@ def test_whatever_a_function_of_a_script_raises_undoes_the_revision_but_an_inter
         assert shop.state("run") is None
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize("statement", STREAMS)
 def test_streams_that_a_script_closes_are_there_for_the_result(shop, statement):
     shop.write(PRODUCTS, preamble=f"{PREAMBLE}\n{statement}")

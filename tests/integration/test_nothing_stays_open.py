@@ -169,18 +169,21 @@ def end_before_each(shop: Shop, kinds: Sequence[StepKind], action: Action = lamb
     assert shop.hits("products") == PRODUCTS
 
 
+@pytest.mark.slow
 def test_after_a_rebuild_that_ends_before_a_step(shop: Shop, written: list[Path]):
     to_float16(shop, "rebuild")
     end_before_each(shop, ("rewrite_documents", "record_revision"))
     assert written
 
 
+@pytest.mark.slow_beyond(1)
 def test_after_a_run_by_second_fields_that_ends_before_a_step(shop: Shop, written: list[Path]):
     to_float16(shop, "shadow_field")
     end_before_each(shop, ("copy_documents", "promote_documents", "remove_documents"))
     assert written
 
 
+@pytest.mark.slow_beyond(1)
 def test_after_a_contraction_that_ends_before_a_step(shop: Shop, written: list[Path]):
     written_by_both(shop)
     kinds: tuple[StepKind, ...] = ("swap_alias", "remove_documents")
@@ -188,6 +191,7 @@ def test_after_a_contraction_that_ends_before_a_step(shop: Shop, written: list[P
     assert written
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("end", ENDINGS)
 def test_after_a_contraction_that_ends_when_an_original_is_backed_up(
     shop: Shop, written: list[Path], ends_after_chunk: list[Action], end: Ending
@@ -199,6 +203,7 @@ def test_after_a_contraction_that_ends_when_an_original_is_backed_up(
     assert len(written) == 1
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("end", ENDINGS)
 def test_after_a_run_by_second_fields_that_ends_when_its_backup_grows(
     shop: Shop, written: list[Path], ends_after_chunk: list[Action], end: Ending

@@ -195,6 +195,7 @@ def test_a_fault_of_whoever_watches_interrupts_the_run(shop: Shop):
     assert outcome(shop) == ends.head
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("options", [(), ("--json",), ("--quiet",)])
 def test_a_run_goes_on_when_the_reader_of_its_output_goes_away(shop: Shop, options: tuple[str, ...]):
     ends = rehearse(shop)

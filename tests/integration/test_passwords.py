@@ -85,6 +85,7 @@ def stores_nothing(shop: Shop) -> None:
             assert SECRET.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.slow_beyond(1)
 def test_no_command_shows_or_stores_a_password(guarded: Shop):
     for command in (*READING, ("upgrade",), *READING, *CHANGING, *READING):
         for options in (("-v",), ("-v", "--json")):

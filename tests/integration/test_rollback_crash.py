@@ -68,6 +68,7 @@ def _kill_at_every_step(shop: Shop, run_id: str) -> int:
     return kills
 
 
+@pytest.mark.slow_beyond(1)
 def test_a_rollback_of_a_finished_upgrade_killed_at_every_step_ends_as_if_it_had_not_been(shop: Shop):
     ends = rehearse(shop)
     run(shop, "upgrade", "head")
@@ -75,6 +76,7 @@ def test_a_rollback_of_a_finished_upgrade_killed_at_every_step_ends_as_if_it_had
     assert outcome(shop) == ends.base
 
 
+@pytest.mark.slow_beyond(1)
 def test_a_rollback_of_a_finished_downgrade_killed_at_every_step_ends_as_if_it_had_not_been(shop: Shop):
     ends = rehearse(shop)
     run(shop, "upgrade", "head")

@@ -348,6 +348,7 @@ def test_a_pass_that_was_cut_off_is_finished_by_the_next_one(
         assert forms(client, f"p:{number}") == [declared(OLD + number), second(OLD + number)]
 
 
+@pytest.mark.slow_beyond(1)
 def test_writers_are_followed_even_if_the_tracker_is_lost(
     server: Server, client: redis.Redis, redis_url: str, tmp_path: Path
 ):

@@ -63,6 +63,7 @@ def test_vectors_are_re_encoded_with_search_up_and_are_at_the_declared_path_at_t
     assert documents(shop) == before
 
 
+@pytest.mark.slow_beyond(2)
 def test_no_query_fails_or_is_cut_short_under_the_name_that_is_right_for_its_form(shop: Shop) -> None:
     """The old form under the served name until that moves, the new one under the physical name to the end."""
     stock(shop, PRODUCTS)

@@ -25,6 +25,7 @@ def test_a_named_environment_is_chosen_before_or_behind_the_command(shop, argume
     assert shop.run("current", "--json").json["project"] == "shop"
 
 
+@pytest.mark.slow
 def test_a_variable_chooses_the_environment_unless_the_command_line_does(shop):
     configure(shop, STAGING + '[environments.other]\nproject = "other"\n')
     chosen = shop.run_process("current", "--json", REDISMIGRATE_ENV="staging")

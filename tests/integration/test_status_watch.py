@@ -125,6 +125,7 @@ def test_a_run_whose_machine_is_lost_is_interrupted_when_its_lease_is_over(
     assert len(moments) >= 3
 
 
+@pytest.mark.slow
 def test_a_run_that_is_rolled_back_is_told_so(products: Shop):
     with begin(products) as process:
         # By then the index is gone, which has to be undone.

@@ -157,6 +157,7 @@ def test_lifetimes_that_are_set_right_after_the_swap_stay(shop: Shop):
     assert {shop.client.pexpiretime(f"q:{number}") for number in range(100, 300)} == {-1}
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("prolong", ["expire", "persist"])
 def test_a_document_that_the_new_release_keeps_longer_does_not_expire(shop: Shop, prolong: str):
     moving(shop)
@@ -316,6 +317,7 @@ def test_a_copy_that_nobody_saw_go_is_made_again(shop: Shop):
     assert shop.client.hgetall("q:1") == before
 
 
+@pytest.mark.slow
 def test_a_copy_that_went_between_two_that_follow_is_made_again(shop: Shop):
     # Both have one fencing token; the server may have evicted it meanwhile.
     expanded(shop)
@@ -353,6 +355,7 @@ def test_a_vector_that_is_spoilt_after_its_backup_is_named_in_the_end(shop: Shop
     assert shop.client.hget("p:5", "embedding") == b"short"
 
 
+@pytest.mark.slow_beyond(1)
 def test_a_document_that_the_new_release_makes_is_there_for_the_old_one(shop: Shop):
     expanded(shop)
     with followed(shop) as seen:

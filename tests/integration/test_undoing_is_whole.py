@@ -52,6 +52,7 @@ def seen(shop):
     return documents(shop), indexes, content["aliases"]
 
 
+@pytest.mark.slow_beyond(3)
 @pytest.mark.parametrize(
     "step", ["back_up_documents", "drop_index", "rewrite_documents", "create_index", "validate_index"]
 )
@@ -156,6 +157,7 @@ def test_downgrade_converts_what_is_new_and_resurrects_nothing(products):
     assert products.hits("products") == PRODUCTS - 1
 
 
+@pytest.mark.slow_beyond(3)
 @pytest.mark.parametrize("step", ["drop_index", "rewrite_documents", "create_index", "validate_index"])
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_rollback_of_a_killed_downgrade_brings_the_re_encoded_bytes_back(products, step, exclusive):

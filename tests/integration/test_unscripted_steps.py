@@ -53,6 +53,7 @@ def test_without_scripts_the_chain_leaves_the_same(shop: Shop, monkeypatch: pyte
     assert outcome(shop) == ends.head
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("loss", ["request", "reply"])
 @pytest.mark.parametrize("every", EVERY)
@@ -86,6 +87,7 @@ def test_without_scripts_a_failed_revision_is_undone_whichever_change_gets_lost(
     assert at > FEWEST_CHANGES
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("loss", ["request", "reply"])
 @pytest.mark.parametrize("every", EVERY)
 def test_definitions_too_long_for_a_script_resume_whichever_change_gets_lost(
