@@ -556,11 +556,15 @@ def test_the_physical_index_behind_a_managed_name_gets_no_baseline(shop, declare
     shop.run("upgrade", "--strategy", "shadow")
     physical = shop.run("current", "--json").json["indexes"]["products"]["physical"]
     assert physical != "products"
-    shop.refuses(
-        *("revision", "-m", "x", "--from-live", physical),
-        code=2,
-        says=(f"Index {physical} is managed already, as products.",),
-    )
+    (shop.folder / "answers.yaml").write_text("- remove: title\n- finish: x\n", encoding="utf-8")
+    patch = "version: 1\nchanges: {remove_fields: [title]}\n"
+    (shop.folder / "patch.yaml").write_text(patch, encoding="utf-8")
+    for words in (
+        ("revision", "-m", "x", "--from-live", physical),
+        ("revision", "-m", "x", "--schema-patch", "patch.yaml", "--index", physical),
+        ("wizard", physical, "--answers", "answers.yaml"),
+    ):
+        shop.refuses(*words, code=2, says=(f"Index {physical} is managed already, as products.",))
 
 
 def test_declared_schemas_can_be_compared_with_a_live_index_that_has_no_history(shop, declare, client):

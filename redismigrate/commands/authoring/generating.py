@@ -137,11 +137,7 @@ def baseline(project: Project, index: str, aliases: Iterable[str] = ()) -> Scrip
         found = () if physical is None else aliases_of(server, physical, asked)
         recorded = read_state(server, project.keys).catalog
     _refuse_alias_of_created(catalog, index, physical)
-    managed = next((served for served, known in recorded.items() if known.physical == physical), None)
-    if managed is not None:
-        raise UsageError(
-            f"Index {index} is managed already, as {managed}.", "See `redismigrate current` and `check`."
-        )
+    _refuse_managed(recorded, index, physical)
     if owner != project.settings.project:
         raise PlanBlocked(*owned_by_another(index, owner))
     if live is None:
@@ -210,15 +206,19 @@ def catalog_with(project: Project, index: str, catalog: Catalog | None = None) -
     if index in catalog:
         return catalog
     from redismigrate.execution.indexes.survey import live_index_reader
+    from redismigrate.state.store import read_state
 
     with project.connect() as server:
         definition = live_index_reader(server)(index)
+        recorded = read_state(server, project.keys).catalog
     if definition is None:
         raise UsageError(
             f"There is no index {index}, neither in the history nor on the server.",
             f"The history has: {', '.join(sorted(catalog)) or 'none'}.",
         )
     _refuse_alias_of_created(catalog, index, definition.physical)
+    if index not in recorded:
+        _refuse_managed(recorded, index, definition.physical)
     declared = declared_schemas(project).get(index)
     if declared is not None:
         # What clients put between prefix and id no server tells.
@@ -239,6 +239,16 @@ def _refuse_alias_of_created(catalog: Catalog, index: str, physical: str | None)
         raise UsageError(
             f"{index} is an alias of index {physical}, which a revision creates already.",
             f"Name {physical}, or add op.create_alias({literal(index)}, {literal(physical)}) to a revision.",
+        )
+
+
+def _refuse_managed(recorded: Mapping[str, IndexDefinition], index: str, physical: str | None) -> None:
+    """Raise UsageError where a name, one that an index got beside its served one, too, is recorded."""
+    managed = next((served for served, known in recorded.items() if known.physical == physical), None)
+    if managed is not None:
+        raise UsageError(
+            f"Index {index} is managed already, as {managed}.",
+            f"Name {managed}; see `redismigrate current` and `check`.",
         )
 
 

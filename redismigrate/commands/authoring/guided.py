@@ -188,7 +188,8 @@ def begin_wizard(
         PlanBlocked: It belongs to another project.
         ScriptError: The history can't be replayed.
     """
-    of_history = _of_history(project)
+    told: list[str] = []
+    of_history = _of_history(project, told)
     catalog = catalog_with(project, index, of_history)
     found = () if index in of_history else (index,)
     with _connected(project) as (server, notes):
@@ -198,8 +199,9 @@ def begin_wizard(
                 raise PlanBlocked(*owned_by_another(index, owner))
         revision = revision_id or new_revision_id()
         foresight = None if server is None else Foresight(project, server, revision, found)
+        known = (*told, *notes)
         yield Wizard(
-            catalog, index, revision, foresight, notes=notes, message=message, needs_patch=needs_patch
+            catalog, index, revision, foresight, notes=known, message=message, needs_patch=needs_patch
         )
 
 
@@ -209,7 +211,7 @@ def index_question(project: Project) -> Question:
     Raises:
         UsageError: There is none.
     """
-    catalog = _of_history(project)
+    catalog = _of_history(project, [])
     with _connected(project) as (server, _):
         unmanaged = [] if server is None else _unmanaged(project, server, catalog)
     choices = [
@@ -244,6 +246,9 @@ def wizard(
         PlanBlocked: No upgrade could carry it out.
     """
     with begin_wizard(project, index) as asking:
+        for note in asking.notes:
+            if on_told is not None:
+                on_told(note)
         for _ in played(asking, answers):
             for told in asking.dialogue.told:
                 if told.kind == "note" and on_told is not None:
@@ -251,7 +256,7 @@ def wizard(
         return ScriptContent() if asking.dialogue.ending == "quit" else asking.content()
 
 
-def _of_history(project: Project) -> Catalog:
+def _of_history(project: Project, notes: list[str]) -> Catalog:
     """The indexes that the scripts make; where no replay tells that, those that the record leads to."""
     try:
         return replay(project)
@@ -259,7 +264,7 @@ def _of_history(project: Project) -> Catalog:
         with project.connect() as server:
             state = read_state(server, project.keys)
             missing = [each.revision for each in project.scripts if each.revision not in state.head.applied]
-            return head_catalog(project, server, state, missing, [])
+            return head_catalog(project, server, state, missing, notes)
 
 
 def _content(draft: Draft) -> ScriptContent:
