@@ -125,6 +125,18 @@ def look(state: State, way: Way, *, carries_back: bool) -> set[State]:
 
 def _look_at_both(state: State, way: Way, wanted: Doc, new: Doc, *, carries_back: bool) -> set[State]:
     seen = _merged(state, way, wanted, carries_back=carries_back)
+    found = _look_at_changes(state, way, wanted, new, seen, carries_back=carries_back)
+    came_again = state.base is not None and state.base[0] is None and wanted.expires == NEVER
+    if came_again and seen.old is not None and seen.new is not None:
+        # Another key than the one that went, and nobody has made it eternal: it may live as long as its copy.
+        dated = tuple(replace(each, expires=new.expires) for each in (seen.old, seen.new))
+        found.add(in_step(*dated, seen.lost, is_foreign=state.is_foreign))
+    return found
+
+
+def _look_at_changes(
+    state: State, way: Way, wanted: Doc, new: Doc, seen: State, *, carries_back: bool
+) -> set[State]:
     if not carries_back and seen.base is not None:
         # What only the new release has written is still a change since both were in step.
         return {seen, replace(seen, base=(state.old, wanted))}
