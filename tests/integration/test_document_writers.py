@@ -140,6 +140,7 @@ def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
     require_in_index(shop, found.new)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(
     ("before", "after"),
     [("float32", "float16"), pytest.param("float16", "float64", marks=pytest.mark.slow)],

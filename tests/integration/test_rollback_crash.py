@@ -152,6 +152,7 @@ def test_a_rollback_killed_at_random_moments_ends_as_if_it_had_not_been(shop: Sh
     assert killed or rounds < 20
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("loss", ["request", "reply"])
 @pytest.mark.parametrize("is_scripted", [True, False])
 @pytest.mark.parametrize("every", [37, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
