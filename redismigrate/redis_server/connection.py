@@ -35,7 +35,11 @@ from redismigrate.redis_server.capabilities import (
     read_capabilities,
     try_out,
 )
-from redismigrate.redis_server.guarded_connection import options_taken_over, with_guarded_connect
+from redismigrate.redis_server.guarded_connection import (
+    options_taken_over,
+    require_error_classes,
+    with_guarded_connect,
+)
 from redismigrate.redis_server.handshake import with_limited_handshake
 from redismigrate.redis_server.probes import PROBED_FEATURES, knows_feature
 from redismigrate.shown_url import shown_url
@@ -281,6 +285,7 @@ def _no_retry() -> Retry:
 
 
 def _server(pool: redis.ConnectionPool, url: str, embedded: EmbeddedServer | None) -> Server:
+    require_error_classes(pool.connection_kwargs)
     # Set here because redis-py lets the options of the URL win over arguments.
     kind: Any = with_limited_handshake(pool.connection_class)
     pool.connection_class = with_guarded_connect(kind, _translated)

@@ -68,6 +68,23 @@ def with_guarded_connect(kind: type[Any], translate: Translate) -> type[Any]:
     return GuardedConnection
 
 
+def require_error_classes(options: Mapping[str, Any]) -> None:
+    """Refuse what redis-py would catch as errors and can't: it finds that at the first error only.
+
+    Args:
+        options: Those of a pool. A URL can say no classes, but anything in their place.
+
+    Raises:
+        ConfigurationError: There is something that is no class of errors.
+    """
+    try:
+        found = tuple(options.get("retry_on_error") or ())
+    except TypeError:
+        found = (None,)
+    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in found):
+        raise refused_options("retry_on_error has something that is no class of errors")
+
+
 def refused_options(reason: str) -> ConfigurationError:
     """The error about options that no connection can be made with."""
     return ConfigurationError(f"No connection can be made with these options ({reason}).", _HINT)

@@ -7,7 +7,7 @@ import redis
 from redis._parsers import BaseParser
 
 from redismigrate.errors import ClusterUnsupported, ConfigurationError, ServerError, ServerOutOfMemory
-from redismigrate.redis_server.connection import translate
+from redismigrate.redis_server.connection import connect, translate
 from redismigrate.redis_server.guarded_connection import with_guarded_connect
 
 URL = "redis://localhost:6379/0"
@@ -43,3 +43,9 @@ def test_a_server_that_quotes_a_password_does_not_bring_it_into_the_error():
 )
 def test_a_refusal_is_told_whatever_redis_py_makes_of_its_first_word(parsed, reply, kind):
     assert isinstance(translate(parsed(reply), URL), kind)
+
+
+@pytest.mark.parametrize("option", ["utf-16", "1", "ValueError"])
+def test_errors_to_be_retried_that_are_none_are_refused_before_the_first_error(option):
+    with pytest.raises(ConfigurationError, match="retry_on_error has something that is no class of errors"):
+        connect(f"{URL}?retry_on_error={option}")
