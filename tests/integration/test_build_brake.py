@@ -181,7 +181,7 @@ def test_where_it_may_not_be_set_a_line_says_so(products: Shop, denied: str, rea
 def test_a_server_without_the_setting_builds_as_fast_as_it_does(shop: Shop):
     if shop.client.config_get(SETTING):
         pytest.skip("this server has the setting")
-    filled(shop, 500)
+    filled(shop, 5000)
     result = shop.run("upgrade", *LIMIT)
     assert result.code == 0, result.err
     assert result.out.count(f"note: the build can't be slowed down: this server has no {SETTING}") == 1
