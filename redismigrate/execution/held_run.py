@@ -26,7 +26,7 @@ from redismigrate.execution.run import Run, now
 from redismigrate.execution.steps.name_steps import commands_of_moves
 from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.steps.runner import Effect, StepRunner
-from redismigrate.execution.written_run import WrittenRun
+from redismigrate.execution.written_run import NOTHING_ELSE, WrittenRun
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step, moves_names
@@ -59,7 +59,6 @@ class HeldRun:
         pace: Makes it wait where a limit asks for that.
         runs_search_in_scripts: Whether what a step does and the note of it are one transaction.
         write: Makes something else the run, in one transaction with other documents, see `WrittenRun.write`.
-        end: Makes something the end of the run, see `WrittenRun.end`.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class HeldRun:
         self.allows_lossy = allows_lossy
         self.runs_search_in_scripts = steps.server.capabilities.runs_search_in_scripts
         self.seconds: dict[str, float] = {}
-        self.write, self.end = written.write, written.end
+        self.write = written.write
         self._written = written
         self._steps = steps
         self._before_the_loss = before_the_loss
@@ -106,6 +105,17 @@ class HeldRun:
         """
         changed = {**self.run.arguments, **arguments}
         self.write(self.run.with_changes(arguments=changed), self.event(event))
+
+    def end(self, run: Run, event: Mapping[str, str], others: Transaction = NOTHING_ELSE) -> None:
+        """Make this the end of the run, see `WrittenRun.end`.
+
+        With the run goes the note of what the server's setting for builds was, so that is given back before.
+
+        Raises:
+            ConnectionFailed: The server can't be reached; the run is not over.
+        """
+        self.give_build_sleep_back()
+        self._written.end(run, event, others)
 
     def in_hand(self) -> tuple[Step, ...]:
         """The step to do next; of those that move names all that follow each other."""
@@ -181,7 +191,7 @@ class HeldRun:
         self._steps.second_forms.follow()
 
     def give_build_sleep_back(self) -> None:
-        """Give back what a process that died had made of the server's setting for builds.
+        """Give back what the run has made of the server's setting for builds, in whatever process.
 
         Raises:
             ConnectionFailed: The server can't be reached.

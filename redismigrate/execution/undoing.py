@@ -48,7 +48,6 @@ def undo_revision(work: HeldRun) -> None:
         RunInterrupted: A step of the undoing can't be done.
     """
     _carry_out_undo(work)
-    work.give_build_sleep_back()  # with the run goes the note of what it was
     work.end(work.run, work.event("undone"))
 
 

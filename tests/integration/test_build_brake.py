@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from conftest import Shop
 
-COUNT = 1500
+COUNT = 6000
 BEFORE = 7
 # A graph that takes seconds to build, however few its vectors are.
 ATTRS = "algorithm='hnsw', m=64, ef_construction=1000"

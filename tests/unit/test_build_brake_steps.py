@@ -12,8 +12,10 @@ import redis
 
 from redismigrate.errors import AuthenticationFailed, FenceLost
 from redismigrate.execution.build_sleep import LONGEST_US, SETTING, BuildSleep
+from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace import build_brake
 from redismigrate.execution.pace.build_brake import BuildBrake
+from redismigrate.execution.progress import Watcher
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 
 
@@ -224,6 +226,51 @@ def test_what_ends_the_wait_gives_it_back_first():
     with pytest.raises(ValueError, match="vanished"):
         wait()
     assert (world.microseconds, world.recorded) == (1, None)
+
+
+@pytest.mark.parametrize("note", ["progress", "run"])
+@pytest.mark.parametrize("damage", [b"{", b"[]", b'{"build_sleep": {"before": 0}}'])
+def test_where_another_project_does_not_tell_what_it_has_set_nothing_is_raised(note: str, damage: bytes):
+    world = World(microseconds=4000)
+    world.values = {OWNERS_KEY: json.dumps({"articles": "news"}).encode()}
+    world.values[getattr(StateKeys("news"), note)] = damage
+    brake = world.brake()
+    with brake.building(seconds=10):
+        brake.look()
+    assert (world.microseconds, world.log, world.recorded) == (4000, [], None)
+    assert world.told == [
+        "the build can't be slowed down: whether a run of another project has raised it can't be read"
+    ]
+
+
+def test_what_another_project_has_noted_in_its_record_counts_as_well():
+    """Its progress is empty where the record itself was written last."""
+    world = World(microseconds=4000)
+    theirs = {"build_sleep": {"before": 1, "ours": [1000, 4000]}}
+    world.values = {
+        OWNERS_KEY: json.dumps({"articles": "news"}).encode(),
+        StateKeys("news").progress: b"{}",
+        StateKeys("news").run: json.dumps(theirs).encode(),
+    }
+    brake = world.brake()
+    with brake.building(seconds=10):
+        brake.look()
+    assert (world.microseconds, world.log, world.recorded) == (4000, [], None)
+
+
+def test_no_run_ends_before_the_setting_is_given_back():
+    """With it goes the note of what it was, which a lost connection may have kept from being heeded."""
+    world = World(microseconds=4000, recorded=BuildSleep(before=1, ours=(1, 4000)))
+    had: list[Any] = []
+    written: Any = SimpleNamespace(
+        writer=None, run=None, write=None, end=lambda *_: had.append((world.microseconds, world.recorded))
+    )
+    server = SimpleNamespace(capabilities=SimpleNamespace(runs_search_in_scripts=True))
+    steps: Any = SimpleNamespace(server=server, build_brake=world.brake())
+    nobody: Any = None
+    held = HeldRun(written, StateKeys("shop"), Watcher(), nobody, steps, nobody)
+    held.end(nobody, {"event": "undone"})
+    assert had == [(1, None)]
 
 
 def test_a_value_that_another_project_has_raised_is_never_taken_for_what_it_was():

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import redis
 
-from redismigrate.errors import RedisMigrateError
+from redismigrate.errors import AuthenticationFailed, RedisMigrateError, StateError
 from redismigrate.execution.build_sleep import (
     LONGEST_US,
     SETTING,
@@ -39,6 +39,8 @@ STEPS_PER_KEY = 2
 # keys of the database, so what a sleep costs depends on how many there are, not on the documents.
 MOST_LONGER = 3.0
 SHORTEST_BUILD_SECONDS = 1.0
+# What reading the record of another project comes to where it is damaged.
+_DAMAGED = (UnreadableDocument, AttributeError, ValueError)
 
 
 class Latency(Protocol):
@@ -185,19 +187,32 @@ class BuildBrake:
         return self._most_us
 
     def _raised_by_another(self, current: int) -> str | None:
-        """The project whose run has set what the server has: what it was before, only that one knows."""
-        projects: set[str] = set()
-        with suppress(redis.ResponseError, RedisMigrateError):
-            projects.update(read_owners(self._server).values())
+        """The project whose run has set what the server has: what it was before, only that one knows.
+
+        Raises:
+            CannotBeSet: One of them does not tell, for its record is damaged, or not for this user to read.
+        """
+        unread = "whether a run of another project has raised it can't be read"
+        try:
+            projects = set(read_owners(self._server).values())
+        except (redis.ResponseError, AuthenticationFailed, StateError) as error:
+            raise CannotBeSet(unread) from error
         for project in sorted(projects - {self._keys.project}):
             try:
-                text = self._server.execute("GET", StateKeys(project).progress)
-                recorded = parse_json(text or b"{}").get("build_sleep")
-                if recorded is not None and current in BuildSleep.model_validate(recorded).ours:
+                if current in self._set_by(project):
                     return project
-            except (UnreadableDocument, AttributeError, ValueError, redis.ResponseError, RedisMigrateError):
-                continue  # damaged, or not for us to read
+            except (*_DAMAGED, redis.ResponseError, AuthenticationFailed) as error:
+                raise CannotBeSet(unread) from error
         return None
+
+    def _set_by(self, project: str) -> tuple[int, ...]:
+        """What another project's run notes to have set: beside its progress, or in its record."""
+        keys = StateKeys(project)
+        for key in (keys.progress, keys.run):
+            recorded = parse_json(self._server.execute("GET", key) or b"{}").get("build_sleep")
+            if recorded is not None:
+                return BuildSleep.model_validate(recorded).ours
+        return ()
 
     def _give_up(self, reason: str) -> None:
         self._is_off = True
