@@ -241,7 +241,8 @@ def what_server_lacks(schema: IndexSchema, inventory: Inventory) -> Iterator[str
     yield from words_that_change(f"stopwords of index {schema.name}", schema.stopwords or (), inventory)
     for prefix in schema.prefixes or ("",):
         if prefix in inventory.unreadable_prefixes:
-            yield f"index {schema.name}: {inventory.capabilities.why_unreadable(prefix)}"
+            why, rule = inventory.capabilities.why_unreadable(prefix)
+            yield f"index {schema.name}: {why}: grant {rule}"
     misread = misread_field(schema.fields, schema.storage_type)
     if misread is not None:
         yield (

@@ -142,16 +142,17 @@ class Capabilities:
         return self.search_version is not None and self.search_version >= (8, 0, 0)
 
     @staticmethod
-    def why_unreadable(prefix: str) -> str:
-        """Why a user may not use an index over keys that he may not read, and what to do.
+    def why_unreadable(prefix: str) -> tuple[str, str]:
+        """Why a user may not use an index over keys that he may not read, and what to grant him.
 
         Args:
             prefix: Of the keys.
         """
-        return (
+        reason = (
             f"the Redis user may not read keys {prefix}*, and this server lets nobody use an index who may "
-            f"not read all its keys: grant ~{prefix}* with ACL SETUSER"
+            "not read all its keys"
         )
+        return reason, f"~{prefix}* with ACL SETUSER"
 
     def lacking(self, feature: str) -> str | None:
         """Why a vector type or algorithm can't be used here; None when it can."""

@@ -62,7 +62,7 @@ def require_readable(server: Server, schemas: Iterable[IndexSchema], readable_ke
         AuthenticationFailed: The keys of one have a prefix that the user may not read.
     """
     for prefix in sorted(unreadable_prefixes(server, schemas, readable_key)):
-        reason, _, advice = server.capabilities.why_unreadable(prefix).partition(": grant ")
+        reason, rule = server.capabilities.why_unreadable(prefix)
         raise AuthenticationFailed(
-            f"{reason[0].upper()}{reason[1:]}.", f"Grant {advice}, or migrate as another user."
+            f"{reason[0].upper()}{reason[1:]}.", f"Grant {rule}, or migrate as another user."
         )
