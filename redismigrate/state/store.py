@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from redismigrate.errors import CommandRefused, FenceLost, RunInterrupted, ServerOutOfMemory, StateError
+from redismigrate.errors import (
+    AuthenticationFailed,
+    CommandRefused,
+    ConnectionFailed,
+    FenceLost,
+    RunInterrupted,
+    ServerError,
+    StateError,
+)
+from redismigrate.foreign_modules import text_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema.strict import encode
 from redismigrate.state.key_types import RUN, require_types, way_out_of_run, wrong_type
@@ -290,17 +299,22 @@ class StateWriter:
         for position, command in enumerate(commands):
             try:
                 self._server.execute(*command)
-            except (redis.ResponseError, ServerOutOfMemory) as error:
+            except ConnectionFailed:
+                raise  # nobody can be asked to put anything back
+            except (redis.ResponseError, ServerError) as error:
                 for undo in put_back if position else ():
                     self._ignore_refusal(undo)
-                if isinstance(error, ServerOutOfMemory):
-                    raise
-                raise CommandRefused(position, str(error), _name(command)) from error
+                # A right that is missing ends the revision, as where it is found in a script.
+                if isinstance(error, redis.ResponseError | AuthenticationFailed):
+                    raise CommandRefused(position, text_of(error), _name(command)) from error
+                raise
 
     def _ignore_refusal(self, command: Command) -> None:
         try:
             self._server.execute(*command)
-        except (redis.ResponseError, ServerOutOfMemory):
+        except ConnectionFailed:
+            raise
+        except (redis.ResponseError, ServerError):
             return
 
 

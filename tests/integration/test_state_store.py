@@ -306,6 +306,24 @@ def test_a_refused_command_has_those_before_it_put_back(any_server: Server):
     assert writer.state.head == Head()
 
 
+@pytest.mark.parametrize("is_scripted", [True, False])
+def test_a_missing_right_to_a_later_command_has_those_before_it_put_back(
+    server: Server, redis_url: str, *, is_scripted: bool
+):
+    _writer(server).transact(Transaction(commands=[CREATE]))
+    before = list_indexes(server.client.execute_command), read_state(server, KEYS).documents
+    rights = ("on", ">pw", "~*", "+@all", "-ft.aliasadd")
+    server.client.execute_command("ACL", "SETUSER", "limited", *rights)
+    with connect(redis_url.replace("unix://", "unix://limited:pw@")) as other:
+        if not is_scripted:
+            _as_cluster(other)
+        with pytest.raises(CommandRefused, match=r"Redis refused FT\.ALIASADD catalog: ") as caught:
+            _writer(other).transact(Transaction(run=RUN, commands=[DROP, ALIAS], put_back=[CREATE]))
+    server.client.execute_command("ACL", "DELUSER", "limited")
+    assert caught.value.position == 1
+    assert (list_indexes(server.client.execute_command), read_state(server, KEYS).documents) == before
+
+
 def test_nothing_is_put_back_when_the_first_command_is_refused(any_server: Server):
     any_server.execute(*CREATE)
     with pytest.raises(CommandRefused, match="Index already exists"):
