@@ -49,6 +49,16 @@ def folder_of(module: str) -> str:
     )
 
 
+def test_the_page_counts_what_there_is_today():
+    inside = {name for name in modules() if layer_of(name) == "execution"}
+    packages = {name for name in inside if any(each.startswith(f"{name}.") for each in inside)}
+    arrows_inside = [edge for edge in arrows().edges if {*edge} <= inside - packages]
+    folders = {name.rpartition(".")[0] for name in inside - packages}
+    told = re.search(r"Today it is (\d+) modules in (\d+) folders, with (\d+) imports", PAGE)
+    assert told is not None
+    assert tuple(map(int, told.groups())) == (len(inside - packages), len(folders), len(arrows_inside))
+
+
 def test_the_table_of_folders_says_who_imports_whom():
     said = {row[0].strip("`/"): set(re.findall(r"`([\w/]+?)/?`", row[2])) for row in rows("### After")}
     found: dict[str, set[str]] = {folder: set() for folder in said}
