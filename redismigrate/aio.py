@@ -88,6 +88,8 @@ async def upgrade(
     Raises:
         asyncio.CancelledError: The task was cancelled; its `__cause__` is how the work has ended, most often
             `RunInterrupted`. The same call goes on.
+        CallbackFailed: `on_progress` raised before there was a run, or when the work had ended: then the
+            error has its `run` and `report`.
         RedisMigrateError: As `redismigrate.commands.upgrade`.
     """
     return await _migrate(partial(commands.upgrade, project, target, options), on_progress)

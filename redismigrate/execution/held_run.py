@@ -276,6 +276,15 @@ class HeldRun:
         which = f" --run {self.run.id}" if is_finished else ""
         return f"`redismigrate rollback{which} --allow-lossy` undoes the run with what is left of the backup."
 
+    @property
+    def _goes_on(self) -> str:
+        if self.state.run is None:
+            undoes = f"; `redismigrate rollback --run {self.run.id}` undoes it" if self.run.done else ""
+            return f"Nothing is left to be done of the run{undoes}."
+        if self.run.rolls_back:
+            return "Run `redismigrate rollback` again: it goes on undoing the run."
+        return "Run the same command again to resume, or `redismigrate rollback` to undo the run."
+
     @contextmanager
     def timed(self, step: Step) -> Iterator[None]:
         """Count what a step takes, done or not, to its phase."""
@@ -305,11 +314,7 @@ class HeldRun:
             self._tell(error)
             raise
         except (Exception, KeyboardInterrupt, SystemExit) as error:
-            goes_on = (
-                "Run `redismigrate rollback` again: it goes on undoing the run."
-                if self.run.rolls_back
-                else "Run the same command again to resume, or `redismigrate rollback` to undo the run."
-            )
+            goes_on = self._goes_on
             if isinstance(error, BackupDamaged | BackupMissing):
                 goes_on = f"{goes_on} {self._way_out}"
             interrupted = RunInterrupted(

@@ -96,6 +96,26 @@ def test_what_a_callback_raises_leaves_a_run_that_goes_on(
     assert {len(fields[b"embedding"]) for fields in documents(shop).values()} == {16}
 
 
+def test_what_it_raises_when_the_run_is_over_asks_for_no_resuming(shop: Shop):
+    """The record of the last step has ended the run; nothing is there to be taken up."""
+    stock(shop, 10)
+    shop.write("op.create_alias('catalog', 'products')", "op.drop_alias('catalog')")
+    project = Project.load(shop.folder / "redismigrate.toml")
+    with pytest.raises(RunInterrupted) as caught:
+        commands.upgrade(
+            project,
+            on_progress=raising(
+                ValueError("x"), lambda event: event.revision == "000000000002" and event.kind == "finished"
+            ),
+        )
+    run = caught.value.run
+    assert caught.value.hint == (
+        f"Nothing is left to be done of the run; `redismigrate rollback --run {run}` undoes it."
+    )
+    assert shop.run("check").code == 0
+    assert shop.run("rollback", "--run", str(run)).code == 0
+
+
 def test_what_it_raises_while_a_revision_is_undone_leaves_it_to_be_undone(shop: Shop, project: Project):
     before = documents(shop)
     shop.write("op.run(lambda client: 1 / 0)")
