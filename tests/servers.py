@@ -32,7 +32,8 @@ def debug_search(client: redis.Redis, *arguments: Any) -> Any:
     return execute(debug_command(), *arguments)
 
 
-def _accepts(client: redis.Redis, *command: Any) -> bool:
+def accepts(client: redis.Redis, *command: Any) -> bool:
+    """Whether the server does not refuse a command."""
     execute: Any = client.execute_command
     try:
         execute(*command)
@@ -42,7 +43,7 @@ def _accepts(client: redis.Redis, *command: Any) -> bool:
 
 
 def _creates(client: redis.Redis, *arguments: Any) -> bool:
-    return _accepts(client, "FT.CREATE", "i", *arguments)
+    return accepts(client, "FT.CREATE", "i", *arguments)
 
 
 def _has_debug(client: redis.Redis) -> bool:
@@ -56,7 +57,7 @@ def _has_debug(client: redis.Redis) -> bool:
 
 
 def _calls_it_ft_debug(client: redis.Redis) -> bool:
-    return _accepts(client, DEBUG_COMMANDS[0], "HELP")
+    return accepts(client, DEBUG_COMMANDS[0], "HELP")
 
 
 def _has_int8(client: redis.Redis) -> bool:
@@ -69,7 +70,7 @@ def _has_svs(client: redis.Redis) -> bool:
 
 def _crashes(client: redis.Redis, *command: Any) -> bool:
     try:
-        _accepts(client, *command)
+        accepts(client, *command)
         client.ping()
     except redis.ConnectionError:
         return True
@@ -107,7 +108,7 @@ def _logs_refused_names(client: redis.Redis) -> bool:
     other = {**client.connection_pool.connection_kwargs, "username": "reader", "password": "word"}
     pool = redis.ConnectionPool(connection_class=client.connection_pool.connection_class, **other)
     with redis.Redis.from_pool(pool) as reader:
-        _accepts(reader, "FT.SEARCH", "i", "shoe")
+        accepts(reader, "FT.SEARCH", "i", "shoe")
     return any(entry["object"] == "i" for entry in client.acl_log())  # type: ignore[attr-defined]
 
 
@@ -122,7 +123,7 @@ def _indexes_all(client: redis.Redis) -> bool:
 
 
 def _coordinates(client: redis.Redis) -> bool:
-    return _accepts(client, "SEARCH.CLUSTERINFO")
+    return accepts(client, "SEARCH.CLUSTERINFO")
 
 
 def _starts_small(client: redis.Redis) -> bool:
@@ -137,7 +138,7 @@ def _starts_small(client: redis.Redis) -> bool:
 def _finds_nothing_of_unknown_fields(client: redis.Redis) -> bool:
     """Whether a query about a field that the index lacks finds nothing; else it is an error."""
     _creates(client, "SCHEMA", "t", "TAG")
-    return _accepts(client, "FT.SEARCH", "i", "@u:[1 2]", "DIALECT", "2")
+    return accepts(client, "FT.SEARCH", "i", "@u:[1 2]", "DIALECT", "2")
 
 
 def _makes_wide_text(client: redis.Redis) -> bool:

@@ -47,7 +47,7 @@ def main() -> None:
 
 def _print_table(vectors: NDArray[Any]) -> None:
     dims = vectors.shape[1]
-    true = {metric: _nearest(vectors, metric) for metric in METRICS}
+    true = {metric: nearest(vectors, metric) for metric in METRICS}
     print(f"| datatype | bytes of {dims} dimensions | {' | '.join(METRICS)} |")
     print(f"|---|---|{'---|' * len(METRICS)}")
     for datatype in DATATYPES:
@@ -61,7 +61,7 @@ def _cell(vectors: NDArray[Any], datatype: Datatype, metric: DistanceMetric, tru
         converted = _converted(vectors, datatype, metric)
     except PlanBlocked:
         return "blocked"
-    found = _nearest(converted, metric)
+    found = nearest(converted, metric)
     kept = sum(len(np.intersect1d(*pair)) for pair in zip(true, found, strict=True))
     return f"{kept / true.size:.4f}"
 
@@ -90,10 +90,19 @@ def _quantization(vectors: NDArray[Any], datatype: Datatype, metric: DistanceMet
     return calibration.quantization("INT8" if datatype == "INT8" else "UINT8", metric)
 
 
-def _nearest(vectors: NDArray[Any], metric: DistanceMetric) -> NDArray[np.int64]:
-    """The rows of each query's nearest neighbours, shape (queries, neighbours), in any order."""
+def nearest(vectors: NDArray[Any], metric: DistanceMetric, queries: int = MOST_QUERIES) -> NDArray[np.int64]:
+    """The rows of each query's nearest neighbours by exact arithmetic, in any order.
+
+    Args:
+        vectors: The first ones are the queries, too.
+        metric: How near is meant.
+        queries: How many.
+
+    Returns:
+        Of shape (queries, NEIGHBOURS).
+    """
     numbers = np.asarray(vectors, np.float64)
-    scores = numbers[:MOST_QUERIES] @ numbers.T
+    scores = numbers[:queries] @ numbers.T
     if metric == "COSINE":
         scores /= np.maximum(np.linalg.norm(numbers, axis=1), np.finfo(np.float64).tiny)
     elif metric == "L2":

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import redis
 from numpy.typing import NDArray
-from recall import NEIGHBOURS
+from recall import NEIGHBOURS, nearest
 
 from redismigrate import commands
 from redismigrate.documents.vectors import VectorConversion, VectorEncoding
@@ -99,7 +99,7 @@ def main() -> None:
 
 def measured(case: Case, metric: str, vectors: NDArray[Any], queries: int, strategy: Any) -> str:
     """The cell of the table: recall before and after, or why there is none."""
-    true = nearest(vectors, metric, queries)
+    true = nearest(vectors, metric.upper(), queries)
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedServer() as server,
@@ -151,18 +151,6 @@ def recall(client: redis.Redis, queries: list[bytes], true: NDArray[np.int64]) -
         others = [key for key in keys if key != number][:NEIGHBOURS]
         found += len(np.intersect1d(others, true[number]))
     return found / true.size
-
-
-def nearest(vectors: NDArray[Any], metric: str, queries: int) -> NDArray[np.int64]:
-    """The rows of each query's nearest neighbours by exact arithmetic, in any order."""
-    numbers = np.asarray(vectors, np.float64)
-    scores = numbers[:queries] @ numbers.T
-    if metric == "cosine":
-        scores /= np.maximum(np.linalg.norm(numbers, axis=1), np.finfo(np.float64).tiny)
-    elif metric == "l2":
-        scores = 2 * scores - (numbers**2).sum(axis=1)
-    np.fill_diagonal(scores, -np.inf)  # no query is a neighbour of itself
-    return np.argpartition(-scores, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
 
 
 def load(client: redis.Redis, vectors: NDArray[Any]) -> None:

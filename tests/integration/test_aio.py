@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from vector_documents import TO_FLOAT16, TO_FLOAT32, documents, stock
+from vector_documents import documents, stock_to_re_encode
 
 from redismigrate import aio, commands
 from redismigrate.commands import MigrationOptions, Progress, Project
@@ -34,8 +34,7 @@ SECONDS = 30
 @pytest.fixture
 def project(shop: Shop) -> Project:
     """One revision to apply, over documents that are re-encoded."""
-    stock(shop, PRODUCTS)
-    shop.write(TO_FLOAT16, TO_FLOAT32)
+    stock_to_re_encode(shop, PRODUCTS)
     return Project.load(shop.folder / "redismigrate.toml")
 
 

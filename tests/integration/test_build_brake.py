@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from patience import wait_until
 from vector_documents import add_products, vector
 
 from redismigrate.execution.build_sleep import SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from conftest import Shop
 
@@ -29,15 +30,6 @@ op.create_index({
 """
 # No server answers so fast.
 LIMIT = ("--max-latency", "0.1")
-
-
-def wait_until(is_so: Callable[[], object], seconds: float = 30.0) -> Any:
-    """Wait until something is true; what it is then."""
-    deadline = time.monotonic() + seconds
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return found
 
 
 def settings(shop: Shop) -> dict[str, str]:

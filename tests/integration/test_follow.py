@@ -14,6 +14,7 @@ import pytest
 from conftest import ENTRY_POINT
 from documents_written import begin, compare, require_in_index
 from doomed_process import StrikingProxy
+from patience import wait_until
 from vector_documents import (
     TO_FLOAT16,
     TO_FLOAT32,
@@ -28,7 +29,7 @@ from vector_documents import (
 from redismigrate import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from conftest import Shop
 
@@ -44,7 +45,10 @@ def following(shop: Shop, end: signal.Signals = signal.SIGTERM) -> Iterator[subp
         arguments, cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            wait_until(lambda: process.poll() is not None or (follower(shop) or {}).get("pid") == process.pid)
+            wait_until(
+                lambda: process.poll() is not None or (follower(shop) or {}).get("pid") == process.pid,
+                PATIENCE_SECONDS,
+            )
             yield process
         finally:
             process.send_signal(end)
@@ -53,13 +57,6 @@ def following(shop: Shop, end: signal.Signals = signal.SIGTERM) -> Iterator[subp
 def follower(shop: Shop) -> dict[str, object] | None:
     text = shop.client.get("{redismigrate:shop}:follower")
     return json.loads(text) if text else None
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_every_write_before_contraction_arrives_though_the_follower_is_killed_and_started_again(
@@ -111,7 +108,7 @@ def test_what_a_new_client_writes_is_found_by_the_old_one_too(shop: Shop) -> Non
                 == 51
             )
 
-        wait_until(both_find_all)
+        wait_until(both_find_all, PATIENCE_SECONDS)
     assert shop.run("upgrade", "--phase", "contract").code == 0
     assert shop.client.hget("p:new", "embedding") == vector(60, "float16")
     assert neighbours(shop, "products", vector(1, "float16")) == 51
@@ -132,9 +129,9 @@ def test_copies_follow_their_originals(shop: Shop) -> None:
         shop.client.hset("p:1", "title", "another shoe")
         shop.client.delete("p:2")
         shop.client.expire("p:3", 1000)
-        wait_until(lambda: shop.client.hget("q:1", "title") == b"another shoe")
-        wait_until(lambda: not shop.client.exists("q:2"))
-        wait_until(lambda: shop.client.ttl("q:3") > 900)
+        wait_until(lambda: shop.client.hget("q:1", "title") == b"another shoe", PATIENCE_SECONDS)
+        wait_until(lambda: not shop.client.exists("q:2"), PATIENCE_SECONDS)
+        wait_until(lambda: shop.client.ttl("q:3") > 900, PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(("change", "back"), [(TO_FLOAT16, TO_FLOAT32), (TO_NEW_PREFIX, TO_OLD_PREFIX)])

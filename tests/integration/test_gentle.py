@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from conftest import Result, Shop
+from patience import wait_until
 from vector_documents import TO_FLOAT16, TO_FLOAT32, add_products, creation, documents, vector
 
 from redismigrate.errors import UsageError
@@ -25,7 +26,7 @@ from redismigrate.state.keys import StateKeys
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 COUNT = 1000
 UPGRADE = ("upgrade", "--strategy", "rebuild")
@@ -49,15 +50,6 @@ def written(shop: Shop) -> int:
     for number in range(COUNT):
         pipeline.hstrlen(f"p:{number}", "embedding")
     return pipeline.execute().count(len(vector(0, "float16")))
-
-
-def wait_until(is_so: Callable[[], object], seconds: float = 30.0) -> Any:
-    """Wait until something is true; what it is then."""
-    deadline = time.monotonic() + seconds
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return found
 
 
 def pace_of(shop: Shop) -> dict[str, Any]:

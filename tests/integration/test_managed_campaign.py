@@ -6,10 +6,7 @@ script compared with those that it was given.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-from managed_server import as_managed, undeclared_keys
 from test_crash import (  # noqa: F401
     test_a_downgrade_killed_at_every_step_boundary_ends_as_if_it_had_not_been,
     test_a_rollback_killed_at_every_step_can_be_repeated,
@@ -28,6 +25,7 @@ from test_document_writers import (  # noqa: F401
 from test_late_writers import (  # noqa: F401
     test_all_that_was_written_until_the_end_comes_back_as_it_was,
 )
+from test_managed_server import other, shop  # noqa: F401
 from test_offline_scripts import (  # noqa: F401
     Cli,
     redis_cli,
@@ -58,28 +56,4 @@ from test_two_releases import (  # noqa: F401
     test_renamed_fields_go_both_ways,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from conftest import Shop
-
-    from redismigrate.redis_server.embedded import EmbeddedServer
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture
-def shop(shop: Shop) -> Iterator[Shop]:
-    """The shop as the user of a managed server reaches it."""
-    with as_managed(shop):
-        yield shop
-
-
-@pytest.fixture
-def other(redis_cli: Path, second_server: EmbeddedServer) -> Iterator[Cli]:  # noqa: F811
-    """Where files for redis-cli are run."""
-    cli = Cli(redis_cli, second_server)
-    with undeclared_keys(cli.client) as undeclared:
-        yield cli
-    assert undeclared == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, creation, documents, stock
+from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, creation, documents, stock_to_re_encode
 
 from redismigrate import commands
 from redismigrate.commands import MigrationOptions, MigrationReport, Project
@@ -27,8 +27,7 @@ PRODUCTS = 300
 @pytest.fixture
 def products(shop: Shop) -> Shop:
     """One revision to apply, over documents that are re-encoded."""
-    stock(shop, PRODUCTS)
-    shop.write(TO_FLOAT16, TO_FLOAT32)
+    stock_to_re_encode(shop, PRODUCTS)
     return shop
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from vector_documents import TO_FLOAT16, TO_FLOAT32, applied, documents, stock
+from vector_documents import applied, documents, stock, stock_to_re_encode
 
 from redismigrate import commands
 from redismigrate.commands import MigrationOptions, Progress, Project
@@ -24,8 +24,7 @@ PRODUCTS = 400
 @pytest.fixture
 def project(shop: Shop) -> Project:
     """One revision to apply, over documents that are re-encoded."""
-    stock(shop, PRODUCTS)
-    shop.write(TO_FLOAT16, TO_FLOAT32)
+    stock_to_re_encode(shop, PRODUCTS)
     return Project.load(shop.folder / "redismigrate.toml")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import redis
+from servers import accepts
 
 from redismigrate import commands
 from redismigrate.errors import RunInterrupted
@@ -46,28 +47,10 @@ def succeeds(shop: Shop, *arguments: str) -> str:
     return result.out
 
 
-def accepts(client: redis.Redis, *command: Any) -> bool:
-    execute: Any = client.execute_command
-    try:
-        execute(*command)
-    except redis.ResponseError:
-        return False
-    return True
-
-
-@pytest.fixture
-def svs(client: redis.Redis) -> None:
-    """A server that has SVS-VAMANA."""
-    vector = ("SVS-VAMANA", "6", "TYPE", "FLOAT32", "DIM", "4", "DISTANCE_METRIC", "L2")
-    if not accepts(client, "FT.CREATE", "probe", "PREFIX", "1", "probe:", "SCHEMA", "v", "VECTOR", *vector):
-        pytest.skip("this server lacks SVS-VAMANA")
-    client.execute_command("FT.DROPINDEX", "probe")  # type: ignore[no-untyped-call]
-
-
 # SVS-VAMANA
 
 
-@pytest.mark.usefixtures("svs")
+@pytest.mark.needs("svs-vamana")
 @pytest.mark.parametrize(("first", "second"), [("flat", "svs-vamana"), ("svs-vamana", "hnsw")])
 def test_svs_vamana_is_the_same_by_whichever_way_it_comes(shop: Shop, first: str, second: str):
     stock(shop)
@@ -81,7 +64,7 @@ def test_svs_vamana_is_the_same_by_whichever_way_it_comes(shop: Shop, first: str
     assert shop.hits("products") == len(VECTORS)
 
 
-@pytest.mark.usefixtures("svs")
+@pytest.mark.needs("svs-vamana")
 def test_a_compression_that_the_server_does_not_have_is_told(shop: Shop):
     shop.write(creation("svs-vamana", compression="LVQ4x8"), DROP)
     planned = shop.run("plan").out

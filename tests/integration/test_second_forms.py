@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ENTRY_POINT
+from patience import wait_until
 from search_hammer import hammered
 from vector_documents import (
     TO_FLOAT16,
@@ -24,18 +24,9 @@ from vector_documents import (
 from redismigrate.redis_server.inspection import list_indexes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import Shop
 
 PRODUCTS = 1000
-
-
-def wait_until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def steps(shop: Shop) -> list[str]:
@@ -131,7 +122,7 @@ def test_rollback_of_a_run_that_died_half_way_through_the_documents_leaves_nothi
     command = [ENTRY_POINT, "--url", shop.url, "upgrade", "--max-docs-per-second", "500"]
     with subprocess.Popen(command, cwd=shop.folder, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until(lambda: documents(shop) != before)
+            wait_until(lambda: documents(shop) != before, seconds=60)
         finally:
             process.kill()
     assert shop.run("rollback").code == 0

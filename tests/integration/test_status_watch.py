@@ -7,19 +7,15 @@ import pty
 import re
 import signal
 import subprocess
-import time
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ENTRY_POINT, Shop
+from patience import wait_until
 from vector_documents import TO_FLOAT16, TO_FLOAT32, add_products, creation
 
 from redismigrate import commands
 from redismigrate.commands import Project
 from redismigrate.state import lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 COUNT = 600
 UPGRADE = ("upgrade", "--strategy", "rebuild")
@@ -36,15 +32,6 @@ def products(shop: Shop) -> Shop:
     assert shop.run("upgrade").code == 0
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop
-
-
-def wait_until(is_so: Callable[[], object]) -> Any:
-    """Wait until something is true; what it is then."""
-    deadline = time.monotonic() + 30
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-    return found
 
 
 def begin(shop: Shop, *arguments: str) -> subprocess.Popen[str]:

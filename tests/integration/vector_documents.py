@@ -82,6 +82,12 @@ def stock(shop: Shop, count: int, datatype: str = "float32") -> None:
     applied(shop)
 
 
+def stock_to_re_encode(shop: Shop, count: int) -> None:
+    """Products, and a revision that re-encodes them, which is not applied."""
+    stock(shop, count)
+    shop.write(TO_FLOAT16, TO_FLOAT32)
+
+
 def documents(shop: Shop) -> dict[bytes, dict[bytes, bytes]]:
     """Every hash, by its key."""
     keys = sorted(shop.client.scan_iter(count=10_000, _type="hash"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planned_revisions import SERVER
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.document_estimates import (
@@ -19,7 +20,6 @@ from redismigrate.planning.estimates import allocated_bytes, build_estimate, mem
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.room import why_backup_does_not_fit
-from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -27,18 +27,6 @@ from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.read import IndexStatistics
 
-SERVER = Capabilities(
-    redis_version="7.4.1",
-    search_version=(2, 10, 5),
-    has_json=True,
-    role="master",
-    is_cluster=False,
-    has_search_coordinator=False,
-    maxmemory=0,
-    maxmemory_policy="noeviction",
-    used_memory=0,
-    ignores_partial_updates=False,
-)
 # As fast as the reference machine: no bytes, and the time for none.
 AVERAGE = DocumentSample(documents=500, key_bytes=9, read_seconds=4.0e-6, read_bytes=0)
 

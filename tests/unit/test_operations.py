@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planned_revisions import SERVER as OLDER_SERVER
 from schema_strategies import field_names, redis_text, schemas
 
 from redismigrate.errors import SchemaError, ScriptError
@@ -40,7 +42,6 @@ from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan
 from redismigrate.planning.plan_file import is_same_plan, plan_to_json, read_plan, write_plan
 from redismigrate.planning.plan_in_progress import PlanOptions
-from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.schema import (
     GeoField,
     GeoShapeField,
@@ -65,18 +66,7 @@ PRODUCTS = IndexSchema(
         VectorField(name="embedding", algorithm="HNSW", dims=4, m=32),
     ),
 )
-SERVER = Capabilities(
-    redis_version="8.2.0",
-    search_version=(8, 2, 0),
-    has_json=True,
-    role="master",
-    is_cluster=False,
-    has_search_coordinator=False,
-    maxmemory=0,
-    maxmemory_policy="noeviction",
-    used_memory=0,
-    ignores_partial_updates=False,
-)
+SERVER = replace(OLDER_SERVER, redis_version="8.2.0", search_version=(8, 2, 0))
 
 # Fields to take attributes from.
 DONORS = (
