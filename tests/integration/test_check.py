@@ -285,7 +285,7 @@ def test_a_revision_that_has_been_expanded_for_long_is_told(applied, monkeypatch
     monkeypatch.setattr(long_expansion, "_this_moment", lambda: later)
     told = " ".join(applied.run("check").out.split())
     assert "has been expanded for 9 days. The second form of its documents and its new indexes hold" in told
-    assert "`redismigrate upgrade heads --phase contract` ends that" in told
+    assert "`redismigrate upgrade head --phase contract` ends that" in told
     (note,) = applied.run("check", "--json").json["notes"]
     assert "for 9 days" in note
     monkeypatch.setenv("REDISMIGRATE_LONGEST_EXPANSION_DAYS", "30")
