@@ -53,6 +53,7 @@ class Settings(BaseModel):
         ssl_keyfile: The key of the client's certificate.
         ssl_cert_reqs: Whether the server's certificate is checked.
         ssl_check_hostname: Whether it must be one of the host that is connected to.
+        longest_expansion_days: For how many days a revision may be expanded before `check` says so.
         lock_timeout: Seconds to wait for another process that migrates.
         allow_evictable_state: Work although the server's maxmemory policy may evict the state.
         backup_dir: The folder above all backups, by default `redismigrate-backups` beside the configuration
@@ -83,6 +84,7 @@ class Settings(BaseModel):
     ssl_keyfile: Path | None = None
     ssl_cert_reqs: Literal["required", "optional", "none"] = "required"
     ssl_check_hostname: bool = True
+    longest_expansion_days: float = Field(default=7.0, gt=0)
     lock_timeout: float = Field(default=60.0, ge=0)
     allow_evictable_state: bool = False
     backup_dir: Path = DEFAULT_BACKUP_DIR

@@ -165,7 +165,7 @@ def _problem_of_conversion(rewrite: Rewrite, quantizations: Quantizations) -> st
         return f"does not say how to convert: {error}"
     for recoding in rewrite.recodings:
         if recoding.makes_integers and recoding.path not in quantizations:
-            conversion = f"{recoding.dims} x {recoding.before} to {recoding.dims} x {recoding.after}"
+            conversion = f"{recoding.dims} x {recoding.before} to {recoding.dims_after} x {recoding.after}"
             return f"does not say how to convert: {conversion} needs a quantization"
     return None
 

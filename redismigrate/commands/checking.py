@@ -9,6 +9,7 @@ from typing import Any, Literal
 from redismigrate.commands.authoring.declared import declared_schemas, declares_schemas
 from redismigrate.commands.authoring.replaying import replay
 from redismigrate.commands.leftovers import leftovers, served_by
+from redismigrate.commands.long_expansion import told_of_long_expansion
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
@@ -60,7 +61,7 @@ class CheckReport:
         findings: What differs.
         missing: Revisions that wait to be applied.
         unmanaged: Indexes of the server that no project manages; nothing is ever done to them.
-        notes: What could not be compared, and why.
+        notes: What could not be compared, and why; and a revision that has been expanded for long.
     """
 
     project: str
@@ -115,6 +116,10 @@ def check(project: Project) -> CheckReport:
         expected = _applied_catalog(project, state, at_head if not missing else None)
         inventory = survey(server, project.settings.project, expected)
         findings += _of_server(project, server, state, expected, inventory)
+        expanded = expanded_run(state)
+        if expanded is not None:
+            long = told_of_long_expansion(server, expanded, project.settings.longest_expansion_days)
+            notes += [] if long is None else [long]
         unmanaged = _unmanaged(project, state, expected, inventory)
     return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
 

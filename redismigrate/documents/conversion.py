@@ -25,7 +25,7 @@ def encoding_before(recoding: Recoding) -> VectorEncoding:
 
 def encoding_after(recoding: Recoding) -> VectorEncoding:
     """How they shall be stored."""
-    return VectorEncoding(recoding.after, recoding.dims)
+    return VectorEncoding(recoding.after, recoding.dims_after)
 
 
 def calibrations_of(recodings: Sequence[Recoding]) -> dict[str, Calibration]:
@@ -71,6 +71,7 @@ def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) ->
                     encoding_after(recoding),
                     recoding.quantization_before,
                     quantizations.get(recoding.path),
+                    recoding.renormalize and recoding.dims_changed is not None,
                 ),
             )
             for recoding in recodings

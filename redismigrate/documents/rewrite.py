@@ -31,16 +31,19 @@ BYTES_PER_COMPONENT: dict[Datatype, int] = {
 
 @dataclass(frozen=True)
 class Recoding:
-    """The vectors of one hash field in another datatype.
+    """The vectors of one hash field in another datatype, or of other dimensions.
 
     Attributes:
         path: The hash field, as it is called before the change.
-        dims: Components of a vector.
+        dims: Components of a vector before.
         distance_metric: Of the index afterwards; decides how integers are made.
         before: The datatype in Redis.
         after: The wanted one.
         quantization_before: How the integers in Redis were made, where `before` is one of integers and
             that is recorded.
+        dims_changed: Components of a vector afterwards; None where they stay as many. Fewer are the first of
+            them; more are the original ones where a backup has them, and zeros behind those that are left.
+        renormalize: Where some are cut off, whether what is left gets length 1.
     """
 
     path: str
@@ -49,6 +52,23 @@ class Recoding:
     before: Datatype
     after: Datatype
     quantization_before: Quantization | None = None
+    dims_changed: int | None = None
+    renormalize: bool = True
+
+    @property
+    def dims_after(self) -> int:
+        """How many components a vector has afterwards."""
+        return self.dims if self.dims_changed is None else self.dims_changed
+
+    @property
+    def cuts(self) -> bool:
+        """Whether components are cut off."""
+        return self.dims_after < self.dims
+
+    @property
+    def grows(self) -> bool:
+        """Whether components come back that were cut off: no vector tells what they were."""
+        return self.dims_after > self.dims
 
     @property
     def bytes_before(self) -> int:
@@ -58,7 +78,7 @@ class Recoding:
     @property
     def bytes_after(self) -> int:
         """How many bytes a vector has afterwards."""
-        return self.dims * BYTES_PER_COMPONENT[self.after]
+        return self.dims_after * BYTES_PER_COMPONENT[self.after]
 
     @property
     def has_one_width(self) -> bool:
@@ -71,6 +91,11 @@ class Recoding:
         return self.after in {"INT8", "UINT8"}
 
     @property
+    def has_integers(self) -> bool:
+        """Whether the vectors are integers, before or after."""
+        return not {self.before, self.after}.isdisjoint({"INT8", "UINT8"})
+
+    @property
     def has_one_scale(self) -> bool:
         """Whether it makes integers with one scale for all documents, and not one for each vector."""
         return self.makes_integers and self.distance_metric != "COSINE"
@@ -78,11 +103,20 @@ class Recoding:
     @property
     def is_lossless(self) -> bool:
         """Whether every number comes back when it is converted there and back."""
-        return self.after in LOSSLESS.get(self.before, ())
+        if self.cuts:
+            return False
+        return self.after in (self.before, *LOSSLESS.get(self.before, ()))
 
     def reversed(self) -> Recoding:
         """The recoding that takes this one back."""
-        return replace(self, before=self.after, after=self.before, quantization_before=None)
+        return replace(
+            self,
+            before=self.after,
+            after=self.before,
+            quantization_before=None,
+            dims=self.dims_after,
+            dims_changed=None if self.dims_changed is None else self.dims,
+        )
 
     def is_same_as(self, other: Recoding) -> bool:
         """Whether both make the same bytes: the metric decides about integers only.
@@ -95,7 +129,9 @@ class Recoding:
         )
 
     def __str__(self) -> str:
-        return f"{self.path} from {self.before} to {self.after}"
+        if self.dims_changed is None:
+            return f"{self.path} from {self.before} to {self.after}"
+        return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}"
 
 
 @dataclass(frozen=True)

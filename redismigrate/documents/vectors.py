@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.columns import Column, FixedWidth
 from redismigrate.documents.integer_vectors import Calibration, dequantize, quantize
-from redismigrate.errors import SchemaError
 from redismigrate.schema.quantization import Quantization
 from redismigrate.schema.vector_field import Datatype
 
@@ -78,15 +77,19 @@ class VectorConversion:
     what they are. (ml_dtypes takes FLOAT64 to BFLOAT16 by way of FLOAT32, so that pair rounds twice.) Small
     components may become 0. Integers without a quantization are taken as the numbers they are.
 
+    Of a target with fewer dimensions a vector keeps its first components, as models with Matryoshka
+    representations are trained for (Kusupati et al., 2022, arXiv:2205.13147); with more, zeros follow them.
+
     Attributes:
         source: The encoding in Redis.
-        target: The wanted one, with as many dimensions.
+        target: The wanted one.
         source_quantization: How the source's integers were made, where that is known.
         target_quantization: How to make integers; needed if the target is INT8 or UINT8 and the source is
             stored differently.
+        renormalize: Where components are cut off, give what is left length 1, computed in double precision; a
+            vector of zeros stays one.
 
     Raises:
-        SchemaError: The dimensions differ: no encoding of the same vectors.
         ValueError: A quantization is missing or for another datatype.
     """
 
@@ -94,13 +97,9 @@ class VectorConversion:
     target: VectorEncoding
     source_quantization: Quantization | None = None
     target_quantization: Quantization | None = None
+    renormalize: bool = False
 
     def __post_init__(self) -> None:
-        if self.source.dims != self.target.dims:
-            raise SchemaError(
-                f"Vectors of {self.source.dims} dimensions can't be re-encoded with {self.target.dims}.",
-                "Compute new ones from the documents, with a transform.",
-            )
         for encoding, quantization in (
             (self.source, self.source_quantization),
             (self.target, self.target_quantization),
@@ -121,7 +120,13 @@ class VectorConversion:
         makes_integers = self.source.datatype in INTEGERS and not self.is_identity
         if makes_integers and self.source_quantization is None:
             return None
-        return VectorConversion(self.target, self.source, self.target_quantization, self.source_quantization)
+        return VectorConversion(
+            self.target,
+            self.source,
+            self.target_quantization,
+            self.source_quantization,
+            self.renormalize,
+        )
 
     def convert(self, values: Column) -> Converted:
         """Convert a column.
@@ -138,7 +143,7 @@ class VectorConversion:
         if self.is_identity:
             return Converted(_spread(good, rows, len(values)), failures)
         with np.errstate(over="ignore", invalid="ignore"):  # overflow is reported by row, NaN is carried over
-            numbers = _decode(good, self.source, self.source_quantization)
+            numbers = self._resized(_decode(good, self.source, self.source_quantization))
             if self.target_quantization is None:
                 encoded, mistakes = _round(numbers, self.target)
             else:
@@ -154,11 +159,27 @@ class VectorConversion:
         rows, failures = self._sort_out(values)
         good = values if len(rows) == len(values) else [values[row] for row in rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            numbers = _decode(good, self.source, self.source_quantization)
+            numbers = self._resized(_decode(good, self.source, self.source_quantization))
             extremes = np.array([numbers.max(initial=0), numbers.min(initial=0)])
             fits = np.isfinite(extremes.astype(self.target.dtype).astype(np.float64)).all()
         is_plain = self.target_quantization is None and bool(fits)
         return failures if self.is_identity or is_plain else self.convert(values).failures
+
+    def _resized(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """The vectors with as many components as the target has."""
+        missing = self.target.dims - self.source.dims
+        if missing > 0:
+            return np.pad(numbers, ((0, 0), (0, missing)))
+        if missing == 0:
+            return numbers
+        left = numbers[:, : self.target.dims]
+        if not self.renormalize:
+            return np.ascontiguousarray(left)
+        left = left.astype(np.float64)
+        lengths = np.sqrt(np.einsum("ij,ij->i", left, left))
+        lengths[lengths == 0] = 1
+        left /= lengths[:, np.newaxis]
+        return left
 
     def _sort_out(self, values: Column) -> tuple[Sequence[int], list[Failure]]:
         """The rows that hold a vector of the right length, and those of a wrong one."""

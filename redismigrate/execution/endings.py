@@ -5,7 +5,8 @@ from __future__ import annotations
 from redismigrate.errors import CommandRefused, DriftError, PlanBlocked, RedisMigrateError, RunFailed
 from redismigrate.execution.indexes.validation import ValidationFailed
 from redismigrate.execution.pace.busy_writers import WritersAhead
-from redismigrate.execution.steps.in_place_steps import DocumentsRefused, NoBackup
+from redismigrate.execution.steps.in_place_steps import NoBackup
+from redismigrate.execution.steps.refusals import DocumentsRefused
 from redismigrate.execution.steps.runner import FunctionFailed
 from redismigrate.foreign_modules import describe
 

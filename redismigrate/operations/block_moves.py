@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations, permutations, product
 
 from redismigrate.errors import SchemaError
-from redismigrate.operations.changes import ChangePrefix, IndexChange, RenameField
+from redismigrate.operations.changes import ChangePrefix, IndexChange, RenameField, Truncate
 from redismigrate.operations.renaming import paths_read
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.json_paths import JsonPath
@@ -59,6 +59,29 @@ def moves_of(changes: Iterable[IndexChange], schema: IndexSchema) -> Moves:
         if any(_share_keys(*each) for each in product(one, other)):
             raise _entangled(one, other, schema)
     return tuple(PathRename(*each) for each in renames), tuple(PrefixChange(*each) for each in prefixes)
+
+
+def truncations_of(changes: Iterable[IndexChange], schema: IndexSchema) -> dict[str, bool]:
+    """The vectors that the changes of one index truncate.
+
+    Args:
+        changes: Of one `ChangeIndex`, in order.
+        schema: The index before them.
+
+    Returns:
+        Hash field, as it is called before -> whether what is left gets length 1.
+    """
+    called_before: dict[str, str] = {}
+    truncated: dict[str, bool] = {}
+    for change in changes:
+        if isinstance(change, Truncate):
+            path = schema.field(change.name).path_in(schema.storage_type)
+            first = called_before.get(path, path)
+            truncated[first] = truncated.get(first, False) or change.renormalize
+        elif isinstance(change, RenameField) and (move := change.path_rename(schema)) is not None:
+            called_before[move.new] = called_before.pop(move.old, move.old)
+        schema = change.apply(schema)
+    return truncated
 
 
 def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: IndexSchema) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field as PydanticField
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.renaming import rename_field
-from redismigrate.schema import Field, IndexSchema
+from redismigrate.schema import Field, IndexSchema, VectorField
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs, svs_parameters
 
@@ -81,6 +81,52 @@ class AlterField:
     def __str__(self) -> str:
         values = ", ".join(f"{name}={value}" for name, value in self.attributes.items())
         return f"alter field {self.name}: {values}"
+
+
+@dataclass(frozen=True)
+class Truncate:
+    """Vectors that keep their first components only, in the documents as well.
+
+    Attributes:
+        name: The vector field.
+        dims: How many components stay.
+        renormalize: What is left gets length 1.
+    """
+
+    name: str
+    dims: int
+    renormalize: bool = True
+    kind: Literal["truncate"] = "truncate"
+
+    def apply(self, schema: IndexSchema) -> IndexSchema:
+        """The schema with fewer dimensions; SchemaError where that can't be."""
+        field = schema.field(self.name)
+        if not isinstance(field, VectorField):
+            raise SchemaError(
+                f"Field {self.name!r} of index {schema.name!r} is a {field.type} field: only vectors are "
+                "truncated.",
+                "Name a vector field.",
+            )
+        if schema.storage_type != "hash":
+            raise SchemaError(
+                f"Vectors of JSON documents, as in index {schema.name!r}, can't be truncated yet.",
+                "Let the application write shorter ones to another path, and change the field's path to it.",
+            )
+        if not 0 < self.dims < field.dims:
+            raise SchemaError(
+                f"Field {self.name!r} has {field.dims} dimensions and can't be truncated to {self.dims}.",
+                f"Give 1 to {field.dims - 1} dimensions.",
+            )
+        return schema.replace_field(self.name, field.altered(dims=self.dims))
+
+    def reverse(self, before: IndexSchema) -> IndexChange:
+        """The change back to all dimensions; the components come from the backup."""
+        field = before.field(self.name)
+        return AlterField(self.name, {"dims": getattr(field, "dims", self.dims)})
+
+    def __str__(self) -> str:
+        length = "with length 1" if self.renormalize else "as they are"
+        return f"truncate {self.name} to {self.dims} dimensions, {length}"
 
 
 @dataclass(frozen=True)
@@ -245,6 +291,6 @@ def _as_json(value: Any) -> Any:
 
 
 IndexChange = Annotated[
-    AddField | DropField | AlterField | SetOptions | RenameTo | RenameField | ChangePrefix,
+    AddField | DropField | AlterField | Truncate | SetOptions | RenameTo | RenameField | ChangePrefix,
     PydanticField(discriminator="kind"),
 ]

@@ -18,6 +18,7 @@ from redismigrate.operations.changes import (
     RenameField,
     RenameTo,
     SetOptions,
+    Truncate,
     as_asked,
     as_recorded,
 )
@@ -210,6 +211,16 @@ class IndexChanges:
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
         self._record(AlterField(name, attributes))
+
+    def truncate(self, name: str, dims: int, *, renormalize: bool = True) -> None:
+        """Keep the first components of a vector field, in the documents, too: for models trained for that.
+
+        `renormalize` gives what is left length 1. The way back, `alter_field(name, dims=...)` in the
+        downgrade, brings the original vectors back from the backup.
+        """
+        if not isinstance(dims, int) or isinstance(dims, bool):
+            raise SchemaError(f"truncate({name!r}) takes a number of dimensions.", "Write dims=128.")
+        self._record(Truncate(name, dims, bool(renormalize)))
 
     def set_options(self, **options: Any) -> None:
         """Change options of the index: prefixes, stopwords, language, filter."""

@@ -67,7 +67,8 @@ def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> I
         if "dims" in change.attributes:
             yield (
                 "New dimensions: no strategy carries this out yet, since the documents need new embeddings. "
-                "The plan is blocked by it."
+                "The plan is blocked by it. Where the first numbers of each vector are to be kept, write "
+                "index.truncate(name, dims=...) instead."
             )
         elif isinstance(field, VectorField) and "path" in change.attributes:
             yield (

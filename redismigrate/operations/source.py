@@ -131,6 +131,9 @@ def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
                 for name, value in change.attributes.items()
             }
             return _call("index.alter_field", [change.name], attributes)
+        case "truncate":
+            renormalize = {} if change.renormalize else {"renormalize": False}
+            return _call("index.truncate", [change.name], {"dims": change.dims, **renormalize})
         case "set_options":
             return _call("index.set_options", [], change.options)
         case "rename_to":

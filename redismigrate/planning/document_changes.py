@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
@@ -16,6 +16,8 @@ from redismigrate.planning.document_estimates import (
     second_form_estimate,
     without_scan,
 )
+from redismigrate.planning.document_sample import share_of
+from redismigrate.planning.estimates import documents_of
 from redismigrate.planning.index_steps import RewriteCosts
 from redismigrate.planning.inventory import Inventory, backups_that_hold
 from redismigrate.planning.overlap import overlap_problems
@@ -23,8 +25,12 @@ from redismigrate.planning.plan import Estimate
 from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.step_life import Strategy
 from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
+from redismigrate.quantities import size_text
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.quantization import Quantization, uint8_problem
+
+# Below this share of neighbours that stay, truncating is told to be a mistake, most likely.
+LEAST_OVERLAP = 0.8
 
 
 @dataclass(frozen=True)
@@ -169,16 +175,49 @@ class DocumentChange:
                 "documents finds the exact one"
             )
         for recoding in self.rewrite.recodings:
+            if recoding.cuts:
+                yield from self._what_truncating_does(recoding)
             if recoding.has_one_width and not self.exclusive:
                 yield (
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "
                     f"{recoding.path} until the revision is recorded is taken for {recoding.before}"
                 )
 
+    def _what_truncating_does(self, recoding: Recoding) -> Iterator[str]:
+        """What it saves in the documents, and what searches find afterwards, by the sample."""
+        sample = self.inventory.samples.get(self.old.served)
+        documents = documents_of(self.old, self.inventory)
+        saved_bytes = (
+            documents * share_of(sample, recoding.path) * (recoding.bytes_before - recoding.bytes_after)
+        )
+        found = None if sample is None else sample.fields.get(recoding.path)
+        overlap = None if found is None else found.overlaps.get(recoding.dims_after)
+        kept = (
+            "how many of the nearest neighbours stay the same is not known: there are too few vectors to tell"
+            if found is None or overlap is None
+            else f"of the 10 nearest neighbours of a vector {overlap:.0%} stay the same, in a sample of "
+            f"{found.vectors:,} (overlap@10)"
+        )
+        yield (
+            f"{recoding.path} of {self.new.served} keeps {recoding.dims_after} of {recoding.dims} "
+            f"components, which saves {size_text(round(saved_bytes))} in the documents; {kept}"
+        )
+        if overlap is not None and overlap < LEAST_OVERLAP:
+            yield (
+                f"the model that made {recoding.path} of {self.new.served} seems not to be trained for "
+                "vectors that are truncated (Matryoshka representations): searches will find other documents"
+            )
+
     def _what_integers_forbid(self) -> Iterator[str]:
         """Which vectors of the sample have no form in UINT8; the pass over all documents finds the others."""
         sample = self.inventory.samples.get(self.old.served)
         for recoding in self.rewrite.recodings:
+            if recoding.cuts and recoding.distance_metric != "COSINE" and recoding.has_integers:
+                yield (
+                    f"{recoding.path} of index {self.old.served}: integers have one scale under "
+                    f"{recoding.distance_metric}, which does not fit vectors that are truncated: truncate "
+                    "them in a revision of its own, while they are floats"
+                )
             found = None if sample is None else sample.fields.get(recoding.path)
             if recoding.after != "UINT8" or sample is None or found is None or found.smallest is None:
                 continue
@@ -225,9 +264,12 @@ class DocumentChange:
         lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
         backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
         where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
+        what = f"{lossy.path} of index {self.old.served}"
         lost = (
-            f"revision {self.recorded.revision} has re-encoded {lossy.path} of index {self.old.served} to "
-            f"{lossy.before}, which lost precision"
+            f"revision {self.recorded.revision} has truncated {what} to {lossy.dims} dimensions"
+            if lossy.grows
+            else f"revision {self.recorded.revision} has re-encoded {what} to {lossy.before}, which lost "
+            "precision"
         )
         problems = [
             f"{known.problem.message} {known.problem.hint}"

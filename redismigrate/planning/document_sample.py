@@ -25,6 +25,9 @@ class FieldSample:
         wrong_length: Values that are no vector of the live datatype, by their length; 0 for other fields.
         smallest: The smallest component of its vectors, as the numbers in Redis; None where none was read.
         largest: The largest component.
+        overlaps: Dimensions that a revision truncates its vectors to -> which share of the ten nearest
+            neighbours of a vector stay the same, 0 to 1; nothing where the sample is too small.
+        vectors: How many vectors that was found by.
     """
 
     share: float
@@ -32,6 +35,8 @@ class FieldSample:
     wrong_length: int = 0
     smallest: float | None = None
     largest: float | None = None
+    overlaps: Mapping[int, float] = field(default_factory=dict)
+    vectors: int = 0
 
     @property
     def largest_magnitude(self) -> float | None:

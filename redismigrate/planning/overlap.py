@@ -60,14 +60,15 @@ def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Ite
     for field in other.fields:
         if not isinstance(field, VectorField) or field.path_in("hash") != recoding.path:
             continue
-        if (field.datatype, field.dims) == (recoding.after, recoding.dims):
+        if (field.datatype, field.dims) == (recoding.after, recoding.dims_after):
             continue
         expected_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
         told = f"index {name} reads field {recoding.path} of the same keys as {field.dims} x {field.datatype}"
         if expected_bytes == recoding.bytes_after:
             yield (
-                f"{told}: after the change it would take vectors of {recoding.dims} x {recoding.after}, "
-                "which are as long, for its own and find wrong neighbours; change both in one revision"
+                f"{told}: after the change it would take vectors of {recoding.dims_after} x "
+                f"{recoding.after}, which are as long, for its own and find wrong neighbours; change both in "
+                "one revision"
             )
         elif expected_bytes == recoding.bytes_before:
             yield f"{told}: after the change its documents would leave it; change both in one revision"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.block_moves import moves_of, truncations_of
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -241,11 +241,18 @@ class _RevisionPlanner(PlanInProgress):
         renames, prefixes = moves_of(operation.changes, old.schema)
         rewrite = Rewrite(
             old.schema.storage_type,
-            recodings_of(old.schema, new.schema, renames, old.quantization),
+            recodings_of(
+                old.schema,
+                new.schema,
+                renames,
+                old.quantization,
+                truncations_of(operation.changes, old.schema),
+                is_way_back=self.recorded.direction == "downgrade",
+            ),
             renames,
             prefixes,
         )
-        self.blocked += what_documents_forbid(old.schema, new.schema, renames)
+        self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
@@ -97,6 +97,9 @@ def recodings_of(
     after: IndexSchema,
     renames: Iterable[PathRename],
     quantizations: dict[str, Quantization],
+    truncations: Mapping[str, bool] | None = None,
+    *,
+    is_way_back: bool = False,
 ) -> tuple[Recoding, ...]:
     """The vector fields whose bytes in the hashes have to change.
 
@@ -107,7 +110,10 @@ def recodings_of(
         after: The index as it is wanted.
         renames: What moves between the two.
         quantizations: Hash field -> how its integers were made, as recorded.
+        truncations: Hash field, as it is called before -> whether what is left of its vectors gets length 1.
+        is_way_back: Vectors may get components back that were cut off.
     """
+    truncated = truncations or {}
     if before.storage_type != "hash" or after.storage_type != "hash":
         return ()
     old_paths = {rename.new: rename.old for rename in renames}
@@ -116,20 +122,25 @@ def recodings_of(
     for field in after.fields:
         path = old_paths.get(field.path_in("hash"), field.path_in("hash"))
         source = old.get(path)
-        if not isinstance(field, VectorField) or source is None or source.dims != field.dims:
+        if not isinstance(field, VectorField) or source is None:
+            continue
+        is_resized = path in truncated or (is_way_back and source.dims < field.dims)
+        if source.dims != field.dims and not is_resized:
             continue
         recoding = Recoding(
             path,
-            field.dims,
+            source.dims,
             field.distance_metric,
             source.datatype,
             field.datatype,
             quantizations.get(path),
+            None if source.dims == field.dims else field.dims,
+            truncated.get(path, True),
         )
         known = recodings.get(path, recoding)
         if known.distance_metric != recoding.distance_metric:
             # Integers for several metrics need one scale and no offset, which is what those for IP have.
             recoding = replace(recoding, distance_metric="IP")
-        if recoding.before != recoding.after:
+        if recoding.before != recoding.after or recoding.dims_changed is not None:
             recodings[path] = recoding
     return tuple(recodings.values())

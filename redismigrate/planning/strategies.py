@@ -13,7 +13,6 @@ from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.moves import PathRename
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 from redismigrate.schema.words import not_utf8
@@ -274,17 +273,22 @@ def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> 
         yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"
 
 
-def what_documents_forbid(
-    before: IndexSchema, after: IndexSchema, renames: Iterable[PathRename]
-) -> Iterator[str]:
-    """Changes after which the documents, as they are, would leave the index."""
+def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
+    """Changes after which the documents would leave the index, whatever is done to them.
+
+    Args:
+        before: The index as it is.
+        after: The index as it is wanted.
+        rewrite: What is done to its documents.
+    """
     if before.storage_type != after.storage_type:
         yield (
             f"index {before.name} changes its storage type from {before.storage_type} to "
             f"{after.storage_type}: its documents would have to be rewritten, which this version can't do"
         )
         return
-    new_paths = {rename.old: rename.new for rename in renames}
+    new_paths = {rename.old: rename.new for rename in rewrite.renames}
+    resized = {new_paths.get(path, path) for path in rewrite.recoded_paths}
     old_vectors = {
         new_paths.get(path, path): field
         for field in before.fields
@@ -304,11 +308,20 @@ def what_documents_forbid(
                     f"{same_place.dims} x {same_place.datatype} and {field.dims} x {field.datatype}: change "
                     "both alike"
                 )
-        if old is not None and isinstance(field, VectorField) and old.dims != field.dims:
-            yield (
-                f"field {field.name} of index {after.name} changes from {old.dims} to {field.dims} "
-                "dimensions: its documents would have to be rewritten, which this version can't do"
-            )
+        if old is None or not isinstance(field, VectorField) or old.dims == field.dims:
+            continue
+        if field.path_in(after.storage_type) not in resized:
+            yield _new_dimensions(field, old.dims, after)
+
+
+def _new_dimensions(field: VectorField, dims_before: int, after: IndexSchema) -> str:
+    told = (
+        f"field {field.name} of index {after.name} changes from {dims_before} to {field.dims} "
+        "dimensions: its documents would have to be rewritten, which this version can't do"
+    )
+    if field.dims < dims_before and after.storage_type == "hash":
+        return f"{told}. index.truncate keeps the first {field.dims} numbers of each vector"
+    return told
 
 
 def what_forbids_rewriting(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from redismigrate.commands import long_expansion
 
 CREATE = """
     op.create_index({
@@ -269,6 +272,24 @@ def test_an_expanded_revision_is_behind_and_its_new_index_is_ours(applied):
     result = applied.run("check", "--json")
     assert result.code == 4
     assert result.json["unmanaged"] == []
+
+
+def test_a_revision_that_has_been_expanded_for_long_is_told(applied, monkeypatch):
+    applied.write(
+        'with op.index("products") as index: index.alter_field("title", weight=2)',
+        'with op.index("products") as index: index.alter_field("title", weight=1)',
+    )
+    assert applied.run("upgrade", "--phase", "expand").code == 0
+    assert "has been expanded for" not in applied.run("check").out
+    later = datetime.now(UTC) + timedelta(days=9.4)
+    monkeypatch.setattr(long_expansion, "_this_moment", lambda: later)
+    told = " ".join(applied.run("check").out.split())
+    assert "has been expanded for 9 days. The second form of its documents and its new indexes hold" in told
+    assert "`redismigrate upgrade head --phase contract` ends that" in told
+    (note,) = applied.run("check", "--json").json["notes"]
+    assert "for 9 days" in note
+    monkeypatch.setenv("REDISMIGRATE_LONGEST_EXPANSION_DAYS", "30")
+    assert "has been expanded for" not in applied.run("check").out
 
 
 def test_an_unfinished_run_is_told_and_the_server_not_compared(applied):

@@ -21,7 +21,8 @@ from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, begin
 from redismigrate.execution.steps.document_work import DocumentWork
-from redismigrate.execution.steps.in_place_steps import DocumentsRefused, DocumentSteps
+from redismigrate.execution.steps.in_place_steps import DocumentSteps
+from redismigrate.execution.steps.refusals import DocumentsRefused
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.index_steps import RewriteCosts, rewrite_steps

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planned_revisions import SERVER, index, re_encoding, recoding, schema, server, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_life import STRATEGIES
 from redismigrate.planning.strategies import (
     Situation,
@@ -278,29 +279,49 @@ def test_a_field_that_ft_create_would_take_for_an_option_is_refused():
     assert "as an option of the field before it" in reason
 
 
+NOTHING = Rewrite("hash")
+
+
 def test_documents_do_not_get_other_dimensions_or_another_storage_type():
-    [reason] = what_documents_forbid(schema("products", vector()), schema("products", vector(dims=8)), ())
+    [reason] = what_documents_forbid(
+        schema("products", vector()), schema("products", vector(dims=8)), NOTHING
+    )
     assert "changes from 4 to 8 dimensions" in reason
-    [reason] = what_documents_forbid(schema("products"), schema("products", storage_type="json"), ())
+    [reason] = what_documents_forbid(schema("products"), schema("products", storage_type="json"), NOTHING)
     assert "changes its storage type from hash to json" in reason
-    assert not [*what_documents_forbid(schema("products", vector()), schema("products", vector("INT8")), ())]
+    assert not [
+        *what_documents_forbid(schema("products", vector()), schema("products", vector("INT8")), NOTHING)
+    ]
+
+
+def test_vectors_that_are_truncated_may_have_fewer_dimensions():
+    before, after = schema("products", vector(dims=8)), schema("products", vector())
+    [reason] = what_documents_forbid(before, after, NOTHING)
+    assert "index.truncate keeps the first 4 numbers" in reason
+    cut = Rewrite("hash", recodings_of(before, after, (), {}, {"embedding": True}))
+    assert [(each.dims, each.dims_after, each.renormalize) for each in cut.recodings] == [(8, 4, True)]
+    assert not [*what_documents_forbid(before, after, cut)]
+    back = Rewrite("hash", recodings_of(after, before, (), {}, is_way_back=True))
+    assert back.recodings == tuple(each.reversed() for each in cut.recodings)
+    assert recodings_of(after, before, (), {}) == ()
 
 
 def test_a_renamed_vector_is_compared_with_what_it_was():
     before, after = schema("products", vector()), schema("products", vector(dims=8, name="image"))
-    assert not [*what_documents_forbid(before, after, ())]  # another field, whose documents may have it
-    [reason] = what_documents_forbid(before, after, [PathRename("embedding", "image")])
+    renamed = Rewrite("hash", renames=(PathRename("embedding", "image"),))
+    assert not [*what_documents_forbid(before, after, NOTHING)]  # another field, whose documents may have it
+    [reason] = what_documents_forbid(before, after, renamed)
     assert "field image of index products changes from 4 to 8 dimensions" in reason
 
 
 def test_two_fields_do_not_read_the_same_bytes_differently():
     both = (vector(), vector("FLOAT16", name="other", path="embedding"))
-    [reason] = what_documents_forbid(schema("products", vector()), schema("products", *both), ())
+    [reason] = what_documents_forbid(schema("products", vector()), schema("products", *both), NOTHING)
     assert "fields embedding and other of index products read the same bytes" in reason
     json = [schema("products", *fields, storage_type="json") for fields in ((vector(path="$.e"),), both)]
-    assert not [*what_documents_forbid(*json, ())]  # there each index makes bytes of numbers by itself
+    assert not [*what_documents_forbid(*json, NOTHING)]  # there each index makes bytes of numbers by itself
     same = (vector(), vector(name="other", path="embedding", distance_metric="L2"))
-    assert not [*what_documents_forbid(schema("products", vector()), schema("products", *same), ())]
+    assert not [*what_documents_forbid(schema("products", vector()), schema("products", *same), NOTHING)]
 
 
 def forbidden(before, rewrite, *, exclusive=False, is_made=False, **capabilities):

@@ -1,6 +1,7 @@
 """Vectors from one encoding to another: how numbers are rounded, and what is left out and why."""
 
 import pickle
+from dataclasses import replace
 
 import ml_dtypes
 import numpy as np
@@ -18,7 +19,6 @@ from redismigrate.documents.vectors import (
     VectorEncoding,
     calibrate,
 )
-from redismigrate.errors import SchemaError
 from redismigrate.schema.quantization import Quantization
 
 FLOATS = ("FLOAT64", "FLOAT32", "FLOAT16", "BFLOAT16")
@@ -223,10 +223,24 @@ def test_one_integer_quantization_becomes_another():
     assert numbers_of("UINT8", between.convert([raw("INT8", -50, 2)]).values[0]) == [0, 104]
 
 
-def test_other_dimensions_are_refused():
-    with pytest.raises(SchemaError, match="Vectors of 384 dimensions can't be re-encoded with 768") as error:
-        VectorConversion(VectorEncoding("FLOAT32", 384), VectorEncoding("FLOAT16", 768))
-    assert "with a transform" in error.value.hint
+def test_a_truncated_vector_is_its_first_components():
+    cut = VectorConversion(VectorEncoding("FLOAT32", 4), VectorEncoding("FLOAT32", 2))
+    assert numbers_of("FLOAT32", cut.convert([raw("FLOAT32", 3, 4, 5, 6), None]).values[0]) == [3, 4]
+    unit = replace(cut, renormalize=True)
+    values = unit.convert([raw("FLOAT32", 3, 4, 5, 6), raw("FLOAT32", 0, 0, 1, 1)]).values
+    assert numbers_of("FLOAT32", values[0]) == pytest.approx([0.6, 0.8])
+    assert numbers_of("FLOAT32", values[1]) == [0, 0]
+    with_type = replace(unit, target=VectorEncoding("FLOAT16", 2))
+    assert numbers_of("FLOAT16", with_type.convert([raw("FLOAT32", 3, 4, 5, 6)]).values[0]) == pytest.approx(
+        [0.6, 0.8], abs=1e-3
+    )
+
+
+def test_the_way_back_from_a_truncated_vector_has_zeros_at_the_end():
+    cut = VectorConversion(VectorEncoding("FLOAT32", 4), VectorEncoding("FLOAT32", 2), renormalize=True)
+    assert cut.back is not None
+    assert numbers_of("FLOAT32", cut.back.convert([raw("FLOAT32", 0.5, 0.25)]).values[0]) == [0.5, 0.25, 0, 0]
+    assert cut.back.check([raw("FLOAT32", 1)])[0].reason == "4 bytes, expected 8 (2 x FLOAT32)"
 
 
 def test_integers_need_a_quantization_for_their_datatype():

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from statistics import mean, median
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 
+from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
+from redismigrate.operations.block_moves import moves_of, truncations_of
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
@@ -23,6 +26,9 @@ from redismigrate.schema.definition import Catalog
 from redismigrate.schema.json_paths import WHOLE_DOCUMENT
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _SAMPLED_DOCUMENTS = 500
 SAMPLED_BYTES = 2_000_000
@@ -48,11 +54,13 @@ class Interest:
         schema: As the first revision meets it or creates it: where its documents are found.
         paths: Hash fields and JSON paths to look at -> the field that is there now.
         may_be_rewritten: Whether a revision may rewrite its documents.
+        cuts: Hash field -> how its vectors are truncated first.
     """
 
     schema: IndexSchema
     paths: dict[str, Field]
     may_be_rewritten: bool = False
+    cuts: dict[str, Recoding] = dataclass_field(default_factory=dict)
 
     def add(self, schema: IndexSchema) -> None:
         """Look at what a later revision reads, too."""
@@ -89,14 +97,23 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
             interest.add(new)
             if operation.kind == "change_index" and may_rewrite(operation, old, new):
                 interest.may_be_rewritten = True
+                for cut in _cuts(operation, old, new):
+                    interest.cuts.setdefault(cut.path, cut)
     return interests
 
 
 def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:
     """Whether a change of an index may concern the bytes of its documents."""
-    if any(change.kind in {"rename_field", "change_prefix"} for change in operation.changes):
+    if any(change.kind in {"rename_field", "change_prefix", "truncate"} for change in operation.changes):
         return True
     return bool(recodings_of(before, after, (), {}))
+
+
+def _cuts(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> list[Recoding]:
+    """The vectors of float datatypes that a change truncates."""
+    renames, _ = moves_of(operation.changes, before)
+    recodings = recodings_of(before, after, renames, {}, truncations_of(operation.changes, before))
+    return [recoding for recoding in recodings if recoding.cuts and not recoding.has_integers]
 
 
 def sample_documents(server: Server, interest: Interest, physical: str | None) -> DocumentSample | None:
@@ -132,7 +149,7 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
         fields[path] = _field_sample(known)
         field = interest.paths.get(path)
         if is_hash and isinstance(field, VectorField):
-            fields[path] = _with_vectors(fields[path], reader, known, path, field)
+            fields[path] = _with_vectors(fields[path], reader, known, path, field, interest.cuts.get(path))
         elif path == WHOLE_DOCUMENT:
             fields[path] = _with_texts(fields[path], reader, known)
     timings = reader.take_timings() or timings
@@ -229,7 +246,12 @@ def _with_texts(sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int]
 
 
 def _with_vectors(
-    sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int], path: str, field: VectorField
+    sample: FieldSample,
+    reader: _Reader,
+    sizes: Mapping[bytes, int],
+    path: str,
+    field: VectorField,
+    cut: Recoding | None,
 ) -> FieldSample:
     """The sample of a field with what its vectors tell; those of another length can't be read as such."""
     import numpy as np  # takes longer than most commands, and most plans do without
@@ -244,13 +266,23 @@ def _with_vectors(
     values = [value for value in values if len(value) == encoding.size_bytes]
     with np.errstate(invalid="ignore"):  # signalling NaN
         numbers = np.frombuffer(b"".join(values), encoding.dtype).astype(np.float64)
+    vectors = numbers.reshape(-1, field.dims)
     numbers = numbers[np.isfinite(numbers)]
     return replace(
         sample,
         wrong_length=wrong_length,
         smallest=float(numbers.min()) if numbers.size else None,
         largest=float(numbers.max()) if numbers.size else None,
+        **({} if cut is None else _overlap(vectors[np.isfinite(vectors).all(axis=1)], cut)),
     )
+
+
+def _overlap(vectors: NDArray[Any], cut: Recoding) -> dict[str, Any]:
+    """What truncating leaves of the neighbours of some vectors; nothing where they are too few."""
+    from redismigrate.documents.neighbours import overlap_of_neighbours
+
+    overlap = overlap_of_neighbours(vectors, cut.dims_after, cut.distance_metric, renormalize=cut.renormalize)
+    return {} if overlap is None else {"overlaps": {cut.dims_after: overlap}, "vectors": len(vectors)}
 
 
 def _some_keys(server: Server, schema: IndexSchema) -> list[bytes]:

@@ -24,7 +24,7 @@ from redismigrate.execution.indexes.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.copy_steps import CopySteps
 from redismigrate.execution.steps.document_work import DocumentWork, failed
-from redismigrate.execution.steps.in_place_steps import DocumentsRefused
+from redismigrate.execution.steps.refusals import DocumentsRefused
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
 from redismigrate.planning.plan import Step
 from redismigrate.schema.prefixes import KeyPrefixes

@@ -16,7 +16,7 @@ from redismigrate.backup.folders import backup_folder, discard_backup, room_prob
 from redismigrate.backup.location import BackupLocation
 from redismigrate.backup.written import keeps_log, open_log, start_log
 from redismigrate.documents.digests import Digests
-from redismigrate.documents.failures import SHOWN_FAILURES, Failures
+from redismigrate.documents.failures import Failures
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import (
     AuthenticationFailed,
@@ -26,6 +26,7 @@ from redismigrate.errors import (
     RedisMigrateError,
 )
 from redismigrate.execution.documents.in_place.backing_up import Prepared, back_up
+from redismigrate.execution.documents.in_place.growing import CutOff
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
 from redismigrate.execution.documents.in_place.rewriting import (
@@ -42,21 +43,18 @@ from redismigrate.execution.documents.traffic.reading import documents_on, keys_
 from redismigrate.execution.indexes.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.refusals import DocumentsRefused, not_restorable, not_rewritable
 from redismigrate.planning.plan import Step
 from redismigrate.planning.step_life import StepKind
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.quantization import Quantization
-from redismigrate.schema.strict import encode, readable_key
+from redismigrate.schema.strict import encode
 from redismigrate.state.keys import StateKeys
 
 # Passes over what writers brought back to the old form: while the index is down, and once it is built.
 MOST_PASSES = 4
 # With fewer writes than this beside ours a pass while the index is down saves nothing.
 FEW_WRITES = 1000
-
-
-class DocumentsRefused(RedisMigrateError):
-    """More documents than allowed can't be rewritten, or the user lacks a right for it; none was."""
 
 
 class NoBackup(RedisMigrateError):
@@ -163,6 +161,7 @@ class DocumentSteps:
                     leaves_new_form=leaves_new_form,
                     is_beside=step.life.name == "back_up_beside",
                     rights=rights,
+                    cut_off=self._cut_off(step, run, job),
                 )
             self._work.report(prepared.failures)
             for path, count in prepared.already.items():
@@ -178,13 +177,21 @@ class DocumentSteps:
                     "paused.",
                     "Pause them and say --exclusive, or let the script say op.assume_exclusive(reason).",
                 )
+            if prepared.lacking.count:
+                raise not_restorable(prepared, str(step.index))
             if len(self._failed_keys) > max_failures:
-                raise _refused(prepared, str(step.index), len(self._failed_keys))
+                raise not_rewritable(prepared, str(step.index), len(self._failed_keys))
             found = QUANTIZATIONS.dump_python(dict(prepared.quantizations))
             counted = {"quantizations": found, "read": prepared.documents, "kept": prepared.kept}
             log = start_log(writer.folder, self._work.require_lock) if job.rewrite.recodings else {}
             writer.finish({**manifest.options, **counted, **log})
         return prepared
+
+    def _cut_off(self, step: Step, run: Run, job: RewriteJob) -> CutOff | None:
+        """Tells which vectors can't get components back; None where none do, or they may do without."""
+        if run.arguments.get("allow_lossy") or not any(each.grows for each in job.rewrite.recodings):
+            return None
+        return CutOff(self._work.older_backups(step, run), job)
 
     def rewrite(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Give the documents their new form, with the index down; the changes of the run."""
@@ -380,16 +387,3 @@ def _reaches_all(job: RewriteJob, after: IndexSchema) -> bool:
     return not (job.rewrite.prefixes or job.rewrite.excluded_prefixes) and all(
         encode(prefix).startswith(prefixes) for prefix in after.prefixes or ("",)
     )
-
-
-def _refused(prepared: Prepared, index: str, in_all: int) -> DocumentsRefused:
-    failures = prepared.failures
-    shown = "; ".join(f"{readable_key(d.key)}: {d.reason}" for d in failures.listed[:SHOWN_FAILURES])
-    more = f"; and {failures.count - SHOWN_FAILURES:,} more" if failures.count > SHOWN_FAILURES else ""
-    refused = DocumentsRefused(
-        f"{failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "
-        f"{shown}{more}.",
-        f"Correct them, or leave them as they are with --max-failures {in_all}.",
-    )
-    refused.documents = DocumentCounts(read=prepared.documents).plus(failed(failures))
-    return refused

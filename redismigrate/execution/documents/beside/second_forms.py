@@ -59,8 +59,7 @@ class SecondField:
             raise ValueError(f"{recoding} needs a quantization")
         if not forward.is_deterministic:
             raise ValueError(f"{recoding} beside needs a deterministic transform, {forward} is none")
-        is_float = not {recoding.before, recoding.after} & {"INT8", "UINT8"}
-        back = forward.back if is_float else None
+        back = None if recoding.has_integers else forward.back
         is_slow = forward.is_slow or (back is not None and back.is_slow)
         return cls(recoding, name, forward, back, is_slow)
 

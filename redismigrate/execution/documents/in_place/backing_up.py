@@ -18,6 +18,7 @@ from redismigrate.documents.failures import Failures
 from redismigrate.documents.json_members import why_not_writable
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.transform import Transform
+from redismigrate.execution.documents.in_place.growing import CutOff
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.rights import KeyRights
@@ -46,6 +47,7 @@ class Prepared:
         documents: That were read.
         kept: Those of them that are in the backup, to be rewritten.
         failures: Those that can't be.
+        lacking: Those among the others of which something can't be brought back.
         already: Hash field -> how many of its vectors have the new form already, by their length.
         quantizations: How integers are made.
     """
@@ -53,6 +55,7 @@ class Prepared:
     documents: int = 0
     kept: int = 0
     failures: Failures = field(default_factory=Failures)
+    lacking: Failures = field(default_factory=Failures)
     already: Counter[str] = field(default_factory=Counter)
     quantizations: Quantizations = field(default_factory=dict)
 
@@ -65,6 +68,7 @@ def back_up(
     leaves_new_form: bool = False,
     is_beside: bool = False,
     rights: KeyRights | None = None,
+    cut_off: CutOff | None = None,
 ) -> Prepared:
     """Write the originals of all documents that can be rewritten to disk.
 
@@ -77,6 +81,7 @@ def back_up(
         is_beside: What follows takes such a vector for a new one in any case, and converts the others of its
             document, whose originals are needed then.
         rights: Tells of which keys the user lacks a right; None where nobody asks.
+        cut_off: Tells which vectors can't get components back; None where nobody asks.
 
     Raises:
         PlanBlocked: The vectors can't be quantized as asked for.
@@ -92,6 +97,9 @@ def back_up(
         batch = _without_new_form(rewrite, read, prepared.already) if takes_new_form else read
         fit.see(batch)
         problems = probe.check(batch) if probe.reads else {}
+        if cut_off is not None:
+            for row, reason in cut_off.lacking(batch).items():
+                prepared.lacking.add(batch.keys[row], reason)
         all_move = mover is not None and mover.are_all_moving(answers)
         if mover is not None and not all_move:
             _add_problems(mover, batch, answers, problems)
