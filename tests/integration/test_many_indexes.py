@@ -301,3 +301,57 @@ def test_a_baseline_of_a_pattern_that_matches_nothing_is_refused(shop: Shop):
         code=2,
         says=("No index of the server that nobody manages matches 'cat*'.", "There are: dog."),
     )
+
+
+def test_a_pattern_in_a_script_that_matches_only_what_nobody_manages_is_refused(shop: Shop):
+    for name in ("cat_b", "cat_a"):
+        create(shop.client, name)
+    first = shop.write(
+        'for name in op.indexes("cat*"):\n'
+        '    with op.index(name) as index: index.add_field({"name": "brand", "type": "tag"})'
+    )
+    for words in (("upgrade",), ("plan",)):
+        result = shop.run(*words)
+        assert result.code == 8
+        assert (
+            f"{first}.py:15: op.indexes('cat*') finds indexes that revisions have made or changed. None of "
+            "these matches, and nobody manages what does on the server: cat_a, cat_b."
+        ) in result.err
+        assert "`redismigrate revision -m baseline --from-live 'cat*'`" in result.err
+    shop.script(first).unlink()
+    assert shop.run("revision", "-m", "baseline", "--from-live", "cat*").code == 0
+    assert shop.run("stamp", "head").code == 0
+    (baseline,) = (shop.folder / "migrations" / "versions").glob("*.py")
+    shop.write(
+        'for name in op.indexes("cat*"):\n'
+        '    with op.index(name) as index: index.add_field({"name": "brand", "type": "tag"})',
+        down_revision=baseline.name.partition("_")[0],
+    )
+    assert shop.run("upgrade").code == 0
+    assert "brand" in live_fields(shop.client, "cat_a")
+
+
+def test_a_pattern_in_a_script_that_nothing_on_the_server_matches_means_none(shop: Shop):
+    create(shop.client, "dog")
+    shop.write('assert op.indexes("cat*") == ()')
+    assert shop.run("upgrade").code == 0
+
+
+def test_indexes_are_changed_in_the_order_that_is_asked_for(shop: Shop):
+    shop.write("\n".join([creation("a"), creation("b")]))
+    shop.run("upgrade")
+    for name in ("a", "b"):
+        shop.client.hset(f"{name}:1", mapping={"title": "a shoe"})
+    shop.write(
+        'with op.index("a", after="b") as index: index.alter_field("title", weight=2)\n'
+        'with op.index("b") as index: index.alter_field("title", weight=2)'
+    )
+    plan = shop.run("plan")
+    assert "note: index a is changed after b, as the script says" in plan.out
+    assert shop.run("plan", "--json").json["revisions"][0]["operations"] == [
+        "change index b: alter field title: weight=2.0",
+        "change index a after b: alter field title: weight=2.0",
+    ]
+    done = shop.run("upgrade", "--strategy", "shadow")
+    assert done.code == 0, done.err
+    assert done.out.index("validate b") < done.out.index("create a__")

@@ -115,10 +115,9 @@ def read_names(file: Path) -> tuple[str, ...]:
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
     named = [(number, line) for number, line in lines if line and not line.startswith("#")]
     for number, line in named:
-        if len(line) > LONGEST_INDEX_NAME or not line.isprintable():
-            problem = (
-                "is no name" if len(line) <= LONGEST_INDEX_NAME else f"is longer than {LONGEST_INDEX_NAME:,} characters"
-            )
+        is_long = len(line) > LONGEST_INDEX_NAME
+        if is_long or not line.isprintable():
+            problem = f"is longer than {LONGEST_INDEX_NAME:,} characters" if is_long else "is no name"
             raise UsageError(
                 f"{file}: line {number} {problem}: {readable(line[:40])}.",
                 "Write one name or pattern of an index a line; # begins a line that says nothing.",
