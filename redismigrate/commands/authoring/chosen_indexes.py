@@ -25,12 +25,10 @@ class ChosenIndexes:
 
     Attributes:
         names: Of the indexes, sorted, each once.
-        live: Those among them that no revision creates.
         notes: What is to be known about the choice, one sentence each.
     """
 
     names: tuple[str, ...]
-    live: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -73,7 +71,7 @@ def choose_indexes(project: Project, given: Iterable[str], catalog: Catalog) -> 
             )
         names.update(matching)
     notes = () if unreached is None else (_only_history(unreached),)
-    return ChosenIndexes(tuple(sorted(names)), frozenset(live) & names, notes)
+    return ChosenIndexes(tuple(sorted(names)), notes)
 
 
 def choose_unmanaged(given: Iterable[str], live: Sequence[str]) -> tuple[str, ...]:

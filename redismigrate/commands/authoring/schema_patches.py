@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,7 +43,8 @@ def from_schema_patch(
     catalog = replay_or_record(project, told)
     is_one = len(given) == 1 and not is_pattern(given[0])
     chosen = ChosenIndexes(given) if is_one else choose_indexes(project, given, catalog)
-    catalog = _with_live(project, chosen.names, catalog)
+    live = [name for name in chosen.names if name not in catalog]
+    catalog = _with_live(project, live, catalog)
     applied = _Applied(patch, catalog)
     for name in chosen.names:
         try:
@@ -57,10 +57,8 @@ def from_schema_patch(
         raise _inapplicable(file, chosen.names, applied.skipped)
     content = applied.content()
     notes = [*told, *chosen.notes, *content.notes, *_left_out(applied)]
-    if content.operations:
-        notes += _not_replayed(
-            [name for name in chosen.names if name in chosen.live and name in applied.changes]
-        )
+    if not is_one:
+        notes += _not_replayed([name for name in live if name in applied.changes])
     return replace(
         content, notes=tuple(notes), unchanged=tuple(applied.unchanged), skipped=dict(applied.skipped)
     )
@@ -122,18 +120,16 @@ class _Applied:
             )
 
 
-def _with_live(project: Project, names: Iterable[str], catalog: Catalog) -> Catalog:
-    """The catalog with the indexes that no revision creates, as they are on the server."""
-    missing = [name for name in names if name not in catalog]
-    if not missing:
+def _with_live(project: Project, names: Sequence[str], catalog: Catalog) -> Catalog:
+    """The catalog with indexes that no revision creates, as they are on the server."""
+    if not names:
         return catalog
     from redismigrate.commands.authoring.unmanaged import catalog_with_live, refuse_further_name
 
-    for name in missing:
+    for name in names:
         refuse_further_name(catalog, name)
-    with ExitStack() as stack:
-        server = stack.enter_context(project.connect())
-        for name in missing:
+    with project.connect() as server:
+        for name in names:
             catalog = catalog_with_live(project, server, name, catalog)
     return catalog
 
