@@ -170,7 +170,7 @@ class Operations:
         names = [after] if isinstance(after, str) else as_items(after)
         return IndexChanges(self, name, tuple(dict.fromkeys(as_name(each, "index") for each in names)))
 
-    def put_in_order(self) -> None:
+    def _put_in_order(self) -> None:
         """Bring the operations into the order that `after` asks for, once the script has recorded all.
 
         Raises:
@@ -327,7 +327,7 @@ def record(
     op = Operations(catalog, live_index, unmanaged)
     record_with(op, function, script)
     try:
-        op.put_in_order()
+        op._put_in_order()  # noqa: SLF001 - one module
     except SchemaError as error:
         raise ScriptError(f"{script}: {error.message}", error.hint) from None
     return op
