@@ -168,6 +168,6 @@ def _not_replayed(live: list[str]) -> list[str]:
     command = shell_command("redismigrate", "revision", "-m", "baseline", *options)
     note = (
         f"Made by no revision, and taken as the server has it: {', '.join(live)}. An empty Redis can't be "
-        f"brought up with that: `{command}` first writes what can."
+        f"brought up with that. Where it has to be, begin with `{command}` instead, and generate this again."
     )
     return [note]
