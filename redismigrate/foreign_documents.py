@@ -8,6 +8,7 @@ calls says which file or key it was, and what to do.
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
 import os
@@ -81,18 +82,26 @@ def problem_with_path(path: str | Path) -> str | None:
     return f"is longer than {LONGEST_PATH:,} bytes" if len(data) > LONGEST_PATH else None
 
 
-def read_text(path: str | Path) -> str:
+def read_text(path: str | Path, most_bytes: int | None = None) -> str:
     """The text of a file, without a byte order mark.
 
+    Args:
+        path: Of the file.
+        most_bytes: How large it may be; no more is read of it. None: as large as it is.
+
     Raises:
-        UnreadableFile: It can't be read.
+        UnreadableFile: It can't be read, or is larger.
         NotUtf8: It is no text.
     """
     problem = problem_with_path(path)
     if problem is not None:
         raise UnreadableFile(f"the path {problem}")
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        with Path(path).open("rb") as file:
+            data = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if most_bytes is not None and len(data) > most_bytes:
+            raise UnreadableFile(f"it is larger than {most_bytes:,} bytes")
+        return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig").read()
     except OSError as error:
         raise UnreadableFile(error.strerror or str(error)) from None
     except UnicodeDecodeError as error:

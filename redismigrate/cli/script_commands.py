@@ -72,13 +72,13 @@ def revision(
     project = invocation.project()
     content = generated(invocation, project, sources)
     if content is not None and not content.operations:
-        show_nothing_to_do(invocation, sources)
+        show_nothing_to_do(invocation, sources, content)
         return
     path = commands.revision(project, message, revision_id=rev_id, content=content, **values)
     if content is None:
         _show_written(invocation, path)
     else:
-        show_generated(invocation, path, content)
+        show_generated(invocation, path, content, sources)
 
 
 @click.command(cls=RevisionCommand)

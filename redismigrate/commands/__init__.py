@@ -13,8 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from redismigrate.commands.authoring.generating import autogenerate, baseline, from_schema_patch
+    from redismigrate.commands.authoring.baselines import baseline
+    from redismigrate.commands.authoring.generating import autogenerate
     from redismigrate.commands.authoring.guided import wizard
+    from redismigrate.commands.authoring.schema_patches import from_schema_patch
     from redismigrate.commands.authoring.scripts import edit, init, merge, revision, templates
     from redismigrate.commands.backups.listing import list_backups, verify_backups
     from redismigrate.commands.backups.prune import prune_backups
@@ -43,7 +45,7 @@ _MODULES = {
     "Progress": "progress_events",
     "Project": "project",
     "autogenerate": "authoring.generating",
-    "baseline": "authoring.generating",
+    "baseline": "authoring.baselines",
     "branches": "revisions",
     "check": "checking",
     "check_heads": "readiness",
@@ -52,7 +54,7 @@ _MODULES = {
     "downgrade": "migrate",
     "edit": "authoring.scripts",
     "follow": "following",
-    "from_schema_patch": "authoring.generating",
+    "from_schema_patch": "authoring.schema_patches",
     "heads": "revisions",
     "history": "revisions",
     "init": "authoring.scripts",

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
+from redismigrate.commands.authoring.unmanaged import unmanaged_indexes
 from redismigrate.commands.backups.readable_backups import ReadableBackups
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
@@ -278,7 +280,8 @@ class Migration:
         given = self._options.aliases
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
-            return record_upgrades(history, ids, state.catalog, read_live)
+            unmanaged = partial(unmanaged_indexes, self._project, self._server)
+            return record_upgrades(history, ids, state.catalog, read_live, unmanaged)
         return record_downgrades(history, ids, state.head, state.catalog, read_live)
 
     def _new_run(self, plan: Plan) -> Run:

@@ -14,14 +14,18 @@ from redismigrate.history.script import Script, ScriptFunctions
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_mentioned
-from redismigrate.operations.recorder import LiveIndexReader, Operations, record
+from redismigrate.operations.recorder import LiveIndexReader, Operations, UnmanagedNames, record
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.stored_documents import Head
 
 
 def record_upgrades(
-    history: History, revisions: Iterable[str], catalog: Catalog, live_index: LiveIndexReader | None
+    history: History,
+    revisions: Iterable[str],
+    catalog: Catalog,
+    live_index: LiveIndexReader | None,
+    unmanaged: UnmanagedNames | None = None,
 ) -> tuple[RecordedRevision, ...]:
     """What applying revisions asks for, each against the indexes that the one before leaves.
 
@@ -30,6 +34,7 @@ def record_upgrades(
         revisions: In the order in which they are applied.
         catalog: The indexes as the first finds them.
         live_index: Reads an index that no revision created; without a server there is none.
+        unmanaged: Tells which indexes on the server nobody manages, given those that are known.
 
     Raises:
         ScriptError: A script raised or asked for what can't be.
@@ -37,7 +42,7 @@ def record_upgrades(
     recorded = []
     for revision in revisions:
         script = history[revision]
-        op = record(script.load().upgrade, catalog, str(script.path), live_index)
+        op = record(script.load().upgrade, catalog, str(script.path), live_index, unmanaged)
         recorded.append(_recorded(history, revision, "upgrade", op.recorded, adopted=dict(op.adopted)))
         catalog = op.catalog
     return tuple(recorded)

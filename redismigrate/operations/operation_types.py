@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as PydanticField
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import check_block
@@ -150,11 +151,26 @@ class SetSynonyms:
 
 @dataclass(frozen=True)
 class ChangeIndex:
-    """All changes of one `with op.index(name)` block, carried out as one."""
+    """All changes of one `with op.index(name)` block, carried out as one.
+
+    Attributes:
+        name: The served name before them.
+        changes: In order.
+        after: The served names of indexes that are changed before this one, as its script says.
+    """
 
     name: str
     changes: tuple[IndexChange, ...]
     kind: Literal["change_index"] = "change_index"
+    after: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_after(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What needs no order is recorded, and counts in the digest of a plan, as by older versions.
+        content: dict[str, Any] = handler(self)
+        if not self.after:
+            content.pop("after", None)
+        return content
 
     @property
     def name_after(self) -> str:
@@ -184,7 +200,8 @@ class ChangeIndex:
         return (ChangeIndex(schema.name, tuple(reversed_changes)),)
 
     def __str__(self) -> str:
-        return f"change index {self.name}: " + "; ".join(str(change) for change in self.changes)
+        order = f" after {' and '.join(self.after)}" if self.after else ""
+        return f"change index {self.name}{order}: " + "; ".join(str(change) for change in self.changes)
 
 
 @dataclass(frozen=True)

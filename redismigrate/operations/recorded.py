@@ -128,6 +128,26 @@ def made_in_run(operation: Operation, made: frozenset[str] | None) -> frozenset[
     return made
 
 
+def covers_other_keys(recorded: Iterable[RecordedRevision], catalog: Catalog) -> bool:
+    """Whether revisions make an index that covers keys which no index of that name has covered before.
+
+    Args:
+        recorded: The revisions, in order.
+        catalog: The indexes before them.
+    """
+    for item in recorded:
+        catalog = item.start(catalog)
+        for operation in item.operations:
+            before, catalog = catalog, operation.apply(catalog)
+            if operation.kind == "create_index":
+                return True
+            if operation.kind == "change_index":
+                old, new = before[operation.name].schema, catalog[operation.name_after].schema
+                if set(old.prefixes) != set(new.prefixes):
+                    return True
+    return False
+
+
 def touched_indexes(recorded: Iterable[RecordedRevision]) -> tuple[str, ...]:
     """The served names that operations name, in order of their first mention."""
     names: dict[str, None] = {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
 from redismigrate.errors import SchemaError, ScriptError, ServerError
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, function_name
+from redismigrate.foreign_text import shell_command
+from redismigrate.operations.block_order import in_order
 from redismigrate.operations.changes import (
     AddField,
     AlterField,
@@ -41,6 +44,8 @@ from redismigrate.schema.strict import as_items, did_you_mean
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
+UnmanagedNames = Callable[[Catalog], Iterable[str]]
+_MOST_SHOWN = 10
 
 
 class Operations:
@@ -51,11 +56,19 @@ class Operations:
     Args:
         catalog: The indexes as the revision finds them.
         live_index: Reads an index that no revision created; without a server there is none.
+        unmanaged: Tells which indexes on the server nobody manages, given those that are known.
     """
 
-    def __init__(self, catalog: Catalog, live_index: LiveIndexReader | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        live_index: LiveIndexReader | None = None,
+        unmanaged: UnmanagedNames | None = None,
+    ) -> None:
         self._catalog = catalog
+        self._first = catalog
         self._live_index = live_index
+        self._unmanaged = unmanaged
         self._operations: list[Operation] = []
         self._functions: list[tuple[DataMigration, DataMigration | None]] = []
         self._adopted: dict[str, IndexDefinition] = {}
@@ -137,14 +150,48 @@ class Operations:
         self._record(operation)
 
     def indexes(self, pattern: str = "*") -> tuple[str, ...]:
-        """The names of the indexes at this point of the history that match a glob, sorted."""
-        return self._catalog.matching(pattern)
+        """The names of the indexes at this point of the history that match a glob, sorted.
 
-    def index(self, name: str) -> IndexChanges:
-        """A context whose calls change one index: `with op.index("products") as index: …`."""
+        Refused where it matches none of them, but indexes on the server that nobody manages.
+        """
+        matching = self._catalog.matching(pattern)
+        if not matching and self._unmanaged is not None:
+            self._refuse_unmanaged(pattern, self._unmanaged(self._catalog))
+        return matching
+
+    def index(self, name: str, *, after: str | Iterable[str] = ()) -> IndexChanges:
+        """A context whose calls change one index: `with op.index("products") as index: …`.
+
+        Args:
+            name: Of the index.
+            after: Names of indexes that are changed before this one, wherever in the script that stands.
+        """
         self._adopt(name)
         self._catalog.index(name)
-        return IndexChanges(self, name)
+        names = [after] if isinstance(after, str) else as_items(after)
+        return IndexChanges(self, name, tuple(dict.fromkeys(as_name(each, "index") for each in names)))
+
+    def _put_in_order(self) -> None:
+        """Bring the operations into the order that `after` asks for, once the script has recorded all.
+
+        Raises:
+            SchemaError: `after` names no index, or there is no such order.
+        """
+        start = self._first
+        for definition in self._adopted.values():
+            start = start.with_definition(definition)
+        self._operations = list(in_order(self._operations, start))
+
+    def _refuse_unmanaged(self, pattern: str, unmanaged: Iterable[str]) -> None:
+        found = [name for name in unmanaged if fnmatchcase(name, pattern)]
+        if found:
+            shown = ", ".join(found[:_MOST_SHOWN]) + (", and others" if len(found) > _MOST_SHOWN else "")
+            command = shell_command("redismigrate", "revision", "-m", "baseline", "--from-live", pattern)
+            raise SchemaError(
+                f"op.indexes({pattern!r}) finds indexes that revisions have made or changed. None of these "
+                f"matches, and nobody manages what does on the server: {shown}.",
+                f"Write op.index with their names, or take them on first: `{command}`, `redismigrate stamp`.",
+            )
 
     def _adopt(self, name: str) -> None:
         """Bring an index that no revision created into the catalog, as it is on the server."""
@@ -183,9 +230,10 @@ class Operations:
 class IndexChanges:
     """The changes of one index; recorded as one operation when the `with` block ends."""
 
-    def __init__(self, operations: Operations, name: str) -> None:
+    def __init__(self, operations: Operations, name: str, after: tuple[str, ...] = ()) -> None:
         self._operations = operations
         self._name = name
+        self._after = after
         self._schema = operations.catalog.index(name).schema
         self._changes: list[IndexChange] = []
         self._is_open = False
@@ -264,7 +312,8 @@ class IndexChanges:
     ) -> None:
         self._is_open = False
         if kind is None and self._changes:
-            self._operations._record(ChangeIndex(self._name, tuple(self._changes)))  # noqa: SLF001 - one module
+            operation = ChangeIndex(self._name, tuple(self._changes), after=self._after)
+            self._operations._record(operation)  # noqa: SLF001 - one module
 
 
 def record(
@@ -272,6 +321,7 @@ def record(
     catalog: Catalog,
     script: str,
     live_index: LiveIndexReader | None = None,
+    unmanaged: UnmanagedNames | None = None,
 ) -> Operations:
     """Call a script's `upgrade` or `downgrade` and return what it recorded.
 
@@ -280,12 +330,17 @@ def record(
         catalog: The indexes as the revision finds them.
         script: The script's path, for messages.
         live_index: Reads an index that no revision created.
+        unmanaged: Tells which indexes on the server nobody manages, given those that are known.
 
     Raises:
         ScriptError: The function raised, or asked for what can't be; names script and line.
     """
-    op = Operations(catalog, live_index)
+    op = Operations(catalog, live_index, unmanaged)
     record_with(op, function, script)
+    try:
+        op._put_in_order()  # noqa: SLF001 - one module
+    except SchemaError as error:
+        raise ScriptError(f"{script}: {error.message}", error.hint) from None
     return op
 
 

@@ -109,7 +109,9 @@ def _operation_lines(operation: Operation, catalog: Catalog, remarks: Remarks) -
 
 
 def _block(operation: ChangeIndex, catalog: Catalog, remarks: Remarks) -> list[str]:
-    lines = [f"with op.index({literal(operation.name)}) as index:"]
+    after = operation.after[0] if len(operation.after) == 1 else list(operation.after)
+    order = f", after={literal(after)}" if operation.after else ""
+    lines = [f"with op.index({literal(operation.name)}{order}) as index:"]
     schema = catalog.index(operation.name).schema
     for change in operation.changes:
         for remark in remarks(change, schema):

@@ -50,6 +50,7 @@ from redismigrate.planning.other_databases import (
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.shared_keys import told_of_shared_keys
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
@@ -87,6 +88,7 @@ class _RevisionPlanner(PlanInProgress):
         self.start = self.recorded.start(self.catalog)
         # What a downgrade gives up is not there yet where it only creates it.
         self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
+        live = self.inventory.schemas
         self._adopt()
         if self.recorded.direction == "downgrade":
             self._undo_functions()
@@ -105,6 +107,8 @@ class _RevisionPlanner(PlanInProgress):
         self.warnings[:0] = lost_aliases(steps, self)
         steps, warnings = told_of_names(steps, self)
         self.warnings += warnings
+        rewritten = {done.index for done in self.rewritten}
+        self.warnings += told_of_shared_keys(self.recorded, self.start, self.catalog, live, rewritten)
         self._look_elsewhere(steps)
         if self.options.expands:
             self._refuse_losses(losses_before_cutover(steps))
@@ -238,6 +242,9 @@ class _RevisionPlanner(PlanInProgress):
     def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
         old = before[operation.name]
         new = self.catalog[operation.name_after]
+        if operation.after:
+            first = " and ".join(operation.after)
+            self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
         renames, prefixes = moves_of(operation.changes, old.schema)
         rewrite = Rewrite(
             old.schema.storage_type,

@@ -203,6 +203,7 @@ def project(shop: Shop) -> Shop:
         create.replace('"type": "text"', '"type": "text", "attrs": {"weight": 2}')
     )
     (shop.folder / "patch.yaml").write_text("changes: {add_fields: [{name: brand, type: tag}]}")
+    (shop.folder / "indexes.txt").write_text("# of the shop\nproducts\n")
     (shop.folder / "answers.yaml").write_text("- {change: title, weight: 3}")
     shop.run("plan", "-o", "plan.yaml")
     return shop

@@ -103,6 +103,14 @@ def test_the_user_may_do_what_migrations_do(limited: Shop, options: tuple[str, .
         succeeds(limited, *command)
 
 
+def test_an_index_of_others_at_which_the_user_may_not_look_is_in_nobodys_way(limited: Shop):
+    """Whether it covers the same keys can't be told then."""
+    limited.client.execute_command("FT.CREATE", "theirs", "PREFIX", 1, "p:", "SCHEMA", "title", "TEXT")
+    limited.write(*CHAIN[0])
+    assert "theirs" not in succeeds(limited, "plan")
+    succeeds(limited, "upgrade")
+
+
 def test_the_user_has_no_right_that_nothing_asks_for():
     source = "".join(file.read_text() for file in Path(redismigrate.__file__).parent.rglob("*.py"))
     of_redis_py = {"auth", "hello", "client|setinfo", "scan", "select"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import ResponseError
 from search_hammer import hammered
 from vector_documents import applied, creation, vector
 
@@ -236,3 +237,28 @@ def test_a_cluster_tells_how_long_the_name_of_a_plain_index_is_away(
     asked_meanwhile(shop, ("x", "b"), "upgrade")
     asked_meanwhile(shop, ("b",), "downgrade", "-1")
     assert shop.hits("a") == PRODUCTS
+
+
+@pytest.mark.parametrize("way", ["op.index", "--from-live"])
+def test_an_alias_that_applications_made_is_renamed_without_a_build(shop: Shop, way: str) -> None:
+    """Whoever has searched by an alias all the time has nothing to be built for another one."""
+    shop.client.execute_command("FT.CREATE", "products_v3", "PREFIX", 1, "product:", "SCHEMA", "t", "TAG")
+    shop.client.execute_command("FT.ALIASADD", "products", "products_v3")
+    shop.client.hset("product:1", mapping={"t": "shoe"})
+    revised = None
+    if way == "--from-live":
+        made = shop.run("revision", "-m", "as it is", "--from-live", "products", "--json")
+        revised = made.json["revision"]
+        assert shop.run("stamp", "head").code == 0
+    shop.write(rename("products", "goods"), rename("goods", "products"), down_revision=revised)
+    plan = shop.run("plan", "--json").json["revisions"][0]
+    assert {step["kind"] for step in plan["steps"]} == {
+        *("claim_index", "release_index", "set_alias", "record_revision")
+    }
+    applied(shop)
+    assert list_indexes(shop.client.execute_command) == ("products_v3",)
+    assert shop.client.execute_command("FT.SEARCH", "goods", "*", "NOCONTENT")[0] == 1
+    with pytest.raises(ResponseError, match=r"(?i)no such index|not found"):
+        shop.client.execute_command("FT.SEARCH", "products", "*")
+    applied(shop, "-1", verb="downgrade")
+    assert shop.client.execute_command("FT.SEARCH", "products", "*", "NOCONTENT")[0] == 1

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from itertools import product
 
 from redismigrate.commands.alias_candidates import candidates
+from redismigrate.commands.authoring.unmanaged import unmanaged_indexes
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import refuse_unfinished_run
@@ -90,7 +91,8 @@ class Foresight:
             return ()
         history, state = self._project.history, self._state
         ids = revisions_to_apply(history, "heads", state.head.applied)
-        return record_upgrades(history, ids, state.catalog, self._read_live)
+        unmanaged = partial(unmanaged_indexes, self._project, self._server)
+        return record_upgrades(history, ids, state.catalog, self._read_live, unmanaged)
 
     @cached_property
     def _adopted(self) -> dict[str, IndexDefinition]:

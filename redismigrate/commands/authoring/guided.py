@@ -7,21 +7,18 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from redismigrate.commands.authoring.foreseen import Foresight
-from redismigrate.commands.authoring.generating import ScriptContent, catalog_with, content_of
+from redismigrate.commands.authoring.known_history import replay_or_record
 from redismigrate.commands.authoring.rename_questions import Renames
-from redismigrate.commands.authoring.replaying import replay
-from redismigrate.commands.checking import head_catalog
+from redismigrate.commands.authoring.script_content import ScriptContent, content_of
+from redismigrate.commands.authoring.unmanaged import catalog_with, unmanaged_indexes
 from redismigrate.commands.project import Project
 from redismigrate.errors import (
     ConnectionFailed,
     PlanBlocked,
     RedisMigrateError,
-    ScriptError,
     ServerError,
     UsageError,
 )
-from redismigrate.execution.indexes.live import existing_indexes
-from redismigrate.foreign_text import readable
 from redismigrate.history.script_writer import new_revision_id
 from redismigrate.operations.differing import rename_candidates
 from redismigrate.operations.patch_writing import patch_of_changes
@@ -32,7 +29,6 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import schema_to_redisvl
 from redismigrate.state.owners import owned_by_another, read_owners
-from redismigrate.state.store import read_state
 from redismigrate.wizard.dialogue import Dialogue, Judgement
 from redismigrate.wizard.draft import Draft
 from redismigrate.wizard.entries import Entry, played
@@ -189,7 +185,7 @@ def begin_wizard(
         ScriptError: The history can't be replayed.
     """
     told: list[str] = []
-    of_history = _of_history(project, told)
+    of_history = replay_or_record(project, told)
     catalog = catalog_with(project, index, of_history)
     found = () if index in of_history else (index,)
     with _connected(project) as (server, notes):
@@ -211,9 +207,9 @@ def index_question(project: Project) -> Question:
     Raises:
         UsageError: There is none.
     """
-    catalog = _of_history(project, [])
+    catalog = replay_or_record(project, [])
     with _connected(project) as (server, _):
-        unmanaged = [] if server is None else _unmanaged(project, server, catalog)
+        unmanaged = () if server is None else unmanaged_indexes(project, server, catalog)
     choices = [
         *(Choice(name, f"{len(catalog[name].schema.fields)} fields") for name in sorted(catalog)),
         *(Choice(name, "on the server, made by no revision") for name in unmanaged),
@@ -256,17 +252,6 @@ def wizard(
         return ScriptContent() if asking.dialogue.ending == "quit" else asking.content()
 
 
-def _of_history(project: Project, notes: list[str]) -> Catalog:
-    """The indexes that the scripts make; where no replay tells that, those that the record leads to."""
-    try:
-        return replay(project)
-    except ScriptError:
-        with project.connect() as server:
-            state = read_state(server, project.keys)
-            missing = [each.revision for each in project.scripts if each.revision not in state.head.applied]
-            return head_catalog(project, server, state, missing, notes)
-
-
 def _content(draft: Draft) -> ScriptContent:
     candidates = rename_candidates(draft.before, draft.schema.renamed(draft.before.name))
     return content_of(draft.operations, draft.catalog, Renames(open_fields=candidates), say_rename=_PREPARED)
@@ -291,9 +276,3 @@ def _not_planned(error: RedisMigrateError) -> str:
         f"There is no plan now, so answers are checked against the schemas alone: {error.message} "
         "`redismigrate plan` tells the rest later."
     )
-
-
-def _unmanaged(project: Project, server: Server, catalog: Catalog) -> list[str]:
-    recorded = read_state(server, project.keys).catalog
-    managed = {definition.physical for definition in recorded.values()} | recorded.keys() | catalog.keys()
-    return sorted(existing_indexes(server) - managed, key=readable)

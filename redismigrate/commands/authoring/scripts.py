@@ -18,7 +18,7 @@ from redismigrate.errors import ConfigurationError, UsageError
 from redismigrate.shown_url import shown_url
 
 if TYPE_CHECKING:
-    from redismigrate.commands.authoring.generating import ScriptContent
+    from redismigrate.commands.authoring.script_content import ScriptContent
     from redismigrate.commands.placing import Placement
     from redismigrate.history.templates import Template
 

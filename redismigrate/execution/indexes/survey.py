@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +24,7 @@ from redismigrate.execution.indexes.live import (
 )
 from redismigrate.execution.indexes.survey_documents import Interest, interests_of, sample_documents
 from redismigrate.execution.indexes.unreadable import unreadable_prefixes
-from redismigrate.operations.recorded import RecordedRevision, touched_indexes
+from redismigrate.operations.recorded import RecordedRevision, covers_other_keys, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.inventory import Inventory, KnownBackup
@@ -103,7 +104,7 @@ def survey(
             if operation.kind == "create_index"
         },
         total_keys=int(server.execute("DBSIZE")),
-        schemas=live_schemas(server, names, live) if rewrites else {},
+        schemas=_neighbours(server, names, live, recorded, catalog, rewrites=rewrites),
         empty=_empty(server, definitions, live, interests),
         samples=_samples(server, interests, physical_names),
         other_databases=look_at_other_databases(server, met),
@@ -111,6 +112,28 @@ def survey(
         untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
     )
+
+
+def _neighbours(
+    server: Server,
+    names: Iterable[str],
+    live: Mapping[str, LiveIndex],
+    recorded: Iterable[RecordedRevision],
+    catalog: Catalog,
+    *,
+    rewrites: bool,
+) -> dict[str, IndexSchema]:
+    """The schemas of all live indexes, where some may share documents with what revisions make or rewrite."""
+    if rewrites:
+        return live_schemas(server, names, live)
+    if not covers_other_keys(recorded, catalog):
+        return {}
+    found: dict[str, IndexSchema] = {}
+    for name in names:
+        # Only to be told: whoever may not look at an index of others can create one all the same.
+        with suppress(AuthenticationFailed):
+            found |= live_schemas(server, (name,), live)
+    return found
 
 
 def _empty(
