@@ -227,7 +227,7 @@ class Shop:
 
     def wait_until_indexed(self) -> None:
         """Wait until no index is being built."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 90
         while any(
             (index := read_index(self.client.execute_command, name)) is not None
             and index.statistics.is_indexing
@@ -309,7 +309,7 @@ class Shop:
             yield commands
         finally:
             self.client.echo(end)
-            reader.join(timeout=60)
+            reader.join(timeout=120)
             connection.disconnect()
             self.client.connection_pool.release(connection)
 

@@ -169,7 +169,7 @@ def add_products(shop: Shop, count: int) -> None:
 
 def wait_until_at_work(shop: Shop) -> None:
     """Wait until a function `WAITING` is at work."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while not shop.client.exists("at work"):
         assert time.monotonic() < deadline, "the function was not called"
         time.sleep(0.005)

@@ -104,7 +104,7 @@ def test_status_says_that_writers_are_ahead_and_sets_how_long_the_run_waits(
         pace = shop.run("status", "--json").json["run"]["pace"]
         assert "writers of products are ahead" in pace["writers"]
         assert shop.run("status", "--set", "max-wait=3").code == 0
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=120)
 
     assert process.returncode == 1, told
     assert "the run may wait 3 s" in told

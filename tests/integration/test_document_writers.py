@@ -151,9 +151,10 @@ def test_what_a_new_version_of_the_application_writes_in_mid_run_is_left_alone(
 ):
     writer = begin(shop, before, after, 3000, 16)
     with writer.at_work() as write_in, shop.process("--json", "upgrade", "--batch-size", "50") as process:
-        assert wait_for_step(shop, process, step)
+        # A short step may be over before it is seen.
+        assert wait_for_step(shop, process, step, "rewrite_documents")
         write_in(after)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
         time.sleep(0.1)
     assert process.returncode == 0, err
     found = compare(shop, writer, after)
@@ -167,7 +168,7 @@ def kill_at_batch(shop: Shop, batch: int) -> None:
     named = Event()
 
     def strike() -> None:
-        assert named.wait(60)
+        assert named.wait(120)
         process.kill()
 
     with StrikingProxy(shop.url, (batch, (b"$4\r\nEXEC\r\n",)), strike, "request") as proxy:
