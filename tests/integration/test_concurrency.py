@@ -49,9 +49,9 @@ def test_of_eight_upgrades_at_once_one_works_and_the_others_find_nothing_to_do(s
 
 def test_upgrades_and_downgrades_at_once_end_in_a_consistent_state(shop: Shop):
     ends = rehearse(shop)
-    commands = [("upgrade", "head", *PATIENTLY), ("downgrade", "base", *PATIENTLY)] * (PROCESSES // 2)
+    commands = [("upgrade", "head", *PATIENTLY), ("downgrade", "base", *PATIENTLY)] * (PROCESSES // 4)
     results = _at_once(shop, commands)
-    assert [code for code, _, _ in results] == [0] * PROCESSES, [err for *_, err in results]
+    assert [code for code, _, _ in results] == [0] * len(commands), [err for *_, err in results]
     left = outcome(shop)
     assert left in (ends.base, ends.head)
     up, down = recorded_events(shop, "upgrade"), recorded_events(shop, "downgrade")

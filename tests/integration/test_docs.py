@@ -28,7 +28,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +37,6 @@ import pytest
 import yaml
 from doc_output import HOME, URL, Ids
 from doc_pages import PAGES, ROOT, Block, anchors_of, blocks_of, commands_of, links_of
-from warm_commands import WarmCommands
 
 from redismigrate.operations.operation_types import Irreversible
 from redismigrate.operations.recorder import record
@@ -176,16 +174,9 @@ def indexes(catalog: Catalog) -> dict[str, tuple[Any, ...]]:
     return {name: (canonical(d.schema), d.aliases, d.synonyms) for name, d in catalog.items()}
 
 
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Path]:
-    """The folder with a `redismigrate` that starts at once; its socket needs a short path."""
-    with tempfile.TemporaryDirectory() as folder, WarmCommands(Path(folder)) as commands:
-        yield commands
-
-
 @pytest.fixture
-def reader(tmp_path: Path, redis_url: str, commands: Path) -> Iterator[Reader]:
-    reader = Reader(tmp_path.resolve(), redis_url, commands)
+def reader(tmp_path: Path, redis_url: str, warm_commands: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path.resolve(), redis_url, warm_commands)
     yield reader
     reader.leave()
 
@@ -227,10 +218,10 @@ def test_a_page_shows_what_happens(page: Path, reader: Reader):
 
 
 def test_the_first_pages_show_what_happens_one_after_the_other_on_one_server(
-    tmp_path: Path, redis_url: str, client: redis.Redis, commands: Path
+    tmp_path: Path, redis_url: str, client: redis.Redis, warm_commands: Path
 ):
     readers = []
-    for page, place in zip(FIRST_PAGES, (INSTALLED, commands), strict=True):
+    for page, place in zip(FIRST_PAGES, (INSTALLED, warm_commands), strict=True):
         home = tmp_path / page.stem
         home.mkdir()
         readers.append(Reader(home.resolve(), redis_url, place))

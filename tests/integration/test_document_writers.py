@@ -61,6 +61,7 @@ def wait_for_step(shop: Shop, process: Popen[str], *kinds: str) -> bool:
     return False
 
 
+@pytest.mark.slow_beyond(2)
 @pytest.mark.parametrize(("documents", "dims"), SIZES)
 @pytest.mark.parametrize(
     ("before", "after", "options"),
@@ -90,6 +91,7 @@ def test_no_write_during_an_upgrade_is_lost(
     require_in_index(shop, found.new)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(("documents", "dims"), SIZES)
 @pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
 def test_no_write_during_a_downgrade_is_lost_and_originals_come_back(
@@ -123,6 +125,7 @@ def test_documents_among_many_other_keys_are_caught_up_with_too(shop: Shop):
     require_in_index(shop, found.new)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("hot", [pytest.param(1, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
 def test_documents_that_are_written_all_the_time_hold_the_run_up_not_at_all(
@@ -185,7 +188,7 @@ KILLED = [
 ]
 
 
-@pytest.mark.slow_beyond(3)
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(("before", "after", "batches"), KILLED)
 def test_rollback_of_a_killed_run_loses_no_write(
     shop: Shop, before: str, after: str, batches: tuple[int, ...]
@@ -221,6 +224,7 @@ def test_a_run_that_is_killed_again_and_again_loses_no_write(
     require_in_index(shop, found.new)
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "bfloat16")])
 def test_rollback_of_a_finished_run_loses_no_write(shop: Shop, before: str, after: str):
     writer = begin(shop, before, after, 3000, 16)

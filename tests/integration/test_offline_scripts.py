@@ -347,6 +347,7 @@ op.create_index({
 }
 
 
+@pytest.mark.slow_beyond(19)
 @pytest.mark.parametrize("strategy", ["auto", "rebuild"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_a_revision_changes_the_script_changes_alike(

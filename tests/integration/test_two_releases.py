@@ -95,6 +95,8 @@ def followed(shop: Shop) -> Iterator[Callable[[], None]]:
 
     project = commands.Project.load(shop.folder / "redismigrate.toml")
     thread = threading.Thread(target=commands.follow, args=(project, goes_on))
+    patch = pytest.MonkeyPatch()
+    patch.setattr("redismigrate.execution.expanded.HEARTBEAT_SECONDS", 0.1)  # it is asked so often
     thread.start()
 
     def seen() -> None:
@@ -109,6 +111,7 @@ def followed(shop: Shop) -> Iterator[Callable[[], None]]:
     finally:
         stop.set()
         thread.join()
+        patch.undo()
 
 
 def replaced(shop: Shop) -> dict[bytes, bytes]:
