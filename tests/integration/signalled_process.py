@@ -35,7 +35,16 @@ KILLED = -signal.SIGKILL
 # milliseconds, so that every boundary between steps can be tried.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["pytest", "signalled_process", "redismigrate.commands.migration", "redismigrate.cli.migration_commands"]
+    [
+        "pytest",
+        "signalled_process",
+        "redismigrate.commands.migrate",
+        "redismigrate.commands.report_collector",
+        "redismigrate.commands.reporting",
+        "redismigrate.cli.migration_commands",
+        "redismigrate.execution.indexes.sizes",
+        "numpy",
+    ]
 )
 
 

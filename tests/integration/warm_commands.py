@@ -69,6 +69,7 @@ class WarmCommands:
                 [sys.executable, __file__, str(listener.fileno())],
                 stdin=subprocess.PIPE,  # whose end is the end of it
                 pass_fds=[listener.fileno()],
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # what forks has no other threads
             )
         return self.folder
 
@@ -156,6 +157,10 @@ def _exit_code() -> int:
     return int(code or 0)
 
 
+# What is imported inside of functions.
+_WHEN_NEEDED = ("jinja2.sandbox", "numpy", "rich.console", "rich.live", "rich.progress", "rich.table", "yaml")
+
+
 def _import_everything() -> None:
     import redismigrate
 
@@ -163,6 +168,8 @@ def _import_everything() -> None:
     for module in pkgutil.walk_packages(redismigrate.__path__, "redismigrate."):
         if not module.name.endswith(("__main__", ".plugin")):
             importlib.import_module(module.name)
+    for name in _WHEN_NEEDED:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()  # else the first collection in each child copies all of it
 
