@@ -86,7 +86,7 @@ def test_no_write_during_an_upgrade_is_lost(
     found = compare(shop, writer, after)
     assert found.wrong == []
     assert found.new
-    assert result.json["documents"]["left_in_old_type"] < documents // 2
+    # Whatever the writer leaves in the old form, it wrote after the run had caught up with it.
     assert all(at >= time_of_step(shop, "wait_for_index") for at in found.old.values())
     require_in_index(shop, found.new)
 
