@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # No deadline: on a shared machine one example may take a hundred times as long as another.
-settings.register_profile("few", deadline=None, max_examples=20)
+settings.register_profile("few", deadline=None, max_examples=10)
 settings.register_profile("many", deadline=None, max_examples=200)
 settings.load_profile("few")  # `--hypothesis-profile many` takes the other one, as .ci/run does
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from redismigrate.errors import HistoryCycle, MissingParent, RevisionNotFound, ScriptError
 from redismigrate.history.script import Script, by_revision
 from redismigrate.history.suggestions import suggestion
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 
 class History(Mapping[str, Script]):
@@ -36,9 +33,6 @@ class History(Mapping[str, Script]):
     """
 
     def __init__(self, scripts: Iterable[Script]) -> None:
-        # Imported on first use: it takes longer to import than a thousand scripts take to be read.
-        import networkx as nx
-
         self._scripts = by_revision(scripts)
         self._labels = _label_owners(self._scripts)
         self._dependencies = {
@@ -46,18 +40,17 @@ class History(Mapping[str, Script]):
             for script in self._scripts.values()
         }
         self._check_parents()
-        self._revising: nx.DiGraph[str] = nx.DiGraph()
-        self._revising.add_nodes_from(sorted(self._scripts))
+        self._revising, self._requiring = (_Relation(sorted(self._scripts)) for _ in range(2))
         for revision, script in self._scripts.items():
-            self._revising.add_edges_from((parent, revision) for parent in script.down_revisions)
-        self._requiring = self._revising.copy()
+            for parent in script.down_revisions:
+                self._revising.add(parent, revision)
+                self._requiring.add(parent, revision)
         for revision, dependencies in self._dependencies.items():
-            self._requiring.add_edges_from((dependency, revision) for dependency in dependencies)
-        try:
-            ordered = list(nx.lexicographical_topological_sort(self._requiring, key=self._by_date))
-        except nx.NetworkXUnfeasible:
-            circle = [parent for parent, _ in nx.find_cycle(self._requiring)]
-            raise _cycle_error(circle, self._scripts) from None
+            for dependency in dependencies:
+                self._requiring.add(dependency, revision)
+        ordered = self._requiring.parents_first(self._by_date)
+        if len(ordered) < len(self._scripts):
+            raise _cycle_error(self._requiring.circle(), self._scripts)
         self._rank = {revision: rank for rank, revision in enumerate(ordered)}
 
     def __getitem__(self, revision: str) -> Script:
@@ -76,15 +69,15 @@ class History(Mapping[str, Script]):
 
     def heads(self) -> tuple[str, ...]:
         """Return the revisions that no other revises, sorted by id."""
-        return tuple(revision for revision in self._revising if not self._revising.succ[revision])
+        return tuple(revision for revision in self._revising.succ if not self._revising.succ[revision])
 
     def bases(self) -> tuple[str, ...]:
         """Return the revisions that revise no other, sorted by id."""
-        return tuple(revision for revision in self._revising if not self._revising.pred[revision])
+        return tuple(revision for revision in self._revising.succ if not self._revising.pred[revision])
 
     def branch_points(self) -> tuple[str, ...]:
         """Return the revisions that more than one other revises, sorted by id."""
-        return tuple(revision for revision in self._revising if len(self._revising.succ[revision]) > 1)
+        return tuple(revision for revision in self._revising.succ if len(self._revising.succ[revision]) > 1)
 
     def children(self, revision: str) -> tuple[str, ...]:
         """Return the revisions that revise this one, in the order of the history."""
@@ -185,6 +178,47 @@ class History(Mapping[str, Script]):
                                 "Add the missing script, or correct the id.",
                             ),
                         )
+
+
+class _Relation:
+    """Edges from revisions to those that come after them, each once.
+
+    Attributes:
+        succ: Of each revision those after it; the values mean nothing.
+        pred: Of each revision those before it.
+    """
+
+    def __init__(self, revisions: Iterable[str]) -> None:
+        self.succ: dict[str, dict[str, None]] = {revision: {} for revision in revisions}
+        self.pred: dict[str, dict[str, None]] = {revision: {} for revision in self.succ}
+
+    def add(self, parent: str, child: str) -> None:
+        self.succ[parent][child] = self.pred[child][parent] = None
+
+    def parents_first(self, key: Callable[[str], tuple[str, str]]) -> list[str]:
+        """In the order of the key where it is free; those in a circle, or after one, are left out."""
+        waits_for = {revision: len(parents) for revision, parents in self.pred.items()}
+        free = [(key(revision), revision) for revision, count in waits_for.items() if not count]
+        heapq.heapify(free)
+        ordered = []
+        while free:
+            _, revision = heapq.heappop(free)
+            ordered.append(revision)
+            for child in self.succ[revision]:
+                waits_for[child] -= 1
+                if not waits_for[child]:
+                    heapq.heappush(free, (key(child), child))
+        return ordered
+
+    def circle(self) -> list[str]:
+        """One of the circles there are."""
+        # Imported when needed: it takes longer to import than a thousand scripts take to be read.
+        import networkx as nx
+
+        graph: nx.DiGraph[str] = nx.DiGraph()
+        graph.add_nodes_from(self.succ)
+        graph.add_edges_from((parent, child) for parent, after in self.succ.items() for child in after)
+        return [parent for parent, _ in nx.find_cycle(graph)]
 
 
 def _label_owners(scripts: Mapping[str, Script]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import redis
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from redismigrate.errors import ConfigurationError, RedisMigrateError
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, describe
@@ -17,6 +18,13 @@ Translate = Callable[[redis.RedisError], RedisMigrateError | None]
 # Of a client of others: what its pool has added for itself, and what is ours to say.
 _NOT_TAKEN_OVER = ("connection_pool", "himport_registry", "maint_notifications_", "orig_", "retry")
 _OURS = frozenset({"command_packer", "parser_class", "event_dispatcher", "encoder_class"})
+_REDIS_PYS = (
+    redis.Connection,
+    redis.SSLConnection,
+    redis.UnixDomainSocketConnection,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 # What a connection raises by itself.
 PASSES: tuple[type[BaseException], ...] = (redis.RedisError, OSError, RedisMigrateError)
 _QUOTED = ", with args beginning with"
@@ -54,6 +62,9 @@ def with_guarded_connect(kind: type[Any], translate: Translate) -> type[Any]:
 
     class GuardedConnection(kind):  # type: ignore[misc]
         def connect(self, *arguments: Any, **more: Any) -> Any:
+            # redis-py calls it before every command: a class of its own does nothing while it is connected.
+            if kind in _REDIS_PYS and self._sock is not None:
+                return None
             with ForeignCode(_refused, PASSES):
                 try:
                     return super().connect(*arguments, **more)

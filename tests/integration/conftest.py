@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from warm_commands import WarmCommands
 
 from redismigrate.cli import main
 from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
@@ -227,7 +229,7 @@ class Shop:
 
     def wait_until_indexed(self) -> None:
         """Wait until no index is being built."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 90
         while any(
             (index := read_index(self.client.execute_command, name)) is not None
             and index.statistics.is_indexing
@@ -309,7 +311,7 @@ class Shop:
             yield commands
         finally:
             self.client.echo(end)
-            reader.join(timeout=60)
+            reader.join(timeout=120)
             connection.disconnect()
             self.client.connection_pool.release(connection)
 
@@ -338,6 +340,13 @@ def rebuilding(shop: Shop) -> Shop:
     """The shop, whose indexes are changed in place, with search down meanwhile."""
     shop.strategy = "rebuild"
     return shop
+
+
+@pytest.fixture(scope="session")
+def warm_commands() -> Iterator[Path]:
+    """A folder for the PATH with a `redismigrate` that starts at once; its socket needs a short path."""
+    with tempfile.TemporaryDirectory() as folder, WarmCommands(Path(folder)) as commands:
+        yield commands
 
 
 @contextlib.contextmanager

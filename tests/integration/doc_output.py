@@ -16,6 +16,8 @@ _VARYING = {
     r"(?<!\w)[0-9a-f]{64}(?!\w)": r"[0-9a-f]{64}",
     re.escape(WHO): r"[\w.-]+@[\w.-]+",
     r"process \d+": r"process \d+",
+    # What takes less than can be told on one machine takes longer on another.
+    r"(?<!\w)(?:\d+\.\d+|<0\.1) s": r"(?:\d+\.\d+|<0\.1) s",
     r"\d+\.\d+": r"\d+\.\d+",
     "…": ".*",
 }

@@ -95,7 +95,7 @@ class Writer:
                 ask(self.datatype)
                 yield ask
             finally:
-                process.communicate(timeout=60)
+                process.communicate(timeout=120)
         assert process.returncode == 0
 
 

@@ -121,7 +121,7 @@ class StrikingProxy(CommandProxy):
         if not self._holds:
             return True
         self.has_cut = False
-        self._released.wait(60)
+        self._released.wait(120)
         return False
 
 
@@ -139,7 +139,7 @@ class Victim:
 
     def strike(self) -> None:
         """Send the signal."""
-        assert self._is_named.wait(60)
+        assert self._is_named.wait(120)
         os.kill(self._pid, self._number)
 
 

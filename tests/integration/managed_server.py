@@ -83,7 +83,7 @@ def undeclared_keys(client: redis.Redis) -> Iterator[list[str]]:
         yield found
     finally:
         client.echo(end)
-        reader.join(timeout=60)
+        reader.join(timeout=120)
         connection.disconnect()
     assert not reader.is_alive()
 

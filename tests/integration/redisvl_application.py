@@ -58,7 +58,7 @@ class Application:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._process.communicate(timeout=30)
+            self._process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()

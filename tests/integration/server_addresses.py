@@ -156,7 +156,7 @@ def sentinel(folder: Path, master_port: int, **options: str) -> Iterator[int]:
     )
     try:
         listening = int(options.get("tls_port", port))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while not _listens(listening):
             assert time.monotonic() < deadline, "the sentinel did not start"
             time.sleep(0.02)

@@ -35,7 +35,16 @@ KILLED = -signal.SIGKILL
 # milliseconds, so that every boundary between steps can be tried.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(
-    ["pytest", "signalled_process", "redismigrate.commands.migration", "redismigrate.cli.migration_commands"]
+    [
+        "pytest",
+        "signalled_process",
+        "redismigrate.commands.migrate",
+        "redismigrate.commands.report_collector",
+        "redismigrate.commands.reporting",
+        "redismigrate.cli.migration_commands",
+        "redismigrate.execution.indexes.sizes",
+        "numpy",
+    ]
 )
 
 
@@ -97,7 +106,7 @@ def start(
     return process
 
 
-def exit_code(process: ForkServerProcess, timeout_seconds: float = 60) -> int:
+def exit_code(process: ForkServerProcess, timeout_seconds: float = 120) -> int:
     """Wait for the end: the exit code, negative for a signal."""
     process.join(timeout_seconds)
     code = process.exitcode
@@ -149,7 +158,7 @@ def kill_at_every(shop: Shop, verb: Verb, target: str, moment: Moment = "step") 
 
 def wait_until_stopped(process: ForkServerProcess) -> None:
     """Wait until a process has stopped itself with SIGSTOP."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while _state(process.pid) != "T":
         assert time.monotonic() < deadline, "the process did not come to where it stops"
         time.sleep(0.005)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PRODUCTS = 300
 SMALL = MigrationOptions(batch_size=10)
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture

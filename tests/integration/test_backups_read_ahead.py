@@ -66,6 +66,7 @@ def flip(file: Path, position: int) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.slow_beyond(3)
 @pytest.mark.parametrize("strategy", ["rebuild", "shadow_field"])
 @pytest.mark.parametrize("which", [0, 1], ids=["the older one", "the newer one"])
 def test_a_flipped_byte_in_any_file_of_any_backup_is_found_before_anything_changes(

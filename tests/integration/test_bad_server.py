@@ -45,7 +45,7 @@ def server_without_modules(folder):
         env={"LC_ALL": "C"},
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         with redis.Redis(unix_socket_path=str(path)) as client:
             while not path.exists() or not _answers(client):
                 assert time.monotonic() < deadline, "the server did not start"
@@ -102,7 +102,7 @@ def cluster():
     with EmbeddedServer(port=0, server_arguments=arguments) as server:
         with redis.Redis.from_url(server.url) as client:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 90
             while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
                 assert time.monotonic() < deadline, "the cluster did not form"
                 time.sleep(0.05)

@@ -257,7 +257,7 @@ def test_stdout_is_one_json_document_whatever_scripts_print(two):
     )
 
     with two.process("upgrade", "--json") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
 
     assert process.returncode == 0
     assert json.loads(out)["result"] == "done"

@@ -70,7 +70,7 @@ def test_a_build_is_slowed_down_and_nothing_else_is_set(products: Shop):
         told = wait_until(lambda: (products.state("progress")["pace"] or {}).get("build"))
         assert told.startswith(f"the build is slowed down: {SETTING} {BEFORE} -> ")
         assert "waits: latency " in products.run("status").out
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     assert settings(products) == before
 
@@ -87,8 +87,8 @@ def test_a_limit_that_is_taken_away_gives_the_setting_back_at_once(products: Sho
     with products.process("upgrade", *LIMIT) as process:
         wait_until(lambda: sleep_of(products) > BEFORE)
         assert products.run("status", "--set", "max-latency=off").code == 0
-        wait_until(lambda: sleep_of(products) < 1000 or process.poll() is not None, seconds=15)
-        process.communicate(timeout=60)
+        wait_until(lambda: sleep_of(products) < 1000 or process.poll() is not None)
+        process.communicate(timeout=120)
     assert process.returncode == 0
     assert sleep_of(products) == BEFORE
 
@@ -135,7 +135,7 @@ def test_what_a_person_sets_meanwhile_stays(products: Shop):
     with products.process("upgrade", *LIMIT) as process:
         wait_until(lambda: sleep_of(products) > BEFORE)
         products.client.config_set(SETTING, 55)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert sleep_of(products) == 55
     assert out.count(f"the build can't be slowed down: somebody has set {SETTING} meanwhile") == 1
@@ -145,7 +145,7 @@ def test_a_signal_gives_the_setting_back(products: Shop):
     with products.process("upgrade", *LIMIT) as process:
         wait_until(lambda: sleep_of(products) > BEFORE)
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     assert process.returncode == 7
     assert sleep_of(products) == BEFORE
     assert products.state("progress")["build_sleep"] is None

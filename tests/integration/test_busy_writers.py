@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -104,7 +103,7 @@ def test_status_says_that_writers_are_ahead_and_sets_how_long_the_run_waits(
         pace = shop.run("status", "--json").json["run"]["pace"]
         assert "writers of products are ahead" in pace["writers"]
         assert shop.run("status", "--set", "max-wait=3").code == 0
-        told, _ = process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=120)
 
     assert process.returncode == 1, told
     assert "the run may wait 3 s" in told
@@ -131,11 +130,12 @@ def test_a_contraction_that_writers_are_ahead_of_leaves_the_revision_expanded(
 @pytest.mark.slow
 def test_without_a_limit_it_is_told_again_and_again(shop: Shop, writer: Writer) -> None:
     with writer.at_work(), upgrading(shop) as process:
-        time.sleep(100)
+        seconds: list[int] = []
+        assert process.stdout is not None
+        while len(seconds) < 2:
+            line = process.stdout.readline()
+            assert line, seconds
+            seconds += map(int, re.findall(r"keys wait.* for (\d+) s now; pause writers", line))
         process.kill()
-        told = process.stdout.read() if process.stdout is not None else ""
 
-    seconds = [int(found) for found in re.findall(r"keys wait.* for (\d+) s now; pause writers", told)]
-    assert len(seconds) == 2, told
-    assert seconds[0] == 30
-    assert seconds[1] >= 60
+    assert 30 <= seconds[0] < 60 <= seconds[1]

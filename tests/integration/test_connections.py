@@ -182,7 +182,7 @@ def test_a_tls_handshake_that_nobody_answers_keeps_the_limit_for_connecting(shop
         }[scheme]
         started = time.monotonic()
         result = shop.run("current", "--url", url)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # without the limit it would be for ever
     assert (result.code, "Can't reach Redis at" in result.err) == (1, True), result.err
 
 
@@ -284,7 +284,7 @@ def test_a_run_that_a_failover_ends_is_resumed_on_the_new_master(tmp_path: Path)
                 with shop.process("upgrade", *slowly) as process:
                     wait_for(lambda: len(shop.client.hkeys(b"p:7")) > 2)
                     watching.execute_command("SENTINEL", "FAILOVER", SERVICE)
-                    _, err = process.communicate(timeout=60)
+                    _, err = process.communicate(timeout=120)
                 assert process.returncode == 7, err
                 wait_for(lambda: watching.sentinel_masters()[SERVICE]["port"] == second)
                 wait_for(lambda: role_of(url_of(second)) == b"master")

@@ -498,7 +498,7 @@ def test_a_right_that_is_taken_away_inside_of_a_transaction_leaves_true_marks(
         if text.startswith(b"*1\r\n$5\r\nMULTI"):
             queued, exec_ = text.rsplit(b"*1\r\n$4\r\nEXEC", 1)
             send(wire, queued)
-            time.sleep(0.05)
+            time.sleep(0.3)
             client.execute_command("ACL", "SETUSER", "mover", "resetkeys", "~{*", "~p:*", "~q:[0-2]*")
             send(wire, b"*1\r\n$4\r\nEXEC" + exec_)
             return

@@ -48,7 +48,7 @@ def start(place: Path, *arguments: str, **environment: str) -> subprocess.Popen[
 
 def finish(process: subprocess.Popen[str]) -> Demo:
     with process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     return Demo(process.args, process.returncode, out, err)
 
 
@@ -205,7 +205,7 @@ def test_a_stopped_demo_leaves_nothing_behind(place, awaited, signal_number):
         assert process.stdout is not None
         assert any(awaited in line for line in iter(process.stdout.readline, "")), process.stderr.read()
         process.send_signal(signal_number)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "resume" not in err

@@ -274,7 +274,7 @@ def test_a_backup_folder_that_may_not_be_written_is_named_and_nothing_is_changed
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     words = _without_root(str(ENTRY_POINT), "upgrade", "head", "--backup-dir", str(locked))
-    result = subprocess.run(words, cwd=shop.folder, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(words, cwd=shop.folder, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 1
     assert f"can't be written: Permission denied ({locked}" in result.stderr
     assert "Make room or give another --backup-dir; what is not backed up was not changed." in result.stderr
@@ -387,7 +387,7 @@ def test_a_process_that_sleeps_past_its_lease_writes_nothing_when_it_wakes(
         process = Attempt("upgrade", "head", proxy.url, lease_seconds=0.3).start(stage)
         try:
             victim.name(process)
-            assert proxy.has_struck.wait(30)
+            assert proxy.has_struck.wait(120)
             wait_until_stopped(process)
             for verb in then.split(" and "):
                 stage.run(*(("upgrade", "head") if verb == "upgrade" else ("rollback",)))

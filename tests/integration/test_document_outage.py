@@ -74,7 +74,7 @@ def test_a_server_without_memory_in_mid_rewrite(shop: Shop, after: str, options:
     require_resumed(shop, writer, after, *options)
 
 
-@pytest.mark.slow_beyond(2)
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize(
     ("before", "after", "place", "options"),
     [

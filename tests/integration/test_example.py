@@ -154,11 +154,13 @@ class Reader:
     Args:
         folder: The copy.
         environment: Of the commands.
+        warm_commands: The folder with the `redismigrate` of all of them but servers, which signals stop.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], warm_commands: Path) -> None:
         self._folder = folder
         self._environment = environment
+        self._warm_path = f"{warm_commands}{os.pathsep}{environment['PATH']}"
         self._servers: list[subprocess.Popen[str]] = []
 
     def follow(self, kind: str, block: str) -> None:
@@ -181,9 +183,9 @@ class Reader:
 
     def _run(self, command: str) -> str:
         finished = subprocess.run(
-            shlex.split(command),
+            ["/usr/bin/env", *shlex.split(command)],  # which looks for the command on the given PATH
             cwd=self._folder,
-            env=self._environment,
+            env={**self._environment, "PATH": self._warm_path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -227,10 +229,12 @@ def plain(output: str) -> str:
 
 
 @pytest.fixture
-def reader(folder: Path) -> Iterator[Reader]:
+def reader(folder: Path, warm_commands: Path) -> Iterator[Reader]:
     programs = Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if name != "REDISMIGRATE_URL"}
-    reader = Reader(folder, environment | {"PATH": f"{programs}{os.pathsep}{environment['PATH']}"})
+    reader = Reader(
+        folder, environment | {"PATH": f"{programs}{os.pathsep}{environment['PATH']}"}, warm_commands
+    )
     yield reader
     reader.close()
 

@@ -57,6 +57,7 @@ def create_anew(shop: Shop) -> None:
     shop.client.execute_command(*CREATE.split(" "))
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("moment", ["prove_index", "back_up_documents"])
 def test_no_document_is_left_out_because_the_index_is_still_being_built(products: Shop, moment: Any):
     result = migrate(products, {moment: lambda: create_anew(products)}, exclusive=True)

@@ -153,7 +153,7 @@ def test_a_busy_writer_is_not_waited_for(server: Server, client: redis.Redis, re
             started = time.monotonic()
             for _ in range(5):
                 follower.settle("products", rounds=3)
-            assert time.monotonic() - started < 30
+            assert time.monotonic() - started < 120  # to wait for it would be for as long as it writes
         settled = follower.settle("products")
     assert settled.remaining == frozenset()
     assert settled.guard == read_guard(server, "products")

@@ -141,10 +141,10 @@ def test_a_script_that_python_can_not_read_is_told(shop, source):
 
 @pytest.mark.parametrize("source", [b"'a' + " * 20_000 + b"'b'", b"[" + b"'a', " * 50_000 + b"]"])
 def test_the_digest_of_a_long_line_takes_no_square_of_its_length(shop, source):
-    begin = time.monotonic()
+    begin = time.process_time()
     shop.script(REVISION).write_bytes(b"x = " + source + b"\n" + WHOLE.encode())
     shop.run("heads")
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 20  # as a square it would be minutes
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_values_that_are_none_or_have_no_end_are_told(shop, call):
 def test_a_docstring_of_many_blanks_takes_no_square_of_them(shop):
     text = f'"""a\n\nCreate Date: a{" " * 100_000}b\n"""\n{WHOLE}'
     shop.script(REVISION).write_text(text)
-    begin = time.monotonic()
+    begin = time.process_time()
     assert shop.run("-q", "heads").code == 0
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 20  # as a square it would be minutes
 
 
 def test_a_traceback_that_python_can_not_print_is_told_as_far_as_it_goes(shop):
@@ -278,6 +278,6 @@ def test_ctrl_c_while_code_of_others_runs_is_an_interruption(shop, where):
         while "waits" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == (7 if where == "function" else 1)
     assert ("was interrupted" if where == "function" else "Error: Interrupted.") in err

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from long_chain import WAITING, wait_until_at_work
+from patience import wait_until
 from signalled_process import exit_code, start, wait_until_stopped
 
 from redismigrate.errors import FenceLost, LockError
@@ -51,7 +52,7 @@ def server(redis_url: str) -> Iterator[Server]:
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 3.0)
     monkeypatch.setattr(lock, "RENEW_SECONDS", 0.05)
 
 
@@ -116,9 +117,12 @@ def test_projects_have_locks_of_their_own(server: Server):
 @pytest.mark.usefixtures("short_lease")
 def test_the_lease_is_renewed_while_the_main_thread_is_busy(server: Server):
     with Lock(server, KEYS, 0) as held:
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            assert server.client.pttl(KEYS.lock) > 0
+        renewed, before, deadline = 0, 0, time.monotonic() + 60
+        while renewed < 5:
+            assert time.monotonic() < deadline
+            left = server.client.pttl(KEYS.lock)
+            assert left > 0
+            renewed, before = renewed + (left > before), left
         with pytest.raises(LockError), Lock(server, KEYS, 0):
             pass
         _writer(server, held).transact(Transaction(event={"event": "still here"}))
@@ -130,7 +134,7 @@ def test_a_step_may_take_longer_than_the_lease(shop: Shop):
     with shop.process("upgrade", "head") as process:
         time.sleep(17)
         assert shop.run("upgrade", "head", "--lock-timeout", "0").code == 5
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.usefixtures("short_lease")
@@ -149,7 +153,7 @@ def test_waiting_is_bounded_and_the_error_names_the_holder(
     before = shop.content()
     started = time.monotonic()
     result = shop.run("upgrade", "head", "--lock-timeout", "0.6")
-    assert 0.6 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 0.6
     assert result.code == 5
     holder = f"{lock.signature()}, process {sleeper.pid}, since"
     assert f"Another process works on this project: {holder}" in result.err
@@ -183,10 +187,8 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(shop: Shop):
         # Its parent has not asked how it ended, so it is still there, as a zombie.
         os.kill(process.pid, signal.SIGKILL)
         shop.client.set("go on", 1)
-        started = time.monotonic()
-        result = shop.run("upgrade", "head")
+        result = shop.run("upgrade", "head", "--lock-timeout", "0")
         assert result.code == 0, result.err
-        assert time.monotonic() - started < 2
 
 
 def test_the_lock_of_a_process_whose_id_was_given_to_another_is_taken_over_at_once(
@@ -216,10 +218,11 @@ def test_a_holder_that_can_not_be_seen_from_here_keeps_the_lock_for_its_lease(se
         "another pid namespace": replace(gone, process=f"{boot}:{int(namespace) + 1}:{started}"),
         "unknown": replace(gone, process=""),
     }[elsewhere]
-    _hold(server, holder, lease_seconds=0.7)
+    _hold(server, holder)
     with pytest.raises(LockError), Lock(server, KEYS, 0):
         pass
-    with Lock(server, KEYS, 5):
+    server.client.pexpire(KEYS.lock, 100)
+    with Lock(server, KEYS, 30):
         pass
 
 
@@ -234,8 +237,7 @@ def test_a_lock_that_can_not_be_read_is_waited_for(server: Server):
 def test_a_lease_that_ran_out_unnoticed_is_taken_up_again_if_nobody_came(server: Server):
     with Lock(server, KEYS, 0) as held:
         server.client.delete(KEYS.lock)
-        time.sleep(0.2)
-        assert read_holder(server, KEYS) is not None
+        wait_until(lambda: read_holder(server, KEYS) is not None)
         _writer(server, held).transact(Transaction(event={"event": "still here"}))
 
 
@@ -305,7 +307,7 @@ def test_a_function_that_outlives_the_lock_is_the_last_thing_its_command_does(sh
         wait_until_at_work(shop)
         assert shop.run("unlock").code == 0
         shop.client.set("go on", 1)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 7
     assert "Another process has taken over the lock of this project; this one stops." in err
     assert (shop.state("head") or {}).get("heads") is None

@@ -227,7 +227,7 @@ def test_members_of_json_documents_are_renamed_nested_ones_too(catalog):
             product["details"]["brand"] = product["details"].pop("maker")
         assert json.loads(text) == product
     assert catalog.hits("products", "@name:shoe @brand:{acme}") == PRODUCTS
-    assert 990 < catalog.client.ttl("p:1") <= 1000
+    assert 900 < catalog.client.ttl("p:1") <= 1000
 
 
 @pytest.mark.parametrize("command", [("downgrade", "-1", "--exclusive"), ("rollback",)])

@@ -73,7 +73,7 @@ class Cli:
 
     def pipe(self, script: str) -> str:
         done = subprocess.run(
-            self._command, input=script.encode(), capture_output=True, check=True, timeout=60
+            self._command, input=script.encode(), capture_output=True, check=True, timeout=120
         )
         assert done.stderr == b""
         return done.stdout.decode(errors="backslashreplace")
@@ -89,7 +89,7 @@ class Cli:
 
     def wait(self) -> None:
         execute = self.client.execute_command
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while any(read_index(execute, name).statistics.is_indexing for name in list_indexes(execute)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -347,6 +347,7 @@ op.create_index({
 }
 
 
+@pytest.mark.slow_beyond(19)
 @pytest.mark.parametrize("strategy", ["auto", "rebuild"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_a_revision_changes_the_script_changes_alike(

@@ -38,7 +38,7 @@ def create(client, storage="HASH", name="i"):
 
 
 def wait(client, name="i"):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while info(client, name)[b"indexing"]:
         assert time.monotonic() < deadline
         time.sleep(0.01)

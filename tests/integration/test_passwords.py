@@ -144,16 +144,16 @@ def test_no_failure_shows_or_stores_a_password(guarded: Shop):
 )
 def test_a_url_that_does_not_work_is_told_without_its_password(shop: Shop, master: int, url: str):
     url = url.format(SECRET, nobody=free_port(), there=master)
+    # Every command connects and fails in one place: in words and as JSON once each is enough.
     for command in (
-        ("current",),
-        ("upgrade",),
-        ("backup", "prune", "--run", "x"),
-        ("rollback", "--run", "x"),
+        ("current", "-v"),
+        ("upgrade", "-v", "--json"),
+        ("backup", "prune", "--run", "x", "-v"),
+        ("rollback", "--run", "x", "-v", "--json"),
     ):
-        for options in (("-v",), ("-v", "--json")):
-            result = shop.run(*command, *options, "--url", url)
-            assert result.code in {1, 8}, result.out + result.err
-            tells_nothing(result)
+        result = shop.run(*command, "--url", url)
+        assert result.code in {1, 8}, result.out + result.err
+        tells_nothing(result)
     shop.folder.joinpath("redismigrate.toml").write_text(f'script_location = "migrations"\nurl = "{url}"\n')
     tells_nothing(shop.run("current", "-v"))
 

@@ -317,7 +317,7 @@ class Between:
             send(wire, whole[: -len(end)])
             # Once the server has queued all of it.
             wire._socket.settimeout(60)
-            time.sleep(0.05)
+            time.sleep(0.3)
             action()
             send(wire, end)
 

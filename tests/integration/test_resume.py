@@ -50,6 +50,7 @@ def test_status_says_that_a_run_is_interrupted(shop: Shop):
     assert status["run"]["plan"]["recorded"]["revision"] == REVISIONS[0]
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("target", ["head", "+2", REVISIONS[6]])
 def test_the_stored_plan_is_carried_out_where_the_scripts_are_absent(shop: Shop, target: str):
     ends = rehearse(shop)
@@ -121,6 +122,7 @@ def test_a_function_whose_script_no_longer_loads_is_waited_for(shop: Shop):
     assert outcome(shop) == ends.head
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_relative_downgrade_that_was_interrupted_undoes_no_further_revision(shop: Shop, at: int):
     ends = rehearse(shop)

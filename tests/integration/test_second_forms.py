@@ -112,6 +112,7 @@ def test_what_could_be_copied_is_removed_when_a_document_could_not(shop: Shop) -
     assert all(b":mark:" not in key for key in shop.client.scan_iter(count=10_000))
 
 
+@pytest.mark.slow_beyond(1)
 @pytest.mark.parametrize("change", [TO_FLOAT16, TO_NEW_PREFIX])
 def test_rollback_of_a_run_that_died_half_way_through_the_documents_leaves_nothing_behind(
     shop: Shop, change: str

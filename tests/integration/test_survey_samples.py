@@ -240,13 +240,11 @@ def test_a_survey_tells_the_room_for_backups_and_all_keys(server, tmp_path):
 def test_a_sample_is_quick_among_many_keys(server):
     server.client.eval("for i = 1, 300000 do redis.call('HSET', 'p:' .. i, 'title', 'x') end", 0)
     create(server, PRODUCTS.with_options(skip_initial_scan=True))
+    before = server.client.info("stats")
     sample_of(server, TO_FLOAT16)
-    seconds = []
-    for _ in range(5):
-        started = time.perf_counter()
-        sample_of(server, TO_FLOAT16)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.1
+    after = server.client.info("stats")
+    assert after["total_commands_processed"] - before["total_commands_processed"] < 2000
+    assert after["total_net_output_bytes"] - before["total_net_output_bytes"] < 100_000
 
 
 def test_a_slow_server_makes_estimates_longer(server):

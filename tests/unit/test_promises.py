@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shlex
 import subprocess
 import sys
@@ -57,6 +58,24 @@ def test_the_files_of_a_promise_exist(row: tuple[str, ...]):
         assert (ROOT / name.partition("::")[0]).is_file(), name
 
 
+@cache
+def names_in(file: str) -> frozenset[str]:
+    """The names of the functions of a file that are tests, as far as its text tells."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(node.name for node in functions if node.name.startswith("test_"))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_the_tests_of_a_promise_exist(row: tuple[str, ...]):
+    options, named = command_of(row)
+    for name in named:
+        file, _, test = name.partition("::")
+        assert test.partition("[")[0] in names_in(file) if test else names_in(file), name
+        assert not options or "mark.slow" in (ROOT / file).read_text(encoding="utf-8"), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), SLOW], ids=["default", "slow"])
 def test_every_command_finds_tests_in_each_file_that_it_names(options: tuple[str, ...]):
     tests = collected(options)

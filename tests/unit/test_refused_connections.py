@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import redis
 from redis._parsers import BaseParser
@@ -49,3 +51,24 @@ def test_a_refusal_is_told_whatever_redis_py_makes_of_its_first_word(parsed, rep
 def test_errors_to_be_retried_that_are_none_are_refused_before_the_first_error(option):
     with pytest.raises(ConfigurationError, match="retry_on_error has something that is no class of errors"):
         connect(f"{URL}?retry_on_error={option}")
+
+
+class Others(redis.Connection):
+    """A class of somebody who does something of their own whenever it is called."""
+
+    def connect(self) -> None:
+        raise LookupError("no credentials")
+
+
+def test_what_others_do_before_each_command_is_guarded_and_redis_py_itself_only_while_it_connects(
+    monkeypatch,
+):
+    monkeypatch.setattr(redis.Connection, "connect", Others.connect)
+    for kind, is_guarded in ((redis.Connection, False), (Others, True)):
+        connection = with_guarded_connect(kind, lambda error: translate(error, URL))()
+        with pytest.raises(ConfigurationError, match="no credentials"):
+            connection.connect()
+        monkeypatch.setattr(connection, "_sock", object(), raising=False)
+        with pytest.raises(ConfigurationError, match="no cred") if is_guarded else contextlib.nullcontext():
+            connection.connect()
+        connection._sock = None
