@@ -24,6 +24,8 @@ _LISTS_ALIASES = "FT.ALIASLIST"
 _ABSENT_WHERE_MANAGED = frozenset(
     {"CONFIG", "FT.CONFIG", "DEBUG", "FT.DEBUG", "_FT.DEBUG", "FT.ALIASLIST", "ROLE", "MEMORY", "REPLICAOF"}
 )
+# How long the server sleeps between the steps of its own builds; the only setting that is ever changed.
+BUILD_SLEEP_SETTING = "search-bg-index-sleep-duration-us"
 _PARTIAL, _ON_OOM, _WORKERS = "partial updates", "queries at maxmemory", "workers"
 _SETTINGS = {
     _PARTIAL: (
