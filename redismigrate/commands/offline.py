@@ -52,6 +52,7 @@ ANY_SERVER = Capabilities(
     maxmemory_policy="noeviction",
     used_memory=0,
     ignores_partial_updates=False,
+    has_search=False,  # whatever is to be had may be: nothing is refused because of a version
 )
 
 

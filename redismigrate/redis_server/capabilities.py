@@ -9,6 +9,7 @@ from typing import Any, Literal
 import redis
 
 from redismigrate.errors import ClusterUnsupported, EvictableState, ReplicaRefused, SearchMissing
+from redismigrate.redis_server.loaded_modules import Version, as_version, look_at_modules
 from redismigrate.redis_server.probes import knows_command, reaches_all_slots
 
 Profile = Literal["auto", "managed"]
@@ -23,6 +24,8 @@ _LISTS_ALIASES = "FT.ALIASLIST"
 _ABSENT_WHERE_MANAGED = frozenset(
     {"CONFIG", "FT.CONFIG", "DEBUG", "FT.DEBUG", "_FT.DEBUG", "FT.ALIASLIST", "ROLE", "MEMORY", "REPLICAOF"}
 )
+# How long the server sleeps between the steps of its own builds; the only setting that is ever changed.
+BUILD_SLEEP_SETTING = "search-bg-index-sleep-duration-us"
 _PARTIAL, _ON_OOM, _WORKERS = "partial updates", "queries at maxmemory", "workers"
 _SETTINGS = {
     _PARTIAL: (
@@ -57,8 +60,8 @@ class Capabilities:
 
     Attributes:
         redis_version: As INFO says, for example "7.4.1".
-        search_version: (major, minor, patch) of the Search module; None when it is not loaded. For people to
-            read: what the server can do is tried.
+        search_version: (major, minor, patch) of the Search module; None when it is not loaded, or nothing
+            tells. For people to read: what the server can do is tried.
         has_json: RedisJSON is loaded.
         role: "master" or "slave".
         is_cluster: Cluster mode is enabled.
@@ -74,13 +77,15 @@ class Capabilities:
             where it has none, or does not tell.
         tells_maxmemory: INFO has it; else nobody can know whether an index fits.
         tells_expiring_fields: INFO says of how many hashes fields expire, or no field can.
+        has_search: The Search module is loaded.
+        is_search_of_redis_8: Where `search_version` is not told: it can do what came with Redis 8.
         server_name: As INFO says where the server is no Redis: "valkey"; else "redis".
         standing: What was tried.
         lacks: Vector types and algorithms that it turned out not to know.
     """
 
     redis_version: str
-    search_version: tuple[int, int, int] | None
+    search_version: Version | None
     has_json: bool
     role: str
     is_cluster: bool
@@ -94,6 +99,8 @@ class Capabilities:
     search_workers: int = 0
     tells_maxmemory: bool = True
     tells_expiring_fields: bool = True
+    has_search: bool = True
+    is_search_of_redis_8: bool = False
     server_name: str = "redis"
     standing: Standing = field(default_factory=Standing)
     lacks: frozenset[str] = frozenset()
@@ -122,7 +129,7 @@ class Capabilities:
 
         By the version: to try it would end the server. Later ones refuse FT.CREATE.
         """
-        return self.search_version is not None and self.search_version < (8, 0, 0)
+        return self._has_older_search
 
     @property
     def keeps_words_of_any_bytes(self) -> bool:
@@ -131,7 +138,7 @@ class Capabilities:
         By the version: to try it would take an index. Redis 8 lower-cases characters, takes other bytes for
         the beginning of one and reads on behind the end: each time other bytes come out (seen on 8.2.13).
         """
-        return self.search_version is None or self.search_version < (8, 0, 0)
+        return not self.has_search or self._has_older_search
 
     @property
     def guards_indexes_by_their_keys(self) -> bool:
@@ -139,7 +146,14 @@ class Capabilities:
 
         By the version: to try it would take an index. It makes such an index all the same.
         """
-        return self.search_version is not None and self.search_version >= (8, 0, 0)
+        return self.has_search and not self._has_older_search
+
+    @property
+    def _has_older_search(self) -> bool:
+        """Search is older than the one that Redis 8 came with."""
+        if self.search_version is None:
+            return self.has_search and not self.is_search_of_redis_8
+        return self.search_version < (8, 0, 0)
 
     @staticmethod
     def why_unreadable(prefix: str) -> tuple[str, str]:
@@ -158,7 +172,7 @@ class Capabilities:
         """Why a vector type or algorithm can't be used here; None when it can."""
         if feature not in self.lacks:
             return None
-        have = ".".join(map(str, self.search_version or ("none",)))
+        have = ".".join(map(str, self.search_version or ("an older one",)))
         return f"{feature} needs Redis Search {_FIRST_SEARCH_WITH[feature]} or newer, this server has {have}"
 
     def require_search(self) -> None:
@@ -175,7 +189,7 @@ class Capabilities:
                 f"{' and '.join(self.standing.missing_commands)}, without which no index can be changed.",
                 "Use Redis 8, or Redis Stack.",
             )
-        if self.search_version is None:
+        if not self.has_search:
             raise SearchMissing(
                 f"This Redis {self.redis_version} has no Search module.",
                 "Use Redis 8, Redis Stack, or load redisearch.so.",
@@ -228,15 +242,13 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
         What it is, without what takes trying, see `try_out`.
     """
     info = _parse_info(execute("INFO", "everything"))
-    modules = info["modules"]
+    modules = look_at_modules(execute, info["modules"])
     is_cluster = info.get("cluster_enabled") == "1"
-    # INFO of a service need not have them.
-    has_search = "search" in modules or (not modules and _answers(execute, "FT._LIST"))
-    settings = _settings(execute) if has_search else {}
+    settings = _settings(execute) if modules.has_search else {}
     return Capabilities(
         redis_version=info.get(f"{info['server_name']}_version", info["redis_version"]),
-        search_version=modules.get("search", (0, 0, 0)) if has_search else None,
-        has_json="ReJSON" in modules or (not modules and knows_command(execute, "JSON.GET")),
+        search_version=modules.search_version,
+        has_json=modules.has_json,
         role=info.get("role", "master"),
         is_cluster=is_cluster,
         has_search_coordinator=is_cluster and _answers(execute, "SEARCH.CLUSTERINFO"),
@@ -250,6 +262,8 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
         tells_maxmemory="maxmemory" in info,
         tells_expiring_fields="subexpiry" in info.get("db0", "subexpiry")
         or not knows_command(execute, "HPEXPIRETIME"),
+        has_search=modules.has_search,
+        is_search_of_redis_8=modules.is_search_of_redis_8,
         server_name=info["server_name"],
     )
 
@@ -279,7 +293,7 @@ def _parse_info(reply: Any) -> dict[str, Any]:
             elif separator:
                 info[name] = value
     for name, version in modules:
-        info["modules"][name] = (version // 10_000, version // 100 % 100, version % 100)
+        info["modules"][name] = as_version(version)
     return info
 
 

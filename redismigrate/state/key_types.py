@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from redismigrate.errors import StateError
 from redismigrate.foreign_text import shell_command
+from redismigrate.redis_server.capabilities import BUILD_SLEEP_SETTING
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 
@@ -86,8 +87,10 @@ def way_out_of_run(keys: StateKeys) -> str:
         "Restore it from a dump of this Redis. Without one, give the run up: "
         f"{delete_command(*_of_run(keys))}, drop the indexes that `redismigrate check` then says are left or "
         "differ (`redis-cli FT.DROPINDEX`; documents stay), `redismigrate backup restore --run RUN` with the "
-        "run of the newest backup, if it made one, and `redismigrate repair`. Once its new index has the "
-        "name, only a dump helps."
+        "run of the newest backup, if it made one, and `redismigrate repair`. Where the run had slowed down "
+        f"the server's own build, `{shell_command('redis-cli', 'CONFIG', 'GET', BUILD_SLEEP_SETTING)}` shows "
+        "more than before it: set that back with CONFIG SET. Once its new index has the name, only a dump "
+        "helps."
     )
 
 

@@ -60,6 +60,7 @@ def test_a_server_that_ignores_partial_updates_gets_no_second_field(shop: Shop) 
         assert there.client.hget("p:1", "embedding") == vector(1, "float16")
 
 
+@pytest.mark.needs("search debugging")
 def test_an_index_that_expires_is_never_replaced(shop: Shop) -> None:
     shop.client.execute_command(
         "FT.CREATE", "products", "PREFIX", "1", "p:", "TEMPORARY", "1000", "SCHEMA", "embedding", "VECTOR",

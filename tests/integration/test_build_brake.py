@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from patience import wait_until
 from vector_documents import add_products, vector
 
 from redismigrate.execution.build_sleep import SETTING
+from redismigrate.redis_server.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +73,7 @@ def test_a_build_is_slowed_down_and_nothing_else_is_set(products: Shop):
         told = wait_until(lambda: (products.state("progress")["pace"] or {}).get("build"))
         assert told.startswith(f"the build is slowed down: {SETTING} {BEFORE} -> ")
         assert "waits: latency " in products.run("status").out
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=150)
     assert process.returncode == 0, out + err
     assert settings(products) == before
 
@@ -88,7 +91,7 @@ def test_a_limit_that_is_taken_away_gives_the_setting_back_at_once(products: Sho
         wait_until(lambda: sleep_of(products) > BEFORE)
         assert products.run("status", "--set", "max-latency=off").code == 0
         wait_until(lambda: sleep_of(products) < 1000 or process.poll() is not None)
-        process.communicate(timeout=120)
+        process.communicate(timeout=150)
     assert process.returncode == 0
     assert sleep_of(products) == BEFORE
 
@@ -123,6 +126,36 @@ def test_repair_gives_back_what_was_killed_and_leaves_the_run_as_it_is(products:
     assert sleep_of(products) == BEFORE
 
 
+def test_after_a_failover_the_old_master_is_named_and_the_new_one_left_as_it_is(products: Shop):
+    killed(products)
+    place = f"{products.url.removeprefix('unix://').partition('?')[0]}:0"
+    with EmbeddedServer() as second, redis.Redis.from_url(second.url) as promoted:
+        # The record is there as it was replicated; the documents don't matter.
+        for key in products.client.scan_iter("{redismigrate*"):
+            promoted.restore(key, 0, products.client.dump(key))
+        before = promoted.config_get(SETTING)
+        assert before != {SETTING: str(BEFORE)}
+
+        repaired = products.run("repair", "--url", second.url)
+
+        assert promoted.config_get(SETTING) == before
+    assert (
+        f"{SETTING} was {BEFORE} and may be more by now: the run raised it on the server at {place}, and "
+        f"this is another one. Set it there with CONFIG SET {SETTING} {BEFORE}.\n"
+    ) in repaired.err
+    assert sleep_of(products) > BEFORE
+
+
+def test_where_the_record_of_the_run_is_lost_its_error_says_to_look_after_the_setting(products: Shop):
+    killed(products)
+    products.client.set("{redismigrate:shop}:progress", "no JSON")
+
+    lost = products.run("repair")
+
+    assert re.findall(r"`redis-cli (CONFIG GET [^`]*)`", lost.err) == [f"CONFIG GET {SETTING}"]
+    assert sleep_of(products) > BEFORE
+
+
 @pytest.mark.parametrize("command", ["upgrade", "rollback", "repair"])
 def test_what_a_person_has_set_after_a_kill_stays(products: Shop, command: str):
     killed(products)
@@ -135,7 +168,7 @@ def test_what_a_person_sets_meanwhile_stays(products: Shop):
     with products.process("upgrade", *LIMIT) as process:
         wait_until(lambda: sleep_of(products) > BEFORE)
         products.client.config_set(SETTING, 55)
-        out, _ = process.communicate(timeout=120)
+        out, _ = process.communicate(timeout=150)
     assert process.returncode == 0
     assert sleep_of(products) == 55
     assert out.count(f"the build can't be slowed down: somebody has set {SETTING} meanwhile") == 1
@@ -145,7 +178,7 @@ def test_a_signal_gives_the_setting_back(products: Shop):
     with products.process("upgrade", *LIMIT) as process:
         wait_until(lambda: sleep_of(products) > BEFORE)
         process.terminate()
-        process.communicate(timeout=120)
+        process.communicate(timeout=150)
     assert process.returncode == 7
     assert sleep_of(products) == BEFORE
     assert products.state("progress")["build_sleep"] is None

@@ -167,6 +167,7 @@ def test_a_record_with_values_of_another_type_is_one_error_that_names_its_key(
         if document in {"run", "progress"}:
             (delete,) = (words for words in quoted(result.err, "redis-cli") if words[1] == "DEL")
             assert delete[2:] == [f"{KEY}run", f"{KEY}progress"]
+            assert "`redis-cli CONFIG GET search-bg-index-sleep-duration-us` shows more" in result.err
 
 
 @pytest.mark.parametrize("document", ["last_run", "undo:000000000002"])

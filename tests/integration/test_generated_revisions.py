@@ -411,6 +411,7 @@ def test_a_history_that_changes_an_unknown_index_is_refused_by_name(shop, declar
     assert "--from-live products" in result.err
 
 
+@pytest.mark.needs("search debugging")
 def test_a_live_index_becomes_a_baseline_that_can_be_stamped(shop, client):
     client.execute_command(
         *("FT.CREATE", "products", "PREFIX", 1, "product:", "LANGUAGE", "german", "SCHEMA"),

@@ -29,6 +29,8 @@ READING = {
     "FT.SEARCH", "HGET",
 }  # fmt: skip
 SCRIPTS = {"EVAL", "EVALSHA"}
+# What it would do is asked for, and nothing else is called.
+ASKS_FOR_RIGHTS = "pcall(redis.acl_check_cmd or error, 'GET', ARGV[1])"
 OF_KEYS = {"DEL", "SET", "SETRANGE", "XADD"}
 OF_INDEXES = {
     "FT.ALIASDEL", "FT.ALIASUPDATE", "FT.ALTER", "FT.CREATE", "FT.DROPINDEX", "FT.SYNUPDATE", "SCRIPT",
@@ -110,8 +112,9 @@ def write_chain(shop):
 
 
 def is_probe(words):
-    """Whether a command only tries whether there is such a command, or such scripts: it can do nothing."""
-    return len(words) == 1 or [words[0].upper(), words[1]] == ["EVAL", "return 1"]
+    """Whether a command only tries whether there is such a command, or such a right: it can do nothing."""
+    is_script = len(words) > 1 and words[0].upper() == "EVAL"
+    return len(words) == 1 or (is_script and (words[1] == "return 1" or ASKS_FOR_RIGHTS in words[1]))
 
 
 def test_up_and_down_a_long_history_no_key_of_the_application_is_written(filled):

@@ -327,7 +327,9 @@ def test_the_keys_of_all_prefixes_and_no_others_are_rewritten(
 def test_prefixes_and_fields_may_hold_bytes_that_are_no_text_and_keys_any(shop: Shop):
     # FT.INFO escapes line breaks and ends at a zero byte, so an index with those can't be taken on.
     prefix, field = b"\xff *[:", b'\xfe"$5 v'
-    originals = {prefix + bytes([number]): random_vector(number) for number in range(256)}
+    # All bytes, but not all of them behind the same ones: RediSearch 8.2.13 spoils its own memory then.
+    rests = [b"/" * (number % 2) + bytes([number]) for number in range(256)]
+    originals = {prefix + rest: random_vector(number) for number, rest in enumerate(rests)}
     for key, value in originals.items():
         shop.client.hset(key, mapping={field: value})
     shop.client.execute_command(

@@ -310,10 +310,11 @@ def test_without_the_server_an_index_of_the_history_is_changed(products):
             6,
             "field embedding of index products changes from 2 to 4 dimensions",
         ),
-        (
+        pytest.param(
             [{"change": "embedding", "algorithm": "svs-vamana"}],
             6,
             "SVS-VAMANA needs Redis Search 8.2 or newer",
+            marks=pytest.mark.lacks("svs-vamana"),
         ),
         ([{"rename": "title", "to": "brand"}], 8, "Index 'products' already has a field 'brand'."),
         ([{"rename_index": "products"}], 8, "Index products has that name already."),

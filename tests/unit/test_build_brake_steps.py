@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from redismigrate.errors import AuthenticationFailed, FenceLost
-from redismigrate.execution.build_sleep import LONGEST_US, SETTING, BuildSleep
+from redismigrate.execution.build_sleep import LONGEST_US, SETTING, BuildSleep, give_back
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.pace import build_brake
 from redismigrate.execution.pace.build_brake import BuildBrake
@@ -33,13 +33,15 @@ class World:
     told: list[str] = field(default_factory=list)
     log: list[Any] = field(default_factory=list)
     dies_before_set: bool = False
+    run_id: str | None = "a1"
+    address: str | None = "10.0.0.1:6379"
     is_fenced: bool = False
 
     @property
     def capabilities(self) -> Any:
         return SimpleNamespace(is_cluster=self.is_cluster)
 
-    def execute(self, *command: Any) -> Any:
+    def execute(self, *command: Any) -> Any:  # noqa: C901 - a table
         match command:
             case ("CONFIG", "GET", name):
                 assert name == SETTING
@@ -58,6 +60,12 @@ class World:
                 return b"OK"
             case ("DBSIZE",):
                 return self.keys
+            case ("INFO", "server"):
+                return {"redis_version": "8.2.0"} | ({"run_id": self.run_id} if self.run_id else {})
+            case ("CLIENT", "INFO"):
+                if self.address is None:
+                    raise AuthenticationFailed("no right")
+                return f"id=7 addr=10.0.0.9:4000 laddr={self.address} fd=8\n".encode()
             case ("GET", key):
                 return self.values.get(key)
             case ("TYPE", _):
@@ -167,7 +175,7 @@ def test_a_refusal_after_the_first_step_still_gives_back_what_was_set():
         brake.look()
         world.refused = redis.ResponseError("no more")
         brake.look()
-        assert world.recorded == BuildSleep(before=1, ours=(1, 1000))
+        assert world.recorded == BuildSleep(before=1, ours=(1, 1000), server="a1", address="10.0.0.1:6379")
         world.refused = None
     assert (world.microseconds, world.recorded) == (1, None)
 
@@ -180,6 +188,59 @@ def test_what_can_not_be_given_back_is_told():
         world.refused = AuthenticationFailed("no right")
     assert world.microseconds == 1000
     assert world.told[-1].startswith(f"{SETTING} was 1 and may be more by now: this server does not let ")
+
+
+OLDER = BuildSleep(before=1, ours=(1, 1000))
+RAISED = BuildSleep(before=1, ours=(1, 1000), server="a1", address="10.0.0.1:6379")
+UNPLACED = BuildSleep(before=1, ours=(1, 1000), server="a1")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "world", "told"),
+    [
+        (
+            RAISED,
+            World(run_id="b2", address="10.0.0.2:6379"),
+            "the run raised it on the server at 10.0.0.1:6379, and this is another one",
+        ),
+        (
+            UNPLACED,
+            World(run_id="b2", address=None),
+            "the server has changed since the run raised it, by a restart or a failover",
+        ),
+    ],
+)
+def test_after_a_failover_the_new_master_is_left_alone_and_the_old_one_named(
+    recorded: BuildSleep, world: World, told: str
+):
+    """It has a value of its own, which may be one that was set by the run elsewhere."""
+    world.recorded = recorded
+    world.brake().let_go()
+    assert world.told == [
+        f"{SETTING} was 1 and may be more by now: {told}. Set it there with CONFIG SET {SETTING} 1"
+    ]
+    assert (world.microseconds, world.log, world.recorded) == (1, [], None)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "world"),
+    [
+        (RAISED, World(microseconds=1000)),
+        (RAISED, World(microseconds=1000, run_id=None)),
+        (OLDER, World(microseconds=1000, run_id=None, address=None)),
+        (UNPLACED, World(microseconds=1000, address=None)),
+    ],
+)
+def test_where_it_is_the_same_server_or_that_is_not_told_it_is_given_back(recorded: BuildSleep, world: World):
+    world.recorded = recorded
+    assert give_back(world, recorded)  # type: ignore[arg-type]
+    assert world.microseconds == 1
+
+
+def test_a_server_that_was_restarted_has_what_its_configuration_says():
+    world = World(microseconds=1000, run_id="b2", recorded=RAISED)  # by CONFIG REWRITE
+    assert give_back(world, RAISED)  # type: ignore[arg-type]
+    assert (world.microseconds, world.told) == (1, [])
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])

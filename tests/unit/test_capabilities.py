@@ -104,9 +104,68 @@ def test_the_threads_that_build_graphs_are_what_is_set_and_no_version_s_default(
 def test_an_info_that_lacks_what_services_leave_out_is_no_error():
     found = capabilities("redis_version:7.4.0\r\n", FT__LIST=[])
 
-    assert found.search_version is not None
+    assert (found.has_search, found.search_version) == (True, None)
     assert (found.role, found.is_cluster, found.tells_maxmemory) == ("master", False, False)
     found.require_writable(allow_evictable_state=False)
+
+
+UNTOLD = "redis_version:8.2.0\r\n"
+GREETING = [
+    b"server",
+    b"redis",
+    b"modules",
+    [[b"name", b"search", b"ver", 80213], [b"name", b"ReJSON", b"ver", 1]],
+]
+WITHOUT = [b"server", b"redis", b"modules", []]
+RESP3 = {
+    b"server": b"redis",
+    b"modules": [{b"name": b"search", b"ver": 21005}, {b"name": b"ReJSON", b"ver": 1}],
+}
+INT8_IS_KNOWN = "Invalid field type for field `w`"
+INT8_IS_UNKNOWN = "Bad arguments for vector similarity FLAT index type: Unknown argument"
+
+
+@pytest.mark.parametrize(
+    ("greeting", "int8", "version", "is_older"),
+    [
+        (GREETING, None, (8, 2, 13), False),
+        (RESP3, None, (2, 10, 5), True),
+        (WITHOUT, INT8_IS_KNOWN, None, False),
+        (None, INT8_IS_KNOWN, None, False),
+        (None, INT8_IS_UNKNOWN, None, True),
+    ],
+)
+def test_where_info_has_no_modules_hello_tells_them_or_trying(
+    greeting: Any, int8: str | None, version: tuple[int, int, int] | None, is_older: bool
+):
+    """Taken for an older one, a Redis 8 would refuse the rollback of an index that its user may not read."""
+
+    def execute(*command: str) -> Any:
+        match command[0].upper():
+            case "INFO":
+                return UNTOLD.encode()
+            case "HELLO" if greeting is not None:
+                return greeting
+            case "FT._LIST":
+                return []
+            case "FT.CREATE":
+                raise redis.ResponseError(int8)
+            case "JSON.GET":
+                raise redis.ResponseError("wrong number of arguments for 'JSON.GET' command")
+        raise redis.ResponseError(f"unknown command '{command[0]}'")
+
+    found = read_capabilities(execute)
+
+    assert (found.has_search, found.has_json, found.search_version) == (True, True, version)
+    assert found.crashes_on_wide_text_without_fields is is_older
+    assert found.keeps_words_of_any_bytes is is_older
+    assert found.guards_indexes_by_their_keys is not is_older
+
+
+def test_a_version_that_nothing_tells_is_not_told_as_one():
+    found = replace(capabilities(UNTOLD, FT__LIST=[]), lacks=frozenset({"INT8"}))
+
+    assert found.lacking("INT8") == "INT8 needs Redis Search 8.0 or newer, this server has an older one"
 
 
 @pytest.mark.parametrize(

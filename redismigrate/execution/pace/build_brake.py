@@ -15,6 +15,7 @@ from redismigrate.execution.build_sleep import (
     SETTING,
     BuildSleep,
     CannotBeSet,
+    begin_sleep,
     by_hand,
     give_back,
     read_sleep,
@@ -159,7 +160,7 @@ class BuildBrake:
                 return
             if wanted <= current:
                 raise CannotBeSet("with so many keys, or so long a sleep already, it would take too long")
-            sleep = BuildSleep(before=current, ours=(current,))
+            sleep = begin_sleep(self._server, current)
         if wanted > current:
             self._set(sleep, wanted)
 
