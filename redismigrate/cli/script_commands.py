@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from redismigrate.cli.alembic_options import sql_is_needless
 from redismigrate.cli.context import (
     REVISION,
     FilePath,
@@ -61,6 +62,7 @@ def list_templates(invocation: Invocation) -> None:
 @click.option("-m", "--message", required=True, help="What the revision is for.")
 @placing_options
 @generating_options
+@sql_is_needless
 @global_options
 @click.pass_obj
 def revision(

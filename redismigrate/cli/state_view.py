@@ -22,7 +22,8 @@ def current_text(current: Current) -> str:
     lines = [f"Project {current.project}"]
     if current.told_ahead is not None:
         lines.append(f"  {current.told_ahead}")
-    heads = set(current.head.heads)
+    # As in Alembic a head is one of the scripts: where some wait, what is applied stands below one.
+    heads = set() if current.missing else set(current.head.heads)
     for id_, record in current.head.revisions.items():
         mark = " (head)" if id_ in heads else ""
         when = record.applied_at.partition(".")[0].replace("T", " ")

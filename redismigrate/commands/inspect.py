@@ -71,6 +71,7 @@ class Current:
                 for served, definition in self.catalog.items()
             },
             "missing": list(self.missing),
+            "pending": len(self.missing),
             "ahead": list(self.ahead),
             "changed": list(self.changed),
             "unfinished_run": self.unfinished_run,
