@@ -164,10 +164,11 @@ def merge(
 def _write(
     project: Project, placement: Placement, message: str, content: ScriptContent | None = None
 ) -> Path:
+    from redismigrate.commands.authoring.post_write_hooks import run_post_write_hooks
     from redismigrate.history.script_writer import write_script
 
     settings = project.settings
-    return write_script(
+    path = write_script(
         settings.script_location,
         placement.folder,
         revision=placement.revision,
@@ -181,6 +182,8 @@ def _write(
         file_template=settings.file_template,
         slug_length=settings.truncate_slug_length,
     )
+    run_post_write_hooks(settings.post_write_hooks, path)
+    return path
 
 
 def edit(project: Project, identifier: str) -> Path:
