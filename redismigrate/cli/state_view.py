@@ -28,6 +28,9 @@ def current_text(current: Current) -> str:
         mark = " (head)" if id_ in heads else ""
         when = record.applied_at.partition(".")[0].replace("T", " ")
         lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
+        if record.replaces:
+            one_by_one = ", applied one by one" if record.replaced else ""
+            lines.append(f"    in place of {', '.join(record.replaces)}{one_by_one}")
     if not current.head.revisions:
         lines.append("  nothing is applied")
     for served in current.catalog:
@@ -36,6 +39,7 @@ def current_text(current: Current) -> str:
         count = len(current.missing)
         target = "head" if current.heads_of_scripts == 1 else "heads"
         lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade {target}")
+    lines += [f"  {told}" for told in current.in_between.values()]
     if current.changed:
         lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
     if current.expanded is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.authoring.generating import autogenerate, baseline, from_schema_patch
     from redismigrate.commands.authoring.guided import wizard
     from redismigrate.commands.authoring.scripts import edit, init, merge, revision, templates
+    from redismigrate.commands.authoring.squashing import squash
     from redismigrate.commands.backups.listing import list_backups, verify_backups
     from redismigrate.commands.backups.prune import prune_backups
     from redismigrate.commands.backups.restore import restore_backups
@@ -67,6 +68,7 @@ _MODULES = {
     "run_demo": "demo.demonstration",
     "script": "offline",
     "show": "revisions",
+    "squash": "authoring.squashing",
     "stamp": "recover",
     "stamp_script": "offline",
     "status": "inspect",
@@ -108,6 +110,7 @@ __all__ = [
     "run_demo",
     "script",
     "show",
+    "squash",
     "stamp",
     "stamp_script",
     "status",

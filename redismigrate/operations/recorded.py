@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from redismigrate.operations.operation_types import Operation, RunFunction
+from redismigrate.operations.squash import Squash
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 Direction = Literal["upgrade", "downgrade"]
@@ -30,6 +31,8 @@ class RecordedRevision:
             they were found: another branch that had adopted them is undone already.
         undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
         code_sha256: Of what Python reads of the script.
+        replaces: The revisions that it stands for, as a squashed one does.
+        squashes: The squashed revisions below it: from now on they are recorded instead of what they replace.
     """
 
     revision: str
@@ -43,6 +46,8 @@ class RecordedRevision:
     undone_functions: tuple[RunFunction, ...] = ()
     code_sha256: str = ""
     found: dict[str, IndexDefinition] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+    squashes: tuple[Squash, ...] = ()
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""

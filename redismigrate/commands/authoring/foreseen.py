@@ -11,6 +11,7 @@ from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import refuse_unfinished_run
+from redismigrate.commands.squashed_history import seen
 from redismigrate.execution.indexes.survey import live_index_reader, survey
 from redismigrate.history.identifiers import revisions_to_apply
 from redismigrate.operations.operation_types import Operation
@@ -89,7 +90,7 @@ class Foresight:
         if not self._project.scripts:
             return ()
         history, state = self._project.history, self._state
-        ids = revisions_to_apply(history, "heads", state.head.applied)
+        ids = revisions_to_apply(history, "heads", seen(self._project, state.head).applied)
         return record_upgrades(history, ids, state.catalog, self._read_live)
 
     @cached_property

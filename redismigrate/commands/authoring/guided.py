@@ -12,6 +12,7 @@ from redismigrate.commands.authoring.rename_questions import Renames
 from redismigrate.commands.authoring.replaying import replay
 from redismigrate.commands.checking import head_catalog
 from redismigrate.commands.project import Project
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import (
     ConnectionFailed,
     PlanBlocked,
@@ -263,7 +264,8 @@ def _of_history(project: Project, notes: list[str]) -> Catalog:
     except ScriptError:
         with project.connect() as server:
             state = read_state(server, project.keys)
-            missing = [each.revision for each in project.scripts if each.revision not in state.head.applied]
+            applied = seen(project, state.head).applied
+            missing = [each.revision for each in project.scripts if each.revision not in applied]
             return head_catalog(project, server, state, missing, notes)
 
 
