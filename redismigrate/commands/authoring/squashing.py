@@ -18,7 +18,7 @@ from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_range
 from redismigrate.history.script import Script
 from redismigrate.history.script_writer import new_revision_id
-from redismigrate.operations.operation_types import Irreversible, Operation, RunFunction
+from redismigrate.operations.operation_types import Operation
 from redismigrate.operations.recorder import record
 from redismigrate.operations.source import source_lines
 from redismigrate.schema.definition import Catalog
@@ -163,7 +163,7 @@ def _asked(
         down += [(script.revision, operation) for operation in op.recorded]
         catalog = op.catalog
     for revision, operation in up:
-        if isinstance(operation, Irreversible):
+        if operation.kind == "irreversible":
             raise UsageError(
                 f"The upgrade of {revision} says op.irreversible: no Redis can apply it.",
                 "Correct the script.",
@@ -177,7 +177,7 @@ def _refuse_functions(asked: Sequence[tuple[str, Operation]]) -> None:
     Raises:
         UsageError: A revision runs one.
     """
-    running = dict.fromkeys(revision for revision, item in asked if isinstance(item, RunFunction))
+    running = dict.fromkeys(revision for revision, item in asked if item.kind == "run")
     if running:
         named = ", ".join(running)
         raise UsageError(
@@ -204,7 +204,7 @@ def _notes(down: Sequence[tuple[str, Operation]]) -> tuple[str, ...]:
     return tuple(
         f"it can't be undone, since {revision} can't: {operation.reason}"
         for revision, operation in down
-        if isinstance(operation, Irreversible)
+        if operation.kind == "irreversible"
     )
 
 
