@@ -147,7 +147,8 @@ def head_catalog(
         server.capabilities.require_search()
         # A fault in one of these is told: they are what the next upgrade runs.
         to_come = project.history.ordered(missing)
-        for item in record_upgrades(project.history, to_come, catalog, live_index_reader(server)):
+        read_live, applied = live_index_reader(server), state.head.applied
+        for item in record_upgrades(project.history, to_come, catalog, read_live, applied):
             catalog = item.apply(catalog)
     if state.head.applied:
         notes.append(f"The record stands for the applied scripts, which can't be replayed: {reason}")

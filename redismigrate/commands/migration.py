@@ -278,7 +278,7 @@ class Migration:
         given = self._options.aliases
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
-            return record_upgrades(history, ids, state.catalog, read_live)
+            return record_upgrades(history, ids, state.catalog, read_live, state.head.applied)
         head = seen_to_undo(self._project, state.head)
         return record_downgrades(history, ids, head, state.catalog, read_live)
 

@@ -135,13 +135,13 @@ def _range(
     lower, upper = _ends(target)
     wishes = _wishes(project, options)
     head, catalog = _state_after_ranges(project, lower, wishes)
-    applied = head.applied
+    applied = seen(project, head).applied
     if direction == "upgrade":
         ids = history.upgrade_path(resolve(history, upper, applied), applied)
         recorded = record_upgrades(history, ids, catalog, None)
     else:
         ids = revisions_to_undo(history, upper.text, applied)
-        recorded = record_downgrades(history, ids, head, catalog, lambda _: None)
+        recorded = record_downgrades(history, ids, seen(project, head), catalog, lambda _: None)
     if not ids:
         raise UsageError(
             f"'{target}' leaves nothing to {'apply' if direction == 'upgrade' else 'undo'}.",

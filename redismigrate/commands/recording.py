@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from redismigrate.commands.project import Project
@@ -23,7 +23,11 @@ from redismigrate.state.stored_documents import AppliedRevision, Head
 
 
 def record_upgrades(
-    history: History, revisions: Iterable[str], catalog: Catalog, live_index: LiveIndexReader | None
+    history: History,
+    revisions: Iterable[str],
+    catalog: Catalog,
+    live_index: LiveIndexReader | None,
+    applied: Collection[str] = (),
 ) -> tuple[RecordedRevision, ...]:
     """What applying revisions asks for, each against the indexes that the one before leaves.
 
@@ -32,6 +36,7 @@ def record_upgrades(
         revisions: In the order in which they are applied.
         catalog: The indexes as the first finds them.
         live_index: Reads an index that no revision created; without a server there is none.
+        applied: What is recorded: of a squashed revision that is applied one by one, that is left out.
 
     Raises:
         ScriptError: A script raised or asked for what can't be.
@@ -39,10 +44,47 @@ def record_upgrades(
     recorded = []
     for revision in revisions:
         script = history[revision]
+        if script.applies_one_by_one:
+            left = [old for old in script.replaces if old not in applied]
+            for item in _done_one_by_one(history, script, left, catalog, live_index):
+                catalog = item.apply(catalog)
+                recorded.append(item)
+            continue
         op = record(script.load().upgrade, catalog, str(script.path), live_index)
         recorded.append(_recorded(history, revision, "upgrade", op.recorded, adopted=dict(op.adopted)))
         catalog = op.catalog
     return tuple(recorded)
+
+
+def _done_one_by_one(
+    history: History,
+    script: Script,
+    revisions: Iterable[str],
+    catalog: Catalog,
+    live_index: LiveIndexReader | None,
+) -> Iterator[RecordedRevision]:
+    """What applying a squashed revision asks for that is applied as those which it replaces.
+
+    Raises:
+        ScriptError: The script raised or asked for what can't be.
+    """
+    migration = script.load()
+    for revision in revisions:
+        op = record(migration.do_replaced[revision], catalog, str(script.path), live_index)
+        at = script.replaces.index(revision)
+        yield RecordedRevision(
+            revision=revision,
+            direction="upgrade",
+            message=script.message,
+            parents=script.replaces[at - 1 : at] if at else script.down_revisions,
+            depends_on=() if at else history.dependencies(script.revision),
+            # An older release has its own script of it, which does the same.
+            sha256="",
+            operations=op.recorded,
+            adopted=dict(op.adopted),
+            squashes=_squashes_below(history, script.revision),
+        )
+        catalog = op.catalog
 
 
 def record_downgrades(

@@ -89,7 +89,7 @@ def stamp(
         before = seen(project, writer.state.head)
         recorded, catalog = history_at(history, stamped_by(history, targets, before.applied))
         catalog = as_found(project, server, catalog)
-        kept = {} if purge else before.revisions
+        kept = {} if purge else {**before.one_by_one, **before.revisions}
         recorded_names = _owned(server, project) if purge else writer.state.catalog.keys()
         given_up = recorded_names - catalog.keys()
         head = Head(

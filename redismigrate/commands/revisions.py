@@ -199,9 +199,12 @@ def show(project: Project, identifier: str) -> ShownRevision:
     downgrade: tuple[str, ...] | None = None
     try:
         catalog = Catalog()
+        said: list[str] = []
         for item in record_upgrades(graph, graph.ordered(graph.ancestors([script.revision])), catalog, None):
             catalog = item.apply(catalog)
-            upgrade = tuple(str(operation) for operation in item.operations)
+            if item.revision in {script.revision, *script.replaces}:
+                said += map(str, item.operations)
+        upgrade = tuple(said)
         back = record(script.load().downgrade, catalog, str(script.path))
         downgrade = tuple(str(operation) for operation in back.recorded)
     except (ScriptError, SchemaError) as error:

@@ -74,12 +74,15 @@ def in_between(project: Project, head: Head) -> dict[str, InBetween]:
     """
     squashes = {squash.revision: squash for squash in squashes_of(project)}
     there = {script.revision for script in project.all_scripts}
+    one_by_one = {script.revision for script in project.scripts if script.applies_one_by_one}
     found = {}
     for revision, applied in partly_applied(head, squashes.values()).items():
         squash = squashes[revision]
         lacking = [old for old in squash.replaces if old not in applied]
         last = squash.replaces[-1]
-        if there.issuperset(squash.replaces):
+        if revision in one_by_one:
+            way = "`redismigrate upgrade` applies the rest."
+        elif there.issuperset(squash.replaces):
             way = f"Apply these by their own scripts, which are still here: `redismigrate upgrade {last}`."
         else:
             base = squash.parents[0] if squash.parents else "base"
@@ -106,6 +109,7 @@ def refuse_in_between(project: Project, head: Head, wanted: Container[str]) -> N
     Raises:
         PlanBlocked: One of them is such; says what to do.
     """
+    one_by_one = {script.revision for script in project.scripts if script.applies_one_by_one}
     for revision, part in in_between(project, head).items():
-        if revision in wanted:
+        if revision in wanted and revision not in one_by_one:
             raise PlanBlocked(part.message, part.hint, (part.message,))

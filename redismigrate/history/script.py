@@ -31,8 +31,8 @@ RESERVED_NAMES = frozenset({"head", "heads", "base", "current"})
 _NAME = re.compile(r"[0-9A-Za-z_]+")
 _CREATE_DATE = re.compile(r"^[ \t]*Create Date:[ \t]*(\S.*)$", re.MULTILINE)
 METADATA = ("revision", "down_revision", "branch_labels", "depends_on", "replaces")
-# What a squashed script calls the function that undoes one of those it replaces: this, and its id.
-UNDOES_REPLACED = "downgrade_"
+# What a squashed script calls the functions that do and undo one of those it replaces: this, and its id.
+DOES_REPLACED, UNDOES_REPLACED = "upgrade_", "downgrade_"
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class ScriptFunctions:
         upgrade: Records the operations that lead to the revision; takes an `Operations`.
         downgrade: Records those that lead back.
         undo_replaced: Of a squashed script: the id of a replaced revision -> what undoes that one alone.
+        do_replaced: Of one that applies these one by one: id -> what leads to that one.
     """
 
     upgrade: Callable[[Any], object]
     downgrade: Callable[[Any], object]
     undo_replaced: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
+    do_replaced: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Script:
         sha256: The hexadecimal digest of the file's bytes.
         code_sha256: That of what Python reads of them, see `code_digest`.
         replaces: The revisions that a squashed one stands for, in the order in which they were applied.
+        applies_one_by_one: A squashed one has a function for each of these, and to apply it is to apply them.
     """
 
     revision: str
@@ -77,6 +80,7 @@ class Script:
     sha256: str
     code_sha256: str = ""
     replaces: tuple[str, ...] = ()
+    applies_one_by_one: bool = False
 
     def load(self) -> ScriptFunctions:
         """Execute the script and return its functions.
@@ -93,12 +97,16 @@ class Script:
             return ScriptFunctions(
                 upgrade=_function(names, "upgrade", self.path),
                 downgrade=_function(names, "downgrade", self.path),
-                undo_replaced={
-                    revision: _function(names, name, self.path)
-                    for revision in self.replaces
-                    if (name := f"{UNDOES_REPLACED}{revision}") in names
-                },
+                undo_replaced=self._of_replaced(UNDOES_REPLACED, names),
+                do_replaced=self._of_replaced(DOES_REPLACED, names) if self.applies_one_by_one else {},
             )
+
+    def _of_replaced(self, prefix: str, names: Mapping[str, Any]) -> dict[str, Callable[[Any], object]]:
+        return {
+            revision: _function(names, f"{prefix}{revision}", self.path)
+            for revision in self.replaces
+            if f"{prefix}{revision}" in names
+        }
 
 
 def read_script(path: Path) -> Script:
@@ -146,6 +154,7 @@ def _described(source: bytes, path: Path) -> Script:
     if metadata["revision"][0] in metadata["replaces"]:
         where = place_in_file(path, values["replaces"][1])
         raise ScriptError(f"{where}: a revision can't replace itself.", "Correct `replaces`.")
+    functions = {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
     docstring = (ast.get_docstring(tree, clean=False) or "").strip()
     message, _, details = docstring.partition("\n")
     create_date = _CREATE_DATE.search(details)
@@ -160,6 +169,8 @@ def _described(source: bytes, path: Path) -> Script:
         sha256=hashlib.sha256(source).hexdigest(),
         code_sha256=code_digest(source),
         replaces=metadata["replaces"],
+        applies_one_by_one=bool(metadata["replaces"])
+        and functions.issuperset(f"{DOES_REPLACED}{revision}" for revision in metadata["replaces"]),
     )
 
 

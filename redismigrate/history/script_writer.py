@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from redismigrate.configuration_file import DEFAULT_FILE_TEMPLATE, DEFAULT_SLUG_LENGTH
 from redismigrate.errors import ScriptError, UsageError
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, parse, place_in_file
-from redismigrate.history.script import METADATA, UNDOES_REPLACED, problem_with_name, script_from_source
+from redismigrate.history.script import (
+    DOES_REPLACED,
+    METADATA,
+    UNDOES_REPLACED,
+    problem_with_name,
+    script_from_source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +52,7 @@ def write_script(
     downgrade_lines: Sequence[str] = (),
     imports: Sequence[str] = (),
     undo_replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    do_replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Path:
     """Render a script, check that it says what was asked for, and write it to a new file.
 
@@ -65,6 +72,7 @@ def write_script(
         imports: Import statements that the two bodies need.
         undo_replaced: Of a squashed script: each revision that it replaces, in order, and the body of what
             undoes that one alone, not indented. A template needs to know nothing of it.
+        do_replaced: Where they are to be applied one by one: likewise what leads to each; else empty.
 
     Returns:
         The path of the file.
@@ -98,7 +106,7 @@ def write_script(
         },
     )
     if undo_replaced:
-        rendered = _squashed(rendered, template_folder / TEMPLATE_NAME, undo_replaced)
+        rendered = _squashed(rendered, template_folder / TEMPLATE_NAME, do_replaced, undo_replaced)
     source = rendered.encode()
     wanted = {
         "revision": (revision,),
@@ -195,23 +203,30 @@ def _check(source: bytes, template: Path, wanted: Mapping[str, Sequence[str]]) -
             )
 
 
-def _squashed(source: str, template: Path, undo_replaced: Mapping[str, Sequence[str]]) -> str:
-    """A script with `replaces` below the other metadata, and at its end what undoes each of these."""
+def _squashed(
+    source: str, template: Path, do: Mapping[str, Sequence[str]], undo: Mapping[str, Sequence[str]]
+) -> str:
+    """A script with `replaces` below its metadata, and at its end what does and undoes each of these."""
     tree = parse(source.encode(), template)
     at = max((each.end_lineno or 0 for each in tree.body if _is_metadata(each)), default=0)
     names = {name.asname or name.name for each in tree.body for name in getattr(each, "names", ())}
     annotation = ": Operations" if "Operations" in names else ""
     lines = source.rstrip("\n").split("\n")
-    items = [f"    {_python(revision)}," for revision in undo_replaced]
-    lines[at:at] = ["replaces: tuple[str, ...] = (", *items, ")"]
-    for revision, body in reversed(list(undo_replaced.items())):
-        lines += [
-            "",
-            "",
-            f"def {UNDOES_REPLACED}{revision}(op{annotation}) -> None:",
-            f'    """Undo {revision} where it was applied by its own script, with its own backup."""',
-            _body(body),
-        ]
+    lines[at:at] = [
+        "replaces: tuple[str, ...] = (",
+        *(f"    {_python(revision)}," for revision in undo),
+        ")",
+    ]
+    functions = [
+        *((DOES_REPLACED, id_, body, f"Do what {id_} did.") for id_, body in do.items()),
+        *(
+            (UNDOES_REPLACED, id_, body, f"Undo {id_} where it was applied alone, with its own backup.")
+            for id_, body in reversed(list(undo.items()))
+        ),
+    ]
+    for prefix, revision, body, told in functions:
+        opening = f"def {prefix}{revision}(op{annotation}) -> None:"
+        lines += ["", "", opening, f'    """{told}"""', _body(body)]
     return "\n".join([*lines, ""])
 
 

@@ -19,6 +19,7 @@ BASE = (
 )
 TO_FLOAT16 = CHANGE + "index.alter_field('embedding', datatype='float16')"
 TO_FLOAT32 = CHANGE + "index.alter_field('embedding', datatype='float32')"
+TO_BFLOAT16 = CHANGE + "index.alter_field('embedding', datatype='bfloat16')"
 ADD = CHANGE + "index.add_field({'name': 'brand', 'type': 'tag'})"
 TAKE_OUT = CHANGE + "index.drop_field('brand')"
 TO_HNSW = CHANGE + "index.alter_field('embedding', algorithm='hnsw')"
@@ -194,6 +195,50 @@ def test_a_rollback_of_the_revision_after_it_gives_the_records_back(line: Shop):
     assert line.run("rollback", "--run", run).code == 0
     after = line.state("head") or {}
     assert (after["heads"], after["revisions"]) == (before["heads"], before["revisions"])
+
+
+def test_rewrites_that_one_can_t_do_are_done_one_by_one(shop: Shop):
+    shop.write(creation(), 'op.drop_index("products")', revision="aaa")
+    shop.write(TO_FLOAT16, TO_FLOAT32, revision="bbb")
+    shop.write(TO_BFLOAT16, TO_FLOAT16, revision="ccc")
+    shop.write(TO_FLOAT16, TO_BFLOAT16, revision="ddd")
+    add_products(shop)
+    originals = document_values(shop)
+    assert shop.run("upgrade").code == 0
+    one_by_one = (served(shop), document_values(shop))
+    made = squash(shop, "base:head", "--rev-id", "eee")
+    assert "one by one: bbb and ccc rewrite documents" in made["notes"][0]
+    assert len(made["operations"]) == 4
+    remove_scripts(shop, "aaa", "bbb", "ccc", "ddd")
+    assert shop.run("check").code == 0
+    assert shop.run("upgrade", "--json").json["result"] == "nothing"
+    assert shop.run("downgrade", "base", "--json").json["revisions"] == ["ddd", "ccc", "bbb", "aaa"]
+    assert document_values(shop) == originals
+    assert "alter field embedding: datatype=BFLOAT16" in shop.run("show", "eee").out
+    assert shop.run("upgrade", "--json").json["revisions"] == ["aaa", "bbb", "ccc", "ddd"]
+    assert (served(shop), document_values(shop)) == one_by_one
+    assert shop.run("check").code == 0
+    assert "eee (head)" in shop.run("current").out
+    shop.write(ADD, TAKE_OUT, revision="fff", down_revision="eee")
+    assert shop.run("upgrade").code == 0
+    assert recorded(shop) == ["eee", "fff"]
+    assert shop.run("downgrade", "base").code == 0
+    assert document_values(shop) == originals
+    assert shop.run("stamp", "base:head", "--script").code == 0
+
+
+def test_what_is_applied_one_by_one_goes_on_where_it_was_left(shop: Shop):
+    shop.write(creation(), 'op.drop_index("products")', revision="aaa")
+    shop.write(TO_FLOAT16, TO_FLOAT32, revision="bbb")
+    shop.write(TO_BFLOAT16, TO_FLOAT16, revision="ccc")
+    add_products(shop)
+    assert shop.run("upgrade", "bbb").code == 0
+    squash(shop, "base:head", "--rev-id", "eee")
+    remove_scripts(shop, "aaa", "bbb", "ccc")
+    assert "`redismigrate upgrade` applies the rest" in shop.run("current").out
+    assert shop.run("upgrade", "--json").json["revisions"] == ["ccc"]
+    assert shop.run("check").code == 0
+    assert shop.run("upgrade", "--json").json["result"] == "nothing"
 
 
 def test_who_is_in_between_is_told_what_to_do(line: Shop):

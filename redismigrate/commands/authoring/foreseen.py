@@ -91,7 +91,7 @@ class Foresight:
             return ()
         history, state = self._project.history, self._state
         ids = revisions_to_apply(history, "heads", seen(self._project, state.head).applied)
-        return record_upgrades(history, ids, state.catalog, self._read_live)
+        return record_upgrades(history, ids, state.catalog, self._read_live, state.head.applied)
 
     @cached_property
     def _adopted(self) -> dict[str, IndexDefinition]:

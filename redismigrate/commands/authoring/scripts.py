@@ -167,6 +167,7 @@ def write_revision(
     message: str,
     content: ScriptContent | None = None,
     undo_replaced: Mapping[str, Sequence[str]] | None = None,
+    do_replaced: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Write a script, and give it to the hooks.
 
@@ -176,6 +177,7 @@ def write_revision(
         message: What it is for.
         content: What it does; None for nothing yet.
         undo_replaced: See `write_script`.
+        do_replaced: See there.
     """
     from redismigrate.commands.authoring.post_write_hooks import run_post_write_hooks
     from redismigrate.history.script_writer import write_script
@@ -195,6 +197,7 @@ def write_revision(
         file_template=settings.file_template,
         slug_length=settings.truncate_slug_length,
         undo_replaced=undo_replaced or {},
+        do_replaced=do_replaced or {},
     )
     run_post_write_hooks(settings.post_write_hooks, path)
     return path

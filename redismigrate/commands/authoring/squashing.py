@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,7 @@ from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_range
-from redismigrate.history.script import Script
+from redismigrate.history.script import DOES_REPLACED, UNDOES_REPLACED, Script
 from redismigrate.history.script_writer import new_revision_id
 from redismigrate.operations.operation_types import Operation
 from redismigrate.operations.recorder import record
@@ -73,12 +73,18 @@ def squash(
     _refuse_functions((*up, *down))
     after = _after(up, before)
     there, back = composed(up, before), composed(down, after, is_back=True)
-    _refuse_two_rewrites(there, scripts)
-    notes = _notes(down)
-    content = ScriptContent(
-        upgrade_lines=source_lines([each.operation for each in there], before),
-        downgrade_lines=source_lines([each.operation for each in back], after),
-    )
+    undone = _one_by_one(reversed(scripts), down, after)
+    done = _one_by_one(scripts, up, before) if rewritten_twice(there) else {}
+    if done:
+        content = ScriptContent(
+            upgrade_lines=tuple(f"{DOES_REPLACED}{revision}(op)" for revision in done),
+            downgrade_lines=tuple(f"{UNDOES_REPLACED}{revision}(op)" for revision in undone),
+        )
+    else:
+        content = ScriptContent(
+            upgrade_lines=source_lines([each.operation for each in there], before),
+            downgrade_lines=source_lines([each.operation for each in back], after),
+        )
     placement = Placement(
         revision=revision_id or new_revision_id(),
         parents=first.down_revisions,
@@ -91,10 +97,11 @@ def squash(
         placement,
         message or f"squash {first.revision} to {last.revision}",
         content,
-        undo_replaced=_undone_one_by_one(scripts, down, after),
+        undo_replaced={revision: undone[revision] for revision in reversed(undone)},
+        do_replaced=done,
     )
     said = tuple(str(each.operation) for each in there)
-    return Squashed(path, placement.revision, scripts, said, notes)
+    return Squashed(path, placement.revision, scripts, said, (*_why_one_by_one(there), *_notes(down)))
 
 
 def _line(history: History, ids: Sequence[str]) -> tuple[Script, ...]:
@@ -186,18 +193,16 @@ def _refuse_functions(asked: Sequence[tuple[str, Operation]]) -> None:
         )
 
 
-def _refuse_two_rewrites(there: Sequence[Asked], scripts: Sequence[Script]) -> None:
+def _why_one_by_one(there: Sequence[Asked]) -> tuple[str, ...]:
     twice = rewritten_twice(there)
     if twice is None:
-        return
-    one, other = twice
-    split = other.revisions[0]
-    at = [script.revision for script in scripts].index(split)
-    raise UsageError(
-        f"Revisions {', '.join(one.revisions)} and {', '.join(other.revisions)} rewrite documents of the "
-        "same index one after the other, and in one rewrite they would not end the same.",
-        f"Squash up to {scripts[at - 1].revision}, and from {split}, apart.",
+        return ()
+    one, other = (", ".join(each.revisions) for each in twice)
+    told = (
+        f"it applies the revisions one by one: {one} and {other} rewrite documents of the same index, which "
+        "would not end the same by one rewrite"
     )
+    return (told,)
 
 
 def _notes(down: Sequence[tuple[str, Operation]]) -> tuple[str, ...]:
@@ -208,17 +213,23 @@ def _notes(down: Sequence[tuple[str, Operation]]) -> tuple[str, ...]:
     )
 
 
-def _undone_one_by_one(
-    scripts: Sequence[Script], down: Sequence[tuple[str, Operation]], after: Catalog
+def _one_by_one(
+    scripts: Iterable[Script], asked: Sequence[tuple[str, Operation]], catalog: Catalog
 ) -> dict[str, tuple[str, ...]]:
-    """What undoes each of the revisions alone, as its own script says it, in the order of the revisions."""
+    """What each of the scripts asks for in one direction, as its own body of a function.
+
+    Args:
+        scripts: In the order of that direction.
+        asked: What they ask for, each with its revision.
+        catalog: The indexes as the first finds them.
+    """
     found: dict[str, tuple[str, ...]] = {}
-    for script in reversed(scripts):
-        operations = [operation for revision, operation in down if revision == script.revision]
-        found[script.revision] = source_lines(operations, after)
+    for script in scripts:
+        operations = [operation for revision, operation in asked if revision == script.revision]
+        found[script.revision] = source_lines(operations, catalog)
         for operation in operations:
-            after = operation.apply(after)
-    return dict(reversed(list(found.items())))
+            catalog = operation.apply(catalog)
+    return found
 
 
 def _after(asked: Sequence[tuple[str, Operation]], catalog: Catalog) -> Catalog:
