@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
@@ -43,6 +49,15 @@ class UndoRecord(BaseModel):
     before: dict[str, IndexDefinition | None]
     removed: AppliedRevision | None = None
     records: dict[str, AppliedRevision | None] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where nothing is squashed it is written as by versions that knew nothing of it.
+        content: dict[str, Any] = handler(self)
+        content["removed"] = None if self.removed is None else self.removed.to_json()
+        if not self.records:
+            del content["records"]
+        return content
 
     @classmethod
     def of(

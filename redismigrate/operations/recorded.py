@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.operations.squash import Squash
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 Direction = Literal["upgrade", "downgrade"]
+_OF_SQUASHED = frozenset({"replaces", "squashes"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class RecordedRevision:
     found: dict[str, IndexDefinition] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
     squashes: tuple[Squash, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where nothing is squashed, runs and plans are written as by versions that knew nothing of it.
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if value or name not in _OF_SQUASHED}
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""

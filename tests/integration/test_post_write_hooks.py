@@ -78,6 +78,16 @@ def test_every_command_that_writes_a_script_gives_it_to_the_hooks(shop: Shop):
     assert {line.rsplit(" ", 1)[1] for line in log} == {"inner"}
 
 
+def test_a_squashed_script_is_given_to_the_hooks(shop: Shop):
+    for revision in ("aaa", "bbb"):
+        shop.write(revision=revision)
+    configure(shop, "[post_write_hooks]", f"first = {hook(NOTE, 'first')}")
+    result = shop.run("squash", "aaa:bbb", "--json")
+    assert result.code == 0, result.err
+    assert Path(result.json["path"]).read_text(encoding="utf-8").endswith("\n# first\n")
+    assert shop.run("upgrade").code == 0
+
+
 def test_a_hook_that_fails_is_an_error_that_leaves_the_script(shop: Shop):
     configure(
         shop,
