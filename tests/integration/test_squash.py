@@ -156,8 +156,15 @@ def test_who_has_none_applies_it_and_ends_as_by_the_old_scripts(line: Shop):
     assert list(served(line)) == ["first"]
 
 
-@pytest.mark.parametrize("is_put_together", [False, True])
-@pytest.mark.parametrize("is_deleted", [False, True])
+@pytest.mark.parametrize(
+    ("is_put_together", "is_deleted"),
+    [
+        (True, True),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        pytest.param(False, False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_downgrade_of_it_uses_the_backups_of_all_that_it_replaces(
     line: Shop, is_put_together: bool, is_deleted: bool
 ):
@@ -296,6 +303,47 @@ def test_a_downgrade_into_the_middle_goes_by_the_old_scripts(line: Shop):
     assert recorded(line) == ["base0", "aaa", "bbb"]
     assert line.run("upgrade", "ddd").code == 0
     assert line.run("downgrade", "-1", "--json").json["revisions"] == ["ddd", "ccc", "bbb", "aaa"]
+
+
+def test_a_range_in_the_middle_leaves_those_after_it_where_they_are(line: Shop):
+    add_products(line)
+    originals = document_values(line)
+    assert line.run("upgrade").code == 0
+    before = line.state("head") or {}
+    squash(line, "aaa:bbb", "--rev-id", "eee")
+    remove_scripts(line, "aaa", "bbb")
+    assert line.run("check").code == 0
+    assert [each["revision"] for each in line.run("current", "--json").json["applied"]] == [
+        "base0",
+        "eee",
+        "ccc",
+        "ddd",
+    ]
+    assert line.run("current", "--json").json["heads"] == ["ddd"]
+    assert line.state("head") == before
+    line.write(SORT, SORT_NOT, revision="fff", down_revision="ddd")
+    run = line.run("upgrade", "--json").json["run"]
+    assert recorded(line) == ["base0", "eee", "ccc", "ddd", "fff"]
+    assert (line.state("head") or {})["heads"] == ["fff"]
+    assert line.run("rollback", "--run", run).code == 0
+    assert (line.state("head") or {})["revisions"] == before["revisions"]
+    assert recorded(line) == list(before["revisions"])
+    assert line.run("downgrade", "-1", "--json").json["revisions"] == ["ddd"]
+    assert line.run("downgrade", "base0", "--json").json["revisions"] == ["ccc", "bbb", "aaa"]
+    assert document_values(line) == originals
+
+
+def test_a_put_together_record_is_taken_apart_by_a_downgrade_into_the_middle(line: Shop):
+    assert line.run("upgrade").code == 0
+    squash(line, "aaa:ddd", "--rev-id", "eee")
+    line.write(SORT, SORT_NOT, revision="fff", down_revision="eee")
+    assert line.run("upgrade").code == 0
+    assert recorded(line) == ["base0", "eee", "fff"]
+    assert line.run("downgrade", "bbb", "--json").json["revisions"] == ["fff", "ddd", "ccc"]
+    assert recorded(line) == ["base0", "aaa", "bbb"]
+    assert line.run("upgrade", "ddd").code == 0
+    assert line.run("upgrade").code == 0
+    assert recorded(line) == ["base0", "eee", "fff"]
 
 
 def test_files_for_redis_cli_know_squashed_revisions(line: Shop):
