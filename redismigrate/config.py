@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from redismigrate.configuration_file import (
     DEFAULT_FILE_TEMPLATE,
@@ -26,7 +27,7 @@ from redismigrate.configuration_file import (
     section_of,
 )
 from redismigrate.errors import ConfigurationError
-from redismigrate.foreign_documents import problem_with_path
+from redismigrate.foreign_documents import UnreadableDocument, parse_json, problem_with_path
 
 ENVIRONMENT_PREFIX = "REDISMIGRATE_"
 DEFAULT_URL = "redis://localhost:6379/0"
@@ -35,7 +36,50 @@ DEFAULT_BACKUP_DIR = Path("redismigrate-backups")
 _SEPARATORS = {"version_locations": os.pathsep, "schemas": ",", "known_aliases": ","}
 ENVIRONMENT_VARIABLE = "REDISMIGRATE_ENV"
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+# Of tables in the environment.
+_IN_JSON = frozenset({"post_write_hooks"})
 _SCHEMES = ("redis", "rediss", "unix", "sentinel", "embedded")
+
+
+FILE_PLACEHOLDER = "{file}"
+
+
+class PostWriteHook(BaseModel):
+    """A command that gets every script which a command has just written.
+
+    Attributes:
+        command: The program and its arguments; no shell reads them. `{file}` in them is the script's path.
+        cwd: The folder in which it runs, relative to the configuration file; by default that file's folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    command: tuple[str, ...]
+    cwd: Path = Path()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_command_alone(cls, value: object) -> object:
+        return {"command": value} if isinstance(value, list | tuple | str) else value
+
+    @field_validator("command")
+    @classmethod
+    def _names_the_file(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command or not command[0]:
+            raise ValueError("must name a program")
+        if not any(FILE_PLACEHOLDER in word for word in command[1:]):
+            raise ValueError(f'must have "{FILE_PLACEHOLDER}" where the path of the script goes')
+        if any("\0" in word for word in command):
+            raise ValueError("has NUL in it")
+        return command
+
+    @field_validator("cwd")
+    @classmethod
+    def _folder_can_exist(cls, cwd: Path) -> Path:
+        problem = problem_with_path(cwd)
+        if problem is not None:
+            raise ValueError(problem)
+        return cwd
 
 
 class Settings(BaseModel):
@@ -69,6 +113,7 @@ class Settings(BaseModel):
         known_aliases: Aliases that clients use: of an index that no revision made, those among them are kept.
         schemas: Where the application declares the indexes it wants: globs of YAML files, relative to the
             configuration file, and `module:attribute`.
+        post_write_hooks: Name -> a command that gets every new script, such as a formatter, in this order.
         file: The configuration file these settings come from, if any.
     """
 
@@ -95,6 +140,7 @@ class Settings(BaseModel):
     timezone: str = "UTC"
     known_aliases: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
+    post_write_hooks: dict[str, PostWriteHook] = {}
     file: Path | None = None
 
     @property
@@ -238,6 +284,10 @@ def load_settings(
             "script_location": location,
             "version_locations": tuple(folder / version for version in versions),
             "backup_dir": folder / settings.backup_dir,
+            "post_write_hooks": {
+                name: hook.model_copy(update={"cwd": folder / hook.cwd})
+                for name, hook in settings.post_write_hooks.items()
+            },
             **{name: folder / path for name in _TLS_FILES if (path := getattr(settings, name)) is not None},
         }
     )
@@ -259,6 +309,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
         if variable.startswith(ENVIRONMENT_PREFIX) and name in Settings.model_fields and name != "file":
             settings[name] = value.split(_SEPARATORS[name]) if name in _SEPARATORS else value
+            if name in _IN_JSON:
+                with suppress(UnreadableDocument):  # what it is instead, its type refuses
+                    settings[name] = parse_json(value or "{}")
     return settings
 
 

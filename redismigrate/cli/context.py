@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
+from redismigrate.cli.alembic_options import config_of_alembic
 from redismigrate.errors import RedisMigrateError
 from redismigrate.foreign_documents import problem_with_path
 from redismigrate.foreign_text import readable, readable_lines, readable_paragraph
@@ -239,6 +240,7 @@ def global_options(function: _Function) -> _Function:
         ),
         option("--env", metavar="NAME", help="The named environment of the configuration."),
         option("--config", type=FilePath(path_type=Path, dir_okay=False), help="The configuration file."),
+        config_of_alembic,
     ):
         function = decorate(function)
     return function

@@ -129,6 +129,8 @@ def show(invocation: Invocation, /, rev: str) -> None:
         lines.append(f"Labels:    {', '.join(script.branch_labels)}")
     if script.depends_on:
         lines.append(f"Needs:     {', '.join(script.depends_on)}")
+    if script.replaces:
+        lines.append(f"Replaces:  {', '.join(script.replaces)}")
     if shown.children:
         lines.append(f"Children:  {', '.join(shown.children)}")
     for title, words in (("Upgrade:", shown.upgrade), ("Downgrade:", shown.downgrade)):
@@ -164,7 +166,8 @@ def _marks(script: Script, listing: Listing) -> str:
     mark = " (head)" if script.revision in listing.heads else ""
     labels = f" [{', '.join(script.branch_labels)}]" if script.branch_labels else ""
     needs = f" (needs {', '.join(script.depends_on)})" if script.depends_on else ""
-    return f"{mark}{labels}{needs}"
+    stands_for = f" (replaces {len(script.replaces)})" if script.replaces else ""
+    return f"{mark}{labels}{needs}{stands_for}"
 
 
 def _applied(script: Script, listing: Listing) -> str:

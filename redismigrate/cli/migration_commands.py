@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from redismigrate.cli.alembic_options import sql_is_script
 from redismigrate.cli.context import (
     REVISION,
     FilePath,
@@ -50,6 +51,7 @@ def migration_options(function: _Function) -> _Function:
             is_flag=True,
             help="Print it for redis-cli and change nothing; REV may be a range A:B.",
         ),
+        sql_is_script,
         click.option("--dry-run", is_flag=True, help="Show the plan and change nothing."),
         options("postpone_cutover", "max_wait_seconds", "max_docs_per_second", "max_latency_ms", "phase"),
     ):

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from redismigrate.cli.alembic_options import sql_is_script
 from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, lines_text
 from redismigrate.cli.migration_commands import ignore_other_databases_option, lock_options
 from redismigrate.foreign_text import readable
@@ -89,6 +90,7 @@ def status(
     is_flag=True,
     help="Print it for redis-cli and change nothing; REV may be a range A:B.",
 )
+@sql_is_script
 @lock_options
 @global_options
 @click.pass_obj

@@ -1,4 +1,4 @@
-"""Commands that make and change scripts, without a server: init, list-templates, revision, merge, edit."""
+"""Commands that make and change scripts, without a server: init, revision, merge, squash, edit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from redismigrate.cli.alembic_options import sql_is_needless
 from redismigrate.cli.context import (
     REVISION,
     FilePath,
     Invocation,
     RevisionCommand,
     global_options,
+    lines_text,
     relative_path,
 )
 from redismigrate.cli.revision_options import (
@@ -61,6 +63,7 @@ def list_templates(invocation: Invocation) -> None:
 @click.option("-m", "--message", required=True, help="What the revision is for.")
 @placing_options
 @generating_options
+@sql_is_needless
 @global_options
 @click.pass_obj
 def revision(
@@ -105,6 +108,36 @@ def merge(
     _show_written(invocation, path)
 
 
+@click.command(cls=RevisionCommand)
+@click.argument("rev_range", metavar="A:B", type=REVISION)
+@click.option("-m", "--message", help="What the revision is for. [which it replaces]")
+@click.option("--rev-id", help="Its id instead of a random one.")
+@click.option(
+    "--replaces", is_flag=True, hidden=True, expose_value=False, help="Say so in the script, as it does."
+)
+@global_options
+@click.pass_obj
+def squash(invocation: Invocation, /, rev_range: str, message: str | None, rev_id: str | None) -> None:
+    """Write one script that stands for all from A to B."""
+    from redismigrate import commands
+
+    made = commands.squash(invocation.project(), rev_range, message, revision_id=rev_id)
+    replaced = [script.revision for script in made.scripts]
+    lines = [f"Wrote {relative_path(made.path)}", *(f"  {operation}" for operation in made.operations)]
+    lines += [f"Note: {note}" for note in made.notes]
+    lines.append(f"It replaces {', '.join(replaced)}, whose scripts may stay until every Redis has them all.")
+    invocation.result(
+        {
+            "path": str(made.path),
+            "revision": made.revision,
+            "replaces": replaced,
+            "operations": list(made.operations),
+            "notes": list(made.notes),
+        },
+        lines_text(lines),
+    )
+
+
 def _show_written(invocation: Invocation, path: Path) -> None:
     from redismigrate.history.script import read_script
 
@@ -126,4 +159,4 @@ def edit(invocation: Invocation, /, rev: str) -> None:
     invocation.result({"path": str(path)})
 
 
-COMMANDS = (init, list_templates, revision, merge, edit)
+COMMANDS = (init, list_templates, revision, merge, squash, edit)

@@ -22,11 +22,15 @@ def current_text(current: Current) -> str:
     lines = [f"Project {current.project}"]
     if current.told_ahead is not None:
         lines.append(f"  {current.told_ahead}")
-    heads = set(current.head.heads)
+    # As in Alembic a head is one of the scripts: where some wait, what is applied stands below one.
+    heads = set() if current.missing else set(current.head.heads)
     for id_, record in current.head.revisions.items():
         mark = " (head)" if id_ in heads else ""
         when = record.applied_at.partition(".")[0].replace("T", " ")
         lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
+        if record.replaces:
+            one_by_one = ", applied one by one" if record.replaced else ""
+            lines.append(f"    in place of {', '.join(record.replaces)}{one_by_one}")
     if not current.head.revisions:
         lines.append("  nothing is applied")
     for served in current.catalog:
@@ -35,6 +39,7 @@ def current_text(current: Current) -> str:
         count = len(current.missing)
         target = "head" if current.heads_of_scripts == 1 else "heads"
         lines.append(f"  {count} revision{'s' if count != 1 else ''} to apply: redismigrate upgrade {target}")
+    lines += [f"  {told}" for told in current.in_between.values()]
     if current.changed:
         lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
     if current.expanded is not None:

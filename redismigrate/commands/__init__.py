@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.authoring.guided import wizard
     from redismigrate.commands.authoring.schema_patches import from_schema_patch
     from redismigrate.commands.authoring.scripts import edit, init, merge, revision, templates
+    from redismigrate.commands.authoring.squashing import squash
     from redismigrate.commands.backups.listing import list_backups, verify_backups
     from redismigrate.commands.backups.prune import prune_backups
     from redismigrate.commands.backups.restore import restore_backups
@@ -69,6 +70,7 @@ _MODULES = {
     "run_demo": "demo.demonstration",
     "script": "offline",
     "show": "revisions",
+    "squash": "authoring.squashing",
     "stamp": "recover",
     "stamp_script": "offline",
     "status": "inspect",
@@ -110,6 +112,7 @@ __all__ = [
     "run_demo",
     "script",
     "show",
+    "squash",
     "stamp",
     "stamp_script",
     "status",

@@ -12,7 +12,9 @@ from redismigrate.commands.leftovers import leftovers, served_by
 from redismigrate.commands.long_expansion import told_of_long_expansion
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
+from redismigrate.commands.redis_ahead import revisions_ahead
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.squashed_history import in_between, seen
 from redismigrate.errors import BehindHead, DriftError, ScriptError
 from redismigrate.execution.indexes.survey import live_index_reader, survey
 from redismigrate.foreign_text import shell_command
@@ -24,6 +26,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.store import State, read_state
+from redismigrate.state.stored_documents import Head
 
 _AUTOGENERATE = "`redismigrate revision --autogenerate -m MESSAGE` writes a revision that makes it so"
 
@@ -107,15 +110,16 @@ def check(project: Project) -> CheckReport:
     declared = declared_schemas(project) if declares_schemas(project) else None
     with project.connect() as server:
         state = read_state(server, project.keys)
-        applied = state.head.applied
+        head = seen(project, state.head)
+        applied = head.applied
         missing = tuple(script.revision for script in project.scripts if script.revision not in applied)
         notes: list[str] = []
         at_head = head_catalog(project, server, state, missing, notes)
-        findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
+        findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state, head)]
         server.capabilities.require_search()
-        expected = _applied_catalog(project, state, at_head if not missing else None)
+        expected = _applied_catalog(project, state, applied, at_head if not missing else None)
         inventory = survey(server, project.settings.project, expected)
-        findings += _of_server(project, server, state, expected, inventory)
+        findings += _of_server(project, server, state, head, expected, inventory)
         expanded = expanded_run(state)
         if expanded is not None:
             long = told_of_long_expansion(server, expanded, project.settings.longest_expansion_days)
@@ -148,20 +152,22 @@ def head_catalog(
         server.capabilities.require_search()
         # A fault in one of these is told: they are what the next upgrade runs.
         to_come = project.history.ordered(missing)
-        for item in record_upgrades(project.history, to_come, catalog, live_index_reader(server)):
+        read_live, applied = live_index_reader(server), state.head.applied
+        for item in record_upgrades(project.history, to_come, catalog, read_live, applied=applied):
             catalog = item.apply(catalog)
     if state.head.applied:
         notes.append(f"The record stands for the applied scripts, which can't be replayed: {reason}")
     return catalog
 
 
-def _applied_catalog(project: Project, state: State, at_head: Catalog | None) -> Catalog:
+def _applied_catalog(
+    project: Project, state: State, applied: Collection[str], at_head: Catalog | None
+) -> Catalog:
     """What the applied scripts make, under the physical names that are recorded.
 
     The record stands for scripts that are missing or can't be replayed.
     """
-    applied = state.head.applied
-    if not applied <= {script.revision for script in project.scripts}:
+    if not set(applied) <= {script.revision for script in project.scripts}:
         return state.catalog
     if at_head is None:
         try:
@@ -210,7 +216,7 @@ def _of_schemas(
                 yield Finding("declared", difference.kind, name, str(difference), _AUTOGENERATE)
 
 
-def _of_history(project: Project, state: State) -> Iterator[Finding]:
+def _of_history(project: Project, state: State, head: Head) -> Iterator[Finding]:
     known = {script.revision: script for script in project.scripts}
     heads = heads_of(project.scripts)
     if len(heads) > 1:
@@ -221,7 +227,13 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
             f"the history has several heads: {', '.join(heads)}",
             f"`redismigrate merge -m MESSAGE {' '.join(heads)}` joins them",
         )
-    for revision, record in state.head.revisions.items():
+    for part in in_between(project, state.head).values():
+        hint = part.hint[:1].lower() + part.hint[1:].rstrip(".")
+        yield Finding("history", "squash_in_between", None, part.message.rstrip("."), hint)
+    ahead = revisions_ahead(project, state.head)
+    for revision, record in head.revisions.items():
+        if revision not in known and revision not in ahead:
+            continue  # a part of a squashed one
         if revision not in known:
             yield Finding(
                 "history",
@@ -237,12 +249,12 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
                 "script_changed",
                 None,
                 f"{known[revision].path.name} was changed since revision {revision} was applied",
-                f"`redismigrate stamp {' '.join(state.head.heads)}` accepts it as it is",
+                f"`redismigrate stamp {' '.join(head.heads)}` accepts it as it is",
             )
 
 
 def _of_server(
-    project: Project, server: Server, state: State, expected: Catalog, inventory: Inventory
+    project: Project, server: Server, state: State, head: Head, expected: Catalog, inventory: Inventory
 ) -> Iterator[Finding]:
     if state.run is not None and expanded_run(state) is None:
         # Half way, neither what was nor what is to be can be expected.
@@ -263,7 +275,7 @@ def _of_server(
             if name in expected
             else "it is recorded, and the applied scripts don't make it"
         )
-        remedy = f"`redismigrate stamp {' '.join(state.head.heads)}` records what the scripts make"
+        remedy = f"`redismigrate stamp {' '.join(head.heads)}` records what the scripts make"
         yield Finding("history", "record_differs", name, message, remedy)
     for name, definition in expected.items():
         if name in state.catalog:

@@ -10,6 +10,7 @@ from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.redis_ahead import revisions_ahead, told_ahead
 from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.squashed_history import InBetween, in_between, seen
 from redismigrate.history.folder import heads_of
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
@@ -39,6 +40,7 @@ class Current:
         built_beside: Served name -> the index that was built beside it for that, under its physical name.
         heads_of_scripts: How many heads the scripts have.
         told_ahead: What `ahead` means and what to do about it; None where it is empty.
+        in_between: Squashed revisions of which a part is applied -> what that means and what to do.
     """
 
     project: str
@@ -52,13 +54,14 @@ class Current:
     expanded: str | None = None
     built_beside: Mapping[str, IndexDefinition] = field(default_factory=dict)
     told_ahead: str | None = None
+    in_between: Mapping[str, InBetween] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """In the shape that `current --json` promises."""
         return {
             "project": self.project,
             "heads": list(self.head.heads),
-            "applied": [{"revision": id_, **asdict(record)} for id_, record in self.head.revisions.items()],
+            "applied": [{"revision": id_, **record.to_json()} for id_, record in self.head.revisions.items()],
             "indexes": {
                 served: {
                     "physical": definition.physical,
@@ -71,10 +74,12 @@ class Current:
                 for served, definition in self.catalog.items()
             },
             "missing": list(self.missing),
+            "pending": len(self.missing),
             "ahead": list(self.ahead),
             "changed": list(self.changed),
             "unfinished_run": self.unfinished_run,
             "expanded": self.expanded,
+            "in_between": {revision: str(part) for revision, part in self.in_between.items()},
         }
 
     def _built_beside(self, served: str) -> dict[str, Any] | None:
@@ -137,26 +142,25 @@ def current(project: Project) -> Current:
     """What is applied on the server."""
     with project.connect() as server:
         state = read_state(server, project.keys)
-    run = expanded_run(state)
+    run, head = expanded_run(state), seen(project, state.head)
     known = {script.revision: script for script in project.scripts}
     return Current(
         project=project.settings.project,
-        head=state.head,
+        head=head,
         catalog=state.catalog,
-        missing=tuple(
-            script.revision for script in project.scripts if script.revision not in state.head.applied
-        ),
+        missing=tuple(script.revision for script in project.scripts if script.revision not in head.applied),
         ahead=revisions_ahead(project, state.head),
         told_ahead=told_ahead(project, state.head),
         changed=tuple(
             id_
-            for id_, record in state.head.revisions.items()
+            for id_, record in head.revisions.items()
             if id_ in known and not record.is_of(known[id_].sha256, known[id_].code_sha256)
         ),
         unfinished_run=None if state.run is None else str(state.run.get("id")),
         heads_of_scripts=len(heads_of(project.scripts)),
         expanded=None if run is None else run.plan.revision,
         built_beside={} if run is None else run.plan.built_beside,
+        in_between=in_between(project, state.head),
     )
 
 
@@ -193,7 +197,7 @@ def status(project: Project) -> Status:
             problems += tuple(f"{left.index}: {left.text}" for left in leftovers(server, state, inventory))
     return Status(
         project=project.settings.project,
-        heads=state.head.heads,
+        heads=seen(project, state.head).heads,
         run=None if state.run is None else dict(state.run),
         control=control,
         holder=holder,

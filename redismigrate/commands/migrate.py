@@ -14,6 +14,7 @@ from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.redis_ahead import telling, told_ahead
 from redismigrate.commands.reporting import Reporting
+from redismigrate.commands.squashed_history import seen
 from redismigrate.history.folder import heads_of
 from redismigrate.state.store import State, read_state
 
@@ -50,6 +51,7 @@ def plan(
     from redismigrate.commands.migration import Migration
     from redismigrate.commands.progress_events import watched
 
+    project = project.showing(target)
     with project.connect() as server:
         migration = Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
         return migration.plan(direction, target, compares=compares)
@@ -80,7 +82,7 @@ def upgrade(
             resumes; after every other one nothing is left half done.
     """
     started = time.monotonic()
-    options = options or MigrationOptions()
+    options, project = options or MigrationOptions(), project.showing(target)
     reporting = Reporting(project, "upgrade", target, options)
 
     def act() -> MigrationResult:
@@ -108,7 +110,7 @@ def downgrade(
     on_progress: OnProgress | None = None,
 ) -> MigrationResult:
     """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
-    options = options or MigrationOptions()
+    options, project = options or MigrationOptions(), project.showing(target)
     reporting = Reporting(project, "downgrade", target, options)
 
     def act() -> MigrationResult:
@@ -174,4 +176,4 @@ def _is_at_head(project: Project, state: State, target: str) -> bool:
         return False  # half of the record is lost
     if target == "head" and len(heads_of(project.scripts)) != 1:
         return False
-    return {script.revision for script in project.scripts} <= state.head.applied
+    return {script.revision for script in project.scripts} <= seen(project, state.head).applied

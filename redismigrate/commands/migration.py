@@ -18,11 +18,7 @@ from redismigrate.commands.backups.readable_backups import ReadableBackups
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
-from redismigrate.commands.recording import (
-    function_source,
-    record_downgrades,
-    record_upgrades,
-)
+from redismigrate.commands.recording import function_source, record_downgrades, record_upgrades
 from redismigrate.commands.redis_ahead import telling, told_ahead
 from redismigrate.commands.reviewed_plans import require_not_blocked, require_same_plan
 from redismigrate.commands.rolling_back import (
@@ -37,6 +33,7 @@ from redismigrate.commands.session import (
     refuse_unfinished_run,
     unrecorded_indexes,
 )
+from redismigrate.commands.squashed_history import refuse_in_between, seen, seen_to_undo
 from redismigrate.commands.taking_up import covers, stored_options
 from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor, Replan
@@ -158,9 +155,12 @@ class Migration:
 
     def _wanted(self, state: State, direction: Direction, target: str) -> tuple[str, ...]:
         """The revisions that a target still needs, in order."""
-        history, head = self._project.history, state.head
+        project, history = self._project, self._project.history
         if direction == "upgrade":
-            return revisions_to_apply(history, target, head.applied)
+            ids = revisions_to_apply(history, target, seen(project, state.head).applied)
+            refuse_in_between(project, state.head, ids)
+            return ids
+        head = seen_to_undo(project, state.head)
         return revisions_to_undo(history, target, head.applied, head.parents)
 
     def roll_back(self, run: str | None = None) -> MigrationResult:
@@ -281,8 +281,11 @@ class Migration:
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
             unmanaged = partial(unmanaged_indexes, self._project, self._server)
-            return record_upgrades(history, ids, state.catalog, read_live, unmanaged)
-        return record_downgrades(history, ids, state.head, state.catalog, read_live)
+            return record_upgrades(
+                history, ids, state.catalog, read_live, unmanaged, applied=state.head.applied
+            )
+        head = seen_to_undo(self._project, state.head)
+        return record_downgrades(history, ids, head, state.catalog, read_live)
 
     def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions

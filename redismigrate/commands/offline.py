@@ -14,6 +14,7 @@ from redismigrate.commands.recording import record_downgrades, record_upgrades
 from redismigrate.commands.recover import as_found, history_at, record_of, stamped_by
 from redismigrate.commands.reviewed_plans import require_not_blocked
 from redismigrate.commands.session import refuse_unfinished_run
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import PlanBlocked, UsageError
 from redismigrate.execution.indexes.live import existing_indexes
 from redismigrate.execution.offline.offline_stamp import stamp_lines
@@ -78,7 +79,7 @@ def script(
         PlanBlocked: It is blocked, or has a step that reads documents, runs code or needs a cluster.
         UsageError: The range makes no sense.
     """
-    options = options or MigrationOptions()
+    options, project = options or MigrationOptions(), project.showing(target)
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"
@@ -107,9 +108,25 @@ def _from_server(
         _require_scripts(server)
         state = read_state(server, project.keys)
         plan = Migration(project, server, options).plan(direction, target)
+        if direction == "downgrade":
+            _require_records([item.revision for item in plan.revisions], state.head)
         digest = digest_of_indexes(state.documents["indexes"].content)
         undoable = frozenset(state.last_revisions)
         return plan, Start(state.head, state.catalog, digest, existing_indexes(server), undoable)
+
+
+def _require_records(revisions: Iterable[str], head: Head) -> None:
+    """Refuse to take apart the record of a squashed revision: a script only adds and takes records.
+
+    Raises:
+        PlanBlocked: One of the revisions is recorded as a part of a squashed one.
+    """
+    for revision in revisions:
+        if revision not in head.revisions:
+            raise PlanBlocked(
+                f"The plan can't be a script: revision {revision} is recorded as a part of a squashed one.",
+                "Let redismigrate run it.",
+            )
 
 
 def _range(
@@ -119,13 +136,13 @@ def _range(
     lower, upper = _ends(target)
     wishes = _wishes(project, options)
     head, catalog = _state_after_ranges(project, lower, wishes)
-    applied = head.applied
+    applied = seen(project, head).applied
     if direction == "upgrade":
         ids = history.upgrade_path(resolve(history, upper, applied), applied)
         recorded = record_upgrades(history, ids, catalog, None)
     else:
         ids = revisions_to_undo(history, upper.text, applied)
-        recorded = record_downgrades(history, ids, head, catalog, lambda _: None)
+        recorded = record_downgrades(history, ids, seen(project, head), catalog, lambda _: None)
     if not ids:
         raise UsageError(
             f"'{target}' leaves nothing to {'apply' if direction == 'upgrade' else 'undo'}.",
@@ -209,6 +226,7 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
         UsageError: The range makes no sense.
     """
     targets = (target,) if isinstance(target, str) else tuple(target)
+    project = project.showing(*targets)
     is_range = any(":" in text for text in targets)
     if is_range and len(targets) > 1:
         raise UsageError("A range stands alone.", "Name one range `a:b`, or revisions.")
@@ -228,7 +246,9 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
             digest = digest_of_indexes(state.documents["indexes"].content)
             undoable = frozenset(state.last_revisions)
             start = Start(state.head, state.catalog, digest, existing_indexes(server), undoable)
-            applied = stamped_by(project.history, targets, state.head.applied)
+            before = seen(project, state.head)
+            applied = stamped_by(project.history, targets, before.applied)
+            _require_records(applied & before.applied, state.head)
             recorded, catalog = history_at(project.history, applied)
             catalog = as_found(project, server, catalog)
         head = Head({item.revision: record_of(item, RECORDED_AT, by) for item in recorded})

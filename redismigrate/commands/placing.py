@@ -9,6 +9,7 @@ from pathlib import Path
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import UsageError
+from redismigrate.history.script import Script
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def place_revision(
     from redismigrate.history.script_writer import new_revision_id
 
     history = project.history
-    _require_free(project, revision_id, branch_labels)
+    require_free(project, revision_id, branch_labels)
     parents: tuple[str, ...]
     if heads:
         parents = tuple(
@@ -82,7 +83,12 @@ def place_revision(
     )
 
 
-def _require_free(project: Project, revision_id: str | None, labels: Sequence[str]) -> None:
+def require_free(project: Project, revision_id: str | None, labels: Sequence[str]) -> None:
+    """Insist that an id and labels can be given to a new revision.
+
+    Raises:
+        UsageError: One of them can't, or another revision has it.
+    """
     from redismigrate.history.script import problem_with_name
 
     history = project.history
@@ -95,7 +101,7 @@ def _require_free(project: Project, revision_id: str | None, labels: Sequence[st
                 f"Revision {history.labels[revision_id]} has the branch label '{revision_id}'.",
                 "Choose another --rev-id.",
             )
-        if revision_id in history:
+        if revision_id in history or revision_id in history.replaced:
             raise UsageError(f"Revision {revision_id} exists already.", "Choose another --rev-id.")
     for label in labels:
         problem = problem_with_name(label)
@@ -133,8 +139,7 @@ def _folder(project: Project, parents: Sequence[str], version_path: Path | None)
     if version_path is None:
         if not parents:
             return locations[0]
-        beside = str(Path(os.path.realpath(project.history[parents[0]].path)).parent)
-        return next((folder for folder in locations if os.path.realpath(folder) == beside), locations[0])
+        return folder_beside(project, project.history[parents[0]])
     for folder in locations:
         if os.path.realpath(folder) == os.path.realpath(version_path):
             return folder
@@ -142,3 +147,10 @@ def _folder(project: Project, parents: Sequence[str], version_path: Path | None)
         f"{version_path} is none of the folders with scripts: {', '.join(map(str, locations))}.",
         "Add it to the setting version_locations first, or name one of those.",
     )
+
+
+def folder_beside(project: Project, script: Script) -> Path:
+    """The folder of a script, as the setting `version_locations` names it."""
+    locations = project.settings.version_locations
+    beside = str(Path(os.path.realpath(script.path)).parent)
+    return next((folder for folder in locations if os.path.realpath(folder) == beside), locations[0])

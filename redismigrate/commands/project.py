@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,15 @@ from redismigrate.config import Settings, load_settings
 from redismigrate.errors import UsageError
 from redismigrate.history.folder import read_scripts
 from redismigrate.history.script import Script
+from redismigrate.history.standing_scripts import standing_scripts
 
 if TYPE_CHECKING:
     from redismigrate.history.graph import History
     from redismigrate.redis_server.connection import Server
     from redismigrate.state.keys import StateKeys
+
+# A name in an identifier, and not how many steps to go from there.
+_WORD = re.compile(r"(?<![0-9A-Za-z_+-])[0-9A-Za-z_]+")
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,13 @@ class Project:
         settings: All settings.
         x: Values for the functions of the project's `env.py`, as `-x name=value` gives them.
         is_url_given: The caller has named the Redis, so that no `client` of `env.py` may lead elsewhere.
+        opened: Squashed revisions in whose place those that they replace are looked at, by their own scripts.
     """
 
     settings: Settings
     x: Mapping[str, str] = field(default_factory=dict)
     is_url_given: bool = False
+    opened: frozenset[str] = frozenset()
 
     @classmethod
     def load(
@@ -64,9 +71,34 @@ class Project:
         return project
 
     @cached_property
-    def scripts(self) -> tuple[Script, ...]:
-        """All migration scripts, read but not run."""
+    def all_scripts(self) -> tuple[Script, ...]:
+        """All migration scripts in the folders, read but not run, those that others replace among them."""
         return read_scripts(self.settings.version_locations)
+
+    @cached_property
+    def scripts(self) -> tuple[Script, ...]:
+        """The migration scripts that the history is made of, read but not run."""
+        return standing_scripts(self.all_scripts, self.opened)
+
+    def showing(self, *identifiers: str) -> Project:
+        """The project with the replaced revisions that identifiers name, if their scripts are still there.
+
+        Args:
+            identifiers: Of revisions, or ranges of them.
+        """
+        standing = {script.revision for script in self.scripts}
+        standing |= {label for script in self.scripts for label in script.branch_labels}
+        replaced = {old: script.revision for script in self.scripts for old in script.replaces}
+        left = [script.revision for script in self.all_scripts if script.revision in replaced]
+        named = {word for text in identifiers for word in _WORD.findall(text)} if left else ()
+        opened = {
+            replaced[old]
+            for word in named
+            if not any(known.startswith(word) for known in standing)
+            for old in left
+            if old.startswith(word)
+        }
+        return replace(self, opened=self.opened | opened) if opened else self
 
     @cached_property
     def history(self) -> History:

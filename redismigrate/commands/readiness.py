@@ -7,6 +7,7 @@ from typing import Any
 
 from redismigrate.commands.project import Project
 from redismigrate.commands.redis_ahead import revisions_ahead, telling, told_ahead
+from redismigrate.commands.squashed_history import in_between, seen
 from redismigrate.errors import AuthenticationFailed, BehindHead, DriftError
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.glance import what_is_wrong
@@ -71,7 +72,8 @@ def check_heads(project: Project) -> AtHead:
     known = [script.revision for script in project.scripts]
     with project.connect() as server:
         state = read_state(server, project.keys)
-        head = state.head
+        head = seen(project, state.head)
+        parts = in_between(project, state.head)
         missing = [revision for revision in known if revision not in head.applied]
         told = told_ahead(project, head)
         with telling(told):
@@ -79,7 +81,7 @@ def check_heads(project: Project) -> AtHead:
     if missing:
         names = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         verb = "revision waits" if len(missing) == 1 else "revisions wait"
-        waits = f"{len(missing)} {verb} to be applied: {names}."
+        waits = " ".join((f"{len(missing)} {verb} to be applied: {names}.", *map(str, parts.values())))
         raise BehindHead(
             waits if told is None else f"{told} {waits}", "Apply them with `redismigrate upgrade heads`."
         )

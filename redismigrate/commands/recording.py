@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from redismigrate.commands.project import Project
+from redismigrate.commands.squashed_history import squash_of
 from redismigrate.errors import RevisionNotFound, ScriptError
 from redismigrate.execution.steps.runner import FunctionSource
 from redismigrate.foreign_modules import function_name
 from redismigrate.history.graph import History
-from redismigrate.history.script import Script, ScriptFunctions
+from redismigrate.history.script import UNDOES_REPLACED, Script, ScriptFunctions
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_mentioned
 from redismigrate.operations.recorder import LiveIndexReader, Operations, UnmanagedNames, record
+from redismigrate.operations.squash import Squash
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.state.stored_documents import Head
+from redismigrate.state.stored_documents import AppliedRevision, Head
 
 
 def record_upgrades(
@@ -26,6 +28,8 @@ def record_upgrades(
     catalog: Catalog,
     live_index: LiveIndexReader | None,
     unmanaged: UnmanagedNames | None = None,
+    *,
+    applied: Collection[str] = (),
 ) -> tuple[RecordedRevision, ...]:
     """What applying revisions asks for, each against the indexes that the one before leaves.
 
@@ -35,6 +39,7 @@ def record_upgrades(
         catalog: The indexes as the first finds them.
         live_index: Reads an index that no revision created; without a server there is none.
         unmanaged: Tells which indexes on the server nobody manages, given those that are known.
+        applied: What is recorded: of a squashed revision that is applied one by one, that is left out.
 
     Raises:
         ScriptError: A script raised or asked for what can't be.
@@ -42,10 +47,47 @@ def record_upgrades(
     recorded = []
     for revision in revisions:
         script = history[revision]
+        if script.applies_one_by_one:
+            left = [old for old in script.replaces if old not in applied]
+            for item in _done_one_by_one(history, script, left, catalog, live_index):
+                catalog = item.apply(catalog)
+                recorded.append(item)
+            continue
         op = record(script.load().upgrade, catalog, str(script.path), live_index, unmanaged)
         recorded.append(_recorded(history, revision, "upgrade", op.recorded, adopted=dict(op.adopted)))
         catalog = op.catalog
     return tuple(recorded)
+
+
+def _done_one_by_one(
+    history: History,
+    script: Script,
+    revisions: Iterable[str],
+    catalog: Catalog,
+    live_index: LiveIndexReader | None,
+) -> Iterator[RecordedRevision]:
+    """What applying a squashed revision asks for that is applied as those which it replaces.
+
+    Raises:
+        ScriptError: The script raised or asked for what can't be.
+    """
+    migration = script.load()
+    for revision in revisions:
+        op = record(migration.do_replaced[revision], catalog, str(script.path), live_index)
+        at = script.replaces.index(revision)
+        yield RecordedRevision(
+            revision=revision,
+            direction="upgrade",
+            message=script.message,
+            parents=script.replaces[at - 1 : at] if at else script.down_revisions,
+            depends_on=() if at else history.dependencies(script.revision),
+            # An older release has its own script of it, which does the same.
+            sha256="",
+            operations=op.recorded,
+            adopted=dict(op.adopted),
+            squashes=_squashes_below(history, script.revision),
+        )
+        catalog = op.catalog
 
 
 def record_downgrades(
@@ -71,6 +113,11 @@ def record_downgrades(
     for revision in revisions:
         script = history[revision]
         migration = script.load()
+        if head.revisions[revision].replaced:
+            for item in _one_by_one(script, migration, head.revisions[revision], catalog, live_index):
+                catalog = item.apply(catalog)
+                recorded.append(item)
+            continue
         op = record(migration.downgrade, catalog, str(script.path), live_index)
         functions = _functions_of_applied(script, migration, op.catalog, catalog)
         undone = [
@@ -92,6 +139,44 @@ def record_downgrades(
         catalog = item.apply(catalog)
         recorded.append(item)
     return tuple(recorded)
+
+
+def _one_by_one(
+    script: Script,
+    migration: ScriptFunctions,
+    applied: AppliedRevision,
+    catalog: Catalog,
+    live_index: LiveIndexReader,
+) -> Iterator[RecordedRevision]:
+    """What undoes the revisions that a squashed one replaces, where each was applied by its own script.
+
+    So each is restored from the backup that it has made itself, the last one first.
+
+    Raises:
+        ScriptError: The squashed script does not say how one of them is undone, or that raised.
+    """
+    for revision, known in reversed(list(applied.replaced.items())):
+        if revision not in migration.undo_replaced:
+            raise ScriptError(
+                f"{script.path} has no function `{UNDOES_REPLACED}{revision}`, which undoes revision "
+                f"{revision}: this Redis has applied that by its own script.",
+                "Copy `downgrade` of that script and call it so, or run the downgrade where its script is.",
+            )
+        op = record(migration.undo_replaced[revision], catalog, str(script.path), live_index)
+        item = RecordedRevision(
+            revision=revision,
+            direction="downgrade",
+            message=known.message,
+            parents=known.parents,
+            depends_on=known.depends_on,
+            sha256=script.sha256,
+            code_sha256=script.code_sha256,
+            operations=op.recorded,
+            adopted={name: op.catalog[name] for name in known.adopted if name in op.catalog},
+            found=dict(op.adopted),
+        )
+        catalog = item.apply(catalog)
+        yield item
 
 
 def _found(
@@ -128,8 +213,18 @@ def _recorded(
         sha256=script.sha256,
         code_sha256=script.code_sha256,
         operations=operations,
+        replaces=script.replaces,
+        squashes=_squashes_below(history, revision) if direction == "upgrade" else (),
         **more,
     )
+
+
+def _squashes_below(history: History, revision: str) -> tuple[Squash, ...]:
+    """The squashed revisions that a revision stands on."""
+    if not history.replaced:
+        return ()
+    below = (history[id_] for id_ in history.ordered(history.ancestors([revision]) - {revision}))
+    return tuple(squash_of(script) for script in below if script.replaces)
 
 
 def _functions_of_applied(

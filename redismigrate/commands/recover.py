@@ -10,6 +10,7 @@ from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import locked_state, refuse_unfinished_run
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import DriftError, PlanBlocked
 from redismigrate.execution.documents.beside.mark_store import forget_other_runs
 from redismigrate.execution.indexes.live import alias_target
@@ -24,6 +25,7 @@ from redismigrate.schema.definition import Catalog
 from redismigrate.state.lock import Holder, break_lock, signature
 from redismigrate.state.owners import OwnersWriter, owned_by_another, read_owners
 from redismigrate.state.purging import read_readable_state
+from redismigrate.state.squashed_records import taken_apart
 from redismigrate.state.store import State, read_state
 from redismigrate.state.stored_documents import AppliedRevision, Head
 from redismigrate.state.transaction import Transaction
@@ -75,6 +77,8 @@ def stamp(
     Raises:
         DriftError: The live indexes are not what the history up to there makes. Nothing is forgotten then.
     """
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    project = project.showing(*targets)
     history = project.history
     read = read_readable_state if purge else read_state
     with (
@@ -82,9 +86,10 @@ def stamp(
         locked_state(project, server, lock_timeout, allow_evictable_state, read=read) as writer,
     ):
         refuse_unfinished_run(writer.state)
-        recorded, catalog = history_at(history, stamped_by(history, target, writer.state.head.applied))
+        before = seen(project, writer.state.head)
+        recorded, catalog = history_at(history, stamped_by(history, targets, before.applied))
         catalog = as_found(project, server, catalog)
-        kept = {} if purge else writer.state.head.revisions
+        kept = {} if purge else {**before.one_by_one, **before.revisions}
         recorded_names = _owned(server, project) if purge else writer.state.catalog.keys()
         given_up = recorded_names - catalog.keys()
         head = Head(
@@ -93,6 +98,7 @@ def stamp(
                 for item in recorded
             }
         )
+        head = _as_it_stood(history, head, writer.state.head)
         owners = OwnersWriter(server, project.keys, writer.token)
         for name in catalog:
             owners.claim(name)
@@ -111,7 +117,7 @@ def stamp(
             owners.release(name)
         # Of a run whose own record was lost.
         forget_other_runs(server, project.keys, None)
-        forgotten = tuple(sorted(kept.keys() - set(history)))
+        forgotten = tuple(sorted(kept.keys() - set(history) - history.replaced.keys()))
         return Stamped(head.heads, tuple(catalog), _left(project, server, writer.state), forgotten)
 
 
@@ -126,6 +132,15 @@ def _accepted(kept: AppliedRevision | None, stamped: AppliedRevision) -> Applied
     if kept is None:
         return stamped
     return replace(kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256)
+
+
+def _as_it_stood(history: History, head: Head, before: Head) -> Head:
+    """The head with the records of replaced revisions as they were, unless one after these is applied."""
+    for id_, record in head.revisions.items():
+        stands_alone = history.descendants([id_]) & head.applied == {id_}
+        if record.replaced and stands_alone and id_ not in before.revisions:
+            head = taken_apart(head, id_)
+    return head
 
 
 def stamped_by(history: History, target: str | Iterable[str], applied: frozenset[str]) -> frozenset[str]:
@@ -169,6 +184,7 @@ def record_of(item: RecordedRevision, applied_at: str, by: str) -> AppliedRevisi
         applied_at=applied_at,
         seconds=0.0,
         by=by,
+        replaces=item.replaces,
     )
 
 

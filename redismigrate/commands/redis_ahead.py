@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from redismigrate.commands.project import Project
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import RedisMigrateError
 from redismigrate.history.folder import heads_of
 from redismigrate.state.stored_documents import Head
@@ -16,7 +17,10 @@ _LISTED = 3
 
 def revisions_ahead(project: Project, head: Head) -> tuple[str, ...]:
     """The applied revisions that no script has, sorted."""
-    return tuple(sorted(head.applied - {script.revision for script in project.scripts}))
+    scripts = {script.revision for script in project.scripts}
+    # Of a squashed one that is applied in part `in_between` tells.
+    replaced = {old for script in project.scripts for old in script.replaces}
+    return tuple(sorted(seen(project, head).applied - scripts - replaced))
 
 
 def told_ahead(project: Project, head: Head) -> str | None:
@@ -31,6 +35,7 @@ def told_ahead(project: Project, head: Head) -> str | None:
     ahead = revisions_ahead(project, head)
     if not ahead:
         return None
+    head = seen(project, head)
     named = [
         f"{revision} ({head.revisions[revision].message or 'no message'})" for revision in ahead[:_LISTED]
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.commands.project import Project
@@ -70,7 +70,7 @@ class Listing:
         if self.applied is None:
             return {}
         record = self.applied.get(script.revision)
-        return {"applied": None if record is None else asdict(record)}
+        return {"applied": None if record is None else record.to_json()}
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def script_to_json(script: Script) -> dict[str, Any]:
         "create_date": script.create_date,
         "path": str(script.path),
         "sha256": script.sha256,
+        **({"replaces": list(script.replaces)} if script.replaces else {}),
     }
 
 
@@ -166,6 +167,7 @@ def history(project: Project, revisions: str | None = None, *, indicate_applied:
     """
     from redismigrate.history.identifiers import resolve_range
 
+    project = project if revisions is None else project.showing(revisions)
     graph, recorded = project.history, None
     if indicate_applied or (revisions is not None and _counts_from_server(revisions)):
         recorded = _recorded(project)
@@ -189,6 +191,7 @@ def show(project: Project, identifier: str) -> ShownRevision:
     from redismigrate.operations.recorder import record
     from redismigrate.schema.definition import Catalog
 
+    project = project.showing(identifier)
     script = find_script(project, identifier)
     graph = project.history
     children = graph.children(script.revision)
@@ -196,9 +199,12 @@ def show(project: Project, identifier: str) -> ShownRevision:
     downgrade: tuple[str, ...] | None = None
     try:
         catalog = Catalog()
+        said: list[str] = []
         for item in record_upgrades(graph, graph.ordered(graph.ancestors([script.revision])), catalog, None):
             catalog = item.apply(catalog)
-            upgrade = tuple(str(operation) for operation in item.operations)
+            if item.revision in {script.revision, *script.replaces}:
+                said += map(str, item.operations)
+        upgrade = tuple(said)
         back = record(script.load().downgrade, catalog, str(script.path))
         downgrade = tuple(str(operation) for operation in back.recorded)
     except (ScriptError, SchemaError) as error:
@@ -232,7 +238,8 @@ def _counts_from_server(identifiers: str) -> bool:
 
 
 def _recorded(project: Project) -> Mapping[str, AppliedRevision]:
+    from redismigrate.commands.squashed_history import seen
     from redismigrate.state.store import read_state
 
     with project.connect() as server:
-        return read_state(server, project.keys).head.revisions
+        return seen(project, read_state(server, project.keys).head).revisions

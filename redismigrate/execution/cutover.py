@@ -16,6 +16,7 @@ from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.state.lock import signature
+from redismigrate.state.squashed_records import changed_records, holder_of, put_together, taken_apart
 from redismigrate.state.store import DocumentsMoved
 from redismigrate.state.stored_documents import AppliedRevision, Head
 from redismigrate.state.transaction import Transaction
@@ -48,7 +49,7 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     head, removed = _head(run, state.head, seconds)
     catalog = with_quantizations(recorded.apply(state.catalog), run)
     catalog = with_physical_names(catalog, (step for step in run.plan.steps if not step.after_record))
-    undo = UndoRecord.of(run, state.catalog, catalog, removed)
+    undo = UndoRecord.of(run, state.catalog, catalog, removed, changed_records(state.head, head))
     documents = Transaction(head=head, catalog=catalog, undo={recorded.revision: undo.content()})
     event = work.event(run.direction, seconds=str(seconds))
     done = (*run.done, recorded.revision)
@@ -62,7 +63,11 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
     """The applied revisions afterwards, and the record that is taken back, if one is."""
     recorded, backup = run.plan.recorded, backup_of_revision(run)
     if run.direction == "downgrade":
+        holder = holder_of(head, recorded.revision)
+        head = head if holder is None else taken_apart(head, holder)
         return head.without_revisions([recorded.revision]), head.revisions[recorded.revision]
+    for squash in recorded.squashes:
+        head = put_together(head, squash)
     applied = AppliedRevision(
         parents=recorded.parents,
         depends_on=recorded.depends_on,
@@ -75,6 +80,7 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
         plan_digest=run.plan_digest,
         backup=None if backup is None else str(backup),
         adopted=tuple(sorted(recorded.adopted)),
+        replaces=recorded.replaces,
     )
     return head.with_revision(recorded.revision, applied), None
 

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
@@ -33,6 +39,8 @@ class UndoRecord(BaseModel):
         before: Served name -> the definition that the revision met, None for none; of the indexes whose
             record it changed.
         removed: The record that a downgrade took back.
+        records: All applied revisions whose records it changed, as they were before, None for those that had
+            none; empty where that is the revision alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,16 +48,42 @@ class UndoRecord(BaseModel):
     run: Run
     before: dict[str, IndexDefinition | None]
     removed: AppliedRevision | None = None
+    records: dict[str, AppliedRevision | None] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where nothing is squashed it is written as by versions that knew nothing of it.
+        content: dict[str, Any] = handler(self)
+        content["removed"] = None if self.removed is None else self.removed.to_json()
+        if not self.records:
+            del content["records"]
+        return content
 
     @classmethod
-    def of(cls, run: Run, before: Catalog, after: Catalog, removed: AppliedRevision | None) -> UndoRecord:
-        """What to keep of the revision at work, which turns one catalog into the other."""
+    def of(
+        cls,
+        run: Run,
+        before: Catalog,
+        after: Catalog,
+        removed: AppliedRevision | None,
+        records: Mapping[str, AppliedRevision | None] | None = None,
+    ) -> UndoRecord:
+        """What to keep of the revision at work, which turns one catalog into the other.
+
+        Args:
+            run: The run.
+            before: The recorded indexes before it.
+            after: Those after it.
+            removed: The record that it takes back.
+            records: All records that it changes, as they were.
+        """
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return cls(
             # What the run has done and what remains would make a long chain cost its square.
             run=run.with_changes(remaining=(), done=(), progress=None, documents=DocumentCounts()),
             before={name: before.get(name) for name in changed},
             removed=removed,
+            records=dict(records) if records and records.keys() - {run.plan.revision} else {},
         )
 
     @classmethod
@@ -156,6 +190,8 @@ class UndoRecord(BaseModel):
     def head_before(self, head: Head) -> Head:
         """The head without what the revision did to it."""
         revision = self.run.plan.revision
+        if self.records:
+            return head.with_records(self.records)
         if self.removed is None:
             return head.without_revisions([revision])
         return head.with_revision(revision, self.removed)

@@ -67,6 +67,11 @@ class History(Mapping[str, Script]):
         """Every branch label and the revision whose script gives it."""
         return MappingProxyType(self._labels)
 
+    @property
+    def replaced(self) -> Mapping[str, str]:
+        """Every revision that a squashed one stands for, and that one."""
+        return {old: script.revision for script in self._scripts.values() for old in script.replaces}
+
     def heads(self) -> tuple[str, ...]:
         """Return the revisions that no other revises, sorted by id."""
         return tuple(revision for revision in self._revising.succ if not self._revising.succ[revision])

@@ -112,6 +112,13 @@ def find_revision(history: History, name: str, applied: frozenset[str], branch: 
             f"Revision {ahead[0]} is applied, but no script has it: Redis is ahead of these scripts.",
             "Run the command where its script is.",
         )
+    heirs = {heir for old, heir in history.replaced.items() if old.startswith(name)}
+    if len(heirs) == 1 and not where:
+        (heir,) = heirs
+        raise RevisionNotFound(
+            f"Revision {name} has no script: {heir} ({history[heir].message}) replaces it.",
+            f"Name {heir}, or run the command where its own script is.",
+        )
     raise RevisionNotFound(
         f"There is no revision '{name}'{where}.",
         suggestion(name, (*history, *history.labels), "`redismigrate history` lists the revisions."),

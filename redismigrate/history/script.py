@@ -6,7 +6,7 @@ import ast
 import hashlib
 import inspect
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.errors import DuplicateRevision, ScriptError
@@ -30,7 +30,9 @@ RESERVED_NAMES = frozenset({"head", "heads", "base", "current"})
 
 _NAME = re.compile(r"[0-9A-Za-z_]+")
 _CREATE_DATE = re.compile(r"^[ \t]*Create Date:[ \t]*(\S.*)$", re.MULTILINE)
-_METADATA = ("revision", "down_revision", "branch_labels", "depends_on")
+METADATA = ("revision", "down_revision", "branch_labels", "depends_on", "replaces")
+# What a squashed script calls the functions that do and undo one of those it replaces: this, and its id.
+DOES_REPLACED, UNDOES_REPLACED = "upgrade_", "downgrade_"
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,14 @@ class ScriptFunctions:
     Attributes:
         upgrade: Records the operations that lead to the revision; takes an `Operations`.
         downgrade: Records those that lead back.
+        undo_replaced: Of a squashed script: the id of a replaced revision -> what undoes that one alone.
+        do_replaced: Of one that applies these one by one: id -> what leads to that one.
     """
 
     upgrade: Callable[[Any], object]
     downgrade: Callable[[Any], object]
+    undo_replaced: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
+    do_replaced: Mapping[str, Callable[[Any], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Script:
         path: The file.
         sha256: The hexadecimal digest of the file's bytes.
         code_sha256: That of what Python reads of them, see `code_digest`.
+        replaces: The revisions that a squashed one stands for, in the order in which they were applied.
+        applies_one_by_one: A squashed one has a function for each of these, and to apply it is to apply them.
     """
 
     revision: str
@@ -71,6 +79,8 @@ class Script:
     path: Path
     sha256: str
     code_sha256: str = ""
+    replaces: tuple[str, ...] = ()
+    applies_one_by_one: bool = False
 
     def load(self) -> ScriptFunctions:
         """Execute the script and return its functions.
@@ -87,18 +97,28 @@ class Script:
             return ScriptFunctions(
                 upgrade=_function(names, "upgrade", self.path),
                 downgrade=_function(names, "downgrade", self.path),
+                undo_replaced=self._of_replaced(UNDOES_REPLACED, names),
+                do_replaced=self._of_replaced(DOES_REPLACED, names) if self.applies_one_by_one else {},
             )
+
+    def _of_replaced(self, prefix: str, names: Mapping[str, Any]) -> dict[str, Callable[[Any], object]]:
+        return {
+            revision: _function(names, f"{prefix}{revision}", self.path)
+            for revision in self.replaces
+            if f"{prefix}{revision}" in names
+        }
 
 
 def read_script(path: Path) -> Script:
     """Read a script's metadata.
 
     The script is parsed, not executed, as long as `revision`, `down_revision`, `branch_labels` and
-    `depends_on` are assigned literals; otherwise its module is executed to learn their values.
+    `depends_on`, and `replaces`, are assigned literals; otherwise its module is executed to learn their
+    values.
 
     Raises:
         ScriptError: The file can't be read or parsed, lacks `revision` or `down_revision`, or one
-            of the four has a value that makes no sense.
+            of these has a value that makes no sense.
     """
     return script_from_source(read_source(path), path)
 
@@ -123,14 +143,18 @@ def _described(source: bytes, path: Path) -> Script:
     values = _literals(tree)
     if values is None:
         names = execute(source, path, is_kept=False)
-        values = {name: (names[name], None) for name in _METADATA if name in names}
+        values = {name: (names[name], None) for name in METADATA if name in names}
     if "revision" not in values:
         raise ScriptError(
             f"{path} has no `revision`.", 'Add `revision = "..."`, or move the file out of this folder.'
         )
     if "down_revision" not in values:  # not taken for a base: a misspelt name would fork the history
         raise ScriptError(f"{path} has no `down_revision`.", "Add it; it is None for a first revision.")
-    metadata = {name: _names(name, *values.get(name, (None, None)), path) for name in _METADATA}
+    metadata = {name: _names(name, *values.get(name, (None, None)), path) for name in METADATA}
+    if metadata["revision"][0] in metadata["replaces"]:
+        where = place_in_file(path, values["replaces"][1])
+        raise ScriptError(f"{where}: a revision can't replace itself.", "Correct `replaces`.")
+    functions = {each.name for each in tree.body if isinstance(each, ast.FunctionDef)}
     docstring = (ast.get_docstring(tree, clean=False) or "").strip()
     message, _, details = docstring.partition("\n")
     create_date = _CREATE_DATE.search(details)
@@ -144,6 +168,9 @@ def _described(source: bytes, path: Path) -> Script:
         path=path,
         sha256=hashlib.sha256(source).hexdigest(),
         code_sha256=code_digest(source),
+        replaces=metadata["replaces"],
+        applies_one_by_one=bool(metadata["replaces"])
+        and functions.issuperset(f"{DOES_REPLACED}{revision}" for revision in metadata["replaces"]),
     )
 
 
@@ -183,7 +210,7 @@ def _literals(tree: ast.Module) -> dict[str, tuple[object, int | None]] | None:
         if target is None:
             if _binds_metadata(statement):
                 return None
-        elif target in _METADATA and value is not None:
+        elif target in METADATA and value is not None:
             try:
                 values[target] = (ast.literal_eval(value), statement.lineno)
             except (ValueError, TypeError, RecursionError):
@@ -203,10 +230,10 @@ def _simple_assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None
 
 
 def _binds_metadata(statement: ast.stmt) -> bool:
-    """Whether an unusual statement (an unpacking, a condition, an import) may set one of the four names."""
+    """Whether an unusual statement (an unpacking, a condition, an import) may set one of these names."""
     return any(
-        (isinstance(node, ast.Name) and node.id in _METADATA and isinstance(node.ctx, ast.Store))
-        or (isinstance(node, ast.alias) and (node.asname or node.name) in _METADATA)
+        (isinstance(node, ast.Name) and node.id in METADATA and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, ast.alias) and (node.asname or node.name) in METADATA)
         for node in ast.walk(statement)
     )
 

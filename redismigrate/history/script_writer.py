@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import unicodedata
 import uuid
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from redismigrate.configuration_file import DEFAULT_FILE_TEMPLATE, DEFAULT_SLUG_LENGTH
 from redismigrate.errors import ScriptError, UsageError
-from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in_file
-from redismigrate.history.script import problem_with_name, script_from_source
+from redismigrate.foreign_modules import ForeignCode, ForeignFailure, parse, place_in_file
+from redismigrate.history.script import (
+    DOES_REPLACED,
+    METADATA,
+    UNDOES_REPLACED,
+    problem_with_name,
+    script_from_source,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +51,8 @@ def write_script(
     upgrade_lines: Sequence[str] = (),
     downgrade_lines: Sequence[str] = (),
     imports: Sequence[str] = (),
+    undo_replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    do_replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Path:
     """Render a script, check that it says what was asked for, and write it to a new file.
 
@@ -60,6 +70,9 @@ def write_script(
         upgrade_lines: The body of `upgrade`, not indented; without any the body is `pass`.
         downgrade_lines: The body of `downgrade`, likewise.
         imports: Import statements that the two bodies need.
+        undo_replaced: Of a squashed script: each revision that it replaces, in order, and the body of what
+            undoes that one alone, not indented. A template needs to know nothing of it.
+        do_replaced: Where they are to be applied one by one: likewise what leads to each; else empty.
 
     Returns:
         The path of the file.
@@ -77,7 +90,7 @@ def write_script(
         if problem:
             raise UsageError(f"It can't be a revision id or branch label: {problem}.", "Choose another name.")
     path = version_location / _file_name(file_template, revision, slug(message, slug_length), create_date)
-    source = _render(
+    rendered = _render(
         template_folder,
         {
             "message": _in_docstring(message),
@@ -91,8 +104,18 @@ def write_script(
             "upgrade_body": _body(upgrade_lines),
             "downgrade_body": _body(downgrade_lines),
         },
-    ).encode()
-    _check(source, template_folder / TEMPLATE_NAME, revision, down_revisions, branch_labels, depends_on)
+    )
+    if undo_replaced:
+        rendered = _squashed(rendered, template_folder / TEMPLATE_NAME, do_replaced, undo_replaced)
+    source = rendered.encode()
+    wanted = {
+        "revision": (revision,),
+        "down_revision": down_revisions,
+        "branch_labels": branch_labels,
+        "depends_on": depends_on,
+        "replaces": tuple(undo_replaced),
+    }
+    _check(source, template_folder / TEMPLATE_NAME, wanted)
     try:
         version_location.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
@@ -156,14 +179,7 @@ def _render(folder: Path, variables: Mapping[str, object]) -> str:
         return environment.get_template(TEMPLATE_NAME).render(variables)
 
 
-def _check(
-    source: bytes,
-    template: Path,
-    revision: str,
-    down_revisions: Sequence[str],
-    branch_labels: Sequence[str],
-    depends_on: Sequence[str],
-) -> None:
+def _check(source: bytes, template: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     """Refuse a script that is not the revision asked for, as a template can leave things out."""
     try:
         script = script_from_source(source, template)
@@ -171,18 +187,52 @@ def _check(
         raise ScriptError(
             f"{template} makes a script that can't be used. {error.message}", "Correct the template."
         ) from error
-    for attribute, found, wanted in (
-        ("revision", (script.revision,), (revision,)),
-        ("down_revision", script.down_revisions, down_revisions),
-        ("branch_labels", script.branch_labels, branch_labels),
-        ("depends_on", script.depends_on, depends_on),
-    ):
-        if found != tuple(dict.fromkeys(wanted)):
+    found = {
+        "revision": (script.revision,),
+        "down_revision": script.down_revisions,
+        "branch_labels": script.branch_labels,
+        "depends_on": script.depends_on,
+        "replaces": script.replaces,
+    }
+    for attribute, names in wanted.items():
+        if found[attribute] != tuple(dict.fromkeys(names)):
             raise ScriptError(
-                f"{template} makes a script whose {attribute} is {_python(found)} "
-                f"instead of {_python(tuple(wanted))}.",
+                f"{template} makes a script whose {attribute} is {_python(found[attribute])} "
+                f"instead of {_python(tuple(names))}.",
                 f"Add `{attribute} = {{{{ {attribute} | python }}}}` to the template.",
             )
+
+
+def _squashed(
+    source: str, template: Path, do: Mapping[str, Sequence[str]], undo: Mapping[str, Sequence[str]]
+) -> str:
+    """A script with `replaces` below its metadata, and at its end what does and undoes each of these."""
+    tree = parse(source.encode(), template)
+    at = max((each.end_lineno or 0 for each in tree.body if _is_metadata(each)), default=0)
+    names = {name.asname or name.name for each in tree.body for name in getattr(each, "names", ())}
+    annotation = ": Operations" if "Operations" in names else ""
+    lines = source.rstrip("\n").split("\n")
+    lines[at:at] = [
+        "replaces: tuple[str, ...] = (",
+        *(f"    {_python(revision)}," for revision in undo),
+        ")",
+    ]
+    functions = [
+        *((DOES_REPLACED, id_, body, f"Do what {id_} did.") for id_, body in do.items()),
+        *(
+            (UNDOES_REPLACED, id_, body, f"Undo {id_} where it was applied alone, with its own backup.")
+            for id_, body in reversed(list(undo.items()))
+        ),
+    ]
+    for prefix, revision, body, told in functions:
+        opening = f"def {prefix}{revision}(op{annotation}) -> None:"
+        lines += ["", "", opening, f'    """{told}"""', _body(body)]
+    return "\n".join([*lines, ""])
+
+
+def _is_metadata(statement: ast.stmt) -> bool:
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return any(isinstance(each, ast.Name) and each.id in METADATA for each in targets)
 
 
 def _in_docstring(text: str) -> str:

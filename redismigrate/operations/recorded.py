@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from redismigrate.operations.operation_types import Operation, RunFunction
+from redismigrate.operations.squash import Squash
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 Direction = Literal["upgrade", "downgrade"]
+_OF_SQUASHED = frozenset({"replaces", "squashes"})
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class RecordedRevision:
             they were found: another branch that had adopted them is undone already.
         undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
         code_sha256: Of what Python reads of the script.
+        replaces: The revisions that it stands for, as a squashed one does.
+        squashes: The squashed revisions below it: from now on they are recorded instead of what they replace.
     """
 
     revision: str
@@ -43,6 +49,14 @@ class RecordedRevision:
     undone_functions: tuple[RunFunction, ...] = ()
     code_sha256: str = ""
     found: dict[str, IndexDefinition] = field(default_factory=dict)
+    replaces: tuple[str, ...] = ()
+    squashes: tuple[Squash, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where nothing is squashed, runs and plans are written as by versions that knew nothing of it.
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if value or name not in _OF_SQUASHED}
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""

@@ -346,6 +346,7 @@ def digest_of_plans(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefini
     for plan in plans:
         recorded = _plain(RevisionPlan(recorded=plan.recorded, steps=()))["recorded"]
         del recorded["sha256"]  # another checkout of the same script is the same plan
+        recorded.pop("squashes", None)  # records of before
         if not any(step.kind == "run_function" for step in plan.steps):
             del recorded["code_sha256"]
         revisions.append([recorded, [(step.kind, step.index, step.strategy) for step in plan.steps]])

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ _VERSION = re.compile(rb'{"version": ?(\d+)')
 _SEAL = "sha256"
 _SEALED = re.compile(rb'{"version": \d+, (.*), "sha256": "([0-9a-f]{64})"}', re.DOTALL)
 SEALED = frozenset({"run", "progress", "last_run"})
+_OF_SQUASHED = frozenset({"replaces", "replaced"})
 _RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`."
 
 
@@ -140,6 +141,8 @@ class AppliedRevision:
         adopted: Indexes that no revision had created before this one changed them.
         code_sha256: Of what Python reads of its script, without comments and line ends; empty in records of
             versions that did not know it.
+        replaces: The revisions that it stands for, as a squashed one does.
+        replaced: The records of these where they were applied one by one, in that order.
     """
 
     parents: tuple[str, ...]
@@ -153,6 +156,8 @@ class AppliedRevision:
     backup: str | None = None
     adopted: tuple[str, ...] = ()
     code_sha256: str = ""
+    replaces: tuple[str, ...] = ()
+    replaced: Mapping[str, AppliedRevision] = field(default_factory=dict)
 
     def is_of(self, sha256: str, code_sha256: str) -> bool:
         """Whether a script is the one that was applied, or one that differs in nothing that Python reads.
@@ -166,7 +171,15 @@ class AppliedRevision:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> AppliedRevision:
         """Read from JSON data; what a later version added is ignored. TypeError when it is damaged."""
-        return typed(cls, record)
+        if not (isinstance(record, Mapping) and isinstance(record.get("replaced"), Mapping)):
+            return typed(cls, record)
+        own = typed(cls, {name: value for name, value in record.items() if name != "replaced"})
+        return replace(own, replaced={id_: cls.from_json(each) for id_, each in record["replaced"].items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data; what only squashed revisions have is left out of others."""
+        values = asdict(self) | {"replaced": {id_: each.to_json() for id_, each in self.replaced.items()}}
+        return {name: value for name, value in values.items() if value or name not in _OF_SQUASHED}
 
 
 @dataclass(frozen=True)
@@ -182,14 +195,34 @@ class Head:
 
     @property
     def parents(self) -> dict[str, tuple[str, ...]]:
-        """Applied revision -> what it revises and depends on."""
-        return {id_: (*record.parents, *record.depends_on) for id_, record in self.revisions.items()}
+        """Applied revision -> what it revises and depends on; squashed ones stand for what they replace."""
+        heirs = {old: id_ for id_, record in self.revisions.items() for old in record.replaces}
+        return {
+            id_: tuple(heirs.get(parent, parent) for parent in (*record.parents, *record.depends_on))
+            for id_, record in self.revisions.items()
+        }
 
     @property
     def heads(self) -> tuple[str, ...]:
         """The applied revisions that no applied revision stands on, sorted."""
         below = {parent for parents in self.parents.values() for parent in parents}
         return tuple(sorted(self.applied - below))
+
+    @property
+    def one_by_one(self) -> Mapping[str, AppliedRevision]:
+        """Every record: in the place of a squashed one those of what it replaces, where there are any."""
+        found: dict[str, AppliedRevision] = {}
+        for id_, record in self.revisions.items():
+            found |= record.replaced or {id_: record}
+        return found
+
+    def with_records(self, records: Mapping[str, AppliedRevision | None]) -> Head:
+        """The head with other records, None for none; new ones come where the first that goes stood."""
+        new = {id_: record for id_, record in records.items() if record is not None}
+        found: dict[str, AppliedRevision] = {}
+        for id_, record in self.revisions.items():
+            found |= new if id_ in records else {id_: record}
+        return Head(found | new)
 
     def with_revision(self, revision: str, record: AppliedRevision) -> Head:
         """The head after this revision was applied."""
@@ -217,7 +250,7 @@ class Head:
         """The applied revisions as the content of their document in Redis."""
         return {
             "heads": list(self.heads),
-            "revisions": {id_: asdict(record) for id_, record in self.revisions.items()},
+            "revisions": {id_: record.to_json() for id_, record in self.revisions.items()},
         }
 
 

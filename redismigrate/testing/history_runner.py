@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import UsageError
 from redismigrate.foreign_text import readable
 from redismigrate.history.identifiers import resolve_one
@@ -14,6 +15,7 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 from redismigrate.schema.vector_field import VectorField
 from redismigrate.state.store import State, read_state
+from redismigrate.state.stored_documents import Head
 from redismigrate.testing.document_forms import (
     GivenDocuments,
     SampleDocuments,
@@ -95,7 +97,12 @@ class MigrationRunner:
     @property
     def current(self) -> tuple[str, ...]:
         """The applied revisions that no applied one stands on."""
-        return self.state.head.heads
+        return self._head.heads
+
+    @property
+    def _head(self) -> Head:
+        """What is recorded, as the scripts call it: of a squashed one its parts may be."""
+        return seen(self.project, self.state.head)
 
     @property
     def state(self) -> State:
@@ -120,7 +127,7 @@ class MigrationRunner:
             UsageError: The revision is applied already.
         """
         revision = self._resolve(revision)
-        if revision in self.state.head.applied:
+        if revision in self._head.applied:
             raise UsageError(
                 f"Revision {revision} is applied already, so nothing is left to be done before it.",
                 f"Undo it with migrate_down_to, or begin with migrate_up_before({revision!r}).",
@@ -133,7 +140,7 @@ class MigrationRunner:
 
     def migrate_up_one(self) -> tuple[str, ...]:
         """Apply the next revision in the order of the history; nothing when none is left."""
-        applied = self.state.head.applied
+        applied = self._head.applied
         following = next((revision for revision in self.history if revision not in applied), None)
         return () if following is None else self.migrate_up_to(following)
 
@@ -150,7 +157,7 @@ class MigrationRunner:
 
     def migrate_down_one(self) -> tuple[str, ...]:
         """Undo the last applied revision in the order of the history; nothing when none is applied."""
-        known = self.project.history.known(self.state.head.applied)
+        known = self.project.history.known(self._head.applied)
         if not known:
             return ()
         # Of several heads -1 alone could mean any.
@@ -304,4 +311,4 @@ class MigrationRunner:
         return f"{revision} ({readable(message)})" if message else revision
 
     def _resolve(self, revision: str) -> str:
-        return resolve_one(self.project.history, revision, self.state.head.applied)
+        return resolve_one(self.project.history, revision, self._head.applied)

@@ -72,7 +72,8 @@ def options_in(heading: str) -> set[str]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("-")}
+    shown = [option for option in command.params if not getattr(option, "hidden", False)]
+    return {name for parameter in shown for name in parameter.opts if name.startswith("-")}
 
 
 def words_in(rows: tuple[tuple[str, ...], ...], column: int = 0) -> list[str]:

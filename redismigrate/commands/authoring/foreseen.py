@@ -12,6 +12,7 @@ from redismigrate.commands.authoring.unmanaged import unmanaged_indexes
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.session import refuse_unfinished_run
+from redismigrate.commands.squashed_history import seen
 from redismigrate.execution.indexes.survey import live_index_reader, survey
 from redismigrate.history.identifiers import revisions_to_apply
 from redismigrate.operations.operation_types import Operation
@@ -90,9 +91,11 @@ class Foresight:
         if not self._project.scripts:
             return ()
         history, state = self._project.history, self._state
-        ids = revisions_to_apply(history, "heads", state.head.applied)
+        ids = revisions_to_apply(history, "heads", seen(self._project, state.head).applied)
         unmanaged = partial(unmanaged_indexes, self._project, self._server)
-        return record_upgrades(history, ids, state.catalog, self._read_live, unmanaged)
+        return record_upgrades(
+            history, ids, state.catalog, self._read_live, unmanaged, applied=state.head.applied
+        )
 
     @cached_property
     def _adopted(self) -> dict[str, IndexDefinition]:

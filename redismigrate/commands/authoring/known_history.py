@@ -5,6 +5,7 @@ from __future__ import annotations
 from redismigrate.commands.authoring.replaying import replay
 from redismigrate.commands.checking import head_catalog
 from redismigrate.commands.project import Project
+from redismigrate.commands.squashed_history import seen
 from redismigrate.errors import ScriptError
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.store import read_state
@@ -26,5 +27,6 @@ def replay_or_record(project: Project, notes: list[str]) -> Catalog:
     except ScriptError:
         with project.connect() as server:
             state = read_state(server, project.keys)
-            missing = [each.revision for each in project.scripts if each.revision not in state.head.applied]
+            applied = seen(project, state.head).applied
+            missing = [each.revision for each in project.scripts if each.revision not in applied]
             return head_catalog(project, server, state, missing, notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -126,7 +126,7 @@ def revision(
         from redismigrate.commands.authoring.other_branches import refuse_indexes_of_other_branches
 
         refuse_indexes_of_other_branches(project, placement, content.changed, content.gone)
-    return _write(project, placement, message, content)
+    return write_revision(project, placement, message, content)
 
 
 def merge(
@@ -158,16 +158,32 @@ def merge(
             f"There is nothing to merge: {found} named by {' '.join(revisions)}.",
             "`redismigrate heads` lists the heads; name two or more.",
         )
-    return _write(project, placement, message or f"merge {' and '.join(placement.parents)}")
+    return write_revision(project, placement, message or f"merge {' and '.join(placement.parents)}")
 
 
-def _write(
-    project: Project, placement: Placement, message: str, content: ScriptContent | None = None
+def write_revision(
+    project: Project,
+    placement: Placement,
+    message: str,
+    content: ScriptContent | None = None,
+    undo_replaced: Mapping[str, Sequence[str]] | None = None,
+    do_replaced: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
+    """Write a script, and give it to the hooks.
+
+    Args:
+        project: The project.
+        placement: Where it goes.
+        message: What it is for.
+        content: What it does; None for nothing yet.
+        undo_replaced: See `write_script`.
+        do_replaced: See there.
+    """
+    from redismigrate.commands.authoring.post_write_hooks import run_post_write_hooks
     from redismigrate.history.script_writer import write_script
 
     settings = project.settings
-    return write_script(
+    path = write_script(
         settings.script_location,
         placement.folder,
         revision=placement.revision,
@@ -180,7 +196,11 @@ def _write(
         create_date=datetime.now(zone_of(settings.timezone)),
         file_template=settings.file_template,
         slug_length=settings.truncate_slug_length,
+        undo_replaced=undo_replaced or {},
+        do_replaced=do_replaced or {},
     )
+    run_post_write_hooks(settings.post_write_hooks, path)
+    return path
 
 
 def edit(project: Project, identifier: str) -> Path:
@@ -191,7 +211,7 @@ def edit(project: Project, identifier: str) -> Path:
     """
     from redismigrate.commands.revisions import find_script
 
-    path = find_script(project, identifier).path
+    path = find_script(project.showing(identifier), identifier).path
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not editor:
         raise ConfigurationError("No editor is set.", "Set the environment variable EDITOR.")

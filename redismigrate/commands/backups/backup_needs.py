@@ -21,7 +21,7 @@ _EVENTS = 100_000
 
 def backed_up_by(state: State, run: str) -> Iterator[str]:
     """The applied revisions whose backup a run made."""
-    for revision, record in state.head.revisions.items():
+    for revision, record in state.head.one_by_one.items():
         if record.backup is not None and _is_of(record.backup, run):
             yield revision
 

@@ -115,7 +115,7 @@ def _recorded(server: Server, keys: StateKeys, state: State) -> list[_Recorded]:
     """What the record names, but for backups that `backup prune` has removed."""
     recorded = [
         _Recorded.parse(revision, record.backup, _LEVELS_OF_REVISION)
-        for revision, record in state.head.revisions.items()
+        for revision, record in state.head.one_by_one.items()
         if record.backup is not None
     ]
     runs = [] if state.run is None else [Run.from_content(state.run, keys)]

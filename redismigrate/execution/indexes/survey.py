@@ -183,7 +183,7 @@ def backups_of(
     """
     known = {}
     for item in recorded:
-        applied = head.revisions.get(item.revision)
+        applied = head.one_by_one.get(item.revision)
         if item.direction == "upgrade" or applied is None or applied.backup is None:
             continue
         for name in touched_indexes((item,)):
