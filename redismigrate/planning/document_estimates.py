@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
-from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, allocated_bytes, documents_of, slowness_of
+from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, documents_of, slowness_of
+from redismigrate.planning.index_memory import allocated_bytes
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
 from redismigrate.schema.definition import IndexDefinition

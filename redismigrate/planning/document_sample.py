@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.planning.word_counts import WordCounts
 
 # What reading a document takes on the reference machine (see `redismigrate.planning.estimates`), read as a
 # sample is: HGET in redis-py pipelines of 100, over loopback, the round trip left out.
@@ -25,6 +26,7 @@ class FieldSample:
         wrong_length: Values that are no vector of the live datatype, by their length; 0 for other fields.
         smallest: The smallest component of its vectors, as the numbers in Redis; None where none was read.
         largest: The largest component.
+        words: Of texts and tags, where some were read.
     """
 
     share: float
@@ -32,6 +34,7 @@ class FieldSample:
     wrong_length: int = 0
     smallest: float | None = None
     largest: float | None = None
+    words: WordCounts | None = None
 
     @property
     def largest_magnitude(self) -> float | None:

@@ -36,6 +36,7 @@ class Estimate(BaseModel):
         bytes_written: Bytes of documents written.
         backup_bytes: Bytes that go to disk before.
         memory_bytes: Peak extra memory of the server.
+        kept_memory_bytes: What of its memory stays when it is done, below 0 what is freed; None: not known.
         seconds: Wall seconds.
         search_downtime_seconds: Seconds in which searches fail or miss documents.
     """
@@ -47,6 +48,7 @@ class Estimate(BaseModel):
     bytes_written: int = 0
     backup_bytes: int = 0
     memory_bytes: int = 0
+    kept_memory_bytes: int | None = 0
     seconds: float = 0.0
     search_downtime_seconds: float = 0.0
 
