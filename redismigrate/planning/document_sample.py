@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.rewrite import Rewrite
-from redismigrate.planning.word_counts import WordCounts
+from redismigrate.documents.word_counts import WordCounts
 
 # What reading a document takes on the reference machine (see `redismigrate.planning.estimates`), read as a
 # sample is: HGET in redis-py pipelines of 100, over loopback, the round trip left out.

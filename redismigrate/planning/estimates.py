@@ -33,7 +33,6 @@ from redismigrate.planning.index_memory import (
     USUAL_TEXT_BYTES,
     garbage_bytes,
     index_bytes,
-    successor_bytes,
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
@@ -93,8 +92,8 @@ def build_estimate(
 
 
 def memory_of(steps: Iterable[Step]) -> int:
-    """Bytes that steps add to the server's memory."""
-    return sum(step.estimate.memory_bytes for step in steps)
+    """Bytes that steps add to the server's memory until something is dropped of what they replace."""
+    return sum(step.estimate.memory_bytes for step in steps if not step.after_record)
 
 
 def documents_of(definition: IndexDefinition, inventory: Inventory) -> int:
@@ -156,7 +155,7 @@ def _memory(
         size_bytes = index_bytes(after.schema, documents, sample)
         return size_bytes, size_bytes
     live = inventory.live.get(before.physical)
-    new_bytes = successor_bytes(before.schema, after.schema, documents, sample, live)
+    new_bytes = index_bytes(after.schema, documents, sample, live)
     if strategy in BESIDE:
         return new_bytes, new_bytes
     more_bytes = new_bytes - index_bytes(before.schema, documents, sample, live)

@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from redismigrate.documents.rewrite import BYTES_PER_COMPONENT
+from redismigrate.documents.word_counts import WordCounts
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
-from redismigrate.planning.word_counts import WordCounts
 from redismigrate.redis_server.inspection import LiveIndex
 from redismigrate.schema import Field, IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.vector_field import DEFAULT_BLOCK_SIZE
@@ -70,41 +70,22 @@ def index_bytes(
         schema: What it is.
         documents: How many it has.
         sample: Some of them, if any were looked at.
-        live: The index on the server, if it is there.
+        live: The index on the server, or the one that it follows: knows what those of its fields take that
+            stay. None where there is none.
     """
-    vectors = _vector_bytes(schema, documents, sample)
-    return round(vectors + _other_bytes(schema.fields, schema, documents, sample, live))
-
-
-def successor_bytes(
-    before: IndexSchema,
-    after: IndexSchema,
-    documents: int,
-    sample: DocumentSample | None,
-    live: LiveIndex | None,
-) -> int:
-    """What an index takes that is built over the documents of another one.
-
-    Args:
-        before: That one.
-        after: The new index.
-        documents: How many that one has.
-        sample: Some of them as they will be, if any were looked at.
-        live: That one on the server, if it is there: knows what those of its fields take that stay.
-    """
-    stay = _of_both(before, after)
-    factor = _factor(before, documents, sample, live)
+    factor, like = (1.0, schema) if live is None else (_factor(live, documents, sample), live.schema)
+    stay = _of_both(like, schema)
     # Texts of which no words were read are taken for such as the index has.
-    known = [
+    added = [
         field
-        for field in after.fields
-        if (path := field.path_in(after.storage_type)) not in stay
+        for field in schema.fields
+        if (path := field.path_in(schema.storage_type)) not in stay
         and (words_of(sample, path) is not None or not isinstance(field, TextField))
     ]
-    others = [field for field in after.fields if field not in known]
-    other_bytes = factor * (documents * BYTES_PER_DOCUMENT + _field_bytes(others, after, documents, sample))
-    other_bytes += _field_bytes(known, after, documents, sample)
-    return round(_vector_bytes(after, documents, sample) + other_bytes)
+    others = [field for field in schema.fields if field not in added]
+    size_bytes = _vector_bytes(schema, documents, sample)
+    size_bytes += factor * (documents * BYTES_PER_DOCUMENT + _field_bytes(others, schema, documents, sample))
+    return round(size_bytes + _field_bytes(added, schema, documents, sample))
 
 
 def garbage_bytes(
@@ -127,9 +108,8 @@ def garbage_bytes(
                 entries += documents * _bytes_by_length(field, schema, sample)
             else:
                 entries += _entry_bytes(field, counts, schema, documents * share_of(sample, path))
-    return round(
-        documents * GARBAGE_BYTES_PER_DOCUMENT + entries * min(1.0, _factor(schema, documents, sample, live))
-    )
+    share = 1.0 if live is None else min(1.0, _factor(live, documents, sample))
+    return round(documents * GARBAGE_BYTES_PER_DOCUMENT + entries * share)
 
 
 def words_of(sample: DocumentSample | None, path: str) -> WordCounts | None:
@@ -158,30 +138,16 @@ def _of_both(before: IndexSchema, after: IndexSchema) -> frozenset[str]:
     )
 
 
-def _other_bytes(
-    fields: Collection[Field],
-    schema: IndexSchema,
-    documents: int,
-    sample: DocumentSample | None,
-    live: LiveIndex | None,
-) -> float:
-    """Of all but the vectors."""
-    expected = documents * BYTES_PER_DOCUMENT + _field_bytes(fields, schema, documents, sample)
-    return _factor(schema, documents, sample, live) * expected
-
-
-def _factor(
-    schema: IndexSchema, documents: int, sample: DocumentSample | None, live: LiveIndex | None
-) -> float:
+def _factor(live: LiveIndex, documents: int, sample: DocumentSample | None) -> float:
     """How many times more a live index takes, its vectors aside, than is expected of it."""
-    expected = documents * BYTES_PER_DOCUMENT + _field_bytes(schema.fields, schema, documents, sample)
-    if live is None or not live.statistics.size_bytes or not expected:
+    fields, statistics = live.schema.fields, live.statistics
+    expected = documents * BYTES_PER_DOCUMENT + _field_bytes(fields, live.schema, documents, sample)
+    if not statistics.size_bytes or not expected:
         return 1.0
-    statistics = live.statistics
     told = USED_BYTES_PER_TOLD_BYTE * (statistics.size_bytes - statistics.vector_bytes)
-    if any(isinstance(field, TextField) for field in schema.fields):
+    if any(isinstance(field, TextField) for field in fields):
         told += UNTOLD_BYTES_PER_WORD * statistics.words
-    if any(isinstance(field, TextField | TagField) and field.withsuffixtrie for field in schema.fields):
+    if any(isinstance(field, TextField | TagField) and field.withsuffixtrie for field in fields):
         told = max(told, expected)  # of endings FT.INFO tells a third
     return min(max(told / expected, LEAST_FACTOR), MOST_FACTOR)
 

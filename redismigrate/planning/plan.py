@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.plan_summary import PlanSummary
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
 from redismigrate.planning.step_payloads import (
@@ -296,6 +297,7 @@ class Plan(BaseModel):
         revisions: In the order in which they run.
         digest: Over operations, strategies and the schemas they meet, not over counts: `--plan` compares it.
         warnings: What concerns the plan as a whole.
+        summary: What it costs in all; None where it was not added up.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -306,12 +308,15 @@ class Plan(BaseModel):
     revisions: tuple[RevisionPlan, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+    summary: PlanSummary | None = None
 
     def _repr_html_(self) -> str:
         """The plan as a notebook shows it."""
         count = f"{len(self.revisions)} revision{'s' if len(self.revisions) != 1 else ''}"
         parts = [heading(f"{self.direction} to {self.target}: {count}, project {self.project}")]
         parts += [paragraph(reason, "blocked:") for reason in self.blocked]
+        if self.summary is not None and self.revisions:
+            parts.append(table(["costs", "in all"], list(self.summary.rows())))
         parts += [paragraph(warning, "note:") for warning in self.warnings]
         for item in self.revisions:
             parts.append(heading(f"{item.revision} {item.recorded.message}"))

@@ -11,13 +11,13 @@ from typing import Any
 
 import redis
 
+from redismigrate.documents.word_counts import WordCounts, words_of_tags, words_of_texts
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
 from redismigrate.planning.rewrites import recodings_of
-from redismigrate.planning.word_counts import WordCounts, words_of_tags, words_of_texts
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import Field, IndexSchema, TagField, TextField, VectorField
 from redismigrate.schema.definition import Catalog
@@ -28,7 +28,7 @@ from redismigrate.schema.strict import encode
 _SAMPLED_DOCUMENTS = 500
 SAMPLED_BYTES = 2_000_000
 # Of texts and tags, whose words are counted.
-SAMPLED_WORD_BYTES = 1_000_000
+SAMPLED_WORD_BYTES = 500_000
 # One for each document and field; an index can have a thousand fields.
 MOST_COMMANDS = 3000
 BATCH_SIZE = 100

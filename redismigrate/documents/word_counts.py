@@ -48,7 +48,9 @@ _STOPWORDS = frozenset(
     ]
 )
 # About where the stem of an English word is another word, which is indexed beside it.
-_ENDING = re.compile(r"(?<=\w{3})(?:(?:e?s|e|y|ed|ing|ly|al|er|ion|ive|ment|ness|able|ance|ous)+)$")
+_ENDINGS = ("s", "e", "y", "ed", "ing", "al", "er", "ion", "ive", "ment", "able", "ance")
+_ENDING = re.compile(rf"(?:{'|'.join(_ENDINGS)})+$")
+_SHORTEST_STEM = 3
 # Of two laws: words that go on as they came, which tells too many, and no more than those that were seen once
 # promise, which tells too few.
 _SHARE_OF_SEEN_ONCE = 1 / 3
@@ -59,7 +61,7 @@ class WordCounts:
     """Words of one field, as an index keeps them: without stopwords, with stems.
 
     Attributes:
-        documents: How many have been read.
+        documents: Of how many the different words are counted.
         words: Mean words of one document, each as often as it occurs.
         entries: Mean different words of one document.
         letters: Mean bytes of a different word.
@@ -111,11 +113,19 @@ def words_of_texts(texts: Iterable[str], *, has_stopwords: bool, has_stems: bool
         has_stopwords: The usual ones are left out.
         has_stems: Stems of words are indexed, too.
     """
+    stems: dict[str, str] = {}
     documents = []
     for text in texts:
-        words = [word for word in _WORD.findall(text.lower()) if not has_stopwords or word not in _STOPWORDS]
+        words = Counter(_WORD.findall(text.lower()))
+        if has_stopwords:
+            words = Counter({word: count for word, count in words.items() if word not in _STOPWORDS})
         if has_stems:
-            words += [f"+{stem}" for word in words if (stem := _ENDING.sub("", word)) != word]
+            for word, count in tuple(words.items()):
+                if len(word) > _SHORTEST_STEM and word.endswith(_ENDINGS):
+                    stem = stems.get(word)
+                    if stem is None:
+                        stem = stems[word] = "+" + _stem_of(word)
+                    words[stem] += count
         documents.append(words)
     return _counted(documents)
 
@@ -127,30 +137,34 @@ def words_of_tags(texts: Iterable[str], separator: str) -> WordCounts | None:
         texts: One of each document, picked by chance.
         separator: Between tags.
     """
-    return _counted([[tag.strip(' []"').lower() for tag in text.split(separator)] for text in texts])
+    return _counted([Counter(tag.strip(' []"').lower() for tag in text.split(separator)) for text in texts])
 
 
-def _counted(documents: Sequence[Sequence[str]]) -> WordCounts | None:
+def _stem_of(word: str) -> str:
+    return word[:_SHORTEST_STEM] + _ENDING.sub("", word[_SHORTEST_STEM:])
+
+
+def _counted(documents: Sequence[Counter[str]]) -> WordCounts | None:
     if not documents:
         return None
-    sets = [set(words) for words in documents]
-    found = Counter(word for words in sets for word in words)
+    # Halves and quarters have to be that.
+    even = documents[: len(documents) - len(documents) % 4] or documents
+    size = -(-len(even) // 4)
+    first, second, third, fourth = (
+        set[str]().union(*even[start : start + size]) for start in range(0, 4 * size, size)
+    )
+    found = Counter[str]()
+    for words in even:
+        found.update(words.keys())
     often = Counter(found.values())
+    quarter = sum(map(len, (first, second, third, fourth))) / 4
+    half = (len(first | second) + len(third | fourth)) / 2
     return WordCounts(
-        documents=len(sets),
-        words=sum(map(len, documents)) / len(sets),
-        entries=sum(map(len, sets)) / len(sets),
-        letters=sum(len(word) for word in found) / max(1, len(found)),
-        distinct=(len(found), _mean_distinct(sets, 2), _mean_distinct(sets, 4)),
+        documents=len(even),
+        words=sum(words.total() for words in documents) / len(documents),
+        entries=sum(map(len, documents)) / len(documents),
+        letters=sum(map(len, found)) / max(1, len(found)),
+        distinct=(len(found), half, quarter),
         seen_once=often[1],
         seen_twice=often[2],
     )
-
-
-def _mean_distinct(sets: Sequence[set[str]], parts: int) -> float:
-    """Different words of a part of the documents, over all such parts."""
-    size = len(sets) // parts
-    if not size:
-        return 0.0
-    counts = [len(set().union(*sets[start : start + size])) for start in range(0, size * parts, size)]
-    return sum(counts) / parts
