@@ -1,7 +1,7 @@
 """Compares what plans tell of memory with what indexes then take; run by hand.
 
-`python tests/benchmarks/memory_estimates.py` prints the table of docs/benchmarks.md. It starts a server of its
-own, and makes one index after the other there.
+`python tests/benchmarks/memory_estimates.py` prints the table of docs/benchmarks.md. It starts a server of
+its own, and makes one index after the other there.
 """
 
 from __future__ import annotations
