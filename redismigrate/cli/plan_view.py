@@ -11,6 +11,7 @@ from rich.table import Table
 from redismigrate.cli.rendering import markup
 from redismigrate.planning.name_warnings import ALIASES_LOST
 from redismigrate.planning.plan import Alternative, Plan, RevisionPlan, Step
+from redismigrate.planning.plan_summary import PlanSummary
 from redismigrate.quantities import seconds_text, size_text
 
 # From this width on, what undoes a step fits beside it, if the columns of costs leave room for both.
@@ -23,10 +24,9 @@ GAP = 2
 
 
 def render_plan(plan: Plan, console: Console) -> None:
-    """Print a plan for people, revision by revision."""
-    for warning in plan.warnings:
-        console.print(f"[yellow]note:[/] {markup(warning)}")
+    """Print a plan for people: what it costs in all, then revision by revision."""
     if not plan.revisions:
+        _print_notes(plan, console)
         console.print("Nothing to do.")
         return
     count = len(plan.revisions)
@@ -34,22 +34,52 @@ def render_plan(plan: Plan, console: Console) -> None:
         f"{plan.direction.capitalize()} to [bold]{markup(plan.target)}[/]: {count} "
         f"revision{'s' if count != 1 else ''}, project {markup(plan.project)}"
     )
+    if plan.summary is not None:
+        for item in plan.revisions:
+            for reason in item.blocked:
+                console.print(_blocked(reason if count == 1 else f"{item.revision}: {reason}"))
+        console.print(Padding.indent(_summary_table(plan.summary), INDENT))
+    _print_notes(plan, console)
     for item in plan.revisions:
         console.print(f"\n[bold]{item.revision}[/] {markup(item.recorded.message)}")
-        render_steps(item, console)
+        render_steps(item, console, tells_obstacles=plan.summary is None)
     if plan.blocked:
         console.print("[red bold]The plan is blocked; nothing would be changed.[/]")
 
 
-def render_steps(item: RevisionPlan, console: Console) -> None:
-    """Print what one revision does, with its warnings and what blocks it."""
+def render_steps(item: RevisionPlan, console: Console, *, tells_obstacles: bool = True) -> None:
+    """Print what one revision does, with its warnings.
+
+    Args:
+        item: The plan of the revision.
+        console: Where to.
+        tells_obstacles: Whether what blocks it is told, too.
+    """
     console.print(Padding.indent(_steps_table(item.steps, console.width), INDENT))
     if item.alternatives:
         console.print(Padding.indent(_alternatives_table(item.alternatives), INDENT))
     for warning in item.warnings:
         console.print(f"  {mark_of(warning)} {markup(warning)}")
-    for reason in item.blocked:
-        console.print(f"  [red]blocked:[/] {markup(reason)}")
+    for reason in item.blocked if tells_obstacles else ():
+        console.print(_blocked(reason))
+
+
+def _print_notes(plan: Plan, console: Console) -> None:
+    for warning in plan.warnings:
+        console.print(f"[yellow]note:[/] {markup(warning)}")
+
+
+def _blocked(reason: str) -> str:
+    return f"  [red]blocked:[/] {markup(reason)}"
+
+
+def _summary_table(summary: PlanSummary) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, value in summary.rows():
+        table.add_row(title, markup(value))
+    return table
 
 
 def mark_of(warning: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.memory_course import memory_course
 from redismigrate.planning.plan import Alternative, RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
@@ -88,7 +88,7 @@ def _told(
         "writes": _writes(strategy, recorded, options, rewrites=bool(rewrites)),
         "search_downtime_seconds": round(sum(step.estimate.search_downtime_seconds for step in steps), 2),
         "seconds": round(sum(step.estimate.seconds for step in steps), 2),
-        "memory_bytes": memory_of(steps),
+        "memory_bytes": memory_course(steps).peak_bytes,
         "changes": tuple(rewrites),
     }
 

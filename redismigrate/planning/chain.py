@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
-from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.memory_course import memory_course
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of_plans
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
+from redismigrate.planning.summarising import summary_of
 from redismigrate.planning.untold import what_is_untold
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -66,7 +67,10 @@ def plan_chain(
         inventory = replace(
             inventory.renamed(plan.steps).after(before, after, item.given_up),
             made=made,
-            planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
+            # Each revision has dropped what it replaces before the next one is begun.
+            planned_memory_bytes=max(
+                0, inventory.planned_memory_bytes + memory_course(plan.steps).kept_bytes
+            ),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),
         )
@@ -77,6 +81,7 @@ def plan_chain(
         revisions=tuple(plans),
         digest=digest_of_plans(plans, met),
         warnings=(*hidden, *what_is_untold(plans, first)),
+        summary=summary_of(plans, first),
     )
 
 

@@ -100,8 +100,11 @@ class DocumentChange:
         old, rewrite, inventory = self.old, self.rewrite, self.inventory
         copy = second_form_estimate(old, rewrite, inventory)
         # Every write to a document indexes it once more.
-        again = copy.model_copy(update={"seconds": round(copy.seconds + build.seconds, 2), "memory_bytes": 0})
-        remove = Estimate(documents=copy.documents, seconds=again.seconds)
+        seconds = round(copy.seconds + build.seconds, 2)
+        in_place = rewrite_estimate(old, rewrite, inventory, exclusive=self.exclusive)
+        memory = {name: getattr(in_place, name) for name in ("memory_bytes", "kept_memory_bytes")}
+        again = copy.model_copy(update={"seconds": seconds, **memory})
+        remove = Estimate(documents=copy.documents, seconds=seconds, kept_memory_bytes=-copy.memory_bytes)
         backup = backup_estimate(old, rewrite, inventory) if strategy == "shadow_field" else None
         return SecondFormCosts(backup, copy, build, again, remove)
 

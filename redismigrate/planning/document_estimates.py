@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
-from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, allocated_bytes, documents_of, slowness_of
+from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, documents_of, slowness_of
+from redismigrate.planning.index_memory import allocated_bytes
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate
 from redismigrate.schema.definition import IndexDefinition
@@ -97,10 +98,12 @@ def rewrite_estimate(
     if rewrite.reads_whole_documents:
         seconds += documents * MOVE_SECONDS_PER_JSON_BYTE * _read_bytes(rewrite, sample)
     seconds = round(seconds * slowness_of(sample), 2)
+    grown_bytes = round(documents * _grown_bytes(rewrite, sample))
     return Estimate(
         documents=documents,
         bytes_written=round(documents * _written_bytes(rewrite, sample)),
-        memory_bytes=max(0, round(documents * _grown_bytes(rewrite, sample))),
+        memory_bytes=max(0, grown_bytes),
+        kept_memory_bytes=grown_bytes,
         seconds=seconds,
         search_downtime_seconds=seconds,
     )
@@ -123,11 +126,13 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
             marks += MARK_BYTES_PER_FIELD * len(before.schema.fields)
         size_bytes = bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
     seconds = documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
+    memory_bytes = round(documents * (allocated_bytes(round(size_bytes) + HASH_VALUE_OVERHEAD) + marks))
     return Estimate(
         documents=documents,
         bytes_read=round(documents * (_read_bytes(rewrite, sample) or size_bytes)),
         bytes_written=round(documents * size_bytes),
-        memory_bytes=round(documents * (allocated_bytes(round(size_bytes) + HASH_VALUE_OVERHEAD) + marks)),
+        memory_bytes=memory_bytes,
+        kept_memory_bytes=memory_bytes,
         seconds=round(seconds * slowness_of(sample), 2),
     )
 

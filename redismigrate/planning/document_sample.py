@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.word_counts import WordCounts
 
 # What reading a document takes on the reference machine (see `redismigrate.planning.estimates`), read as a
 # sample is: HGET in redis-py pipelines of 100, over loopback, the round trip left out.
@@ -28,6 +29,7 @@ class FieldSample:
         overlaps: Dimensions that a revision truncates its vectors to -> which share of the ten nearest
             neighbours of a vector stay the same, 0 to 1; nothing where the sample is too small.
         vectors: How many vectors that was found by.
+        words: Of texts and tags, where some were read.
     """
 
     share: float
@@ -37,6 +39,7 @@ class FieldSample:
     largest: float | None = None
     overlaps: Mapping[int, float] = field(default_factory=dict)
     vectors: int = 0
+    words: WordCounts | None = None
 
     @property
     def largest_magnitude(self) -> float | None:

@@ -13,6 +13,7 @@ from redismigrate.planning.other_databases import OtherDatabases
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.inspection import LiveIndex
+from redismigrate.redis_server.persistence import Persistence
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
@@ -85,6 +86,7 @@ class Inventory:
         untold_because: Why the server does not tell what others write; None where it does, or nobody asked.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
         unreadable_prefixes: Those whose keys the user may not read, where that keeps indexes from them.
+        persistence: How the server keeps its data on disk.
     """
 
     project: str
@@ -107,6 +109,7 @@ class Inventory:
     untold_because: str | None = None
     fence: str = "0"
     unreadable_prefixes: frozenset[str] = frozenset()
+    persistence: Persistence = field(default_factory=Persistence)
 
     def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:
         """The server where nothing can be restored from some backups.
@@ -141,6 +144,7 @@ class Inventory:
         Taking the same steps once more changes nothing.
         """
         live, samples, empty = dict(self.live), dict(self.samples), set(self.empty)
+        matching_keys = dict(self.matching_keys)
         for step in steps:
             before, after = step.before, step.after
             tells = step.life.has("changes_index") or step.life.has("makes_new_form")
@@ -150,10 +154,12 @@ class Inventory:
                 live[after.physical] = live[before.physical]
             if before.physical in empty:
                 empty.add(after.physical)
+            if before.served in matching_keys:
+                matching_keys[after.served] = matching_keys[before.served]
             if before.served in samples:
                 sample = samples[before.served]
                 samples[after.served] = sample if step.rewrite is None else sample.after(step.rewrite)
-        return replace(self, live=live, samples=samples, empty=frozenset(empty))
+        return replace(self, live=live, samples=samples, empty=frozenset(empty), matching_keys=matching_keys)
 
     def is_made(self, name: str) -> bool:
         """Whether the run has made an index itself, so that no application can use it yet."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.plan_summary import PlanSummary
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
 from redismigrate.planning.step_payloads import (
@@ -36,6 +37,7 @@ class Estimate(BaseModel):
         bytes_written: Bytes of documents written.
         backup_bytes: Bytes that go to disk before.
         memory_bytes: Peak extra memory of the server.
+        kept_memory_bytes: What of its memory stays when it is done, below 0 what is freed; None: not known.
         seconds: Wall seconds.
         search_downtime_seconds: Seconds in which searches fail or miss documents.
     """
@@ -47,6 +49,7 @@ class Estimate(BaseModel):
     bytes_written: int = 0
     backup_bytes: int = 0
     memory_bytes: int = 0
+    kept_memory_bytes: int | None = 0
     seconds: float = 0.0
     search_downtime_seconds: float = 0.0
 
@@ -294,6 +297,7 @@ class Plan(BaseModel):
         revisions: In the order in which they run.
         digest: Over operations, strategies and the schemas they meet, not over counts: `--plan` compares it.
         warnings: What concerns the plan as a whole.
+        summary: What it costs in all; None where it was not added up.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -304,12 +308,15 @@ class Plan(BaseModel):
     revisions: tuple[RevisionPlan, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+    summary: PlanSummary | None = None
 
     def _repr_html_(self) -> str:
         """The plan as a notebook shows it."""
         count = f"{len(self.revisions)} revision{'s' if len(self.revisions) != 1 else ''}"
         parts = [heading(f"{self.direction} to {self.target}: {count}, project {self.project}")]
         parts += [paragraph(reason, "blocked:") for reason in self.blocked]
+        if self.summary is not None and self.revisions:
+            parts.append(table(["costs", "in all"], list(self.summary.rows())))
         parts += [paragraph(warning, "note:") for warning in self.warnings]
         for item in self.revisions:
             parts.append(heading(f"{item.revision} {item.recorded.message}"))

@@ -36,6 +36,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "digest": plan.digest,
         "blocked": list(plan.blocked),
         "warnings": list(plan.warnings),
+        "summary": None if plan.summary is None else plan.summary.model_dump(),
         "revisions": [
             {
                 "revision": item.revision,

@@ -36,6 +36,7 @@ from redismigrate.planning.index_steps import (
     synonym_steps,
 )
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.memory_course import with_freed_memory
 from redismigrate.planning.name_moves import names_in
 from redismigrate.planning.name_warnings import lost_aliases, told_of_names
 from redismigrate.planning.names import alias_target_after, is_index
@@ -105,6 +106,7 @@ class _RevisionPlanner(PlanInProgress):
         self.add("record_revision", description=f"{verb} {self.recorded.revision}")
         steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
         self.warnings[:0] = lost_aliases(steps, self)
+        steps = with_freed_memory(steps, self.inventory)
         steps, warnings = told_of_names(steps, self)
         self.warnings += warnings
         rewritten = {done.index for done in self.rewritten}

@@ -241,7 +241,7 @@ def read_capabilities(execute: Callable[..., Any]) -> Capabilities:
     Returns:
         What it is, without what takes trying, see `try_out`.
     """
-    info = _parse_info(execute("INFO", "everything"))
+    info = parse_info(execute("INFO", "everything"))
     modules = look_at_modules(execute, info["modules"])
     is_cluster = info.get("cluster_enabled") == "1"
     settings = _settings(execute) if modules.has_search else {}
@@ -277,7 +277,7 @@ def try_out(execute: Callable[..., Any]) -> Standing:
     )
 
 
-def _parse_info(reply: Any) -> dict[str, Any]:
+def parse_info(reply: Any) -> dict[str, Any]:
     """INFO as a flat dict, `modules` as name -> version. redis-py may have parsed the reply already."""
     info: dict[str, Any] = {"modules": {}, "server_name": "redis"}
     if isinstance(reply, Mapping):

@@ -103,6 +103,8 @@ class IndexStatistics:
         size_bytes: Memory of the index.
         is_incomplete: A scan was given up because the server was at maxmemory, as 2.10.20 and 8.0 do. Such an
             index lacks any number of documents, and takes none that is written later.
+        vector_bytes: What of its memory vectors take.
+        words: Different words of its texts, stems among them.
     """
 
     num_docs: int
@@ -114,6 +116,8 @@ class IndexStatistics:
     last_failure_error: str | None
     size_bytes: int
     is_incomplete: bool = False
+    vector_bytes: int = 0
+    words: int = 0
 
 
 def index_name_from_info(info: Any) -> str:
@@ -181,6 +185,8 @@ def statistics_from_info(info: Any) -> IndexStatistics:
         last_failure_error=_text(errors["last indexing error"]) if has_failed else None,
         size_bytes=round(sum(float(reply.get(size, 0)) for size in _SIZES_MB) * 2**20),
         is_incomplete=_text(errors.get("background indexing status", "OK")) == "OOM failure",
+        vector_bytes=round(float(reply.get("vector_index_sz_mb", 0)) * 2**20),
+        words=_integer(reply.get("num_terms", 0)),
     )
 
 

@@ -16,7 +16,8 @@ from redismigrate.planning.document_estimates import (
     rewrite_estimate,
 )
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
-from redismigrate.planning.estimates import allocated_bytes, build_estimate, memory_of
+from redismigrate.planning.estimates import build_estimate, memory_of
+from redismigrate.planning.index_memory import allocated_bytes
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.room import why_backup_does_not_fit

@@ -51,6 +51,7 @@ PLANS_AS_DATA = {
 SERVER_AS_DATA = {
     "redismigrate.redis_server.capabilities.Capabilities",
     "redismigrate.redis_server.inspection.LiveIndex",
+    "redismigrate.redis_server.persistence.Persistence",
 }
 # `testing` plays the application, as tests do.
 TALK_TO_REDIS = {"state", "execution", "redis_server", "testing"}

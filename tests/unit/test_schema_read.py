@@ -146,6 +146,7 @@ def test_statistics_are_read_from_every_form_of_reply(info):
         last_failure_key="product:7",
         last_failure_error="Invalid geo string",
         size_bytes=3_670_016,
+        vector_bytes=2_097_152,
     )
 
 

@@ -31,6 +31,7 @@ from redismigrate.planning.inventory import Inventory, KnownBackup
 from redismigrate.planning.other_databases import schemas_met
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.inspection import LiveIndex
+from redismigrate.redis_server.persistence import read_persistence
 from redismigrate.redis_server.reports import why_unreported
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -111,6 +112,7 @@ def survey(
         unreadable_prefixes=unreadable_prefixes(server, met, StateKeys(project).fence),
         untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
+        persistence=read_persistence(server),
     )
 
 
