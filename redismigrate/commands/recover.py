@@ -17,6 +17,7 @@ from redismigrate.execution.indexes.survey import survey
 from redismigrate.execution.run import now
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many
+from redismigrate.operations.placed_expectations import lasting_expectations
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
@@ -89,8 +90,8 @@ def stamp(
         given_up = recorded_names - catalog.keys()
         head = Head(
             {
-                item.revision: _accepted(kept.get(item.revision), record_of(item, now(), signature()))
-                for item in recorded
+                revision: _accepted(kept.get(revision), record)
+                for revision, record in records_of(recorded, now(), signature()).items()
             }
         )
         owners = OwnersWriter(server, project.keys, writer.token)
@@ -125,7 +126,9 @@ def _accepted(kept: AppliedRevision | None, stamped: AppliedRevision) -> Applied
     """The record of a revision: what is known of its application, with the script as it is now."""
     if kept is None:
         return stamped
-    return replace(kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256)
+    return replace(
+        kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256, expectations=stamped.expectations
+    )
 
 
 def stamped_by(history: History, target: str | Iterable[str], applied: frozenset[str]) -> frozenset[str]:
@@ -158,18 +161,29 @@ def history_at(history: History, applied: Iterable[str]) -> tuple[tuple[Recorded
     return recorded, catalog
 
 
-def record_of(item: RecordedRevision, applied_at: str, by: str) -> AppliedRevision:
-    """The record of a revision that was not run."""
-    return AppliedRevision(
-        parents=item.parents,
-        depends_on=item.depends_on,
-        message=item.message,
-        sha256=item.sha256,
-        code_sha256=item.code_sha256,
-        applied_at=applied_at,
-        seconds=0.0,
-        by=by,
-    )
+def records_of(recorded: Iterable[RecordedRevision], applied_at: str, by: str) -> dict[str, AppliedRevision]:
+    """The records of revisions that were not run, by their ids.
+
+    Args:
+        recorded: From the first one on, in order.
+        applied_at: When they count as applied.
+        by: Who says so.
+    """
+    records, catalog = {}, Catalog()
+    for item in recorded:
+        records[item.revision] = AppliedRevision(
+            parents=item.parents,
+            depends_on=item.depends_on,
+            message=item.message,
+            sha256=item.sha256,
+            code_sha256=item.code_sha256,
+            applied_at=applied_at,
+            seconds=0.0,
+            by=by,
+            expectations=lasting_expectations(item, catalog),
+        )
+        catalog = item.apply(catalog)
+    return records
 
 
 def _owned(server: Server, project: Project) -> frozenset[str]:

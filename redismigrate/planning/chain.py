@@ -8,6 +8,7 @@ from dataclasses import replace
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
 from redismigrate.planning.estimates import memory_of
+from redismigrate.planning.expected import answers_after
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of_plans
@@ -66,6 +67,7 @@ def plan_chain(
         inventory = replace(
             inventory.renamed(plan.steps).after(before, after, item.given_up),
             made=made,
+            answers=answers_after(inventory.answers, item, before, after),
             planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),

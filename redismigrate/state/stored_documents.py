@@ -140,6 +140,8 @@ class AppliedRevision:
         adopted: Indexes that no revision had created before this one changed them.
         code_sha256: Of what Python reads of its script, without comments and line ends; empty in records of
             versions that did not know it.
+        expectations: What its script expects of indexes once it is applied: "index", and the arguments of
+            `op.expect`.
     """
 
     parents: tuple[str, ...]
@@ -153,6 +155,7 @@ class AppliedRevision:
     backup: str | None = None
     adopted: tuple[str, ...] = ()
     code_sha256: str = ""
+    expectations: tuple[Mapping[str, Any], ...] = ()
 
     def is_of(self, sha256: str, code_sha256: str) -> bool:
         """Whether a script is the one that was applied, or one that differs in nothing that Python reads.
