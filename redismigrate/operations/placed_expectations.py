@@ -14,7 +14,9 @@ from redismigrate.schema.definition import Catalog, IndexDefinition
 Change = IndexChange | SetSynonyms
 
 # Options of an index that decide which documents it has.
-_OF_DOCUMENTS = frozenset({"prefixes", "filter", "storage_type", "skip_initial_scan", "temporary_seconds"})
+_OF_DOCUMENTS = frozenset(
+    {"prefixes", "key_separator", "filter", "storage_type", "skip_initial_scan", "temporary_seconds"}
+)
 # Attributes of a field that don't decide what is found by it, or by its vectors hardly.
 _TUNING = frozenset(
     {

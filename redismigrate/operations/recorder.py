@@ -21,8 +21,8 @@ from redismigrate.operations.changes import (
     as_asked,
     as_recorded,
 )
-from redismigrate.operations.expectations import as_expectation
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
+from redismigrate.operations.given_expectations import as_expectation
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,

@@ -23,7 +23,7 @@ from redismigrate.execution.indexes.search_commands import (
     prove,
     replace_index,
 )
-from redismigrate.execution.indexes.validation import ValidationFailed, baseline_of, validate
+from redismigrate.execution.indexes.validation import ValidationFailed, baseline_of, require_as_asked
 from redismigrate.execution.indexes.waiting import wait_until_indexed
 from redismigrate.execution.pace.build_brake import BuildBrake
 from redismigrate.execution.progress import Watcher
@@ -268,7 +268,7 @@ class StepRunner:
             # It was complete; since then the server was restarted, which builds every index anew.
             self._wait(step, run)
         try:
-            found = validate(
+            found = require_as_asked(
                 self.server,
                 definition,
                 baseline or Baseline(),
