@@ -28,16 +28,20 @@ from redismigrate.errors import CallbackFailed
 from redismigrate.execution.progress import Stopped, Watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from redismigrate.commands.checking import CheckReport
     from redismigrate.commands.following import Followed
     from redismigrate.commands.inspect import Current, Status
     from redismigrate.commands.migration_options import MigrationOptions
     from redismigrate.commands.project import Project
+    from redismigrate.commands.validation_report import ValidationReport
     from redismigrate.operations.recorded import Direction
     from redismigrate.planning.plan import Plan
     from redismigrate.state.follower_report import FollowerReport
 
-__all__ = ["plan", "upgrade", "downgrade", "rollback", "current", "check", "status", "follow"]  # noqa: RUF022
+__all__ = ["plan", "upgrade", "downgrade", "rollback", "current", "check", "validate", "status", "follow"]  # noqa: RUF022
 
 Result = TypeVar("Result")
 Event = TypeVar("Event")
@@ -125,6 +129,13 @@ async def current(project: Project) -> Current:
 async def check(project: Project) -> CheckReport:
     """Whether schemas, scripts, record and server agree; see `redismigrate.commands.check`."""
     return await _read(partial(commands.check, project))
+
+
+async def validate(
+    project: Project, indexes: Iterable[str] = (), *, query_checks: Iterable[str | Path] = ()
+) -> ValidationReport:
+    """Whether indexes are as recorded and answer as expected; see `redismigrate.commands.validate`."""
+    return await _read(partial(commands.validate, project, indexes, query_checks=query_checks))
 
 
 async def status(project: Project) -> Status:

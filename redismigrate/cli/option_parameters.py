@@ -56,6 +56,8 @@ def _type_of(option: Option, default: Any) -> dict[str, Any]:
             return {"type": click.FloatRange(option.setting.least, option.setting.most)}
         case "names":
             return {"multiple": True}
+        case "files":
+            return {"type": FilePath(path_type=Path, dir_okay=False), "multiple": True}
         case "file":
             return {"type": FilePath(path_type=Path, dir_okay=False)}
     return {"is_flag": True, "default": default}

@@ -58,6 +58,8 @@ def render_steps(item: RevisionPlan, console: Console, *, tells_obstacles: bool 
     console.print(Padding.indent(_steps_table(item.steps, console.width), INDENT))
     if item.alternatives:
         console.print(Padding.indent(_alternatives_table(item.alternatives), INDENT))
+    for look in item.looks:
+        console.print(f"  [dim]expected before of[/] {markup(str(look))}")
     for warning in item.warnings:
         console.print(f"  {mark_of(warning)} {markup(warning)}")
     for reason in item.blocked if tells_obstacles else ():

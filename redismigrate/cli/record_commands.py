@@ -1,8 +1,9 @@
-"""Commands about what is recorded in Redis: current, status, stamp, unlock, repair."""
+"""Commands about what is recorded in Redis: current, check, validate, status, stamp, unlock, repair."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from redismigrate.cli.alembic_options import sql_is_script
 from redismigrate.cli.context import REVISION, Invocation, RevisionCommand, global_options, lines_text
 from redismigrate.cli.migration_commands import ignore_other_databases_option, lock_options
+from redismigrate.cli.option_parameters import option_of
 from redismigrate.foreign_text import readable
 
 
@@ -173,4 +175,22 @@ def check(invocation: Invocation) -> int:
     return report.exit_code
 
 
-COMMANDS = (current, check, status, stamp, unlock, repair)
+@click.command()
+@click.argument("indexes", metavar="[INDEX]...", nargs=-1)
+@option_of("query_checks", help="A file of queries that the index has to answer. Can be repeated.")
+@global_options
+@click.pass_obj
+def validate(invocation: Invocation, /, indexes: tuple[str, ...], query_checks: tuple[Path, ...]) -> int:
+    """Look at indexes: schema, documents, answers.
+
+    Whether they are as recorded, have all documents, and answer as expected.
+    """
+    from redismigrate import commands
+    from redismigrate.cli.validation_view import validation_text
+
+    report = commands.validate(invocation.project(), indexes, query_checks=query_checks)
+    invocation.result(report.to_json(), validation_text(report))
+    return report.exit_code
+
+
+COMMANDS = (current, check, validate, status, stamp, unlock, repair)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from redismigrate.commands.recover import stamp, unlock
     from redismigrate.commands.repairing import repair
     from redismigrate.commands.revisions import branches, heads, history, show
+    from redismigrate.commands.validating import validate
     from redismigrate.commands.watching import watch
 
 _MODULES = {
@@ -77,6 +78,7 @@ _MODULES = {
     "templates": "authoring.scripts",
     "unlock": "recover",
     "upgrade": "migrate",
+    "validate": "validating",
     "verify_backups": "backups.listing",
     "watch": "watching",
     "wizard": "authoring.guided",
@@ -119,6 +121,7 @@ __all__ = [
     "templates",
     "unlock",
     "upgrade",
+    "validate",
     "verify_backups",
     "watch",
     "wizard",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_options import QUERIES_UNASKED, MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.redis_ahead import telling, told_ahead
@@ -96,6 +96,7 @@ def upgrade(
                 notes = require_indexes(server, state)
             seconds = {"total": time.monotonic() - started}
             warnings = (() if told_notes is None else (told_notes,)) + notes
+            warnings += (QUERIES_UNASKED,) if options.query_checks else ()
             return MigrationResult("nothing", seconds=seconds, warnings=warnings)
 
     return reporting.of(act)

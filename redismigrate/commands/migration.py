@@ -15,7 +15,7 @@ from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.authoring.unmanaged import unmanaged_indexes
 from redismigrate.commands.backups.readable_backups import ReadableBackups
-from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
+from redismigrate.commands.migration_options import QUERIES_UNASKED, MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
 from redismigrate.commands.recording import function_source, record_downgrades, record_upgrades
@@ -43,6 +43,7 @@ from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
+from redismigrate.operations.query_checks import with_query_checks
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
 from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
@@ -112,6 +113,8 @@ class Migration:
             if not is_all and (resumed is None or not covers(resumed.run, target)):
                 plan = self._plan_anew(writer.state, direction, target)
                 revisions, told = plan.revisions, plan.warnings
+            if self._options.query_checks and not revisions:
+                told = (*told, QUERIES_UNASKED)
             seconds: dict[str, float] = {"plan": time.monotonic() - plan_started}
             if revisions:
                 executor = self._begin(writer, plan)
@@ -281,11 +284,13 @@ class Migration:
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
             unmanaged = partial(unmanaged_indexes, self._project, self._server)
-            return record_upgrades(
+            recorded = record_upgrades(
                 history, ids, state.catalog, read_live, unmanaged, applied=state.head.applied
             )
-        head = seen_to_undo(self._project, state.head)
-        return record_downgrades(history, ids, head, state.catalog, read_live)
+        else:
+            head = seen_to_undo(self._project, state.head)
+            recorded = record_downgrades(history, ids, head, state.catalog, read_live)
+        return with_query_checks(recorded, state.catalog, self._options.query_checks)
 
     def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions

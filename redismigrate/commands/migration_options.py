@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from redismigrate.commands.option_definitions import as_path, limit, option, options_of
+from redismigrate.commands.option_definitions import as_path, as_paths, limit, option, options_of
 from redismigrate.errors import UsageError
 from redismigrate.planning.step_life import Phase, StrategyChoice
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # Of documents, as the record can hold it.
 MOST_COUNTED = 2**63 - 1
 REPORT_SUFFIXES = (".yaml", ".yml", ".json")
+QUERIES_UNASKED = (
+    "nothing was planned anew, so what --query-check says was not asked; "
+    "`redismigrate validate --query-check FILE` asks it"
+)
 PHASES = ("total", "plan", "documents", "index", "validate", "cutover")
 
 
@@ -51,6 +55,8 @@ class MigrationOptions:
         max_docs_per_second: Documents that are read or written in a second; None for no limit.
         max_wait_seconds: Seconds for which writers may be ahead of the run before it ends; None for no limit.
         postpone_cutover: Do all but the cutover, and wait until that is no longer asked for.
+        query_checks: Files of queries that indexes have to answer, before anything changes and once they are
+            changed, as `rvl migrate apply --query-check-file` takes them.
         report_out: The file that gets the report, however it ends: JSON where its name ends with .json, YAML
             where it ends with .yaml or .yml.
 
@@ -165,6 +171,15 @@ class MigrationOptions:
             "postpone-cutover", "Do all but the cutover, and wait for `status --set postpone-cutover=off`."
         ),
     )
+    query_checks: tuple[Path, ...] = field(
+        default=(),
+        metadata=option(
+            "--query-check",
+            "A file of queries that the changed index has to answer, as RedisVL's. Can be repeated.",
+            kind="files",
+            metavar="FILE",
+        ),
+    )
     report_out: Path | None = field(
         default=None,
         metadata=option(
@@ -177,6 +192,7 @@ class MigrationOptions:
     def __post_init__(self) -> None:
         for name in ("plan_file", "backup_dir", "report_out"):
             object.__setattr__(self, name, as_path(getattr(self, name)))
+        object.__setattr__(self, "query_checks", as_paths(self.query_checks))
         if self.report_out is not None and self.report_out.suffix not in REPORT_SUFFIXES:
             raise UsageError(
                 f"The report {self.report_out} has no ending that says its form.",

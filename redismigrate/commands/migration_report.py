@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from redismigrate.errors import RedisMigrateError
 from redismigrate.html_tables import box, heading, paragraph, table
+from redismigrate.operations.expectations import Source
 from redismigrate.quantities import seconds_text, size_text
 
 ReportResult = Literal["done", "nothing", "expanded", "blocked", "failed", "interrupted"]
@@ -62,6 +63,30 @@ class ValidatedIndex(_Part):
     failures_after: int
     unindexed: int
     answers: dict[str, int]
+
+
+class CheckedExpectation(_Part):
+    """What was expected of an index, and what it has answered.
+
+    Attributes:
+        revision: The revision that says so, or carries out what a file of queries is about.
+        index: The name that clients query.
+        when: Before anything was changed, or of what the revision has made of the index.
+        asked: What was asked, in words.
+        wanted: What was to be found, in words.
+        found: What was found, in words.
+        passed: Whether it was as expected.
+        source: Whether a script says so (`op.expect`), or a file of queries.
+    """
+
+    revision: str
+    index: str
+    when: Literal["before", "after"]
+    asked: str
+    wanted: str
+    found: str
+    passed: bool
+    source: Source
 
 
 class IndexSizes(_Part):
@@ -153,6 +178,7 @@ class MigrationReport(_Part):
         seconds: Wall seconds: total, plan, documents, index, validate, cutover; empty where it failed.
         steps: Every step, in the order in which they ended.
         validated: Every index that was found to be as it should be.
+        query_checks: Every expectation that was asked: of scripts, and of files of queries.
         sizes: Every index that was changed.
         memory_saved_bytes: How much less all of them take than before, less than nothing for more; None where
             that is not known.
@@ -177,6 +203,7 @@ class MigrationReport(_Part):
     seconds: dict[str, float]
     steps: tuple[StepTime, ...]
     validated: tuple[ValidatedIndex, ...]
+    query_checks: tuple[CheckedExpectation, ...] = ()
     sizes: tuple[IndexSizes, ...]
     memory_saved_bytes: int | None
     documents: ReportedDocuments
@@ -245,6 +272,15 @@ class MigrationReport(_Part):
                         ", ".join(f"{what} ({count})" for what, count in found.answers.items()),
                     )
                     for found in self.validated
+                ],
+            )
+        )
+        parts.append(
+            table(
+                ("index", "asked", "when", "wanted", "found", "passed"),
+                [
+                    (c.index, c.asked, c.when, c.wanted, c.found, "yes" if c.passed else "no")
+                    for c in self.query_checks
                 ],
             )
         )

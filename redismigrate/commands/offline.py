@@ -11,7 +11,7 @@ from redismigrate.commands.migration import Migration
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_downgrades, record_upgrades
-from redismigrate.commands.recover import as_found, history_at, record_of, stamped_by
+from redismigrate.commands.recover import as_found, history_at, records_of, stamped_by
 from redismigrate.commands.reviewed_plans import require_not_blocked
 from redismigrate.commands.session import refuse_unfinished_run
 from redismigrate.commands.squashed_history import seen
@@ -206,7 +206,7 @@ def _state_at(
     """What is recorded where everything up to a revision is applied, as the scripts tell it."""
     recorded, catalog = history_at(history, history.ancestors(resolve(history, end, applied)))
     by = f"{signature()} --script"
-    return Head({item.revision: record_of(item, RECORDED_AT, by) for item in recorded}), catalog
+    return Head(records_of(recorded, RECORDED_AT, by)), catalog
 
 
 def stamp_script(project: Project, target: str | Iterable[str]) -> str:
@@ -251,7 +251,7 @@ def stamp_script(project: Project, target: str | Iterable[str]) -> str:
             _require_records(applied & before.applied, state.head)
             recorded, catalog = history_at(project.history, applied)
             catalog = as_found(project, server, catalog)
-        head = Head({item.revision: record_of(item, RECORDED_AT, by) for item in recorded})
+        head = Head(records_of(recorded, RECORDED_AT, by))
     lines = stamp_lines(start, head, catalog, project.keys, by, is_compared=not is_range)
     opening = _opening(f"stamp of project {project.settings.project} at {' '.join(targets)}", start)
     return "".join(f"{line}\n" for line in (*map(remark_line, opening), *lines))

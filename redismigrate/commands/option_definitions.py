@@ -31,7 +31,7 @@ class Option:
 
     flag: str
     help: str
-    kind: Literal["choice", "count", "seconds", "limit", "flag", "file", "names"] = "flag"
+    kind: Literal["choice", "count", "seconds", "limit", "flag", "file", "files", "names"] = "flag"
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     least: float = 0
@@ -93,3 +93,8 @@ def options_of(of: Any) -> Iterator[tuple[str, Option, Any]]:
 def as_path(value: Any) -> Any:
     """A path that may have been given as text."""
     return Path(value) if isinstance(value, str) else value
+
+
+def as_paths(values: Any) -> tuple[Any, ...]:
+    """Paths, or one, that may have been given as text."""
+    return (as_path(values),) if isinstance(values, str | Path) else tuple(map(as_path, values))

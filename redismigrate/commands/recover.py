@@ -18,6 +18,7 @@ from redismigrate.execution.indexes.survey import survey
 from redismigrate.execution.run import now
 from redismigrate.history.graph import History
 from redismigrate.history.identifiers import resolve_many
+from redismigrate.operations.placed_expectations import lasting_expectations
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.drift import drift_of
 from redismigrate.redis_server.connection import Server
@@ -94,8 +95,8 @@ def stamp(
         given_up = recorded_names - catalog.keys()
         head = Head(
             {
-                item.revision: _accepted(kept.get(item.revision), record_of(item, now(), signature()))
-                for item in recorded
+                revision: _accepted(kept.get(revision), record)
+                for revision, record in records_of(recorded, now(), signature()).items()
             }
         )
         head = _as_it_stood(history, head, writer.state.head)
@@ -131,7 +132,9 @@ def _accepted(kept: AppliedRevision | None, stamped: AppliedRevision) -> Applied
     """The record of a revision: what is known of its application, with the script as it is now."""
     if kept is None:
         return stamped
-    return replace(kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256)
+    return replace(
+        kept, sha256=stamped.sha256, code_sha256=stamped.code_sha256, expectations=stamped.expectations
+    )
 
 
 def _as_it_stood(history: History, head: Head, before: Head) -> Head:
@@ -173,19 +176,30 @@ def history_at(history: History, applied: Iterable[str]) -> tuple[tuple[Recorded
     return recorded, catalog
 
 
-def record_of(item: RecordedRevision, applied_at: str, by: str) -> AppliedRevision:
-    """The record of a revision that was not run."""
-    return AppliedRevision(
-        parents=item.parents,
-        depends_on=item.depends_on,
-        message=item.message,
-        sha256=item.sha256,
-        code_sha256=item.code_sha256,
-        applied_at=applied_at,
-        seconds=0.0,
-        by=by,
-        replaces=item.replaces,
-    )
+def records_of(recorded: Iterable[RecordedRevision], applied_at: str, by: str) -> dict[str, AppliedRevision]:
+    """The records of revisions that were not run, by their ids.
+
+    Args:
+        recorded: From the first one on, in order.
+        applied_at: When they count as applied.
+        by: Who says so.
+    """
+    records, catalog = {}, Catalog()
+    for item in recorded:
+        records[item.revision] = AppliedRevision(
+            parents=item.parents,
+            depends_on=item.depends_on,
+            message=item.message,
+            sha256=item.sha256,
+            code_sha256=item.code_sha256,
+            applied_at=applied_at,
+            seconds=0.0,
+            by=by,
+            replaces=item.replaces,
+            expectations=lasting_expectations(item, catalog),
+        )
+        catalog = item.apply(catalog)
+    return records
 
 
 def _owned(server: Server, project: Project) -> frozenset[str]:

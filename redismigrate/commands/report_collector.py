@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
-from redismigrate.commands.migration_report import IndexSizes, StepTime, ValidatedIndex
+from redismigrate.commands.migration_report import CheckedExpectation, IndexSizes, StepTime, ValidatedIndex
 from redismigrate.execution.indexes.sizes import sizes_of
 from redismigrate.execution.indexes.validation import FoundIndex
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run
+from redismigrate.operations.expectations import Expectation, ExpectationAnswer
 from redismigrate.planning.plan import Step
 from redismigrate.redis_server.connection import Server
 
@@ -22,6 +25,7 @@ class ReportCollector(Watcher):
     Attributes:
         steps: How long they took, in the order in which they ended.
         indexes: Revision and served name -> what was found, the last time.
+        checks: What was expected, each with its last answer.
         sizes: Served name -> what it took before its first change and takes after its last.
         warnings: What was told, each once.
         backups: Where they are, each once.
@@ -33,6 +37,7 @@ class ReportCollector(Watcher):
         self._found: dict[str, FoundIndex] = {}
         self.steps: list[StepTime] = []
         self.indexes: dict[tuple[str, str], ValidatedIndex] = {}
+        self.checks: dict[tuple[str, str, str, Expectation], CheckedExpectation] = {}
         self.sizes: dict[str, IndexSizes] = {}
         self.warnings: dict[str, None] = {}
         self.backups: dict[str, None] = {}
@@ -45,6 +50,10 @@ class ReportCollector(Watcher):
                 # Where it is taken up, documents may have two forms already.
                 self._measure_before(step.index, step.before.physical, has_begun=run.position > 0)
         self.warnings.update(dict.fromkeys(run.plan.warnings))
+        for look in run.plan.looks:
+            if look.found is not None:  # where it is not as expected no run begins
+                met = ExpectationAnswer(is_met=True, found=look.found)
+                self._note("before", look.index, look.expectation, met)
 
     def undo_started(self, run: Run) -> None:
         """What it had built goes."""
@@ -84,6 +93,11 @@ class ReportCollector(Watcher):
             answers=dict(found.answers),
         )
 
+    def checked(self, step: Step, answers: Sequence[tuple[Expectation, ExpectationAnswer]]) -> None:
+        """What a changed index has answered, met or not."""
+        for expectation, answer in answers:
+            self._note("after", step.served, expectation, answer)
+
     def revision_finished(self, run: Run) -> None:
         """What its indexes take now that what they replaced is gone."""
         self._take(run)
@@ -91,6 +105,24 @@ class ReportCollector(Watcher):
             index_bytes, document_bytes = sizes_of(self._server, found.physical)
             after = {"index_bytes_after": index_bytes, "document_bytes_after": document_bytes}
             self.sizes[served] = self.sizes.get(served, IndexSizes(index=served)).model_copy(update=after)
+
+    def _note(
+        self,
+        when: Literal["before", "after"],
+        index: str,
+        expectation: Expectation,
+        answer: ExpectationAnswer,
+    ) -> None:
+        self.checks[self._revision, index, when, expectation] = CheckedExpectation(
+            revision=self._revision,
+            index=index,
+            when=when,
+            asked=expectation.question,
+            wanted=expectation.wanted,
+            found=answer.found,
+            passed=answer.is_met,
+            source=expectation.source,
+        )
 
     def _measure_before(self, served: str, physical: str, *, has_begun: bool) -> None:
         if served not in self.sizes:

@@ -123,6 +123,7 @@ class Reporting:
             else {},
             steps=() if collector is None else tuple(collector.steps),
             validated=() if collector is None else tuple(collector.indexes.values()),
+            query_checks=() if collector is None else tuple(collector.checks.values()),
             sizes=sizes,
             memory_saved_bytes=sum(known) if known and len(known) == len(saved) else None,
             documents=ReportedDocuments.model_validate(documents_to_json(documents)),

@@ -10,6 +10,7 @@ from redismigrate.backup.location import BackupLocation
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undo_record import UndoRecord
+from redismigrate.operations.placed_expectations import lasting_expectations
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step
@@ -46,7 +47,7 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     run, recorded, state = work.run, work.run.plan.recorded, work.state
     elapsed = datetime.now(UTC) - datetime.fromisoformat(run.revision_started_at)
     seconds = round(elapsed.total_seconds(), 3)
-    head, removed = _head(run, state.head, seconds)
+    head, removed = _head(run, state.head, state.catalog, seconds)
     catalog = with_quantizations(recorded.apply(state.catalog), run)
     catalog = with_physical_names(catalog, (step for step in run.plan.steps if not step.after_record))
     undo = UndoRecord.of(run, state.catalog, catalog, removed, changed_records(state.head, head))
@@ -59,7 +60,7 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
         _cut_over(work, cutover[:-1], documents, lambda transaction: write(run, event, transaction))
 
 
-def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision | None]:
+def _head(run: Run, head: Head, catalog: Catalog, seconds: float) -> tuple[Head, AppliedRevision | None]:
     """The applied revisions afterwards, and the record that is taken back, if one is."""
     recorded, backup = run.plan.recorded, backup_of_revision(run)
     if run.direction == "downgrade":
@@ -81,6 +82,7 @@ def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision |
         backup=None if backup is None else str(backup),
         adopted=tuple(sorted(recorded.adopted)),
         replaces=recorded.replaces,
+        expectations=lasting_expectations(recorded, catalog),
     )
     return head.with_revision(recorded.revision, applied), None
 

@@ -161,7 +161,7 @@ class Executor:
         self._work.guards(swaps)
         swapped = {step.index for step in swaps}
         for step in self.run.plan.steps[: self.run.position]:
-            if step.kind == "validate_index" and step.index in swapped:
+            if step.life.has("is_looked_at_again") and step.index in swapped:
                 self._work.look(step)
         self._is_taken_up = False
 

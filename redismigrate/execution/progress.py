@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 from redismigrate.errors import RedisMigrateError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redismigrate.execution.indexes.validation import FoundIndex
     from redismigrate.execution.run import Run
+    from redismigrate.operations.expectations import Expectation, ExpectationAnswer
     from redismigrate.planning.plan import Step
 
 
@@ -46,6 +49,9 @@ class Watcher:
 
     def validated(self, step: Step, found: FoundIndex) -> None:
         """An index was compared with what was asked for, and is as it should be."""
+
+    def checked(self, step: Step, answers: Sequence[tuple[Expectation, ExpectationAnswer]]) -> None:
+        """An index was asked what is expected of it; where one answer is not as expected, the step fails."""
 
     def step_ended(self, step: Step, seconds: float) -> None:
         """A step has ended, done or not; of some that are one, the last. This must not raise."""
@@ -102,6 +108,11 @@ class Watchers(Watcher):
         """Tell all of them."""
         for watcher in self._watchers:
             watcher.validated(step, found)
+
+    def checked(self, step: Step, answers: Sequence[tuple[Expectation, ExpectationAnswer]]) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.checked(step, answers)
 
     def step_ended(self, step: Step, seconds: float) -> None:
         """Tell all of them."""

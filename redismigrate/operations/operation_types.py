@@ -11,6 +11,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import check_block
 from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.expectations import Expectation
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -269,6 +270,36 @@ class AssumeExclusive:
         return f"assume that nobody else writes to the documents: {self.reason}"
 
 
+@dataclass(frozen=True)
+class Expect:
+    """Says what an index is expected to answer, from its place in the script on."""
+
+    index: str
+    expectation: Expectation
+    kind: Literal["expect"] = "expect"
+
+    def apply(self, catalog: Catalog) -> Catalog:
+        """The catalog as it was; SchemaError where the index can't be asked that, or the name is an alias.
+
+        An index that the catalog lacks is one that no revision has made or changed so far.
+        """
+        if self.index in catalog:
+            self.expectation.require_fits(catalog[self.index].schema)
+        elif (holder := catalog.alias_target(self.index)) is not None:
+            raise SchemaError(
+                f"{self.index} is an alias of index {holder}, not an index.",
+                f"Use the index's name, {holder}.",
+            )
+        return catalog
+
+    def reverse(self, before: Catalog) -> tuple[Operation, ...]:  # noqa: ARG002 - all reverses take the same
+        """Nothing: what was expected on the way there need not hold on the way back."""
+        return ()
+
+    def __str__(self) -> str:
+        return f"expect of {self.index}: {self.expectation}"
+
+
 Operation = Annotated[
     CreateIndex
     | DropIndex
@@ -278,7 +309,8 @@ Operation = Annotated[
     | ChangeIndex
     | RunFunction
     | Irreversible
-    | AssumeExclusive,
+    | AssumeExclusive
+    | Expect,
     PydanticField(discriminator="kind"),
 ]
 

@@ -26,6 +26,7 @@ from redismigrate.operations.changes import (
     as_recorded,
 )
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
+from redismigrate.operations.given_expectations import as_expectation
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -33,6 +34,7 @@ from redismigrate.operations.operation_types import (
     CreateIndex,
     DropAlias,
     DropIndex,
+    Expect,
     Irreversible,
     Operation,
     RunFunction,
@@ -149,6 +151,40 @@ class Operations:
         self._functions.append((up, down))
         self._record(operation)
 
+    def expect(
+        self,
+        index: str,
+        *,
+        count: Any = None,
+        query: str | None = None,
+        finds: Any = None,
+        finds_keys: Any = None,
+        knn: Mapping[str, Any] | None = None,
+        overlap: float | None = None,
+    ) -> None:
+        """Say what an index is expected to answer; where it does not, nothing is changed, or all is undone.
+
+        It holds from here on: it is looked at before the revision changes anything and on the index that the
+        changes make, before clients query that. Where a change in between makes another question of it, it is
+        looked at on that side of the change on which it stands.
+
+        Args:
+            index: Its served name. One that no revision manages is looked at beforehand alone.
+            count: How many documents it has: a number, ("at_least", n) or ("at_most", n).
+            query: A query of FT.SEARCH, in dialect 2.
+            finds: How many documents the query finds, as `count`.
+            finds_keys: The keys that it finds, or ("at_least", keys).
+            knn: The nearest documents, among those that `query` finds if it is given: {"field": "embedding",
+                "of": key, "k": 10}, or "vector": numbers instead of "of".
+            overlap: Which share of `finds_keys` has to be among the neighbours. [0.9]
+        """
+        name = as_name(index, "index")
+        self._require_there(name)
+        expectation = as_expectation(
+            count=count, query=query, finds=finds, finds_keys=finds_keys, knn=knn, overlap=overlap
+        )
+        self._record(Expect(name, expectation))
+
     def indexes(self, pattern: str = "*") -> tuple[str, ...]:
         """The names of the indexes at this point of the history that match a glob, sorted.
 
@@ -192,6 +228,14 @@ class Operations:
                 f"matches, and nobody manages what does on the server: {shown}.",
                 f"Write op.index with their names, or take them on first: `{command}`, `redismigrate stamp`.",
             )
+
+    def _require_there(self, name: str) -> None:
+        """Refuse an index that is nowhere. One that only the server has is not brought into the catalog."""
+        if name in self._catalog or self._catalog.alias_target(name) is not None:
+            return
+        is_gone = any(item.kind == "drop_index" and item.name == name for item in self._operations)
+        if is_gone or (self._live_index is not None and self._live_index(name) is None):
+            self._catalog.index(name)
 
     def _adopt(self, name: str) -> None:
         """Bring an index that no revision created into the catalog, as it is on the server."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.expectations import expectation_words
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog
@@ -105,6 +106,8 @@ def _operation_lines(operation: Operation, catalog: Catalog, remarks: Remarks) -
             return _call("op.irreversible", [operation.reason], {})
         case "assume_exclusive":
             return _call("op.assume_exclusive", [operation.reason], {})
+        case "expect" if operation.expectation.source == "script":
+            return _call("op.expect", [operation.index], expectation_words(operation.expectation))
     raise SchemaError(f"A script can't be written that says: {operation}.", "Write it by hand.")
 
 

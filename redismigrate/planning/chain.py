@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
+from redismigrate.planning.expected import answers_after
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.memory_course import memory_course
 from redismigrate.planning.physical_names import with_physical_names
@@ -67,6 +68,7 @@ def plan_chain(
         inventory = replace(
             inventory.renamed(plan.steps).after(before, after, item.given_up),
             made=made,
+            answers=answers_after(inventory.answers, item, before, after),
             # Each revision has dropped what it replaces before the next one is begun.
             planned_memory_bytes=max(
                 0, inventory.planned_memory_bytes + memory_course(plan.steps).kept_bytes

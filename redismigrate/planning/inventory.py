@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged
+from redismigrate.operations.expectations import Expectation, ExpectationAnswer
 from redismigrate.planning.document_sample import DocumentSample
 from redismigrate.planning.other_databases import OtherDatabases
 from redismigrate.planning.plan import Step
@@ -85,6 +86,7 @@ class Inventory:
         made: Served names of the indexes that the run has made itself, see `made_in_run`.
         untold_because: Why the server does not tell what others write; None where it does, or nobody asked.
         fence: The number of the fencing token of the run, or of the next one: physical names end with it.
+        answers: What indexes have answered of what is expected of them before the revisions.
         unreadable_prefixes: Those whose keys the user may not read, where that keeps indexes from them.
         persistence: How the server keeps its data on disk.
     """
@@ -110,6 +112,7 @@ class Inventory:
     fence: str = "0"
     unreadable_prefixes: frozenset[str] = frozenset()
     persistence: Persistence = field(default_factory=Persistence)
+    answers: Mapping[tuple[str, Expectation], ExpectationAnswer] = field(default_factory=dict)
 
     def with_damaged_backups(self, problems: Mapping[str, BackupDamaged]) -> Inventory:
         """The server where nothing can be restored from some backups.

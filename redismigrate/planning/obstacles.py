@@ -52,6 +52,6 @@ def index_of(operation: Operation) -> str | None:
             return operation.name_after
         case "drop_index":
             return operation.name
-        case "create_alias" | "set_synonyms":
+        case "create_alias" | "set_synonyms" | "expect":
             return operation.index
     return None

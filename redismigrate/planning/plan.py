@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
+from redismigrate.operations.expectations import Expectation
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan_summary import PlanSummary
 from redismigrate.planning.step_kinds import LIVES
@@ -18,6 +19,7 @@ from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_n
 from redismigrate.planning.step_payloads import (
     DocumentsPayload,
     DropPayload,
+    ExpectationsPayload,
     FunctionPayload,
     flat,
     nested,
@@ -68,6 +70,7 @@ class Step(BaseModel):
         documents: What it does to documents, or has to know of what is done to them.
         call: The function of a script that it runs.
         drop: How it drops an index.
+        checks: What an index has to answer.
         after_record: Whether it comes once the revision is recorded and serves: it removes what was replaced.
         estimate: What it costs.
         rollback: What undoing it would do.
@@ -85,6 +88,7 @@ class Step(BaseModel):
     documents: DocumentsPayload | None = None
     call: FunctionPayload | None = None
     drop: DropPayload | None = None
+    checks: ExpectationsPayload | None = None
     after_record: bool = False
     estimate: Estimate = Estimate()
     rollback: str = ""
@@ -244,6 +248,27 @@ class Alternative(BaseModel):
     changes: tuple[str, ...]
 
 
+class LookBefore(BaseModel):
+    """What is expected of an index before a revision changes anything.
+
+    Attributes:
+        index: Its served name by then.
+        expectation: What it is to answer.
+        found: What it has answered, in words; None where an earlier revision may make another answer of it:
+            it is asked when the turn of this one comes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    index: str
+    expectation: Expectation
+    found: str | None = None
+
+    def __str__(self) -> str:
+        found = "is asked when its turn comes" if self.found is None else f"found {self.found}"
+        return f"{self.index}: {self.expectation} ({found})"
+
+
 class RevisionPlan(BaseModel):
     """How one revision is carried out.
 
@@ -253,6 +278,7 @@ class RevisionPlan(BaseModel):
         warnings: What the user should know before.
         obstacles: Why it can't run, empty when it can.
         alternatives: How else its indexes could be changed, where that was asked for.
+        looks: What is expected of indexes before it changes anything.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -262,6 +288,7 @@ class RevisionPlan(BaseModel):
     warnings: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    looks: tuple[LookBefore, ...] = ()
 
     @property
     def revision(self) -> str:
@@ -323,6 +350,7 @@ class Plan(BaseModel):
             titles = ["step", *item.steps[0].costs, "rollback"] if item.steps else []
             rows = [[step.description, *step.costs.values(), step.rollback] for step in item.steps]
             parts.append(table(titles, rows))
+            parts += [paragraph(str(look), "expected:") for look in item.looks]
             parts += [paragraph(warning, "note:") for warning in item.warnings]
         return box(*parts)
 

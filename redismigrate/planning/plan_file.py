@@ -45,6 +45,10 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
                 "warnings": list(item.warnings),
                 "blocked": list(item.blocked),
                 "obstacles": [obstacle.model_dump() for obstacle in item.obstacles],
+                "expected": [
+                    {"index": look.index, "expectation": str(look.expectation), "found": look.found}
+                    for look in item.looks
+                ],
                 "steps": [_step_to_json(step) for step in item.steps],
                 "alternatives": [alternative.model_dump() for alternative in item.alternatives],
             }
@@ -68,6 +72,8 @@ def _step_to_json(step: Step) -> dict[str, Any]:
     if step.documents is not None and step.kind == "rewrite_documents":
         done = step.documents.model_dump()
         document |= {"rewrite": done["rewrite"], "quantizations": done["quantizations"]}
+    if step.checks is not None:
+        document["expectations"] = [str(each) for each in step.checks.expectations]
     if step.life.has("changes_index"):
         document["schema"] = None if step.after is None else schema_to_redisvl(step.after.schema)
     return document

@@ -8,6 +8,7 @@ from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.block_moves import moves_of, truncations_of
+from redismigrate.operations.expectations import unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -15,13 +16,16 @@ from redismigrate.operations.operation_types import (
     CreateIndex,
     DropAlias,
     DropIndex,
+    Expect,
     Irreversible,
     Operation,
     RunFunction,
     SetSynonyms,
 )
+from redismigrate.operations.placed_expectations import PlacedExpectation, expectations_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.expected import with_checks
 from redismigrate.planning.index_changes import (
     build_beside,
     change_index,
@@ -48,7 +52,7 @@ from redismigrate.planning.other_databases import (
     schemas_left_short,
     why_left_out,
 )
-from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.plan import LookBefore, RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.shared_keys import told_of_shared_keys
@@ -93,13 +97,18 @@ class _RevisionPlanner(PlanInProgress):
         self._adopt()
         if self.recorded.direction == "downgrade":
             self._undo_functions()
+        marks = []
         for operation in self.recorded.operations:
             before = self.catalog
+            marks.append(len(self.steps))
             self.catalog = operation.apply(before)
             self.blocked.about = index_of(operation)
             _PLANNERS[type(operation)](self, operation, before)
             self.inventory = replace(self.inventory, made=made_in_run(operation, self.inventory.made))
         self.blocked.about = None
+        placed = expectations_of(self.recorded, self.start)
+        looks = tuple(self._look_before(item) for item in placed if item.is_asked_before)
+        self.steps = with_checks(self.steps, placed, marks, self.catalog)
         for name in sorted(self.recorded.given_up & self.catalog.keys()):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
@@ -119,7 +128,17 @@ class _RevisionPlanner(PlanInProgress):
             steps=tuple(steps),
             warnings=tuple(dict.fromkeys(self.warnings)),
             obstacles=tuple(self.blocked),
+            looks=looks,
         )
+
+    def _look_before(self, item: PlacedExpectation) -> LookBefore:
+        """What the index as it is answers; blocks where that is not as expected."""
+        name, expectation = str(item.name_before), item.expectation
+        answer = self.inventory.answers.get((name, expectation))
+        if answer is not None and not answer.is_met:
+            self.blocked.append(unmet(name, expectation, answer.found), name)
+        found = None if answer is None else answer.found
+        return LookBefore(index=name, expectation=expectation, found=found)
 
     def _look_elsewhere(self, steps: Iterable[Step]) -> None:
         """Block what would leave out documents of other databases, and tell what stays as it was."""
@@ -346,6 +365,9 @@ class _RevisionPlanner(PlanInProgress):
     def _irreversible(self, operation: Irreversible, before: Catalog) -> None:  # noqa: ARG002 - one signature
         self.blocked.append(f"this revision is irreversible: {operation.reason}")
 
+    def _expect(self, operation: Expect, before: Catalog) -> None:
+        """Nothing by itself: what is asked where depends on all operations, see `expected`."""
+
     def _assume_exclusive(self, operation: AssumeExclusive, before: Catalog) -> None:  # noqa: ARG002
         self.warnings.append(
             f"the script assumes that nobody else writes to the documents meanwhile: {operation.reason} "
@@ -363,6 +385,7 @@ _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
     RunFunction: _RevisionPlanner._run_function,  # noqa: SLF001
     Irreversible: _RevisionPlanner._irreversible,  # noqa: SLF001
     AssumeExclusive: _RevisionPlanner._assume_exclusive,  # noqa: SLF001
+    Expect: _RevisionPlanner._expect,  # noqa: SLF001
 }
 
 

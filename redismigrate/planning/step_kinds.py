@@ -192,7 +192,18 @@ _OF_INDEXES = (
         second_try="It looks again; a server that was restarted builds the index anew, which is waited for.",
         phase="validate",
         offline="look",
-        traits=frozenset({"bears_unmoved_names"}),
+        traits=frozenset({"bears_unmoved_names", "is_looked_at_again"}),
+    ),
+)
+_OF_EXPECTATIONS = (
+    StepLife(
+        name="check_expectations",
+        kind="check_expectations",
+        does="Asks an index what its users expect of it, before names move to it if it was built beside.",
+        second_try="It asks again.",
+        phase="validate",
+        offline="look",
+        traits=frozenset({"bears_unmoved_names", "is_looked_at_again"}),
     ),
 )
 _OF_DOCUMENTS_IN_PLACE = (
@@ -368,6 +379,7 @@ LIVES: Mapping[LifeName, StepLife] = MappingProxyType(
         for life in (
             *_OF_NAMES,
             *_OF_INDEXES,
+            *_OF_EXPECTATIONS,
             *_OF_DOCUMENTS_IN_PLACE,
             *_OF_DOCUMENTS_BESIDE,
             *_OF_REVISIONS,

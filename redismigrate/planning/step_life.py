@@ -36,6 +36,7 @@ StepKind = Literal[
     "set_synonyms",
     "wait_for_index",
     "validate_index",
+    "check_expectations",
     "run_function",
     "release_index",
     "record_revision",
@@ -75,6 +76,7 @@ LifeName = Literal[
     "swap_when_recorded",
     "wait_for_index",
     "validate_index",
+    "check_expectations",
     "run_function",
     "record_revision",
     "unrecord_revision",
@@ -99,6 +101,7 @@ Trait = Literal[
     "reads_own_backup",  # It needs the backup that its revision has made, or adds to it.
     "restores",  # It reads that backup to undo its revision: its place is noted in the step.
     "keeps_to_rate",  # `--max-docs-per-second` decides how long it takes.
+    "is_looked_at_again",  # It only looks, and does so once more where it may be long ago when names move.
     "is_repeated",  # It is done once more when the run is taken up, since writers may have gone on.
     "makes_new_form",  # The documents have their new form after it.
     "writes_vectors",  # The declared fields have their new form after it: how integers were made is recorded.

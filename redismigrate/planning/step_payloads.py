@@ -1,4 +1,4 @@
-"""What only some steps have: about documents, a function of a script, or an index that is dropped.
+"""What only some steps have: about documents, a function of a script, an index that is dropped, expectations.
 
 They are stored flat, among the other values of their step, as all versions have them.
 """
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.operations.expectations import Expectation
 from redismigrate.operations.recorded import Direction
 from redismigrate.schema.quantization import Quantization
 
@@ -74,11 +75,24 @@ class DropPayload(BaseModel):
     delete_documents: bool = False
 
 
+class ExpectationsPayload(BaseModel):
+    """What a step looks for in an index.
+
+    Attributes:
+        expectations: What it is to answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    expectations: tuple[Expectation, ...] = ()
+
+
 # Name of a payload in a step -> its type.
 PAYLOADS: Mapping[str, type[BaseModel]] = {
     "documents": DocumentsPayload,
     "call": FunctionPayload,
     "drop": DropPayload,
+    "checks": ExpectationsPayload,
 }
 # As a step is stored that has none of them, in the order in which its values stand behind each other.
 _STORED: Mapping[str, Any] = {
@@ -133,6 +147,8 @@ def nested(content: Mapping[str, Any]) -> dict[str, Any]:
         _gather(values, "documents")
     if values.get("function") is not None:
         _gather(values, "call")
+    if values.get("expectations") is not None:
+        _gather(values, "checks")
     return values
 
 

@@ -143,6 +143,8 @@ class AppliedRevision:
             versions that did not know it.
         replaces: The revisions that it stands for, as a squashed one does.
         replaced: The records of these where they were applied one by one, in that order.
+        expectations: What its script expects of indexes once it is applied: "index", and the arguments of
+            `op.expect`.
     """
 
     parents: tuple[str, ...]
@@ -158,6 +160,7 @@ class AppliedRevision:
     code_sha256: str = ""
     replaces: tuple[str, ...] = ()
     replaced: Mapping[str, AppliedRevision] = field(default_factory=dict)
+    expectations: tuple[Mapping[str, Any], ...] = ()
 
     def is_of(self, sha256: str, code_sha256: str) -> bool:
         """Whether a script is the one that was applied, or one that differs in nothing that Python reads.

@@ -19,6 +19,10 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
+def _is_mappings(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
+
+
 # By the annotation as it is written.
 _FITS: Mapping[str, Callable[[object], bool]] = {
     "str": lambda value: isinstance(value, str),
@@ -28,6 +32,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "float | None": lambda value: value is None or _is_number(value),
     "bool": lambda value: isinstance(value, bool),
     "tuple[str, ...]": _is_texts,
+    "tuple[Mapping[str, Any], ...]": _is_mappings,
 }
 
 
@@ -35,7 +40,7 @@ def typed(cls: type[Value], content: object) -> Value:
     """A dataclass of JSON data; what a later version may have added is ignored.
 
     Args:
-        cls: The dataclass, of plain values and tuples of text.
+        cls: The dataclass, of plain values and tuples of text or of mappings.
         content: The data.
 
     Raises:

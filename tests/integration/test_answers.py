@@ -14,7 +14,7 @@ from vector_documents import TO_FLOAT16, migrate, stock, vector
 from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.errors import RunFailed
-from redismigrate.execution.indexes.validation import validate
+from redismigrate.execution.indexes.validation import require_as_asked
 from redismigrate.execution.run import Baseline
 from redismigrate.execution.steps import answers
 from redismigrate.execution.steps import runner as steps
@@ -201,12 +201,12 @@ def test_what_is_still_written_in_the_old_form_does_not_stop_the_final_index(
 
     def write_and_validate(*arguments: Any, **options: Any) -> None:
         if moment == "before the answers are compared":
-            validate(*arguments, **options)
+            require_as_asked(*arguments, **options)
         shop.client.hset("p:1", "embedding", vector(9))
         if moment == "before the documents are counted":
-            validate(*arguments, **options)
+            require_as_asked(*arguments, **options)
 
-    monkeypatch.setattr(steps, "validate", write_and_validate)
+    monkeypatch.setattr(steps, "require_as_asked", write_and_validate)
 
     assert migrate(shop, {}, strategy="shadow_field").result == "done"
 
@@ -225,7 +225,7 @@ def test_a_document_that_becomes_another_type_is_not_counted_as_lost(client: red
         return frozenset()
 
     with connect_like(client) as server:
-        validate(server, definition("new"), Baseline(), 0, counts_on=False, is_excused=nobody)
+        require_as_asked(server, definition("new"), Baseline(), 0, counts_on=False, is_excused=nobody)
 
 
 def test_writers_that_are_never_done_do_not_stop_the_final_index(

@@ -205,6 +205,7 @@ def project(shop: Shop) -> Shop:
     (shop.folder / "patch.yaml").write_text("changes: {add_fields: [{name: brand, type: tag}]}")
     (shop.folder / "indexes.txt").write_text("# of the shop\nproducts\n")
     (shop.folder / "answers.yaml").write_text("- {change: title, weight: 3}")
+    (shop.folder / "checks.yaml").write_text("{index: products, search: [{query: '@title:no', finds: 0}]}")
     shop.run("plan", "-o", "plan.yaml")
     return shop
 
@@ -232,7 +233,8 @@ def test_our_fields_on_the_page_exist(project: Shop, heading: str, command: str)
 
 
 def test_our_fields_of_a_report_on_the_page_exist(project: Shop):
-    assert project.run("upgrade", "--report-out", "report.yaml").code == 0
+    arguments = ("--report-out", "report.yaml", "--query-check", "checks.yaml")
+    assert project.run("upgrade", *arguments).code == 0
     require_fields("Fields of a report", yaml.safe_load((project.folder / "report.yaml").read_text()))
 
 

@@ -15,6 +15,7 @@ from redismigrate import aio, commands, errors
 from redismigrate.cli import redismigrate as program
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.migration_report import (
+    CheckedExpectation,
     IndexSizes,
     MigrationReport,
     ReportedError,
@@ -229,7 +230,13 @@ def test_every_function_of_the_python_api_is_documented_with_its_signature():
 def test_every_part_of_a_report_is_documented():
     documented = {row[0].strip("`"): row[1] for row in rows_of(PYTHON_API["The report"])}
     assert list(documented) == list(MigrationReport.model_fields)
-    parts = {"steps": StepTime, "validated": ValidatedIndex, "sizes": IndexSizes, "error": ReportedError}
+    parts = {
+        "steps": StepTime,
+        "validated": ValidatedIndex,
+        "query_checks": CheckedExpectation,
+        "sizes": IndexSizes,
+        "error": ReportedError,
+    }
     for name, part in parts.items():
         assert [
             word for word in re.findall(r"`(\w+)`", documented[name]) if word in part.model_fields

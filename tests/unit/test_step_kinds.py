@@ -34,7 +34,9 @@ SETS: Mapping[Trait, set[str]] = {
         "prove_index",
         "wait_for_index",
         "validate_index",
+        "check_expectations",
     },
+    "is_looked_at_again": {"validate_index", "check_expectations"},
     "owns": {"claim_index", "release_index"},
     "takes_effect_before_its_note": {
         "run_function",
@@ -82,7 +84,7 @@ PHASES = {
         "remove_documents",
         "run_function",
     },
-    "validate": {"validate_index"},
+    "validate": {"validate_index", "check_expectations"},
     "cutover": {"set_alias", "swap_alias", "record_revision"},
 }
 OFFLINE = {
@@ -96,7 +98,7 @@ OFFLINE = {
         "set_alias",
         "swap_alias",
     },
-    "look": {"wait_for_index", "validate_index"},
+    "look": {"wait_for_index", "validate_index", "check_expectations"},
     "record": {"claim_index", "release_index", "record_revision"},
 }
 OLD = IndexDefinition(IndexSchema(name="a", prefixes=("p:",), fields=()), physical="a__1")

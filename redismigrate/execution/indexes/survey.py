@@ -13,6 +13,7 @@ from redismigrate.backup.folders import folder_name, free_bytes
 from redismigrate.backup.location import BackupLocation
 from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.indexes.aliases import aliases_of
+from redismigrate.execution.indexes.expecting import answers_before
 from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import (
     alias_target,
@@ -110,6 +111,7 @@ def survey(
         samples=_samples(server, interests, physical_names),
         other_databases=look_at_other_databases(server, met),
         unreadable_prefixes=unreadable_prefixes(server, met, StateKeys(project).fence),
+        answers=answers_before(server, catalog, recorded),
         untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
         persistence=read_persistence(server),

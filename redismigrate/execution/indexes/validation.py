@@ -70,7 +70,7 @@ def baseline_of(server: Server, definition: IndexDefinition) -> Baseline:
     return Baseline(documents=statistics.num_docs, failures=statistics.indexing_failures, unindexed=unindexed)
 
 
-def validate(
+def require_as_asked(
     server: Server,
     definition: IndexDefinition,
     baseline: Baseline,

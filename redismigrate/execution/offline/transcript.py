@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from redismigrate.errors import PlanBlocked
 from redismigrate.execution.offline.offline_steps import Scratch, existing_after, offline_commands
 from redismigrate.execution.offline.redis_cli import command_line, remark_line
+from redismigrate.operations.placed_expectations import lasting_expectations
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, Step, moves_names
 from redismigrate.planning.step_life import BESIDE
@@ -151,6 +152,7 @@ class _Section:
             plan_digest=self.whole.digest,
             adopted=tuple(sorted(recorded.adopted)),
             replaces=recorded.replaces,
+            expectations=lasting_expectations(recorded, self.start.catalog),
         )
 
     @property

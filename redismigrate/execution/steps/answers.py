@@ -166,13 +166,13 @@ def _fewer_vectors(
             return None
     # Of a field that has expired the old index keeps the vector until the server gets to removing it.
     if new.schema.storage_type == "hash":
-        held = _count_vectors(server, field, new.schema)
+        held = count_vectors(server, field, new.schema)
         if not _is_short(min(before, held) - after - may_lack, following):
             return None
     return f"field {field.name}: {after:,} vectors instead of {before:,}"
 
 
-def _count_vectors(server: Server, field: VectorField, schema: IndexSchema) -> int:
+def count_vectors(server: Server, field: VectorField, schema: IndexSchema) -> int:
     """How many documents have a vector, by its length."""
     size_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
     documents = batches_of_documents(server, schema, KEYS_PER_BATCH)

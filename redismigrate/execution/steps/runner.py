@@ -23,7 +23,7 @@ from redismigrate.execution.indexes.search_commands import (
     prove,
     replace_index,
 )
-from redismigrate.execution.indexes.validation import ValidationFailed, baseline_of, validate
+from redismigrate.execution.indexes.validation import ValidationFailed, baseline_of, require_as_asked
 from redismigrate.execution.indexes.waiting import wait_until_indexed
 from redismigrate.execution.pace.build_brake import BuildBrake
 from redismigrate.execution.progress import Watcher
@@ -31,6 +31,7 @@ from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.steps.answers import different_answer
 from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_at
 from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS
+from redismigrate.execution.steps.expectation_steps import answers_of, require_met
 from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_shown_one_by_one
 from redismigrate.execution.steps.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
@@ -117,6 +118,8 @@ class StepRunner:
                 self._wait(step, run)
             case "validate_index":
                 self._validate(step, run)
+            case "check_expectations":
+                self._check_expectations(step, run)
             case "run_function":
                 self._run_function(step, run)
             case "back_up_documents":
@@ -265,7 +268,7 @@ class StepRunner:
             # It was complete; since then the server was restarted, which builds every index anew.
             self._wait(step, run)
         try:
-            found = validate(
+            found = require_as_asked(
                 self.server,
                 definition,
                 baseline or Baseline(),
@@ -305,6 +308,15 @@ class StepRunner:
                 )
         if found is not None:
             self.watcher.validated(step, replace(found, before=baseline, answers=answers))
+
+    def _check_expectations(self, step: Step, run: Run) -> None:
+        self.second_forms.take_up(step, run)
+        live = look_at(self.server, step.index_after.physical)
+        if live is not None and live.statistics.is_indexing:
+            self._wait(step, run)
+        answers = answers_of(self.server, step, self.second_forms.catch_up)
+        self.watcher.checked(step, answers)
+        require_met(step, answers)
 
     def _is_there(self, definition: IndexDefinition) -> bool:
         """Whether an index still exists: where FT.* can't run in scripts a swap may have been half done."""
