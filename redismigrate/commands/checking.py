@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from redismigrate.commands.authoring.declared import declared_schemas, declares_schemas
 from redismigrate.commands.authoring.replaying import replay
 from redismigrate.commands.leftovers import leftovers, served_by
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
-from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.session import expanded_run, partial_run, unrecorded_indexes
 from redismigrate.errors import BehindHead, DriftError, ScriptError
 from redismigrate.execution.indexes.survey import live_index_reader, survey
 from redismigrate.foreign_text import shell_command
@@ -23,6 +23,9 @@ from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.store import State, read_state
+
+if TYPE_CHECKING:
+    from redismigrate.execution.run import Run
 
 _AUTOGENERATE = "`redismigrate revision --autogenerate -m MESSAGE` writes a revision that makes it so"
 
@@ -112,11 +115,25 @@ def check(project: Project) -> CheckReport:
         at_head = head_catalog(project, server, state, missing, notes)
         findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state)]
         server.capabilities.require_search()
-        expected = _applied_catalog(project, state, at_head if not missing else None)
+        partial = partial_run(state)
+        if partial is not None:
+            notes.append(_partly(partial))
+        # Of a revision that is partly applied the record alone tells how each index is.
+        expected = (
+            state.catalog
+            if partial is not None
+            else _applied_catalog(project, state, at_head if not missing else None)
+        )
         inventory = survey(server, project.settings.project, expected)
         findings += _of_server(project, server, state, expected, inventory)
         unmanaged = _unmanaged(project, state, expected, inventory)
     return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
+
+
+def _partly(run: Run) -> str:
+    """That a revision is applied in part, and what to do."""
+    left = "; ".join(f"{index}: {reason}" for index, reason in run.apart.left.items())
+    return f"Revision {run.plan.revision} is partly applied ({left}); {_way_on(run.model_dump())}"
 
 
 def head_catalog(
@@ -239,7 +256,7 @@ def _of_history(project: Project, state: State) -> Iterator[Finding]:
 def _of_server(
     project: Project, server: Server, state: State, expected: Catalog, inventory: Inventory
 ) -> Iterator[Finding]:
-    if state.run is not None and expanded_run(state) is None:
+    if state.run is not None and expanded_run(state) is None and partial_run(state) is None:
         # Half way, neither what was nor what is to be can be expected.
         run = state.run.get("id")
         yield Finding("server", "unfinished_run", None, f"run {run} is unfinished", _way_on(state.run))

@@ -50,6 +50,8 @@ def plan(
     from redismigrate.commands.migration import Migration
     from redismigrate.commands.progress_events import watched
 
+    if direction == "downgrade" and options is not None:
+        options.refuse_indexes_apart("a downgrade")
     with project.connect() as server:
         migration = Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
         return migration.plan(direction, target, compares=compares)
@@ -109,6 +111,7 @@ def downgrade(
 ) -> MigrationResult:
     """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
     options = options or MigrationOptions()
+    options.refuse_indexes_apart("a downgrade")
     reporting = Reporting(project, "downgrade", target, options)
 
     def act() -> MigrationResult:

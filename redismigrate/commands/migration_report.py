@@ -12,7 +12,7 @@ from redismigrate.errors import RedisMigrateError
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.quantities import seconds_text, size_text
 
-ReportResult = Literal["done", "nothing", "expanded", "blocked", "failed", "interrupted"]
+ReportResult = Literal["done", "nothing", "expanded", "blocked", "failed", "interrupted", "partial"]
 
 
 class _Part(BaseModel):

@@ -78,6 +78,7 @@ def script(
         UsageError: The range makes no sense.
     """
     options = options or MigrationOptions()
+    options.refuse_indexes_apart("a file for redis-cli")
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
+from redismigrate.execution.indexes_apart import NOTHING_APART
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.operations.recorded import names_after
 from redismigrate.planning.physical_names import (
@@ -47,7 +48,9 @@ class UndoRecord(BaseModel):
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return cls(
             # What the run has done and what remains would make a long chain cost its square.
-            run=run.with_changes(remaining=(), done=(), progress=None, documents=DocumentCounts()),
+            run=run.with_changes(
+                remaining=(), done=(), progress=None, documents=DocumentCounts(), apart=NOTHING_APART
+            ),
             before={name: before.get(name) for name in changed},
             removed=removed,
         )

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run, touched_indexes
 from redismigrate.planning.alternatives import alternatives_of
-from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, digest_of_plans
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision
+from redismigrate.planning.room import peak_memory_of
 from redismigrate.planning.untold import what_is_untold
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -66,7 +66,7 @@ def plan_chain(
         inventory = replace(
             inventory.renamed(plan.steps).after(before, after, item.given_up),
             made=made,
-            planned_memory_bytes=inventory.planned_memory_bytes + memory_of(plan.steps),
+            planned_memory_bytes=inventory.planned_memory_bytes + peak_memory_of(plan.steps),
             planned_backup_bytes=inventory.planned_backup_bytes
             + sum(step.estimate.backup_bytes for step in plan.steps),
         )

@@ -29,6 +29,7 @@ from redismigrate.planning.index_changes import (
     warn_of_rebuild,
     warn_of_scan,
 )
+from redismigrate.planning.index_parts import in_turns, parts_of, why_not_apart
 from redismigrate.planning.index_steps import (
     create_steps,
     drop_steps,
@@ -50,6 +51,7 @@ from redismigrate.planning.other_databases import (
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.room import told_of_each, what_each_would_need
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
@@ -106,6 +108,7 @@ class _RevisionPlanner(PlanInProgress):
         steps, warnings = told_of_names(steps, self)
         self.warnings += warnings
         self._look_elsewhere(steps)
+        steps = self._apart(steps)
         if self.options.expands:
             self._refuse_losses(losses_before_cutover(steps))
         return RevisionPlan(
@@ -114,6 +117,25 @@ class _RevisionPlanner(PlanInProgress):
             warnings=tuple(dict.fromkeys(self.warnings)),
             obstacles=tuple(self.blocked),
         )
+
+    def _apart(self, steps: list[Step]) -> list[Step]:
+        """The steps, index by index where that is asked for; blocks what can't be split so."""
+        wishes = ["--on-failure continue"] if self.options.on_failure == "continue" else []
+        wishes += ["--cutover each"] if self.options.cutover == "each" else []
+        if not wishes and not self.short_of_memory:
+            return steps
+        reasons = why_not_apart(self.recorded, self.start)
+        for reason in reasons if wishes else ():
+            self.blocked.append(f"{' and '.join(wishes)} can't split this revision by its indexes: {reason}")
+        parts = parts_of(self.recorded, self.start)
+        if reasons or len(parts) < 2:  # noqa: PLR2004 - one index is all of the revision
+            return steps
+        if self.options.cutover == "together":
+            for reason in self.short_of_memory:
+                self.blocked.complete(reason, what_each_would_need(self.needs, self.inventory))
+            return steps
+        self.warnings += told_of_each(self.needs, steps)
+        return in_turns(steps, parts)
 
     def _look_elsewhere(self, steps: Iterable[Step]) -> None:
         """Block what would leave out documents of other databases, and tell what stays as it was."""

@@ -11,6 +11,10 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 StrategyChoice = Literal["auto", Strategy]
 # What of a revision is to be done: beside the old, or with its removal, or both.
 Phase = Literal["all", "expand", "contract"]
+# What becomes of the other indexes of a revision when one fails.
+OnFailure = Literal["undo", "continue"]
+# Whether the indexes of a revision begin to serve together, or each before the next one is begun.
+CutoverChoice = Literal["together", "each"]
 # Those that build an index beside the one that serves.
 BESIDE: frozenset[Strategy | None] = frozenset({"shadow", "shadow_field", "shadow_copy"})
 
@@ -38,6 +42,7 @@ StepKind = Literal[
     "validate_index",
     "run_function",
     "release_index",
+    "record_indexes",
     "record_revision",
     "unrecord_revision",
 ]
@@ -76,6 +81,7 @@ LifeName = Literal[
     "wait_for_index",
     "validate_index",
     "run_function",
+    "record_indexes",
     "record_revision",
     "unrecord_revision",
 ]

@@ -83,7 +83,7 @@ PHASES = {
         "run_function",
     },
     "validate": {"validate_index"},
-    "cutover": {"set_alias", "swap_alias", "record_revision"},
+    "cutover": {"set_alias", "swap_alias", "record_indexes", "record_revision"},
 }
 OFFLINE = {
     "commands": {
