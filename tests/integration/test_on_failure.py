@@ -2,108 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from long_chain import outcome
+from many_indexes import (
+    CONTINUE,
+    DIMS,
+    break_document,
+    break_price,
+    datatypes,
+    mend_document,
+    recorded_datatypes,
+    require_partial,
+    require_tidy,
+    vector,
+    write_float16,
+    write_indexes,
+)
 
-from redismigrate.redis_server.inspection import read_index
+from redismigrate import aio, commands
+from redismigrate.errors import RevisionPartial, RunFailed, UsageError
+from redismigrate.execution.progress import Watcher
 
 if TYPE_CHECKING:
     from conftest import Shop
 
-DIMS = 8
-BROKEN = "b:1"
-CONTINUE = ("upgrade", "head", "--on-failure", "continue")
-
-
-def names(count: int) -> tuple[str, ...]:
-    return tuple("abcdefghij"[:count])
-
-
-def vector(value: float) -> bytes:
-    return np.full(DIMS, value, np.float32).tobytes()
-
-
-def write_indexes(shop: Shop, count: int, documents: int) -> None:
-    """Apply a revision that makes indexes `a`, `b` and so on, each with documents of its own."""
-    created = [
-        f"""op.create_index({{
-            "index": {{"name": "{name}", "prefix": "{name}:"}},
-            "fields": [
-                {{"name": "title", "type": "text"}},
-                {{"name": "embedding", "type": "vector",
-                  "attrs": {{"algorithm": "flat", "dims": {DIMS}, "distance_metric": "l2",
-                             "datatype": "float32"}}}},
-            ],
-        }})"""
-        for name in names(count)
-    ]
-    shop.write("\n".join(created), "\n".join(f'op.drop_index("{name}")' for name in names(count)))
-    for name in names(count):
-        shop.add_documents(documents, f"{name}:", title="shoe {n}", embedding=vector(0.5))
-    assert shop.run("upgrade", "head").code == 0
-
-
-def write_float16(shop: Shop, count: int) -> str:
-    """Write a revision that stores the vectors of all indexes as float16."""
-
-    def to(datatype: str) -> str:
-        return "\n".join(
-            f'with op.index("{name}") as index: index.alter_field("embedding", datatype="{datatype}")'
-            for name in names(count)
-        )
-
-    return shop.write(to("float16"), to("float32"))
-
-
-def break_document(shop: Shop) -> None:
-    """Write a vector that has no form in float16."""
-    shop.client.hset(BROKEN, "embedding", vector(1e30))
-
-
-def mend_document(shop: Shop) -> None:
-    shop.client.hset(BROKEN, "embedding", vector(0.5))
-
-
-def datatypes(shop: Shop) -> dict[str, str]:
-    """Served name -> the datatype of its vectors, on the server."""
-    served = shop.served_names()
-    found = {}
-    for physical, name in served.items():
-        index = read_index(shop.client.execute_command, physical)
-        assert index is not None
-        [field] = [field for field in index.schema.fields if field.type == "vector"]
-        found[name] = field.datatype
-    return found
-
-
-def recorded_datatypes(shop: Shop) -> dict[str, str]:
-    recorded = (shop.state("indexes") or {})["indexes"]
-    return {
-        name: next(f["datatype"] for f in definition["schema"]["fields"] if f["type"] == "vector")
-        for name, definition in recorded.items()
-    }
-
-
-def value_bytes(shop: Shop) -> dict[str, set[int]]:
-    """Index -> the lengths of the vectors of its documents."""
-    return {
-        name: {len(shop.client.hget(key, "embedding")) for key in shop.client.scan_iter(f"{name}:*")}
-        for name in recorded_datatypes(shop)
-    }
-
-
-def is_partial(shop: Shop, count: int, failed: str = "b") -> None:
-    """All indexes but one are changed, and the record says which one is not and why."""
-    expected = {name: "FLOAT32" if name == failed else "FLOAT16" for name in names(count)}
-    assert datatypes(shop) == expected
-    assert recorded_datatypes(shop) == expected
-    assert value_bytes(shop) == {
-        name: {4 * DIMS if datatype == "FLOAT32" else 2 * DIMS} for name, datatype in expected.items()
-    }
-    assert (shop.state("head") or {})["heads"] == ["000000000001"]
+    from redismigrate.planning.plan import Step
 
 
 @pytest.mark.parametrize("strategy", ["auto", "rebuild"])
@@ -117,7 +44,7 @@ def test_the_others_are_changed_and_the_rest_once_it_can_be(shop: Shop, strategy
     assert result.code == 7, result.err
     assert f"Revision {revision} is partly applied: 1 of its 3 indexes could not be changed." in result.err
     assert "b:1" in result.out
-    is_partial(shop, 3)
+    require_partial(shop, 3)
     again = shop.run("upgrade", "head", "--json")
     assert again.code == 7
     assert [(each["index"], each["state"]) for each in again.json["indexes"]] == [
@@ -126,7 +53,7 @@ def test_the_others_are_changed_and_the_rest_once_it_can_be(shop: Shop, strategy
         ("b", "failed"),
     ]
     assert "b:1" in again.json["indexes"][2]["reason"]
-    is_partial(shop, 3)
+    require_partial(shop, 3)
 
     mend_document(shop)
     done = shop.run("upgrade", "head")
@@ -146,8 +73,11 @@ def test_rollback_undoes_what_was_changed_of_a_partial_revision(shop: Shop):
     write_float16(shop, 3)
     break_document(shop)
     before = outcome(shop)
-    assert shop.run(*CONTINUE).code == 7
-    is_partial(shop, 3)
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    options = commands.MigrationOptions(on_failure="continue")
+    with pytest.raises(RevisionPartial):
+        asyncio.run(aio.upgrade(project, options=options))
+    require_partial(shop, 3)
     result = shop.run("rollback")
     assert result.code == 0, result.err
     assert without_names(outcome(shop)) == without_names(before)
@@ -186,7 +116,7 @@ def test_where_nothing_can_be_changed_the_revision_failed_and_nothing_is_left(sh
 
 
 def test_a_partial_revision_is_told_and_in_the_way_of_others(shop: Shop):
-    write_indexes(shop, 3, 10)
+    write_indexes(shop, 3, 20)
     revision = write_float16(shop, 3)
     later = shop.write('op.create_alias("first", "a")', 'op.drop_alias("first")')
     break_document(shop)
@@ -217,7 +147,7 @@ def test_a_partial_revision_is_told_and_in_the_way_of_others(shop: Shop):
     ):
         refused = shop.run(*command)
         assert refused.code in {2, 7}, (command, refused.err)
-    is_partial(shop, 3)
+    require_partial(shop, 3)
     assert shop.run("upgrade", "head").code == 7
     mend_document(shop)
     assert shop.run("upgrade", "head").code == 0
@@ -234,3 +164,145 @@ def without_names(found: dict[str, Any]) -> dict[str, Any]:
         "run": found["run"],
         "owners": found["owners"],
     }
+
+
+class Meddler(Watcher):
+    """Changes an index behind the run's back when names are about to move."""
+
+    def __init__(self, shop: Shop, index: str) -> None:
+        self.shop, self.index = shop, index
+
+    def step_started(self, step: Step) -> None:
+        if step.kind == "swap_alias" and step.index == self.index and not step.after_record:
+            self.shop.client.execute_command("FT.ALTER", self.index, "SCHEMA", "ADD", "extra", "TAG")
+
+
+def test_an_index_that_somebody_changes_before_its_names_move_is_left_out(shop: Shop):
+    write_indexes(shop, 3, 20)
+    revision = shop.write(
+        "\n".join(
+            f'with op.index("{name}") as index: index.alter_field("embedding", algorithm="hnsw")'
+            for name in "abc"
+        )
+    )
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    events: list[str] = []
+    with pytest.raises(RevisionPartial) as partial:
+        commands.upgrade(
+            project,
+            options=commands.MigrationOptions(on_failure="continue"),
+            watcher=Meddler(shop, "b"),
+            on_progress=lambda event: events.append(f"{event.kind}: {event.message}"),
+        )
+    assert partial.value.exit_code == 7
+    assert [(index, state) for index, state, _ in partial.value.indexes] == [
+        ("a", "done"),
+        ("c", "done"),
+        ("b", "failed"),
+    ]
+    assert "was changed by another client" in partial.value.indexes[2][2]
+    assert partial.value.report.result == "partial"
+    assert any(event.startswith("undo: putting b back: ") for event in events)
+    assert not any(event.startswith("finished") for event in events)
+
+    again = shop.run("upgrade", "head")
+    assert again.code == 7
+    assert "extra" in again.err
+    repaired = shop.run("rollback")
+    assert repaired.code == 0, repaired.err
+    assert (shop.state("head") or {})["heads"] == ["000000000001"] != [revision]
+
+
+def test_options_that_do_not_go_together_are_refused(shop: Shop):
+    write_indexes(shop, 2, 5)
+    write_float16(shop, 2)
+    for wish in (("--on-failure", "continue"), ("--cutover", "each")):
+        shop.refuses(
+            "upgrade",
+            *wish,
+            "--phase",
+            "expand",
+            code=2,
+            says=(f"{' '.join(wish)} and --phase expand don't go together",),
+        )
+        shop.refuses("upgrade", *wish, "--script", code=2, says=(f"{' '.join(wish)} is of an upgrade",))
+        shop.refuses("plan", "base", "--down", *wish, code=2, says=(f"{' '.join(wish)} is of an upgrade",))
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    with pytest.raises(UsageError):
+        commands.downgrade(project, "base", commands.MigrationOptions(on_failure="continue"))
+
+
+def test_a_revision_that_can_not_be_taken_apart_is_refused(shop: Shop):
+    write_indexes(shop, 2, 5)
+    shop.write('op.create_alias("first", "a")\nop.run(print, print)', 'op.drop_alias("first")')
+    shop.refuses(
+        *CONTINUE, code=6, says=("The plan is blocked", "op.run(print) may be about all of them"), aliases=()
+    )
+
+
+def test_each_index_serves_before_the_next_is_begun_and_all_are_undone_when_one_fails(shop: Shop):
+    write_indexes(shop, 3, 20)
+    write_float16(shop, 3)
+    break_document(shop)
+    before = outcome(shop)
+    lines = Lines()
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    with pytest.raises(RunFailed):
+        commands.upgrade(project, options=commands.MigrationOptions(cutover="each"), watcher=lines)
+    assert lines.kinds.index("record_indexes a") < lines.kinds.index("back_up_documents b")
+    assert without_names(outcome(shop)) == without_names(before)
+    require_tidy(shop, 3, 20)
+    assert shop.run("check").code == 4
+
+    mend_document(shop)
+    done = shop.run("upgrade", "head", "--cutover", "each", "--json")
+    assert done.code == 0, done.err
+    assert set(datatypes(shop).values()) == {"FLOAT16"}
+    require_tidy(shop, 3, 20)
+    assert shop.run("check").code == 0
+    assert shop.run("rollback", "--run", done.json["run"]).code == 0
+    assert set(datatypes(shop).values()) == {"FLOAT32"}
+    require_tidy(shop, 3, 20)
+
+
+class Lines(Watcher):
+    """Remembers what began."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+
+    def step_started(self, step: Step) -> None:
+        about = step.index or step.description.removeprefix("record ")
+        self.kinds.append(f"{step.kind} {about}")
+
+
+@pytest.mark.parametrize("cutover", ["together", pytest.param("each", marks=pytest.mark.slow)])
+def test_documents_that_were_copied_under_another_prefix_are_put_back(shop: Shop, cutover: str):
+    write_indexes(shop, 3, 20)
+    moves = [
+        f"""
+with op.index("{name}") as index:
+    index.change_prefix("{name}:", "new-{name}:")
+    index.add_field({{"name": "price", "type": "numeric"}})
+"""
+        for name in "abc"
+    ]
+    revision = shop.write("".join(moves))
+    break_price(shop)
+    result = shop.run(*CONTINUE, "--cutover", cutover)
+    assert result.code == 7, result.err
+    keys = Counter(key.rpartition(b":")[0] for key in shop.client.scan_iter("*[abc]:*", count=1000))
+    assert keys == {b"new-a": 20, b"b": 20, b"new-c": 20}
+    assert {name: shop.hits(name) for name in "abc"} == dict.fromkeys("abc", 20)
+    mend_document(shop)
+    shop.client.hset("b:2", "title", "written meanwhile")
+    assert shop.run("upgrade", "head").code == 0
+    assert (shop.state("head") or {})["heads"] == [revision]
+    assert shop.client.hget("new-b:2", "title") == b"written meanwhile"
+    assert {name: shop.hits(name) for name in "abc"} == dict.fromkeys("abc", 20)
+    assert not list(shop.client.scan_iter("{redismigrate:shop}:mark:*"))
+    done = (shop.state("last_run") or {})["run"]
+    assert shop.run("rollback", "--run", done).code == 0
+    keys = Counter(key.rpartition(b":")[0] for key in shop.client.scan_iter("*[abc]:*", count=1000))
+    assert keys == {b"a": 20, b"b": 20, b"c": 20}
+    assert shop.client.hget("b:2", "title") == b"written meanwhile"
