@@ -64,6 +64,7 @@ class CheckReport:
         missing: Revisions that wait to be applied.
         unmanaged: Indexes of the server that no project manages; nothing is ever done to them.
         notes: What could not be compared, and why.
+        partial: The revision of which some indexes could not be changed; None when there is none.
     """
 
     project: str
@@ -71,6 +72,7 @@ class CheckReport:
     missing: tuple[str, ...]
     unmanaged: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    partial: str | None = None
 
     @property
     def result(self) -> Literal["same", "behind", "different"]:
@@ -93,6 +95,7 @@ class CheckReport:
             "missing": list(self.missing),
             "unmanaged": list(self.unmanaged),
             "notes": list(self.notes),
+            "partial": self.partial,
         }
 
 
@@ -127,7 +130,14 @@ def check(project: Project) -> CheckReport:
         inventory = survey(server, project.settings.project, expected)
         findings += _of_server(project, server, state, expected, inventory)
         unmanaged = _unmanaged(project, state, expected, inventory)
-    return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
+    return CheckReport(
+        project.settings.project,
+        tuple(findings),
+        missing,
+        unmanaged,
+        tuple(notes),
+        None if partial is None else partial.plan.revision,
+    )
 
 
 def _partly(run: Run) -> str:

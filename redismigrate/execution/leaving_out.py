@@ -12,6 +12,7 @@ from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.index_states import index_states
 from redismigrate.execution.indexes_apart import IndexesApart
+from redismigrate.execution.run import now
 from redismigrate.execution.undoing import carry_out_undo, steps_done
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.index_parts import (
@@ -164,7 +165,10 @@ def try_again(work: HeldRun, replan: Replan) -> None:
     changes: dict[str, Any] = {"steps": (*run.plan.steps, *steps)}
     work.write(
         run.with_changes(
-            plan=run.plan.model_copy(update=changes), progress=None, apart=run.apart.with_changes(left=left)
+            plan=run.plan.model_copy(update=changes),
+            progress=None,
+            apart=run.apart.with_changes(left=left),
+            revision_started_at=now(),
         ),
         work.event("again", index=", ".join(sorted(waiting))),
     )

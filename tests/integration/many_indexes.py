@@ -24,8 +24,20 @@ def vector(value: float) -> bytes:
     return np.full(DIMS, value, np.float32).tobytes()
 
 
-def write_indexes(shop: Shop, count: int, documents: int) -> None:
-    """Apply a revision that makes indexes `a`, `b` and so on, each with documents of its own."""
+def half(value: float) -> bytes:
+    return np.full(DIMS, value, np.float16).tobytes()
+
+
+def write_indexes(shop: Shop, count: int, documents: int, *, halves: bool = False) -> None:
+    """Apply a revision that makes indexes `a`, `b` and so on, each with documents of its own.
+
+    Args:
+        shop: Its project.
+        count: Of the indexes.
+        documents: Of each.
+        halves: Their vectors are float16, and float32 else.
+    """
+    datatype, stored = ("float16", half(0.5)) if halves else ("float32", vector(0.5))
     created = [
         f"""op.create_index({{
             "index": {{"name": "{name}", "prefix": "{name}:"}},
@@ -33,14 +45,14 @@ def write_indexes(shop: Shop, count: int, documents: int) -> None:
                 {{"name": "title", "type": "text"}},
                 {{"name": "embedding", "type": "vector",
                   "attrs": {{"algorithm": "flat", "dims": {DIMS}, "distance_metric": "l2",
-                             "datatype": "float32"}}}},
+                             "datatype": "{datatype}"}}}},
             ],
         }})"""
         for name in names(count)
     ]
     shop.write("\n".join(created), "\n".join(f'op.drop_index("{name}")' for name in names(count)))
     for name in names(count):
-        shop.add_documents(documents, f"{name}:", title="shoe {n}", embedding=vector(0.5))
+        shop.add_documents(documents, f"{name}:", title="shoe {n}", embedding=stored)
     assert shop.run("upgrade", "head").code == 0
 
 

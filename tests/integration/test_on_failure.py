@@ -22,6 +22,7 @@ from many_indexes import (
     write_float16,
     write_indexes,
 )
+from signalled_process import kill_at
 
 from redismigrate import aio, commands
 from redismigrate.errors import RevisionPartial, RunFailed, UsageError
@@ -306,3 +307,28 @@ with op.index("{name}") as index:
     keys = Counter(key.rpartition(b":")[0] for key in shop.client.scan_iter("*[abc]:*", count=1000))
     assert keys == {b"a": 20, b"b": 20, b"c": 20}
     assert shop.client.hget("b:2", "title") == b"written meanwhile"
+
+
+def test_documents_of_indexes_that_serve_are_left_alone_when_the_rest_is_tried(rebuilding: Shop):
+    """Of two types of one width nothing tells which one a value is of: what was written is not converted."""
+    shop = rebuilding
+    write_indexes(shop, 2, 5, halves=True)
+    shop.write(
+        "\n".join(
+            f"""
+with op.index("{name}") as index:
+    index.alter_field("embedding", datatype="bfloat16")
+    index.add_field({{"name": "price", "type": "numeric"}})
+"""
+            for name in "ab"
+        )
+    )
+    break_price(shop)
+    assert shop.run(*CONTINUE).code == 7
+    written = b"\x80\x3f" * DIMS
+    shop.client.hset("a:2", "embedding", written)
+    shop.client.hdel("b:1", "price")
+    kill_at(shop, "upgrade", "head", 3, options=commands.MigrationOptions(strategy="rebuild"))
+    result = shop.run("upgrade", "head")
+    assert result.code == 0, result.err
+    assert shop.client.hget("a:2", "embedding") == written

@@ -42,6 +42,15 @@ def killed_at_random(shop: Shop, arguments: tuple[str, ...], seconds: float) -> 
     return exit_code(process) == KILLED
 
 
+def killed_so_often(shop: Shop, arguments: tuple[str, ...], seconds: float, kills: int) -> None:
+    """Kill a command that often at random moments; one that had ended by itself does not count."""
+    for _ in range(10 * kills):
+        kills -= killed_at_random(shop, arguments, seconds)
+        if not kills:
+            break
+    assert not kills
+
+
 @pytest.mark.parametrize(
     ("indexes", "documents", "kills"),
     [(4, 200, 3), pytest.param(10, 5000, 30, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
@@ -53,17 +62,14 @@ def test_killed_at_random_moments_it_changes_what_can_be_changed_and_then_the_re
     revision = write_float16(shop, indexes)
     break_document(shop)
     seconds = 0.02 * indexes + 2e-5 * indexes * documents
-    killed = 0
-    for _ in range(kills - kills // 3):
-        killed += killed_at_random(shop, CONTINUE, seconds)
+    killed_so_often(shop, CONTINUE, seconds, kills - kills // 3)
     result = shop.run(*CONTINUE)
     assert result.code == 7, result.err
     assert f"Revision {revision} is partly applied: 1 of its {indexes} indexes" in result.err
     assert "b:1: embedding: component 0 is 1e+30" in result.err
     require_partial(shop, indexes, documents)
     mend_document(shop)
-    for _ in range(kills // 3):
-        killed += killed_at_random(shop, ("upgrade", "head"), seconds)
+    killed_so_often(shop, ("upgrade", "head"), seconds, kills // 3)
     result = shop.run("upgrade", "head")
     assert result.code == 0, result.err
     assert set(datatypes(shop).values()) == {"FLOAT16"}
@@ -119,4 +125,29 @@ def test_killed_while_an_index_is_put_back_all_can_be_undone(shop: Shop, strateg
     assert (after["found"], after["heads"], after["run"]) == (before["found"], before["heads"], None)
     assert after["indexes"] == before["indexes"]
     assert set(datatypes(shop).values()) == {"FLOAT32"}
+    require_tidy(shop, 2, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("strategy", ["auto", "rebuild"])
+def test_rollback_after_a_kill_at_any_step_undoes_indexes_that_serve_already(
+    shop: Shop, strategy: StrategyChoice
+):
+    write_indexes(shop, 2, 20)
+    write_float16(shop, 2)
+    before = outcome(shop)
+    options = MigrationOptions(cutover="each", strategy=strategy)
+    at = 1
+    while kill_at(shop, "upgrade", "head", at, options=options) == KILLED:
+        result = shop.run("rollback")
+        assert result.code == 0, (at, result.err)
+        after = outcome(shop)
+        assert after["documents"] == before["documents"], at
+        assert (after["indexes"], after["found"]) == (before["indexes"], before["found"]), at
+        assert (after["heads"], after["run"]) == (before["heads"], None), at
+        require_tidy(shop, 2, 20)
+        at += 1
+    assert at > 10
+    assert set(datatypes(shop).values()) == {"FLOAT16"}
     require_tidy(shop, 2, 20)
