@@ -203,6 +203,7 @@ def test_an_index_that_somebody_changes_before_its_names_move_is_left_out(shop: 
     ]
     assert "was changed by another client" in partial.value.indexes[2][2]
     assert partial.value.report.result == "partial"
+    assert {each.index for each in partial.value.report.validated} == {"a", "c"}
     assert any(event.startswith("undo: putting b back: ") for event in events)
     assert not any(event.startswith("finished") for event in events)
 
