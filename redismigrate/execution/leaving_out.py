@@ -13,7 +13,7 @@ from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.index_states import index_states
 from redismigrate.execution.indexes_apart import IndexesApart
 from redismigrate.execution.run import now
-from redismigrate.execution.undoing import carry_out_undo, steps_done
+from redismigrate.execution.undoing import carry_out_undo, records_renamed, steps_done
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.index_parts import (
     cut_down,
@@ -24,7 +24,7 @@ from redismigrate.planning.index_parts import (
     steps_about,
     steps_without,
 )
-from redismigrate.planning.physical_names import catalog_with_names, names_brought_back, names_changed_by
+from redismigrate.planning.physical_names import catalog_with_names, names_brought_back
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
@@ -110,16 +110,16 @@ def finish_putting_back(work: HeldRun) -> bool:
         undo=(),
         position=position,
         progress=None,
-        names=names_changed_by(own, run.undo, run.names),
         baselines=_without(run.baselines, names),
         backups=_without(run.backups, names),
         quantizations=_without(run.quantizations, names),
         apart=IndexesApart(met=run.apart.met, left=left),
     )
+    renamed = Transaction(undo=records_renamed(work, own))
     if steps:
-        work.write(rest, work.event("left", index=", ".join(_indexes(work, names)), reason=reason))
+        work.write(rest, work.event("left", index=", ".join(_indexes(work, names)), reason=reason), renamed)
     else:
-        work.end(rest.with_changes(failure=reason), work.event("undone"))
+        work.end(rest.with_changes(failure=reason), work.event("undone"), renamed)
     return bool(steps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from redismigrate.errors import RunInterrupted
@@ -16,7 +17,7 @@ from redismigrate.planning.physical_names import catalog_with_names, names_broug
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.transaction import Transaction
+from redismigrate.state.transaction import Content, Transaction
 
 
 def turn_round(
@@ -51,7 +52,8 @@ def undo_revision(work: HeldRun) -> None:
         RunInterrupted: A step of the undoing can't be done.
     """
     carry_out_undo(work)
-    work.end(work.run, work.event("undone"))
+    renamed = records_renamed(work, work.run.plan.steps)
+    work.end(work.run, work.event("undone"), Transaction(undo=renamed))
 
 
 def roll_back(work: HeldRun) -> None:
@@ -112,6 +114,22 @@ def undo_of_all(work: HeldRun) -> tuple[Step, ...]:
         return run.undo_of(steps_done(work))
     rest = run.undo[run.position :]
     return (*rest, *run.undo_of(steps_done(work))) if run.apart.putting_back else rest
+
+
+def records_renamed(work: HeldRun, undone: Sequence[Step]) -> dict[str, Content]:
+    """What undoes the revisions that the run has recorded, by the names that undoing has given to indexes.
+
+    Args:
+        work: The run, which has undone something since.
+        undone: The steps that were undone.
+
+    Returns:
+        Revision -> its record from now on; none where nothing has another name.
+    """
+    names = names_changed_by(undone, work.run.undo, {})
+    if not names:
+        return {}
+    return {revision: _read(work, revision).with_names(names).content() for revision in work.run.done}
 
 
 def steps_done(work: HeldRun) -> tuple[Step, ...]:

@@ -1,7 +1,7 @@
 """The parts of a revision: each is one index, with all that is asked of it, if they can be changed apart.
 
-`--on-failure continue` puts a part back while the others go on, and `--cutover each` carries out one after
-the other. Both need parts that have nothing to do with each other.
+`--on-failure continue` puts a part back while the others go on, and needs parts that have nothing to do with
+each other. `--cutover each` carries out one after the other, and those together that can't be taken apart.
 """
 
 from __future__ import annotations
@@ -79,6 +79,39 @@ def why_not_apart(recorded: RecordedRevision, catalog: Catalog) -> tuple[str, ..
     return tuple(dict.fromkeys(reasons))
 
 
+def turns_of(recorded: RecordedRevision, catalog: Catalog) -> tuple[tuple[frozenset[str], ...], list[str]]:
+    """The served names of what is changed in one turn each, as few indexes as can be.
+
+    Args:
+        recorded: The revision.
+        catalog: The indexes that it meets.
+
+    Returns:
+        The turns, in the order of the operations; and why some indexes are in one turn, each a sentence.
+    """
+    start, after = recorded.start(catalog), recorded.apply_operations(recorded.start(catalog))
+    turns = list(parts_of(recorded, catalog))
+    functions = [operation for operation in recorded.operations if operation.kind == "run"]
+    if functions and len(turns) > 1:
+        about = f"op.run({functions[0].name}) may be about all indexes of the revision"
+        return (frozenset().union(*turns),), [f"{about}: they are changed together"]
+    reasons = []
+    for turn in turns:
+        several = [name for name in indexes_of(turn, start) if name in start]
+        if len(several) > 1:
+            reasons.append(f"names move between indexes {' and '.join(several)}: they are changed together")
+    at = 0
+    while at < len(turns):
+        sharing = [other for other in turns[at + 1 :] if _share_documents(turns[at], other, (start, after))]
+        for other in sharing:
+            names = " and ".join((indexes_of(turns[at], start)[0], indexes_of(other, start)[0]))
+            reasons.append(f"indexes {names} share documents: they are changed together")
+            turns.remove(other)
+        turns[at] = turns[at].union(*sharing)
+        at += not sharing  # what has joined may share documents with one that comes before it
+    return tuple(turns), reasons
+
+
 def cut_down(recorded: RecordedRevision, names: Collection[str], catalog: Catalog) -> RecordedRevision:
     """A revision as if it were about some of its parts only.
 
@@ -111,7 +144,7 @@ def in_turns(steps: Sequence[Step], parts: Sequence[frozenset[str]]) -> list[Ste
 
     Args:
         steps: In the order in which all parts would begin to serve together.
-        parts: That have nothing to do with each other.
+        parts: That have nothing to do with each other; see `turns_of`.
     """
     [record] = [step for step in steps if step.kind == "record_revision"]
     turns = [own for part in parts if (own := steps_about(steps, part))]

@@ -59,6 +59,7 @@ class PlanInProgress:
         steps: In the order of the operations.
         rewritten: What was done to documents so far.
         renames: Served name that was given up -> the one instead, in the order of the operations.
+        turns: The served names of what `--cutover each` changes together.
         needs: What the indexes so far add to the server's memory.
         short_of_memory: Why the server lacks that, each as it is in `blocked`.
         warnings: What the user should know before.
@@ -74,6 +75,7 @@ class PlanInProgress:
     steps: list[Step] = field(default_factory=list)
     rewritten: list[DoneRewrite] = field(default_factory=list)
     renames: list[tuple[str, str]] = field(default_factory=list)
+    turns: tuple[frozenset[str], ...] = ()
     needs: list[MemoryNeed] = field(default_factory=list)
     short_of_memory: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -123,10 +125,12 @@ class PlanInProgress:
             estimate: Of what is planned.
             in_place: Of the same by a rebuild, to be told as a way out.
         """
+        planned_bytes = memory_of(self.steps)
         if self.options.cutover == "each":
-            planned_bytes = sum(need.kept_bytes for need in self.needs)
-        else:
-            planned_bytes = memory_of(self.steps)
+            turn = next((turn for turn in self.turns if name in turn), frozenset())
+            planned_bytes = sum(
+                need.peak_bytes if need.index in turn else need.kept_bytes for need in self.needs
+            )
         kept = estimate if in_place is None else in_place
         self.needs.append(MemoryNeed(name, estimate.memory_bytes, kept.memory_bytes))
         reason = why_memory_is_short(name, estimate.memory_bytes, self.inventory, planned_bytes)

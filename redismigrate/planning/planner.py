@@ -29,7 +29,7 @@ from redismigrate.planning.index_changes import (
     warn_of_rebuild,
     warn_of_scan,
 )
-from redismigrate.planning.index_parts import in_turns, parts_of, why_not_apart
+from redismigrate.planning.index_parts import in_turns, turns_of, why_not_apart
 from redismigrate.planning.index_steps import (
     create_steps,
     drop_steps,
@@ -51,7 +51,7 @@ from redismigrate.planning.other_databases import (
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
-from redismigrate.planning.room import told_of_each, what_each_would_need
+from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
@@ -88,6 +88,9 @@ class _RevisionPlanner(PlanInProgress):
         """Walk over the operations and put the record last."""
         self.start = self.recorded.start(self.catalog)
         # What a downgrade gives up is not there yet where it only creates it.
+        if self.options.cutover == "each":
+            self.turns, why_together = turns_of(self.recorded, self.start)
+            self.warnings += why_together
         self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
         self._adopt()
         if self.recorded.direction == "downgrade":
@@ -120,22 +123,18 @@ class _RevisionPlanner(PlanInProgress):
 
     def _apart(self, steps: list[Step]) -> list[Step]:
         """The steps, index by index where that is asked for; blocks what can't be split so."""
-        wishes = ["--on-failure continue"] if self.options.on_failure == "continue" else []
-        wishes += ["--cutover each"] if self.options.cutover == "each" else []
-        if not wishes and not self.short_of_memory:
-            return steps
-        reasons = why_not_apart(self.recorded, self.start)
-        for reason in reasons if wishes else ():
-            self.blocked.append(f"{' and '.join(wishes)} can't split this revision by its indexes: {reason}")
-        parts = parts_of(self.recorded, self.start)
-        if reasons or len(parts) < 2:  # noqa: PLR2004 - one index is all of the revision
-            return steps
-        if self.options.cutover == "together":
+        reasons = why_not_apart(self.recorded, self.start) if self.options.on_failure == "continue" else ()
+        for reason in reasons:
+            self.blocked.append(f"--on-failure continue can't split this revision by its indexes: {reason}")
+        if self.options.cutover == "each" and len(self.turns) > 1:
+            self.warnings += told_of_each(by_turns(self.needs, self.turns), steps)
+            return in_turns(steps, self.turns)
+        turns, _ = turns_of(self.recorded, self.start) if self.short_of_memory else ((), ())
+        if len(turns) > 1:
+            more = what_each_would_need(by_turns(self.needs, turns), self.inventory)
             for reason in self.short_of_memory:
-                self.blocked.complete(reason, what_each_would_need(self.needs, self.inventory))
-            return steps
-        self.warnings += told_of_each(self.needs, steps)
-        return in_turns(steps, parts)
+                self.blocked.complete(reason, more)
+        return steps
 
     def _look_elsewhere(self, steps: Iterable[Step]) -> None:
         """Block what would leave out documents of other databases, and tell what stays as it was."""

@@ -39,7 +39,7 @@ class MemoryNeed:
     """What one index of a revision adds to the server's memory.
 
     Attributes:
-        index: Its served name.
+        index: Its served name; of several that are changed together, their names.
         peak_bytes: While its old form is still there.
         kept_bytes: Once that is gone.
     """
@@ -49,14 +49,32 @@ class MemoryNeed:
     kept_bytes: int
 
 
+def by_turns(needs: Sequence[MemoryNeed], turns: Sequence[frozenset[str]]) -> list[MemoryNeed]:
+    """What the indexes of each turn add together.
+
+    Args:
+        needs: Of the indexes.
+        turns: The served names of what is changed together, in order.
+    """
+    return [
+        MemoryNeed(
+            " and ".join(dict.fromkeys(need.index for need in own)),
+            sum(need.peak_bytes for need in own),
+            sum(need.kept_bytes for need in own),
+        )
+        for turn in turns
+        if (own := [need for need in needs if need.index in turn])
+    ]
+
+
 def one_after_the_other(needs: Sequence[MemoryNeed]) -> tuple[int, str]:
     """The bytes that indexes add at most when each one's old form goes before the next is begun.
 
     Args:
-        needs: Of the indexes, in order; at least one.
+        needs: Of the turns, in order; at least one.
 
     Returns:
-        The bytes, and the index with which there are so many.
+        The bytes, and the index or indexes with which there are so many.
     """
     kept, most = 0, (0, needs[0].index)
     for need in needs:
@@ -69,7 +87,7 @@ def what_each_would_need(needs: Sequence[MemoryNeed], inventory: Inventory) -> s
     """Whether `--cutover each` would fit where indexes don't fit beside each other, with the numbers.
 
     Args:
-        needs: Of the indexes, in order.
+        needs: Of the turns, in order.
         inventory: The server as it is now.
     """
     server = inventory.capabilities
@@ -87,7 +105,7 @@ def told_of_each(needs: Sequence[MemoryNeed], steps: Sequence[Step]) -> list[str
     """What to know of a revision whose indexes are changed one after the other.
 
     Args:
-        needs: Of its indexes, in order.
+        needs: Of its turns, in order.
         steps: Of the revision.
     """
     built = [

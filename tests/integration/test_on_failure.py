@@ -30,6 +30,7 @@ from redismigrate.errors import RevisionPartial, RunFailed, UsageError
 from redismigrate.execution.progress import Watcher
 from redismigrate.redis_server import connection
 from redismigrate.redis_server.capabilities import read_capabilities
+from redismigrate.redis_server.inspection import list_indexes
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -274,6 +275,18 @@ def test_each_index_serves_before_the_next_is_begun_and_all_are_undone_when_one_
     assert shop.run("rollback", "--run", done.json["run"]).code == 0
     assert set(datatypes(shop).values()) == {"FLOAT32"}
     require_tidy(shop, 3, 20)
+
+
+def test_what_was_recorded_before_a_failure_can_be_undone_though_indexes_have_other_names_by_then(shop: Shop):
+    write_indexes(shop, 2, 5)
+    assert shop.run("downgrade", "base").code == 0
+    write_float16(shop, 2, with_price=True)
+    break_price(shop)
+    failed = shop.run("upgrade", "head", "--cutover", "each", "--json")
+    assert (failed.code, failed.json["revisions"]) == (1, ["000000000001"])
+    assert shop.run("rollback", "--run", failed.json["run"]).code == 0
+    assert list_indexes(shop.client.execute_command) == ()
+    assert shop.run("current", "--json").json["indexes"] == {}
 
 
 class Lines(Watcher):

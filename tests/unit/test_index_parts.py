@@ -73,7 +73,6 @@ def runs(op):
     to_hnsw("a", "b")(op)
 
 
-@pytest.mark.parametrize("wish", [{"on_failure": "continue"}, {"cutover": "each"}])
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -84,13 +83,51 @@ def runs(op):
         (runs, "op.run(print) may be about all of them"),
     ],
 )
-def test_a_revision_that_can_not_be_taken_apart_is_blocked(script, reason, wish):
+def test_a_revision_that_can_not_be_taken_apart_is_blocked(script, reason):
     first = index("a", vector(), prefixes=("a:",), aliases=("first",))
-    plan = planned(script, first, B, C, **wish)
-    [(name, value)] = wish.items()
-    asked = f"--{name.replace('_', '-')} {value} can't split this revision by its indexes: "
+    plan = planned(script, first, B, C, on_failure="continue")
+    asked = "--on-failure continue can't split this revision by its indexes: "
     assert any(text.startswith(f"{asked}{reason}") for text in reasons(plan)), reasons(plan)
     assert not planned(script, first, B, C).obstacles
+    assert not planned(script, first, B, C, cutover="each").obstacles
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (moves_an_alias, "names move between indexes a and b: they are changed together"),
+        (runs, "op.run(print) may be about all indexes of the revision: they are changed together"),
+    ],
+)
+def test_with_each_the_plan_says_what_is_changed_together(script, why):
+    first = index("a", vector(), prefixes=("a:",), aliases=("first",))
+    plan = planned(script, first, B, C, cutover="each")
+    assert plan.steps == planned(script, first, B, C).steps
+    assert why in plan.warnings
+
+
+def test_with_each_indexes_are_made_and_dropped_in_their_turn():
+    for script, turns in ((creates, "nab"), (drops, "bac")):
+        plan = planned(script, A, B, C, cutover="each")
+        assert not plan.obstacles
+        assert [step.kind for step in plan.steps if step.kind.startswith("record")] == [
+            "record_indexes",
+            "record_indexes",
+            "record_revision",
+        ]
+        about = dict.fromkeys(step.index for step in plan.steps if step.index is not None)
+        assert "".join(about) == turns
+
+
+def test_with_each_indexes_that_share_documents_have_one_turn():
+    shared = index("c", vector(), prefixes=("a:", "c:"))
+    plan = planned(to_hnsw("a", "b", "c"), A, B, shared, cutover="each")
+    assert "indexes a and c share documents: they are changed together" in plan.warnings
+    at = kinds(plan).index("record_indexes")
+    assert {step.index for step in plan.steps[:at]} == {"a", "c"}
+    joined = index("d", vector(), prefixes=("b:", "c:"))
+    plan = planned(to_hnsw("a", "b", "c", "d"), A, B, shared, joined, cutover="each")
+    assert "record_indexes" not in kinds(plan)
 
 
 @pytest.mark.parametrize("prefixes", [("a:",), ("a:1",), ()])
@@ -101,11 +138,6 @@ def test_indexes_that_share_documents_are_not_taken_apart(prefixes):
     assert reason.endswith("indexes a and b share documents")
     on_json = index("b", vector(), prefixes=prefixes, storage_type="json")
     assert not planned(to_hnsw("a", "b"), A, on_json, on_failure="continue").obstacles
-
-
-def test_both_wishes_are_named():
-    plan = planned(runs, A, B, on_failure="continue", cutover="each")
-    assert reasons(plan)[0].startswith("--on-failure continue and --cutover each can't split")
 
 
 def test_continue_plans_the_same_steps():
