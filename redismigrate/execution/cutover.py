@@ -69,7 +69,7 @@ def record_indexes(work: HeldRun, cutover: tuple[Step, ...]) -> None:
         catalog = catalog.with_definition(after[name])
     apart = run.apart.with_changes(met={**run.apart.met, **{name: met.get(name) for name in sorted(changed)}})
     run = run.with_changes(position=run.position + len(cutover), apart=apart, progress=None)
-    event = work.event("indexes", indexes=", ".join(sorted(changed & after.keys())))
+    event = work.event("indexes", index=", ".join(sorted(changed & after.keys())))
     with work.timed(cutover[-1]):
         _cut_over(
             work,

@@ -85,7 +85,7 @@ def begin_to_put_back(work: HeldRun, names: frozenset[str], reason: str) -> None
     )
     index = ", ".join(_indexes(work, names))
     catalog = catalog_with_names(work.state.catalog, names_brought_back(done))
-    work.write(back, work.event("put_back", index=index, reason=reason), Transaction(catalog=catalog))
+    work.write(back, work.event("put back", index=index, reason=reason), Transaction(catalog=catalog))
 
 
 def finish_putting_back(work: HeldRun) -> bool:
@@ -119,7 +119,8 @@ def finish_putting_back(work: HeldRun) -> bool:
     if steps:
         work.write(rest, work.event("left", index=", ".join(_indexes(work, names)), reason=reason), renamed)
     else:
-        work.end(rest.with_changes(failure=reason), work.event("undone"), renamed)
+        reasons = [reason] if len(left) == 1 else [f"{index}: {why}" for index, why in left.items()]
+        work.end(rest.with_changes(failure=" ".join(reasons)), work.event("undone"), renamed)
     return bool(steps)
 
 

@@ -115,7 +115,8 @@ def test_where_nothing_can_be_changed_the_revision_failed_and_nothing_is_left(sh
     before = outcome(shop)
     result = shop.run(*CONTINUE)
     assert result.code == 1
-    assert f"Could not apply revision {revision}" in result.err
+    assert f"Could not apply revision {revision}: a: 1 of 10 documents of a can't be rewritten" in result.err
+    assert "b: 1 of 10 documents of b can't be rewritten" in result.err
     assert without_names(outcome(shop)) == without_names(before)
     assert shop.state("run") is None
 
