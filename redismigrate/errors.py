@@ -37,6 +37,7 @@ RedisMigrateError
 ├── PlanBlocked                    6  the plan can't run as asked
 ├── CallbackFailed                 1  a function that the caller gave has raised
 ├── RunInterrupted                 7  stopped half way; the same command resumes
+│   ├── RevisionPartial               some indexes of a revision are changed, others could not be
 │   └── FenceLost                     another process has taken the lock over
 └── RunFailed                      1  failed, and undone
 """
@@ -273,6 +274,18 @@ class RunInterrupted(RedisMigrateError):
     """Stopped half way; the same command resumes."""
 
     exit_code = 7
+
+
+class RevisionPartial(RunInterrupted):
+    """Some indexes of a revision are changed, and those that could not be were put back as they were.
+
+    Attributes:
+        indexes: Each index of the revision: its name, its state, and why it failed, empty where it did not.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.indexes: tuple[tuple[str, str, str], ...] = ()
 
 
 class FenceLost(RunInterrupted):

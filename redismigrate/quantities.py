@@ -24,3 +24,10 @@ def seconds_text(value: float) -> str:
     if not value:
         return ""
     return f"{value:.1f} s" if value >= SHORTEST_SECONDS else f"<{SHORTEST_SECONDS} s"
+
+
+def duration(seconds: float) -> str:
+    """A number of seconds in words, such as "1.5 s" or "3 minutes"."""
+    if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
+        return "0.1 s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

@@ -33,7 +33,7 @@ from redismigrate.cli.context import (
     report_error,
     stdout_kept_for,
 )
-from redismigrate.errors import RedisMigrateError, RunInterrupted
+from redismigrate.errors import RedisMigrateError, RevisionPartial, RunInterrupted
 from redismigrate.foreign_modules import describe, traceback_of
 from redismigrate.foreign_text import readable_paragraph
 
@@ -104,6 +104,12 @@ def _run(invocation: Invocation, arguments: list[str]) -> int:
         )
     except RedisMigrateError as error:
         _show_traceback(invocation, error)
+        if isinstance(error, RevisionPartial) and not invocation.json:
+            from redismigrate.cli.partial_view import index_table
+
+            with suppress(OSError):
+                for line in index_table(error.indexes):
+                    echo(readable_paragraph(line), sys.stderr)
         report_error(invocation, error.code, error.message, error.hint, _run_of(error))
         return error.exit_code
     except click.ClickException as error:
@@ -133,11 +139,26 @@ def _run_of(error: RedisMigrateError) -> dict[str, Any] | None:
     result = "interrupted" if isinstance(error, RunInterrupted) else "failed"
     from redismigrate.commands.migration_options import documents_to_json
 
+    if isinstance(error, RevisionPartial):
+        result = "partial"
     return {
         "result": result,
+        **_indexes_of(error),
         "run": error.run,
         "revisions": list(error.revisions),
         "documents": documents_to_json(error.documents),
+    }
+
+
+def _indexes_of(error: RedisMigrateError) -> dict[str, Any]:
+    """Of a revision that is partly applied: how each of its indexes is."""
+    if not isinstance(error, RevisionPartial):
+        return {}
+    return {
+        "indexes": [
+            {"index": index, "state": state, "reason": reason or None}
+            for index, state, reason in error.indexes
+        ]
     }
 
 

@@ -82,6 +82,7 @@ def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions
 @click.option("--down", is_flag=True, help="Plan a downgrade.")
 @click.option("-o", "--output", type=FilePath(path_type=Path, dir_okay=False), help="Write the plan as YAML.")
 @click.option("--compare", is_flag=True, help="Show beside it how else every index could be changed.")
+@options("cutover", "on_failure")
 @plan_options
 @global_options
 @click.pass_obj
@@ -103,6 +104,7 @@ def plan(
 @click.command(cls=RevisionCommand)
 @click.argument("rev", type=REVISION, default="head")
 @migration_options
+@options("cutover", "on_failure")
 @global_options
 @click.pass_obj
 def upgrade(invocation: Invocation, /, rev: str, dry_run: bool, as_script: bool, **values: Any) -> int:

@@ -112,6 +112,8 @@ def outcome_text(watched: Watched) -> str:
             return f"{text} Resume it with `{again}`, or undo all of it with `redismigrate rollback`."
         case "expanded":
             return f"{text} Contract it with `{again} --phase contract`."
+        case "partial":
+            return f"{text} Try the rest with `{again}`, or undo all of it with `redismigrate rollback`."
         case "failed" if run.failure is not None:
             return f"{text} {run.failure}"
     return text

@@ -23,8 +23,8 @@ from redismigrate.foreign_text import readable
 )
 @global_options
 @click.pass_obj
-def current(invocation: Invocation, /, check_heads: bool) -> None:
-    """Show what is applied."""
+def current(invocation: Invocation, /, check_heads: bool) -> int:
+    """Show what is applied. Exits with 4 where a revision is applied in part only."""
     from redismigrate import commands
 
     if check_heads:
@@ -32,11 +32,12 @@ def current(invocation: Invocation, /, check_heads: bool) -> None:
         for note in at_head.notes:
             invocation.say(f"Note: {note}")
         invocation.result(at_head.to_json(), f"All is applied: {', '.join(at_head.heads) or 'base'}.")
-        return
+        return 0
     from redismigrate.cli.state_view import current_text
 
     found = commands.current(invocation.project())
     invocation.result(found.to_json(), current_text(found))
+    return found.exit_code
 
 
 @click.command()

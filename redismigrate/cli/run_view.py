@@ -90,7 +90,12 @@ class TerminalWatcher(Watcher):
         """Say why it is undone."""
         self._end_progress()
         self._print(f"  [red]{_escaped(run.failure or '')}[/]")
-        self._print(f"Undoing what [bold]{run.plan.revision}[/] had changed")
+        if run.apart.putting_back:
+            self._print(
+                f"  put {_escaped(', '.join(run.apart.putting_back))} back as it was; the others go on"
+            )
+        else:
+            self._print(f"Undoing what [bold]{run.plan.revision}[/] had changed")
 
     def _end_progress(self) -> None:
         if self._progress is not None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from redismigrate.cli.context import lines_text
 from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
 from redismigrate.schema.strict import readable
+
+if TYPE_CHECKING:
+    from redismigrate.execution.index_states import IndexProgress
+    from redismigrate.execution.run import Run
 
 _BETWEEN = {
     "declared": "The declared schemas are not what the scripts make:",
@@ -46,6 +51,12 @@ def current_text(current: Current) -> str:
         lines.append(
             f"  revision {current.expanded} is expanded: contract it with --phase contract, or take it away "
             "with `redismigrate rollback`"
+        )
+    elif current.partial is not None:
+        lines.append(f"  revision {current.partial} is partly applied (partial:{current.partial}):")
+        lines += [f"    {index} could not be changed: {reason}" for index, reason in current.left.items()]
+        lines.append(
+            "    try the rest with the same `redismigrate upgrade`, or undo all with `redismigrate rollback`"
         )
     elif current.unfinished_run is not None:
         lines.append(f"  run {current.unfinished_run} is unfinished: redismigrate status")
@@ -88,6 +99,13 @@ def status_text(status: Status) -> str:
     return lines_text(lines)
 
 
+def index_text(each: IndexProgress) -> str:
+    """How far an index of a run is, in a line."""
+    progress = "" if each.total is None else f", {each.done or 0:,} of {each.total:,} documents"
+    reason = "" if each.reason is None else f": {each.reason}"
+    return f"index {each.index}: {each.state}{progress}{reason}"
+
+
 def check_text(report: CheckReport) -> str:
     """What differs, or that nothing does."""
     lines = []
@@ -128,16 +146,10 @@ def _run_lines(status: Status) -> list[str]:
     from redismigrate.state.keys import StateKeys
 
     run = Run.from_content(status.run or {}, StateKeys(status.project))
-    state = "is interrupted" if status.is_interrupted else "is under way"
-    if status.expanded is not None:
-        state = "is expanded"
-    if run.rolls_back:
-        state += ", being rolled back"
-    elif run.failure is not None:
-        state += ", being undone"
     position = min(run.position + 1, len(run.steps))
     lines = [
-        f"Run {run.id}: {run.direction} to {run.target} {state}, revision {run.plan.revision}, "
+        f"Run {run.id}: {run.direction} to {run.target} {_state_of(status, run)}, "
+        f"revision {run.plan.revision}, "
         f"step {position} of {len(run.steps)}" + (f": {run.step.description}" if run.step else ""),
         f"  by {run.by}, last sign of life {run.heartbeat}",
     ]
@@ -146,20 +158,36 @@ def _run_lines(status: Status) -> list[str]:
     lines += pace_lines(run, status.control)
     if run.failure is not None:
         lines.append(f"  failed: {run.failure}")
+    lines += [f"  {index_text(each)}" for each in status.indexes]
+    return [*lines, *(f"  {line}" for line in _way_on(status, run))]
+
+
+def _state_of(status: Status, run: Run) -> str:
+    """What a run is doing, as the end of a sentence."""
+    state = "is interrupted" if status.is_interrupted else "is under way"
     if status.expanded is not None:
-        lines.append(
-            f"  Contract it with `redismigrate {run.direction} {run.target} --phase contract`, or take it "
-            "away with `redismigrate rollback`."
-        )
+        state = "is expanded"
+    elif status.partial is not None:
+        state = f"is partial:{status.partial}"
+    if run.rolls_back:
+        return f"{state}, being rolled back"
+    if run.apart.putting_back:
+        return f"{state}, putting {', '.join(run.apart.putting_back)} back"
+    return state if run.failure is None else f"{state}, being undone"
+
+
+def _way_on(status: Status, run: Run) -> list[str]:
+    """What ends a run that nobody works on."""
+    command, undo = f"redismigrate {run.direction} {run.target}", "`redismigrate rollback`"
+    if status.partial is not None:
+        return [f"Try the rest with `{command}`, or undo all of it with {undo}."]
+    if status.expanded is not None:
         from redismigrate.execution.steps.beside_steps import followed_indexes
 
-        if followed_indexes(run):
-            lines.append(f"  {_follower_line(status)}")
-    elif status.is_interrupted and run.rolls_back:
-        lines.append("  Go on with `redismigrate rollback`.")
-    elif status.is_interrupted:
-        lines.append(
-            f"  Resume it with `redismigrate {run.direction} {run.target}`, or undo all of it with "
-            "`redismigrate rollback`."
-        )
-    return lines
+        lines = [f"Contract it with `{command} --phase contract`, or take it away with {undo}."]
+        return [*lines, _follower_line(status)] if followed_indexes(run) else lines
+    if status.is_interrupted and run.rolls_back:
+        return [f"Go on with {undo}."]
+    if status.is_interrupted:
+        return [f"Resume it with `{command}`, or undo all of it with {undo}."]
+    return []

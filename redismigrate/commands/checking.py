@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from redismigrate.commands.authoring.declared import declared_schemas, declares_schemas
 from redismigrate.commands.authoring.replaying import replay
@@ -13,7 +13,7 @@ from redismigrate.commands.long_expansion import told_of_long_expansion
 from redismigrate.commands.project import Project
 from redismigrate.commands.recording import record_upgrades
 from redismigrate.commands.redis_ahead import revisions_ahead
-from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.session import expanded_run, partial_run, unrecorded_indexes
 from redismigrate.commands.squashed_history import in_between, seen
 from redismigrate.errors import BehindHead, DriftError, ScriptError
 from redismigrate.execution.indexes.survey import live_index_reader, survey
@@ -27,6 +27,9 @@ from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.store import State, read_state
 from redismigrate.state.stored_documents import Head
+
+if TYPE_CHECKING:
+    from redismigrate.execution.run import Run
 
 _AUTOGENERATE = "`redismigrate revision --autogenerate -m MESSAGE` writes a revision that makes it so"
 
@@ -65,6 +68,7 @@ class CheckReport:
         missing: Revisions that wait to be applied.
         unmanaged: Indexes of the server that no project manages; nothing is ever done to them.
         notes: What could not be compared, and why; and a revision that has been expanded for long.
+        partial: The revision of which some indexes could not be changed; None when there is none.
     """
 
     project: str
@@ -72,6 +76,7 @@ class CheckReport:
     missing: tuple[str, ...]
     unmanaged: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    partial: str | None = None
 
     @property
     def result(self) -> Literal["same", "behind", "different"]:
@@ -94,6 +99,7 @@ class CheckReport:
             "missing": list(self.missing),
             "unmanaged": list(self.unmanaged),
             "notes": list(self.notes),
+            "partial": self.partial,
         }
 
 
@@ -117,7 +123,15 @@ def check(project: Project) -> CheckReport:
         at_head = head_catalog(project, server, state, missing, notes)
         findings = [*_of_schemas(project, declared, at_head), *_of_history(project, state, head)]
         server.capabilities.require_search()
-        expected = _applied_catalog(project, state, applied, at_head if not missing else None)
+        partial = partial_run(state)
+        if partial is not None:
+            notes.append(_partly(partial))
+        # Of a revision that is partly applied the record alone tells how each index is.
+        expected = (
+            state.catalog
+            if partial is not None
+            else _applied_catalog(project, state, applied, at_head if not missing else None)
+        )
         inventory = survey(server, project.settings.project, expected)
         findings += _of_server(project, server, state, head, expected, inventory)
         expanded = expanded_run(state)
@@ -125,7 +139,20 @@ def check(project: Project) -> CheckReport:
             long = told_of_long_expansion(server, expanded, project.settings.longest_expansion_days)
             notes += [] if long is None else [long]
         unmanaged = _unmanaged(project, state, expected, inventory)
-    return CheckReport(project.settings.project, tuple(findings), missing, unmanaged, tuple(notes))
+    return CheckReport(
+        project.settings.project,
+        tuple(findings),
+        missing,
+        unmanaged,
+        tuple(notes),
+        None if partial is None else partial.plan.revision,
+    )
+
+
+def _partly(run: Run) -> str:
+    """That a revision is applied in part, and what to do."""
+    left = "; ".join(f"{index}: {reason}" for index, reason in run.apart.left.items())
+    return f"Revision {run.plan.revision} is partly applied ({left}); {_way_on(run.model_dump())}"
 
 
 def head_catalog(
@@ -256,7 +283,7 @@ def _of_history(project: Project, state: State, head: Head) -> Iterator[Finding]
 def _of_server(
     project: Project, server: Server, state: State, head: Head, expected: Catalog, inventory: Inventory
 ) -> Iterator[Finding]:
-    if state.run is not None and expanded_run(state) is None:
+    if state.run is not None and expanded_run(state) is None and partial_run(state) is None:
         # Half way, neither what was nor what is to be can be expected.
         run = state.run.get("id")
         yield Finding("server", "unfinished_run", None, f"run {run} is unfinished", _way_on(state.run))

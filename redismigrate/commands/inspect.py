@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redismigrate.commands.leftovers import leftovers
 from redismigrate.commands.project import Project
 from redismigrate.commands.redis_ahead import revisions_ahead, told_ahead
-from redismigrate.commands.session import expanded_run, unrecorded_indexes
+from redismigrate.commands.session import expanded_run, partial_run, unrecorded_indexes
 from redismigrate.commands.squashed_history import InBetween, in_between, seen
+from redismigrate.errors import BehindHead
 from redismigrate.history.folder import heads_of
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_to_redisvl
@@ -20,6 +21,9 @@ from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
 from redismigrate.state.stored_documents import Head
+
+if TYPE_CHECKING:
+    from redismigrate.execution.index_states import IndexProgress
 
 _JOURNAL_EVENTS = 10
 
@@ -37,6 +41,8 @@ class Current:
         changed: Applied revisions whose script was changed since.
         unfinished_run: The id of a run that is under way or interrupted; None when there is none.
         expanded: The revision that waits to be contracted; None when none does.
+        partial: The revision of which some indexes could not be changed; None when there is none.
+        left: Those indexes, and why each was put back as it was.
         built_beside: Served name -> the index that was built beside it for that, under its physical name.
         heads_of_scripts: How many heads the scripts have.
         told_ahead: What `ahead` means and what to do about it; None where it is empty.
@@ -52,9 +58,16 @@ class Current:
     unfinished_run: str | None
     heads_of_scripts: int
     expanded: str | None = None
+    partial: str | None = None
+    left: Mapping[str, str] = field(default_factory=dict)
     built_beside: Mapping[str, IndexDefinition] = field(default_factory=dict)
     told_ahead: str | None = None
     in_between: Mapping[str, InBetween] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0; or that of revisions that wait, where one is applied in part only."""
+        return 0 if self.partial is None else BehindHead.exit_code
 
     def to_json(self) -> dict[str, Any]:
         """In the shape that `current --json` promises."""
@@ -79,6 +92,8 @@ class Current:
             "changed": list(self.changed),
             "unfinished_run": self.unfinished_run,
             "expanded": self.expanded,
+            "partial": self.partial,
+            "left": dict(self.left),
             "in_between": {revision: str(part) for revision, part in self.in_between.items()},
         }
 
@@ -102,6 +117,8 @@ class Status:
         problems: What `repair` or a person should look at.
         journal: The last events, newest first.
         expanded: The revision that waits to be contracted; None when none does.
+        partial: The revision of which some indexes could not be changed; None when there is none.
+        indexes: How far each index of the revision at work is; empty without a run, and while it is undone.
         follower: What a process that follows the expanded revision said last; None when none does.
         control: What the run has to keep to; None without one.
     """
@@ -113,6 +130,8 @@ class Status:
     problems: tuple[str, ...]
     journal: tuple[dict[str, str], ...]
     expanded: str | None = None
+    partial: str | None = None
+    indexes: tuple[IndexProgress, ...] = ()
     follower: FollowerReport | None = None
     control: Control | None = None
 
@@ -120,7 +139,7 @@ class Status:
     def is_interrupted(self) -> bool:
         """A run is unfinished and nobody works on it, though it does not wait to be contracted."""
         is_left = self.run is not None and (self.holder is None or self.holder.is_dead())
-        return is_left and self.expanded is None
+        return is_left and self.expanded is None and self.partial is None
 
     def to_json(self) -> dict[str, Any]:
         """The status as data for `--json`."""
@@ -131,6 +150,8 @@ class Status:
             "control": None if self.control is None else asdict(self.control),
             "interrupted": self.is_interrupted,
             "expanded": self.expanded,
+            "partial": self.partial,
+            "indexes": [each.to_json() for each in self.indexes],
             "follower": None if self.follower is None else asdict(self.follower),
             "lock": None if self.holder is None else asdict(self.holder),
             "problems": list(self.problems),
@@ -142,7 +163,7 @@ def current(project: Project) -> Current:
     """What is applied on the server."""
     with project.connect() as server:
         state = read_state(server, project.keys)
-    run, head = expanded_run(state), seen(project, state.head)
+    run, partial, head = expanded_run(state), partial_run(state), seen(project, state.head)
     known = {script.revision: script for script in project.scripts}
     return Current(
         project=project.settings.project,
@@ -159,6 +180,8 @@ def current(project: Project) -> Current:
         unfinished_run=None if state.run is None else str(state.run.get("id")),
         heads_of_scripts=len(heads_of(project.scripts)),
         expanded=None if run is None else run.plan.revision,
+        partial=None if partial is None else partial.plan.revision,
+        left={} if partial is None else partial.apart.left,
         built_beside={} if run is None else run.plan.built_beside,
         in_between=in_between(project, state.head),
     )
@@ -167,21 +190,19 @@ def current(project: Project) -> Current:
 def status(project: Project) -> Status:
     """The run, the lock, the last events, and what differs from the record."""
     from redismigrate.commands.controlling import control_of
+    from redismigrate.execution.index_states import index_states
     from redismigrate.execution.indexes.survey import survey
     from redismigrate.execution.run import Run
     from redismigrate.planning.drift import drift_of
 
     with project.connect() as server:
         state = read_state(server, project.keys)
-        run = expanded_run(state)
+        run, partial = expanded_run(state), partial_run(state)
+        at_work = None if state.run is None else Run.from_content(state.run, state.keys)
         holder = read_holder(server, project.keys)
         follower = read_follower(server, project.keys)
         journal = read_journal(server, project.keys, _JOURNAL_EVENTS)
-        control = (
-            None
-            if state.run is None
-            else control_of(server, project, Run.from_content(state.run, state.keys))
-        )
+        control = None if at_work is None else control_of(server, project, at_work)
         server.capabilities.require_search()
         problems = tuple(
             f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"
@@ -204,5 +225,7 @@ def status(project: Project) -> Status:
         problems=problems,
         journal=journal,
         expanded=None if run is None else run.plan.revision,
+        partial=None if partial is None else partial.plan.revision,
+        indexes=() if at_work is None else index_states(at_work),
         follower=follower,
     )

@@ -52,6 +52,8 @@ def plan(
     from redismigrate.commands.progress_events import watched
 
     project = project.showing(target)
+    if direction == "downgrade" and options is not None:
+        options.refuse_indexes_apart("a downgrade")
     with project.connect() as server:
         migration = Migration(project, server, options or MigrationOptions(), watched(watcher, on_progress))
         return migration.plan(direction, target, compares=compares)
@@ -112,6 +114,7 @@ def downgrade(
 ) -> MigrationResult:
     """Undo what was applied after a revision. An interrupted downgrade is taken up first."""
     options, project = options or MigrationOptions(), project.showing(target)
+    options.refuse_indexes_apart("a downgrade")
     reporting = Reporting(project, "downgrade", target, options)
 
     def act() -> MigrationResult:

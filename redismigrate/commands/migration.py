@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
@@ -34,11 +33,18 @@ from redismigrate.commands.session import (
     unrecorded_indexes,
 )
 from redismigrate.commands.squashed_history import refuse_in_between, seen, seen_to_undo
-from redismigrate.commands.taking_up import covers, stored_options
+from redismigrate.commands.taking_up import (
+    covers,
+    limits_of,
+    stored_arguments,
+    stored_options,
+    what_still_holds,
+)
 from redismigrate.errors import RunInProgress, StateMissing
-from redismigrate.execution.executor import Executor, Replan
+from redismigrate.execution.executor import Executor
 from redismigrate.execution.holding import hold
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
+from redismigrate.execution.leaving_out import Replan
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import DocumentCounts, Run, begin
 from redismigrate.execution.undo_record import UndoRecord
@@ -276,6 +282,8 @@ class Migration:
             adoption,
             expands,
             options.ignore_other_databases,
+            options.on_failure,
+            options.cutover,
         )
 
     def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
@@ -294,34 +302,16 @@ class Migration:
 
     def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions
-        arguments = {
-            "strategy": self._options.strategy,
-            "phase": self._options.phase,
-            "max_failures": self._options.max_failures,
-            "allow_lossy": self._options.allow_lossy,
-            "exclusive": self._options.exclusive,
-            "ignore_other_databases": self._options.ignore_other_databases,
-            **self._limits(),
-            "batch_size": self._options.batch_size,
-            "workers": self._options.workers,
-            "backup_dir": str(self._backup_dir(self._options)),
-        }
+        arguments = stored_arguments(self._options, self._backup_dir(self._options))
         remaining = tuple(item.recorded for item in rest)
         return begin(plan.direction, plan.target, first, plan.digest, remaining, arguments)
-
-    def _limits(self) -> dict[str, Any]:
-        """The limits that the run is begun with; see `state.control`."""
-        return {
-            "max_latency_ms": self._options.max_latency_ms,
-            "max_docs_per_second": self._options.max_docs_per_second,
-            "max_wait_seconds": self._options.max_wait_seconds,
-            "postpone_cutover": self._options.postpone_cutover,
-        }
 
     def _change_limits(self, run: Run) -> None:
         """Let limits that this command gives, and the one that began the run did not, hold from now on."""
         begun = asdict(begun_with(run.arguments))
-        changes = {name: value for name, value in self._limits().items() if value and value != begun[name]}
+        changes = {
+            name: value for name, value in limits_of(self._options).items() if value and value != begun[name]
+        }
         if changes:
             write_control(self._server, self._project.keys, run.id, changes)
 
@@ -345,6 +335,8 @@ class Migration:
                 "`redismigrate rollback`.",
             )
         self._watcher.warned(f"taking up run {run.id}: {run.direction} to {run.target}")
+        for told in what_still_holds(run, self._options):
+            self._watcher.warned(told)
         self._change_limits(run)
         executor = self._executor(writer, run.taken_up())
         if self._options.ignore_other_databases:

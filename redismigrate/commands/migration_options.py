@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from redismigrate.commands.option_definitions import as_path, as_paths, limit, option, options_of
 from redismigrate.errors import UsageError
-from redismigrate.planning.step_life import Phase, StrategyChoice
+from redismigrate.planning.step_life import CutoverChoice, OnFailure, Phase, StrategyChoice
 
 if TYPE_CHECKING:
     from redismigrate.commands.migration_report import MigrationReport
@@ -34,6 +34,10 @@ class MigrationOptions:
     Attributes:
         strategy: "auto" takes the cheapest way that keeps search up; a name asks for one.
         phase: "expand" stops where the old and the new are both servable, "contract" goes on from there.
+        on_failure: Of `upgrade` and its plan: "undo" undoes a revision of which something fails; "continue"
+            puts the index back that fails, and changes the others.
+        cutover: Of `upgrade` and its plan: all indexes of a revision begin to serve "together"; or "each" is
+            built, swapped in, and its old one dropped before the next is begun.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
@@ -61,8 +65,8 @@ class MigrationOptions:
             where it ends with .yaml or .yml.
 
     Raises:
-        UsageError: A number is out of its range, there is no such strategy or phase, or the name of the
-            report has another ending.
+        UsageError: A number is out of its range, there is no such strategy or phase, the name of the report
+            has another ending, or `on_failure` or `cutover` is given with a phase.
     """
 
     strategy: StrategyChoice = field(
@@ -81,6 +85,24 @@ class MigrationOptions:
             "Stop where old and new are both servable, or go on from there.",
             kind="choice",
             choices=get_args(Phase),
+        ),
+    )
+    on_failure: OnFailure = field(
+        default="undo",
+        metadata=option(
+            "--on-failure",
+            "When an index fails: undo its revision, or put it back and continue with the others.",
+            kind="choice",
+            choices=get_args(OnFailure),
+        ),
+    )
+    cutover: CutoverChoice = field(
+        default="together",
+        metadata=option(
+            "--cutover",
+            "Let all indexes of a revision begin to serve together, or each before the next is begun.",
+            kind="choice",
+            choices=get_args(CutoverChoice),
         ),
     )
     plan_file: Path | None = field(
@@ -200,6 +222,35 @@ class MigrationOptions:
             )
         for name, known, _ in options_of(self):
             known.require(name, getattr(self, name))
+        if self.said_of_indexes and self.phase != "all":
+            raise UsageError(
+                f"{self._words_of_indexes} and --phase {self.phase} don't go together.",
+                "An expanded revision has all of its indexes beside the old ones: contract it as a whole.",
+            )
+
+    @property
+    def said_of_indexes(self) -> dict[str, str]:
+        """What is said of how the indexes of a revision go on without each other; empty for the usual."""
+        said = {"on_failure": self.on_failure, "cutover": self.cutover}
+        return {name: value for name, value in said.items() if value not in {"undo", "together"}}
+
+    def refuse_indexes_apart(self, what: str) -> None:
+        """Raise where something is asked for that only an upgrade can do.
+
+        Args:
+            what: What can't do it.
+
+        Raises:
+            UsageError: It is.
+        """
+        if self.said_of_indexes:
+            raise UsageError(
+                f"{self._words_of_indexes} is of an upgrade, and not of {what}.", "Do without it."
+            )
+
+    @property
+    def _words_of_indexes(self) -> str:
+        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in self.said_of_indexes.items())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.expectations import Source
 from redismigrate.quantities import seconds_text, size_text
 
-ReportResult = Literal["done", "nothing", "expanded", "blocked", "failed", "interrupted"]
+ReportResult = Literal["done", "nothing", "expanded", "blocked", "failed", "interrupted", "partial"]
 
 
 class _Part(BaseModel):

@@ -80,6 +80,7 @@ def script(
         UsageError: The range makes no sense.
     """
     options, project = options or MigrationOptions(), project.showing(target)
+    options.refuse_indexes_apart("a file for redis-cli")
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"

@@ -26,8 +26,7 @@ class Progress:
     Attributes:
         kind: "revision": one begins, or is taken up. "step": a step of it begins. "documents": so many are
             done in the step at work. "backup": so many of a backup are read before anything is changed.
-            "note": something to know. "undo": the revision failed and is being undone. "finished": it is
-            recorded.
+            "note": something to know. "undo": the revision failed and is being undone, or an index of it is
         message: The event in words.
         run: The id of the run; None before there is one.
         revision: The revision at work; None before there is one.
@@ -107,7 +106,9 @@ class ProgressWatcher(Watcher):
     def undo_started(self, run: Run) -> None:
         """Tells the callback the event "undo"."""
         self._run, self._step = run, None
-        self._tell("undo", f"undoing what {run.plan.revision} had changed: {run.failure}")
+        back = run.apart.putting_back
+        what = f"putting {', '.join(back)} back" if back else f"undoing what {run.plan.revision} had changed"
+        self._tell("undo", f"{what}: {run.failure}")
 
     def _tell(self, kind: ProgressKind, message: str, done: int = 0, total: int = 0) -> None:
         run, step = self._run, self._step

@@ -56,10 +56,15 @@ class ReportCollector(Watcher):
                 self._note("before", look.index, look.expectation, met)
 
     def undo_started(self, run: Run) -> None:
-        """What it had built goes."""
+        """What it had built goes; where one index is put back, what was built for that."""
         self._take(run)
-        self._found.clear()
-        self.indexes = {key: found for key, found in self.indexes.items() if key[0] != run.plan.revision}
+        only = frozenset(run.apart.putting_back)
+        self._found = {served: found for served, found in self._found.items() if only and served not in only}
+        self.indexes = {
+            (revision, served): found
+            for (revision, served), found in self.indexes.items()
+            if revision != run.plan.revision or (only and served not in only)
+        }
 
     def measured(self, run: Run) -> None:
         """Where its backups are by now."""

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from redismigrate import __version__
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult, documents_to_json
-from redismigrate.errors import ConfigurationError, PlanBlocked, RedisMigrateError, RunInterrupted
+from redismigrate.errors import (
+    ConfigurationError,
+    PlanBlocked,
+    RedisMigrateError,
+    RevisionPartial,
+    RunInterrupted,
+)
 from redismigrate.foreign_modules import describe
 from redismigrate.foreign_text import shell_command
 
@@ -164,6 +170,8 @@ _NOTHING = MigrationResult("nothing")
 
 
 def _result_of(error: BaseException | None, result: MigrationResult) -> ReportResult:
+    if isinstance(error, RevisionPartial):
+        return "partial"
     if isinstance(error, RunInterrupted | KeyboardInterrupt):
         return "interrupted"
     if error is not None:

@@ -72,6 +72,14 @@ def refuse_unfinished_run(state: State) -> None:
             f"Go on with `redismigrate {expanded.direction} {expanded.target} --phase contract`, or take the "
             "new one away with `redismigrate rollback`.",
         )
+    partial = partial_run(state)
+    if partial is not None:
+        raise RunInProgress(
+            f"Revision {partial.plan.revision} is partly applied: {', '.join(partial.apart.left)} could not "
+            "be changed.",
+            f"Try the rest with `redismigrate {partial.direction} {partial.target}`, or undo all of it with "
+            "`redismigrate rollback`.",
+        )
     hint = (
         "Go on with `redismigrate rollback`."
         if state.run.get("rolls_back")
@@ -94,6 +102,20 @@ def expanded_run(state: State) -> Run | None:
     run = Run.from_content(state.run, state.keys)
     run.require_arguments(state.keys)
     return run if run.is_expanded else None
+
+
+def partial_run(state: State) -> Run | None:
+    """The run of whose revision some indexes are changed and the others as they were; None when none is.
+
+    Raises:
+        StateError: The record of the run is damaged, or of a newer version.
+    """
+    if state.run is None or "apart" not in state.run:
+        return None
+    from redismigrate.execution.run import Run
+
+    run = Run.from_content(state.run, state.keys)
+    return run if run.is_partial else None
 
 
 def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[str, ...]:

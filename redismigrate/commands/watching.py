@@ -16,7 +16,7 @@ from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import read_holder
 from redismigrate.state.store import read_state
 
-RunOutcome = Literal["done", "failed", "rolled back", "interrupted", "expanded"]
+RunOutcome = Literal["done", "failed", "rolled back", "interrupted", "expanded", "partial"]
 
 _POLL_SECONDS = 0.5
 # Between two looks the lock may just change hands.
@@ -66,7 +66,8 @@ def watch(project: Project, poll_seconds: float = _POLL_SECONDS) -> Iterator[Wat
             without_holder = without_holder + 1 if holder is None or holder.is_dead() else 0
             outcome: RunOutcome | None = None
             if without_holder >= LOOKS_WITHOUT_HOLDER:
-                outcome = "expanded" if run.is_expanded else "interrupted"
+                outcome = "partial" if run.is_partial else "interrupted"
+                outcome = "expanded" if run.is_expanded else outcome
             seen = Watched(run, control_of(server, project, run), outcome)
             yield seen
             if outcome is not None:

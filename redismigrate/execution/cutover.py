@@ -1,4 +1,4 @@
-"""Records a revision, and in the same transaction lets what it has built serve."""
+"""Records a revision or some of its indexes, and in the same transaction lets what it has built serve."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 from redismigrate.backup.location import BackupLocation
 from redismigrate.execution.held_run import HeldRun
+from redismigrate.execution.indexes_apart import NOTHING_APART
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.operations.placed_expectations import lasting_expectations
+from redismigrate.planning.index_parts import RECORDS, names_of
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step
@@ -31,7 +33,64 @@ def cutover_at(run: Run) -> tuple[Step, ...]:
     steps = run.steps[run.position :]
     moves = leading_moves(steps)
     following = steps[len(moves) : len(moves) + 1]
-    return (*moves, *following) if following and following[0].kind == "record_revision" else ()
+    return (*moves, *following) if following and following[0].kind in RECORDS else ()
+
+
+def record_at_cutover(work: HeldRun, cutover: tuple[Step, ...]) -> None:
+    """Write names and what is recorded by them, all at once: the revision, or some of its indexes.
+
+    Args:
+        work: The run.
+        cutover: The steps that move names, and the one that records.
+
+    Raises:
+        RedisMigrateError: One of `FAILURES` when another client is in the way; nothing was written.
+    """
+    if cutover[-1].kind == "record_indexes":
+        record_indexes(work, cutover)
+    else:
+        record_revision(work, cutover)
+
+
+def record_indexes(work: HeldRun, cutover: tuple[Step, ...]) -> None:
+    """Write the indexes of a revision that are changed by now as they are; the revision is not recorded.
+
+    Args:
+        work: The run.
+        cutover: As for `record_at_cutover`.
+
+    Raises:
+        RedisMigrateError: As `record_at_cutover`.
+    """
+    run, now_recorded = work.run, work.state.catalog
+    met, after = _catalogs(work)
+    steps = run.plan.steps[: run.position + len(cutover)]
+    changed = {name for step in steps for name in names_of(step)} - run.apart.met.keys()
+    catalog = now_recorded.without(*(changed - after.keys()))
+    for name in sorted(changed & after.keys()):
+        catalog = catalog.with_definition(after[name])
+    apart = run.apart.with_changes(met={**run.apart.met, **{name: met.get(name) for name in sorted(changed)}})
+    run = run.with_changes(position=run.position + len(cutover), apart=apart, progress=None)
+    event = work.event("indexes", index=", ".join(sorted(changed & after.keys())))
+    with work.timed(cutover[-1]):
+        _cut_over(
+            work,
+            cutover[:-1],
+            Transaction(catalog=catalog),
+            lambda transaction: work.write(run, event, transaction),
+        )
+
+
+def _catalogs(work: HeldRun) -> tuple[Catalog, Catalog]:
+    """The recorded indexes as the revision at work met them, and as it leaves them."""
+    run, recorded = work.run, work.state.catalog
+    met = run.apart.catalog_met(recorded)
+    after = with_quantizations(run.plan.recorded.apply(met), run)
+    after = with_physical_names(after, (step for step in run.plan.steps if not step.after_record))
+    # What was recorded before the revision has got on since: to an index over declared fields, for example.
+    for name in run.apart.met:
+        after = after.with_definition(recorded[name]) if name in recorded else after.without(name)
+    return met, after
 
 
 def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
@@ -47,14 +106,14 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     run, recorded, state = work.run, work.run.plan.recorded, work.state
     elapsed = datetime.now(UTC) - datetime.fromisoformat(run.revision_started_at)
     seconds = round(elapsed.total_seconds(), 3)
-    head, removed = _head(run, state.head, state.catalog, seconds)
-    catalog = with_quantizations(recorded.apply(state.catalog), run)
-    catalog = with_physical_names(catalog, (step for step in run.plan.steps if not step.after_record))
-    undo = UndoRecord.of(run, state.catalog, catalog, removed, changed_records(state.head, head))
+    met, catalog = _catalogs(work)
+    head, removed = _head(run, state.head, met, seconds)
+    undo = UndoRecord.of(run, met, catalog, removed, changed_records(state.head, head))
     documents = Transaction(head=head, catalog=catalog, undo={recorded.revision: undo.content()})
     event = work.event(run.direction, seconds=str(seconds))
     done = (*run.done, recorded.revision)
-    run = run.with_changes(position=run.position + len(cutover), done=done, progress=None)
+    changes = {"position": run.position + len(cutover), "done": done, "progress": None}
+    run = run.with_changes(**changes, apart=NOTHING_APART)
     write = work.write if run.remaining or run.step is not None else work.end
     with work.timed(cutover[-1]):
         _cut_over(work, cutover[:-1], documents, lambda transaction: write(run, event, transaction))

@@ -6,13 +6,23 @@ between two steps leaves a run that the next one can take up without guessing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from typing import NoReturn
 
 from redismigrate.errors import DriftError, PlanBlocked, RedisMigrateError, RunFailed, RunInterrupted
-from redismigrate.execution.cutover import backup_of_revision, cutover_at, record_revision
+from redismigrate.execution.cutover import backup_of_revision, cutover_at, record_at_cutover
 from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
+from redismigrate.execution.leaving_out import (
+    Replan,
+    begin_to_put_back,
+    finish_putting_back,
+    kept_of,
+    names_at_fault,
+    partial,
+    try_again,
+)
 from redismigrate.execution.pace.busy_writers import WritersAhead
 from redismigrate.execution.run import Run, now
 from redismigrate.execution.undoing import (
@@ -22,14 +32,11 @@ from redismigrate.execution.undoing import (
     turn_round,
     undo_revision,
 )
-from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.planning.plan import RevisionPlan, Step
+from redismigrate.planning.plan import Step
 from redismigrate.planning.step_life import Phase
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.transaction import Transaction
-
-Replan = Callable[[RecordedRevision, frozenset[str] | None], RevisionPlan]
 
 
 class Executor:
@@ -70,7 +77,7 @@ class Executor:
     def catalog_met(self) -> Catalog:
         """The recorded indexes as the revision at work met them."""
         record, catalog = record_at_work(self._work), self._work.state.catalog
-        return catalog if record is None else record.met(catalog)
+        return self.run.apart.catalog_met(catalog) if record is None else record.met(catalog)
 
     def finish(self, replan: Replan, phase: Phase = "all") -> None:
         """Carry out what is left of the run, all its revisions.
@@ -82,6 +89,7 @@ class Executor:
         Raises:
             RunFailed: A step failed; its revision was undone, earlier ones stay.
             RunInterrupted: It stopped half way; the same command takes it up again.
+            RevisionPartial: Some indexes of a revision could not be changed, and the run goes on after that.
             PlanBlocked: A further revision can't run; the earlier ones stay. Or another project was faster to
                 claim an index; the revision was undone.
             DriftError: A further revision meets an index that was changed behind our back; the earlier ones
@@ -98,12 +106,12 @@ class Executor:
             if self._work.state.run is None:
                 self._begin()
             self._work.give_build_sleep_back()
-            if self.run.failure is not None:
-                undo_revision(self._work)
-                raise self._failed()
+            self._take_up_failure(replan)
             self._turn_to(phase)
             while True:
                 self._finish_revision()
+                if self.run.is_partial:
+                    raise partial(self._work)
                 if self.run.is_expanded:
                     return
                 if not self.run.remaining or phase == "contract":
@@ -111,6 +119,21 @@ class Executor:
                         self._work.end(self.run, self._work.event("end"))
                     return
                 self._next_revision(replan)
+
+    def _take_up_failure(self, replan: Replan) -> None:
+        """Go on with what an earlier attempt has left because something failed.
+
+        Raises:
+            RunFailed: The revision is undone by now.
+            RevisionPartial: What is left of it can't be changed as things are.
+        """
+        if self.run.apart.putting_back:
+            self._put_back()
+        elif self.run.failure is not None:
+            undo_revision(self._work)
+            raise self._failed()
+        elif self.run.is_partial:
+            try_again(self._work, replan)
 
     def admit_failures(self, most: int) -> None:
         """Let more documents fail than the run was begun with, as an error may have told the user to say."""
@@ -193,8 +216,7 @@ class Executor:
             return
         watcher = self._work.watcher
         watcher.revision_started(self.run)
-        for again in self._work.to_repeat if self._is_taken_up else ():
-            self._work.repeat(again)
+        self._repeat()
         while self.run.step is not None:
             if self.run.is_expanded:
                 return
@@ -202,24 +224,67 @@ class Executor:
             for started in cutover or in_hand:
                 watcher.step_started(started)
             try:
-                if cutover:
-                    if self._is_taken_up:
-                        self._validate_again(cutover[:-1])
-                    self._work.look_elsewhere(cutover[:-1])
-                    record_revision(self._work, cutover)
-                else:
-                    self._work.carry_out(in_hand)
+                self._do(cutover, in_hand)
             except FAILURES as error:
-                self._refuse_to_take_back(error)
-                self._refuse_to_leave_kept(error)
-                self._stay_expanded(error)
-                turn_round(self._work, error_in_message(error), refused=error.documents)
-                undo_revision(self._work)
-                if isinstance(error, PlanBlocked | DriftError):
-                    raise
-                raise self._failed() from error
-            self._is_taken_up = False
-        watcher.revision_finished(self.run)
+                self._refuse_to_take_back(error, in_hand)
+                if self.run.goes_on_after_failure:
+                    self._go_on_without(error, cutover[:-1] or in_hand)
+                else:
+                    self._undo_because_of(error)
+        if not self.run.is_partial:
+            watcher.revision_finished(self.run)
+
+    def _do(self, cutover: tuple[Step, ...], in_hand: tuple[Step, ...]) -> None:
+        """Do what comes next: names and a record where there is a cutover, else a step."""
+        if cutover:
+            if self._is_taken_up:
+                self._validate_again(cutover[:-1])
+            self._work.look_elsewhere(cutover[:-1])
+            record_at_cutover(self._work, cutover)
+        else:
+            self._work.carry_out(in_hand)
+        self._is_taken_up = False
+
+    def _undo_because_of(self, error: RedisMigrateError) -> NoReturn:
+        """Undo the revision at work, and say why."""
+        self._refuse_to_leave_kept(error)
+        self._stay_expanded(error)
+        turn_round(self._work, error_in_message(error), refused=error.documents)
+        undo_revision(self._work)
+        if isinstance(error, PlanBlocked | DriftError):
+            raise error
+        raise self._failed() from error
+
+    def _repeat(self) -> None:
+        """Do again what has to be done when a run is taken up: writers may have gone on."""
+        for again in self._work.to_repeat if self._is_taken_up else ():
+            self._work.repeat(again)
+
+    def _go_on_without(self, error: RedisMigrateError, failed: tuple[Step, ...]) -> None:
+        """Put the index back that could not be changed, so that the others of the revision go on.
+
+        Raises:
+            RunFailed: It was the last one.
+            RunInterrupted: It can't be put back.
+        """
+
+        def look_again(steps: Sequence[Step]) -> None:
+            self._validate_again(steps)
+            self._work.moves(steps)
+
+        names = names_at_fault(self._work, failed, look_again)
+        if not names:
+            self._undo_because_of(error)
+        self._require_none_kept(error, kept_of(self._work, names))
+        begin_to_put_back(self._work, names, error_in_message(error))
+        self._put_back()
+        self._repeat()
+
+    def _put_back(self) -> None:
+        if not finish_putting_back(self._work):
+            raise self._failed()
+        # Nobody has followed what applications have written to the other indexes meanwhile.
+        self._is_taken_up = True
 
     def _next_revision(self, replan: Replan) -> None:
         recorded, *rest = self.run.remaining
@@ -268,12 +333,14 @@ class Executor:
             f", but the documents of index {name} are deleted and can't come back" for name in names
         )
 
-    def _refuse_to_take_back(self, error: RedisMigrateError) -> None:
-        """Stop at what is left to be removed: the revision is recorded and serves."""
-        if self.run.is_recorded:
+    def _refuse_to_take_back(self, error: RedisMigrateError, in_hand: tuple[Step, ...]) -> None:
+        """Stop at what is left to be removed: what replaced it is recorded and serves."""
+        if self.run.is_recorded or any(step.after_record for step in in_hand):
+            done = (
+                f"Revision {self.run.plan.revision}" if self.run.is_recorded else f"Index {in_hand[0].index}"
+            )
             raise RunInterrupted(
-                f"Revision {self.run.plan.revision} is carried out, but what it replaced is not removed yet: "
-                f"{error_in_message(error)}",
+                f"{done} is carried out, but what it replaced is not removed yet: {error_in_message(error)}",
                 "Remove the cause and run the same command again, or undo the run with `redismigrate "
                 "rollback`.",
             ) from error
@@ -295,7 +362,10 @@ class Executor:
 
     def _refuse_to_leave_kept(self, error: RedisMigrateError) -> None:
         """Stay where we are rather than undo half: a TEMPORARY index can't be brought back."""
-        kept = [step.index for step in self.run.plan.steps[: self.run.position] if is_kept(step)]
+        steps = self.run.plan.steps[: self.run.position]
+        self._require_none_kept(error, tuple(str(step.index) for step in steps if is_kept(step)))
+
+    def _require_none_kept(self, error: RedisMigrateError, kept: tuple[str, ...]) -> None:
         if kept:
             raise RunInterrupted(
                 f"Revision {self.run.plan.revision} stopped: {error_in_message(error)}",

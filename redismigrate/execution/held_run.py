@@ -27,6 +27,7 @@ from redismigrate.execution.steps.name_steps import commands_of_moves
 from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.steps.runner import Effect, StepRunner
 from redismigrate.execution.written_run import NOTHING_ELSE, WrittenRun
+from redismigrate.planning.index_parts import names_of
 from redismigrate.planning.name_moves import leading_moves
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Step, moves_names
@@ -222,7 +223,11 @@ class HeldRun:
         if self.run.is_recorded:
             return ()
         done = self.run.steps[: self.run.position]
-        return tuple(step for step in done if step.life.has("is_repeated"))
+        # What is recorded already serves: what is written since then is in the new form.
+        served = self.run.apart.met.keys()
+        return tuple(
+            step for step in done if step.life.has("is_repeated") and names_of(step).isdisjoint(served)
+        )
 
     def require_backups(self) -> None:
         """Refuse to go on with a run that was interrupted, where a backup is not that its other steps need.

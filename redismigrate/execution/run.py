@@ -22,6 +22,7 @@ from pydantic import (
 from redismigrate.documents.failures import LISTED_FAILURES
 from redismigrate.errors import StateError
 from redismigrate.execution.build_sleep import BuildSleep
+from redismigrate.execution.indexes_apart import NOTHING_APART, IndexesApart
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run_values import NEEDED_ARGUMENTS, Arguments, Moment
 from redismigrate.operations.recorded import Direction, RecordedRevision, made_in_run
@@ -120,6 +121,7 @@ class Run(BaseModel):
             that it recorded follow the one at work, last first.
         undone: The revisions undone by that so far, in order.
         names: Physical name as recorded -> as it is by now, of the indexes that this has built anew.
+        apart: What was recorded or put back of the revision at work, which is not recorded itself.
         remaining: The revisions after this one.
         made: Served names of the indexes that the revisions before this one have made, see `made_in_run`.
         done: The revisions of this run that are recorded; while it is rolled back, those that still are.
@@ -153,6 +155,7 @@ class Run(BaseModel):
     rolls_back: bool = False
     undone: tuple[str, ...] = ()
     names: dict[str, str] = {}
+    apart: IndexesApart = NOTHING_APART
     remaining: tuple[RecordedRevision, ...] = ()
     made: tuple[str, ...] | None = ()
     done: tuple[str, ...] = ()
@@ -221,6 +224,21 @@ class Run(BaseModel):
         return self.plan.revision if self.is_expanded else None
 
     @property
+    def goes_on_after_failure(self) -> bool:
+        """Whether an index that fails is put back alone, and the others of its revision go on."""
+        return self.arguments.get("on_failure") == "continue"
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some indexes of the revision are changed and serve, and the others are as they were."""
+        return bool(self.apart.left) and self.failure is None and self.step is None
+
+    @property
+    def partial_revision(self) -> str | None:
+        """The revision of which some indexes are still to be changed."""
+        return self.plan.revision if self.is_partial else None
+
+    @property
     def is_recorded(self) -> bool:
         """Whether the revision at work is recorded: none has begun since, or it is being rolled back."""
         return self.plan.revision in self.done
@@ -264,6 +282,8 @@ class Run(BaseModel):
         content: dict[str, Any] = handler(self)
         if "build_sleep" not in self.model_fields_set:
             content.pop("build_sleep", None)
+        if self.apart == NOTHING_APART:
+            content.pop("apart", None)
         return content
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from redismigrate.planning.step_life import Phase
+from redismigrate.planning.step_life import CutoverChoice, OnFailure, Phase
 from redismigrate.schema.strict import Count
 
 
@@ -28,6 +28,8 @@ class Arguments(BaseModel):
 
     strategy: str = "auto"
     phase: Phase = "all"
+    on_failure: OnFailure = "undo"
+    cutover: CutoverChoice = "together"
     allow_lossy: bool = False
     exclusive: bool = False
     ignore_other_databases: bool = False

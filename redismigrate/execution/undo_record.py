@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from redismigrate.errors import StateError
+from redismigrate.execution.indexes_apart import NOTHING_APART
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.operations.recorded import names_after
 from redismigrate.planning.physical_names import (
@@ -80,7 +81,9 @@ class UndoRecord(BaseModel):
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return cls(
             # What the run has done and what remains would make a long chain cost its square.
-            run=run.with_changes(remaining=(), done=(), progress=None, documents=DocumentCounts()),
+            run=run.with_changes(
+                remaining=(), done=(), progress=None, documents=DocumentCounts(), apart=NOTHING_APART
+            ),
             before={name: before.get(name) for name in changed},
             removed=removed,
             records=dict(records) if records and records.keys() - {run.plan.revision} else {},

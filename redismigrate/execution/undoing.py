@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from redismigrate.errors import RunInterrupted
 from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
+from redismigrate.execution.indexes_apart import NOTHING_APART
 from redismigrate.execution.run import DocumentCounts
 from redismigrate.execution.steps.reading_backups import read_whole
 from redismigrate.execution.undo_record import REQUESTED, UndoRecord
+from redismigrate.planning.index_parts import steps_about
 from redismigrate.planning.physical_names import catalog_with_names, names_brought_back, names_changed_by
 from redismigrate.planning.plan import Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
-from redismigrate.state.transaction import Transaction
+from redismigrate.state.transaction import Content, Transaction
 
 
 def turn_round(
@@ -28,13 +31,14 @@ def turn_round(
         rolls_back: All of the run is to be undone, not this revision alone.
         refused: The documents that are the reason, if any.
     """
-    run, done = work.run, _done(work)
+    run, done = work.run, steps_done(work)
     back = run.with_changes(
         failure=failure,
-        undo=run.undo_of(done),
+        undo=undo_of_all(work),
         position=0,
         progress=None,
         documents=run.documents.plus(refused or DocumentCounts()),
+        apart=NOTHING_APART,
     )
     if rolls_back:
         back = back.with_changes(rolls_back=True, documents=DocumentCounts())
@@ -47,8 +51,9 @@ def undo_revision(work: HeldRun) -> None:
     Raises:
         RunInterrupted: A step of the undoing can't be done.
     """
-    _carry_out_undo(work)
-    work.end(work.run, work.event("undone"))
+    carry_out_undo(work)
+    renamed = records_renamed(work, work.run.plan.steps)
+    work.end(work.run, work.event("undone"), Transaction(undo=renamed))
 
 
 def roll_back(work: HeldRun) -> None:
@@ -67,7 +72,7 @@ def roll_back(work: HeldRun) -> None:
     while True:
         record = record_at_work(work)
         _warn_of_what_stays(work, record)
-        _carry_out_undo(work)
+        carry_out_undo(work)
         if _leave(work, record):
             return
 
@@ -85,7 +90,7 @@ def require_records(work: HeldRun) -> None:
     runs = [_read(work, revision).run for revision in run.done]
     undo = [step for recorded in runs for step in recorded.undo_of(recorded.plan.steps)]
     if not run.is_recorded:
-        undo += run.undo_of(_done(work)) if run.failure is None else run.undo[run.position :]
+        undo += undo_of_all(work)
     work.require_rights([*undo, *(step for recorded in runs for step in recorded.plan.steps)])
     if work.allows_lossy:
         return
@@ -102,26 +107,73 @@ def record_at_work(work: HeldRun) -> UndoRecord | None:
     return _read(work, run.plan.revision).with_names(run.names) if run.is_recorded else None
 
 
-def _done(work: HeldRun) -> tuple[Step, ...]:
-    """The steps of the revision at work, which goes forward, that may have changed something."""
-    run, in_hand = work.run, work.in_hand()
-    done = run.plan.steps[: run.position]
+def undo_of_all(work: HeldRun) -> tuple[Step, ...]:
+    """What undoes the revision at work, which is not recorded: the rest of it where it is being undone."""
+    run = work.run
+    if run.failure is None:
+        return run.undo_of(steps_done(work))
+    rest = run.undo[run.position :]
+    return (*rest, *run.undo_of(steps_done(work))) if run.apart.putting_back else rest
+
+
+def records_renamed(work: HeldRun, undone: Sequence[Step]) -> dict[str, Content]:
+    """What undoes the revisions that the run has recorded, by the names that undoing has given to indexes.
+
+    Args:
+        work: The run, which has undone something since.
+        undone: The steps that were undone.
+
+    Returns:
+        Revision -> its record from now on; none where nothing has another name.
+    """
+    names = names_changed_by(undone, work.run.undo, {})
+    if not names:
+        return {}
+    return {revision: _read(work, revision).with_names(names).content() for revision in work.run.done}
+
+
+def steps_done(work: HeldRun) -> tuple[Step, ...]:
+    """The steps of the revision at work that may have changed something, but for what is being put back."""
+    run = work.run
+    if run.apart.putting_back:
+        done = with_removals(run.plan.steps, run.apart.stopped_at)
+        about = steps_about(done, run.apart.putting_back)
+        return tuple(step for step in done if step not in about)
+    in_hand = work.in_hand()
+    done = with_removals(run.plan.steps, run.position)
     # What is no transaction with its note may have been done when a run turns round.
     has_begun = any(step.life.has("takes_effect_before_its_note") for step in in_hand)
-    return (*done, *in_hand) if has_begun or not work.runs_search_in_scripts else done
+    is_among = len(done) > run.position
+    return (*done, *in_hand) if not is_among and (has_begun or not work.runs_search_in_scripts) else done
+
+
+def with_removals(steps: tuple[Step, ...], position: int) -> tuple[Step, ...]:
+    """The steps before a position, and those behind it that only remove what they have replaced.
+
+    Some of these may be half done. What undoes them bears that they are not done at all.
+    """
+    end = position
+    while 0 < end < len(steps) and steps[end].after_record:
+        end += 1
+    return steps[:end]
 
 
 def _turn_round_wholly(work: HeldRun) -> None:
     run = work.run
     if run.is_recorded:  # the process died before it began the next revision
         work.write(_read(work, run.done[-1]).rollback(run.done), work.event("undo", reason=REQUESTED))
-    elif run.failure is None:
+    elif run.failure is None or run.apart.putting_back:
         turn_round(work, REQUESTED, rolls_back=True)
     else:
         work.write(run.with_changes(rolls_back=True), work.event("undo", reason=REQUESTED))
 
 
-def _carry_out_undo(work: HeldRun) -> None:
+def carry_out_undo(work: HeldRun) -> None:
+    """Do the steps that undo what is at work, up to the one that takes its record back.
+
+    Raises:
+        RunInterrupted: One of them can't be done.
+    """
     work.watcher.undo_started(work.run)
     while (step := work.run.step) is not None:
         in_hand = work.in_hand()
@@ -187,7 +239,7 @@ def _warn_of_what_stays(work: HeldRun, record: UndoRecord | None) -> None:
 
 def _with_kept(work: HeldRun, done: tuple[Step, ...]) -> Catalog:
     """The recorded indexes with the changes that stay though their revision is undone."""
-    catalog = catalog_with_names(work.state.catalog, names_brought_back(done))
+    catalog = catalog_with_names(work.run.apart.catalog_met(work.state.catalog), names_brought_back(done))
     for step in done:
         if is_kept(step) and step.after is not None:
             _warn_of_kept(work, step)

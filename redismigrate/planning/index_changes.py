@@ -14,7 +14,7 @@ from redismigrate.planning.index_steps import (
     shadow_steps,
 )
 from redismigrate.planning.plan import Estimate
-from redismigrate.planning.plan_in_progress import PlanInProgress, duration
+from redismigrate.planning.plan_in_progress import PlanInProgress
 from redismigrate.planning.rewrites import DoneRewrite
 from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.planning.second_form_steps import (
@@ -31,6 +31,7 @@ from redismigrate.planning.strategies import (
     untold,
     what_server_lacks,
 )
+from redismigrate.quantities import duration
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import IndexDefinition

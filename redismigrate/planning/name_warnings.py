@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from redismigrate.planning.name_moves import NameMoves, names_in, times_without
 from redismigrate.planning.plan import Step, moves_names
-from redismigrate.planning.plan_in_progress import PlanInProgress, duration
+from redismigrate.planning.plan_in_progress import PlanInProgress
+from redismigrate.quantities import duration
 
 # By that programs, and the colour, tell it from notes.
 ALIASES_LOST = "aliases_lost"

@@ -34,6 +34,18 @@ class Obstacles:
         if obstacle not in self._found:
             self._found.append(obstacle)
 
+    def complete(self, text: str, more: str) -> None:
+        """Say more about an obstacle that was met.
+
+        Args:
+            text: The reason.
+            more: What follows it.
+        """
+        self._found = [
+            each.model_copy(update={"text": f"{text}; {more}"}) if each.text == text else each
+            for each in self._found
+        ]
+
     def __iadd__(self, texts: Iterable[str]) -> Self:
         for text in texts:
             self.append(text)

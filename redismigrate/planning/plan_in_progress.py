@@ -6,15 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.estimates import memory_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.names import owner_of, why_taken
 from redismigrate.planning.obstacles import Obstacles
 from redismigrate.planning.physical_names import physical_name
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.rewrites import DoneRewrite
-from redismigrate.planning.room import why_memory_is_short
-from redismigrate.planning.step_life import StepKind, Strategy, StrategyChoice
+from redismigrate.planning.room import MemoryNeed, why_memory_is_short
+from redismigrate.planning.step_life import CutoverChoice, OnFailure, StepKind, Strategy, StrategyChoice
 from redismigrate.planning.strategies import Adoption
+from redismigrate.quantities import duration
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 
@@ -28,6 +30,8 @@ class PlanOptions:
         exclusive: Nobody else writes to the documents meanwhile.
         adoption: Whether an index may become what an alias points to.
         ignores_other_databases: Searches need not find what databases other than 0 hold.
+        on_failure: What becomes of the other indexes of a revision when one fails.
+        cutover: Whether the indexes of a revision begin to serve together, or one after the other.
         expands: What clients query now has to stay: nothing may be changed in its place.
     """
 
@@ -37,6 +41,8 @@ class PlanOptions:
     adoption: Adoption = "alias"
     expands: bool = False
     ignores_other_databases: bool = False
+    on_failure: OnFailure = "undo"
+    cutover: CutoverChoice = "together"
 
 
 @dataclass
@@ -53,6 +59,9 @@ class PlanInProgress:
         steps: In the order of the operations.
         rewritten: What was done to documents so far.
         renames: Served name that was given up -> the one instead, in the order of the operations.
+        turns: The served names of what `--cutover each` changes together.
+        needs: What the indexes so far add to the server's memory.
+        short_of_memory: Why the server lacks that, each as it is in `blocked`.
         warnings: What the user should know before.
         blocked: Why it can't run.
     """
@@ -66,6 +75,9 @@ class PlanInProgress:
     steps: list[Step] = field(default_factory=list)
     rewritten: list[DoneRewrite] = field(default_factory=list)
     renames: list[tuple[str, str]] = field(default_factory=list)
+    turns: tuple[frozenset[str], ...] = ()
+    needs: list[MemoryNeed] = field(default_factory=list)
+    short_of_memory: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     blocked: Obstacles = field(default_factory=Obstacles)
 
@@ -113,13 +125,23 @@ class PlanInProgress:
             estimate: Of what is planned.
             in_place: Of the same by a rebuild, to be told as a way out.
         """
-        reason = why_memory_is_short(name, estimate.memory_bytes, self.inventory, self.steps)
+        planned_bytes = memory_of(self.steps)
+        if self.options.cutover == "each":
+            turn = next((turn for turn in self.turns if name in turn), frozenset())
+            planned_bytes = sum(
+                need.peak_bytes if need.index in turn else need.kept_bytes for need in self.needs
+            )
+        kept = estimate if in_place is None else in_place
+        self.needs.append(MemoryNeed(name, estimate.memory_bytes, kept.memory_bytes))
+        reason = why_memory_is_short(name, estimate.memory_bytes, self.inventory, planned_bytes)
         if reason is not None and in_place is not None:
             reason += (
                 f"; --strategy rebuild would need about {in_place.memory_bytes / 1e6:,.1f} MB more, and "
                 f"searches would miss documents for about {duration(in_place.seconds)}"
             )
         self.block(reason)
+        if reason is not None:
+            self.short_of_memory.append(reason)
 
     def block(self, reason: str | None, strategy: Strategy | None = None) -> None:
         """Block the plan for a reason, if there is one; of a strategy, if it is that which can't do it."""
@@ -134,10 +156,3 @@ class PlanInProgress:
         definition = replace(definition, physical=name)
         self.catalog = self.catalog.with_definition(definition)
         return definition
-
-
-def duration(seconds: float) -> str:
-    """A number of seconds in words, such as "1.5 s" or "3 minutes"."""
-    if seconds < 0.1:  # noqa: PLR2004 - what rounds to nothing
-        return "0.1 s"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004 - two minutes

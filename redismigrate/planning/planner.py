@@ -33,6 +33,7 @@ from redismigrate.planning.index_changes import (
     warn_of_rebuild,
     warn_of_scan,
 )
+from redismigrate.planning.index_parts import in_turns, turns_of, why_not_apart
 from redismigrate.planning.index_steps import (
     create_steps,
     drop_steps,
@@ -55,6 +56,7 @@ from redismigrate.planning.other_databases import (
 from redismigrate.planning.plan import LookBefore, RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
 from redismigrate.planning.shared_keys import told_of_shared_keys
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
@@ -92,6 +94,9 @@ class _RevisionPlanner(PlanInProgress):
         """Walk over the operations and put the record last."""
         self.start = self.recorded.start(self.catalog)
         # What a downgrade gives up is not there yet where it only creates it.
+        if self.options.cutover == "each":
+            self.turns, why_together = turns_of(self.recorded, self.start)
+            self.warnings += why_together
         self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
         live = self.inventory.schemas
         self._adopt()
@@ -121,6 +126,7 @@ class _RevisionPlanner(PlanInProgress):
         rewritten = {done.index for done in self.rewritten}
         self.warnings += told_of_shared_keys(self.recorded, self.start, self.catalog, live, rewritten)
         self._look_elsewhere(steps)
+        steps = self._apart(steps)
         if self.options.expands:
             self._refuse_losses(losses_before_cutover(steps))
         return RevisionPlan(
@@ -139,6 +145,21 @@ class _RevisionPlanner(PlanInProgress):
             self.blocked.append(unmet(name, expectation, answer.found), name)
         found = None if answer is None else answer.found
         return LookBefore(index=name, expectation=expectation, found=found)
+
+    def _apart(self, steps: list[Step]) -> list[Step]:
+        """The steps, index by index where that is asked for; blocks what can't be split so."""
+        reasons = why_not_apart(self.recorded, self.start) if self.options.on_failure == "continue" else ()
+        for reason in reasons:
+            self.blocked.append(f"--on-failure continue can't split this revision by its indexes: {reason}")
+        if self.options.cutover == "each" and len(self.turns) > 1:
+            self.warnings += told_of_each(by_turns(self.needs, self.turns), steps)
+            return in_turns(steps, self.turns)
+        turns, _ = turns_of(self.recorded, self.start) if self.short_of_memory else ((), ())
+        if len(turns) > 1:
+            more = what_each_would_need(by_turns(self.needs, turns), self.inventory)
+            for reason in self.short_of_memory:
+                self.blocked.complete(reason, more)
+        return steps
 
     def _look_elsewhere(self, steps: Iterable[Step]) -> None:
         """Block what would leave out documents of other databases, and tell what stays as it was."""

@@ -358,6 +358,17 @@ _OF_REVISIONS = (
         traits=frozenset({"takes_effect_before_its_note"}),
     ),
     StepLife(
+        name="record_indexes",
+        kind="record_indexes",
+        does=(
+            "Records indexes as they are by now, and not the revision, in one transaction with the moves of "
+            "names before it: others of the revision are still to be changed, or could not be."
+        ),
+        second_try="Nothing: it is its own note.",
+        # Whoever turns round writes the record that the revision has met.
+        phase="cutover",
+    ),
+    StepLife(
         name="record_revision",
         kind="record_revision",
         does="Records the revision, in one transaction with the moves of names before it.",

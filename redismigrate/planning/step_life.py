@@ -11,6 +11,10 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 StrategyChoice = Literal["auto", Strategy]
 # What of a revision is to be done: beside the old, or with its removal, or both.
 Phase = Literal["all", "expand", "contract"]
+# What becomes of the other indexes of a revision when one fails.
+OnFailure = Literal["undo", "continue"]
+# Whether the indexes of a revision begin to serve together, or each before the next one is begun.
+CutoverChoice = Literal["together", "each"]
 # Those that build an index beside the one that serves.
 BESIDE: frozenset[Strategy | None] = frozenset({"shadow", "shadow_field", "shadow_copy"})
 
@@ -39,6 +43,7 @@ StepKind = Literal[
     "check_expectations",
     "run_function",
     "release_index",
+    "record_indexes",
     "record_revision",
     "unrecord_revision",
 ]
@@ -78,6 +83,7 @@ LifeName = Literal[
     "validate_index",
     "check_expectations",
     "run_function",
+    "record_indexes",
     "record_revision",
     "unrecord_revision",
 ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redismigrate.planning.plan import Step
 
 Verb = Literal["upgrade", "downgrade", "rollback"]
-Moment = Literal["step", "undo step", "end of revision"]
+Moment = Literal["step", "undo step", "any step", "end of revision"]
 KILLED = -signal.SIGKILL
 
 # Children are forked from a process that has imported everything and has no threads: a start takes
@@ -58,6 +58,8 @@ class SelfSignaller(Watcher):
     def step_started(self, step: Step) -> None:
         """Before the step does anything."""
         del step
+        if self._moment == "any step":
+            self._at("any step")
         self._at("undo step" if self._is_undoing else "step")
 
     def undo_started(self, run: Run) -> None:

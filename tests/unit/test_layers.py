@@ -37,6 +37,7 @@ RANK = {name: -position for position, layer in enumerate(LAYERS) for name in lay
 # What execution may know of planning: data, and what undoes or compares it; not how a plan is made.
 PLANS_AS_DATA = {
     "redismigrate.planning.document_sample",
+    "redismigrate.planning.index_parts",
     "redismigrate.planning.inventory",
     "redismigrate.planning.name_moves",
     "redismigrate.planning.other_databases",

@@ -85,7 +85,7 @@ PHASES = {
         "run_function",
     },
     "validate": {"validate_index", "check_expectations"},
-    "cutover": {"set_alias", "swap_alias", "record_revision"},
+    "cutover": {"set_alias", "swap_alias", "record_indexes", "record_revision"},
 }
 OFFLINE = {
     "commands": {

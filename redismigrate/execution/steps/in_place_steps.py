@@ -180,7 +180,10 @@ class DocumentSteps:
             if prepared.lacking.count:
                 raise not_restorable(prepared, str(step.index))
             if len(self._failed_keys) > max_failures:
-                raise not_rewritable(prepared, str(step.index), len(self._failed_keys))
+                in_all = len(self._failed_keys)
+                # What is refused is left out: other indexes of the revision may go on.
+                self._failed_keys -= prepared.failures.seen
+                raise not_rewritable(prepared, str(step.index), in_all)
             found = QUANTIZATIONS.dump_python(dict(prepared.quantizations))
             counted = {"quantizations": found, "read": prepared.documents, "kept": prepared.kept}
             log = start_log(writer.folder, self._work.require_lock) if job.rewrite.recodings else {}
