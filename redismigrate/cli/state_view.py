@@ -47,20 +47,26 @@ def current_text(current: Current) -> str:
     lines += [f"  {told}" for told in current.in_between.values()]
     if current.changed:
         lines.append(f"  scripts changed since they were applied: {', '.join(current.changed)}")
-    if current.expanded is not None:
-        lines.append(
-            f"  revision {current.expanded} is expanded: contract it with --phase contract, or take it away "
-            "with `redismigrate rollback`"
-        )
-    elif current.partial is not None:
-        lines.append(f"  revision {current.partial} is partly applied (partial:{current.partial}):")
-        lines += [f"    {index} could not be changed: {reason}" for index, reason in current.left.items()]
-        lines.append(
-            "    try the rest with the same `redismigrate upgrade`, or undo all with `redismigrate rollback`"
-        )
-    elif current.unfinished_run is not None:
-        lines.append(f"  run {current.unfinished_run} is unfinished: redismigrate status")
+    lines += _run_underway_lines(current)
     return lines_text(lines)
+
+
+def _run_underway_lines(current: Current) -> list[str]:
+    """The run that is not at its end, and what ends it."""
+    if current.expanded is not None:
+        told = (
+            f"  revision {current.expanded} is expanded: contract it with --phase contract, or take it away"
+        )
+        return [f"{told} with `redismigrate rollback`"]
+    if current.partial is not None:
+        return [
+            f"  revision {current.partial} is partly applied (partial:{current.partial}):",
+            *(f"    {index} could not be changed: {reason}" for index, reason in current.left.items()),
+            "    try the rest with the same `redismigrate upgrade`, or undo all with `redismigrate rollback`",
+        ]
+    if current.unfinished_run is not None:
+        return [f"  run {current.unfinished_run} is unfinished: redismigrate status"]
+    return []
 
 
 def _index_lines(current: Current, served: str) -> list[str]:

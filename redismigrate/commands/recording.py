@@ -15,7 +15,8 @@ from redismigrate.history.script import UNDOES_REPLACED, Script, ScriptFunctions
 from redismigrate.operations.functions import Functions, collect_functions
 from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.operations.recorded import Direction, RecordedRevision, names_after, names_mentioned
-from redismigrate.operations.recorder import LiveIndexReader, Operations, UnmanagedNames, record
+from redismigrate.operations.recorder import LiveIndexReader, Operations, UnmanagedNames
+from redismigrate.operations.script_calls import record
 from redismigrate.operations.squash import Squash
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import Catalog, IndexDefinition

@@ -188,7 +188,7 @@ def history(project: Project, revisions: str | None = None, *, indicate_applied:
 def show(project: Project, identifier: str) -> ShownRevision:
     """A revision and what it does in both directions, as far as that can be told from the scripts alone."""
     from redismigrate.commands.recording import record_upgrades
-    from redismigrate.operations.recorder import record
+    from redismigrate.operations.script_calls import record
     from redismigrate.schema.definition import Catalog
 
     project = project.showing(identifier)

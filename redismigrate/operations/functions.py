@@ -8,7 +8,8 @@ from contextlib import suppress
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.operation_types import Operation
-from redismigrate.operations.recorder import DataMigration, Operations, record_with
+from redismigrate.operations.recorder import DataMigration, Operations
+from redismigrate.operations.script_calls import record_with
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 

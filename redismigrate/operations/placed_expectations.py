@@ -153,10 +153,9 @@ def bears(expectation: Expectation, change: Change) -> bool:
             return not expectation.names_keys
         case "add_field":
             return not (expectation.has_free_terms and change.field.type == "text")
-        case "alter_field":
-            return _bears_altered(expectation, change.name, frozenset(change.attributes))
-        case "truncate":
-            return _bears_altered(expectation, change.name, frozenset({"dims"}))
+        case "alter_field" | "truncate":
+            attributes = change.attributes if change.kind == "alter_field" else {"dims"}
+            return _bears_altered(expectation, change.name, frozenset(attributes))
         case "drop_field":
             return change.name not in expectation.fields and not expectation.has_free_terms
         case "rename_field":

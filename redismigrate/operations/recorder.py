@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
 
-from redismigrate.errors import SchemaError, ScriptError, ServerError
-from redismigrate.foreign_modules import ForeignCode, ForeignFailure, function_name
+from redismigrate.errors import SchemaError
+from redismigrate.foreign_modules import function_name
 from redismigrate.foreign_text import shell_command
 from redismigrate.operations.block_order import in_order
 from redismigrate.operations.changes import (
@@ -42,7 +42,7 @@ from redismigrate.operations.operation_types import (
 )
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.strict import as_items, did_you_mean
+from redismigrate.schema.strict import as_items
 
 DataMigration = Callable[[Any], object]
 LiveIndexReader = Callable[[str], IndexDefinition | None]
@@ -358,54 +358,3 @@ class IndexChanges:
         if kind is None and self._changes:
             operation = ChangeIndex(self._name, tuple(self._changes), after=self._after)
             self._operations._record(operation)  # noqa: SLF001 - one module
-
-
-def record(
-    function: Callable[[Operations], object],
-    catalog: Catalog,
-    script: str,
-    live_index: LiveIndexReader | None = None,
-    unmanaged: UnmanagedNames | None = None,
-) -> Operations:
-    """Call a script's `upgrade` or `downgrade` and return what it recorded.
-
-    Args:
-        function: The script's function.
-        catalog: The indexes as the revision finds them.
-        script: The script's path, for messages.
-        live_index: Reads an index that no revision created.
-        unmanaged: Tells which indexes on the server nobody manages, given those that are known.
-
-    Raises:
-        ScriptError: The function raised, or asked for what can't be; names script and line.
-    """
-    op = Operations(catalog, live_index, unmanaged)
-    record_with(op, function, script)
-    try:
-        op._put_in_order()  # noqa: SLF001 - one module
-    except SchemaError as error:
-        raise ScriptError(f"{script}: {error.message}", error.hint) from None
-    return op
-
-
-def record_with(op: Operations, function: Callable[[Operations], object], script: str) -> None:
-    """Call a script's function; what it raises is told with script and line."""
-
-    def as_error(failure: ForeignFailure) -> ScriptError:
-        line = failure.line_in(script)
-        where = script if line is None else f"{script}:{line}"
-        error = failure.error
-        if isinstance(error, SchemaError):
-            return ScriptError(f"{where}: {error.message}", error.hint)
-        return ScriptError(f"{where}: {failure.reason}{_near_match(error)}", "Correct the script.")
-
-    # What is ours else is none of the script: the server that can't be asked for an index, another script.
-    with ForeignCode(as_error, passes=(ScriptError, ServerError)):
-        function(op)
-
-
-def _near_match(error: BaseException) -> str:
-    """The attribute that was meant; Python itself tells it in tracebacks only."""
-    if not isinstance(error, AttributeError) or not issubclass(type(error.obj), Operations | IndexChanges):
-        return ""
-    return did_you_mean(str(error.name), [name for name in dir(error.obj) if not name.startswith("_")])

@@ -24,6 +24,7 @@ from redismigrate.operations.operation_types import (
 )
 from redismigrate.operations.placed_expectations import PlacedExpectation, expectations_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
+from redismigrate.planning.adopting import adopt
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.expected import with_checks
 from redismigrate.planning.index_changes import (
@@ -66,8 +67,6 @@ from redismigrate.planning.strategies import (
     why_dropping_deletes,
     words_that_change,
 )
-from redismigrate.schema import VectorField
-from redismigrate.schema.compare import untold_parameters
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -99,7 +98,8 @@ class _RevisionPlanner(PlanInProgress):
             self.warnings += why_together
         self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
         live = self.inventory.schemas
-        self._adopt()
+        adopt(self)
+        self.catalog = self.start
         if self.recorded.direction == "downgrade":
             self._undo_functions()
         marks = []
@@ -185,33 +185,6 @@ class _RevisionPlanner(PlanInProgress):
                 "clients query: put it in a revision of its own, or do without --phase",
                 loss.index,
             )
-
-    def _adopt(self) -> None:
-        for name, definition in self.recorded.brought_in.items():
-            self.blocked.about = name
-            self.claim(name)
-            owner = self.owner(definition.physical)
-            if definition.physical != name and owner not in (None, self.inventory.project):
-                self.blocked.append(
-                    f"{name} is an alias of index {definition.physical}, which belongs to project {owner}"
-                )
-            live = self.inventory.live.get(definition.physical)
-            if live is None:
-                self.blocked.append(f"index {name} does not exist on the server")
-            elif live.is_temporary is None and not self.options.allow_lossy:
-                # What is recorded now decides whether later revisions may drop it.
-                self.blocked.append(
-                    f"FT.DEBUG did not answer, so it can't be told whether index {name} is TEMPORARY and "
-                    "would take its documents along when it is dropped; grant FT.DEBUG (in Redis 8 _FT.DEBUG "
-                    "and enable-debug-command), or say --allow-lossy if you know that it is not"
-                )
-            lost = _lost_in_reading(definition, has_vector_details=live is None or live.has_vector_details)
-            if lost:
-                self.warnings.append(
-                    f"index {name} was not made by a revision: {lost} can't be read from the server; name "
-                    "what you use of it in alter_field"
-                )
-        self.catalog = self.start
 
     def _undo_functions(self) -> None:
         has_own = any(isinstance(operation, RunFunction) for operation in self.recorded.operations)
@@ -408,18 +381,3 @@ _PLANNERS: dict[type, Callable[[_RevisionPlanner, Any, Catalog], None]] = {
     AssumeExclusive: _RevisionPlanner._assume_exclusive,  # noqa: SLF001
     Expect: _RevisionPlanner._expect,  # noqa: SLF001
 }
-
-
-def _lost_in_reading(definition: IndexDefinition, *, has_vector_details: bool) -> str:
-    """Options that FT.INFO does not give back (facts measured on 2.10.5), nor FT.DEBUG where it answered."""
-    schema = definition.schema
-    lost = ["SKIPINITIALSCAN"]
-    if any(field.type == "text" for field in schema.fields):
-        lost.append("PHONETIC")
-    if any(field.type == "vector" for field in schema.fields):
-        lost.append("INITIAL_CAP")
-    if not has_vector_details:
-        vectors = [field for field in schema.fields if isinstance(field, VectorField)]
-        untold = [name for field in vectors for name in untold_parameters(field)]
-        lost += [name.upper() for name in dict.fromkeys(untold)]
-    return ", ".join(lost)

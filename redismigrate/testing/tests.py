@@ -16,7 +16,7 @@ from redismigrate.commands.recording import record_upgrades
 from redismigrate.errors import PlanBlocked, RedisMigrateError, RunFailed
 from redismigrate.foreign_text import readable, readable_lines
 from redismigrate.operations.operation_types import Irreversible
-from redismigrate.operations.recorder import record
+from redismigrate.operations.script_calls import record
 from redismigrate.schema.definition import Catalog
 from redismigrate.testing.history_runner import MigrationRunner
 from redismigrate.testing.interruption import upgrade_interrupted

@@ -39,7 +39,7 @@ from doc_output import HOME, URL, Ids
 from doc_pages import PAGES, ROOT, Block, anchors_of, blocks_of, commands_of, links_of
 
 from redismigrate.operations.operation_types import Irreversible
-from redismigrate.operations.recorder import record
+from redismigrate.operations.script_calls import record
 from redismigrate.schema.compare import canonical
 from redismigrate.schema.definition import Catalog
 

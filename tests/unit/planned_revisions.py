@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.operations.recorder import record
+from redismigrate.operations.script_calls import record
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from redismigrate.errors import ScriptError
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, Operation
-from redismigrate.operations.recorder import Operations, record
+from redismigrate.operations.recorder import Operations
+from redismigrate.operations.script_calls import record
 from redismigrate.operations.source import source_lines
 from redismigrate.planning.plan_in_progress import PlanOptions
 from redismigrate.planning.planner import plan_revision

@@ -19,9 +19,9 @@ from redismigrate.history.templates import template_folder
 from redismigrate.operations.differing import Rename, changes_between, operations_between, rename_candidates
 from redismigrate.operations.index_renames import IndexRename, index_rename_candidates
 from redismigrate.operations.operation_types import CreateIndex
-from redismigrate.operations.recorder import record
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations
+from redismigrate.operations.script_calls import record
 from redismigrate.operations.source import literal, source_lines
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField, VectorField
 from redismigrate.schema.compare import diff

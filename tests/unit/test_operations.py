@@ -36,7 +36,8 @@ from redismigrate.operations.operation_types import (
     SetSynonyms,
 )
 from redismigrate.operations.recorded import RecordedRevision
-from redismigrate.operations.recorder import Operations, record
+from redismigrate.operations.recorder import Operations
+from redismigrate.operations.script_calls import record
 from redismigrate.planning.chain import plan_chain
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan

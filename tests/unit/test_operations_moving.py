@@ -20,7 +20,8 @@ from redismigrate.operations.changes import (
 )
 from redismigrate.operations.functions import collect_functions
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
-from redismigrate.operations.recorder import Operations, record
+from redismigrate.operations.recorder import Operations
+from redismigrate.operations.script_calls import record
 from redismigrate.schema import IndexSchema, NumericField, TagField, TextField
 from redismigrate.schema.compare import canonical
 from redismigrate.schema.definition import Catalog

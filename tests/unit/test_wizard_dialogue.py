@@ -14,8 +14,8 @@ from redismigrate.foreign_documents import parse_yaml
 from redismigrate.operations.net_changes import lead_to_the_same
 from redismigrate.operations.operation_types import CreateIndex
 from redismigrate.operations.patch_writing import patch_of_changes
-from redismigrate.operations.recorder import record
 from redismigrate.operations.redisvl_patch import changes_of_patch, schema_patch
+from redismigrate.operations.script_calls import record
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import schema_from_redisvl

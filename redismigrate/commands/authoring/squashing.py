@@ -19,7 +19,7 @@ from redismigrate.history.identifiers import resolve_range
 from redismigrate.history.script import DOES_REPLACED, UNDOES_REPLACED, Script
 from redismigrate.history.script_writer import new_revision_id
 from redismigrate.operations.operation_types import Operation
-from redismigrate.operations.recorder import record
+from redismigrate.operations.script_calls import record
 from redismigrate.operations.source import source_lines
 from redismigrate.schema.definition import Catalog
 
