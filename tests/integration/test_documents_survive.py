@@ -134,7 +134,7 @@ WATCHED = [f"q:{number}" for number in range(0, PRODUCTS * 4, 60)]
 
 @pytest.fixture
 def half_moved(shop):
-    """The shop after a change of its prefix was killed when about half of the keys had moved."""
+    """The shop after a change of its prefix was killed when some of the keys had moved."""
     add_products(shop, PRODUCTS * 4)
     shop.write(creation(), "op.drop_index('products')")
     applied(shop)

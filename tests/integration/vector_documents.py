@@ -142,7 +142,9 @@ def migrate(shop: Shop, actions: Mapping[StepKind, Callable[[], object]], **opti
 
 
 def kill_half_way(shop: Shop, *arguments: str, is_done: Callable[[], int], of: int) -> None:
-    """Start the command as a process and kill it once half of some documents are done, and not all.
+    """Start the command as a process and kill it once some documents are done, and not all.
+
+    A quarter of them, so that a busy machine has the time of the others for the kill.
 
     Args:
         shop: The project.
@@ -151,7 +153,7 @@ def kill_half_way(shop: Shop, *arguments: str, is_done: Callable[[], int], of: i
         of: How many are watched.
     """
     with shop.process(*arguments) as process:
-        while is_done() < of / 2:
+        while is_done() < of / 4:
             assert process.poll() is None, process.communicate()
         process.kill()
     assert is_done() < of, "it was over before it was killed"
