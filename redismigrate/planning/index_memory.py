@@ -58,7 +58,7 @@ USED_BYTES_PER_TOLD_BYTE, UNTOLD_BYTES_PER_WORD = 1.05, 125
 # What is told is believed as far as it is not beyond these of what was expected.
 LEAST_FACTOR, MOST_FACTOR = 0.25, 20.0
 # An index that indexes a document again keeps the old entries until its garbage is collected.
-GARBAGE_BYTES_PER_DOCUMENT = 35
+GARBAGE_BYTES_PER_DOCUMENT, SHARE_OF_OLD_ENTRIES = 35, 0.8
 
 
 def index_bytes(
@@ -108,7 +108,7 @@ def garbage_bytes(
                 entries += documents * _bytes_by_length(field, schema, sample)
             else:
                 entries += _entry_bytes(field, counts, schema, documents * share_of(sample, path))
-    share = 1.0 if live is None else min(1.0, _factor(live, documents, sample))
+    share = SHARE_OF_OLD_ENTRIES * (1.0 if live is None else min(1.0, _factor(live, documents, sample)))
     return round(documents * GARBAGE_BYTES_PER_DOCUMENT + entries * share)
 
 
