@@ -8,7 +8,7 @@ from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.block_moves import moves_of
-from redismigrate.operations.expectations import unmet
+from redismigrate.operations.expectations import LookBefore, unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -51,7 +51,7 @@ from redismigrate.planning.other_databases import (
     schemas_left_short,
     why_left_out,
 )
-from redismigrate.planning.plan import LookBefore, RevisionPlan, Step
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
