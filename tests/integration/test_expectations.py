@@ -370,3 +370,49 @@ class StopAt(Watcher):
     def step_started(self, step: Step) -> None:
         if step.kind == self._kind:
             raise Stopped("here")
+
+
+def test_neighbours_among_json_documents_are_asked_by_their_numbers(shop: Shop):
+    schema = {
+        "index": {"name": "pages", "prefix": "j:", "storage_type": "json"},
+        "fields": [
+            {"name": "brand", "type": "tag", "path": "$.brand"},
+            {
+                "name": "embedding",
+                "type": "vector",
+                "path": "$.embedding",
+                "attrs": {"algorithm": "flat", "dims": 2, "datatype": "float32", "distance_metric": "l2"},
+            },
+        ],
+    }
+    for number in range(6):
+        document = {"brand": "acme", "embedding": [number, 0.5]}
+        shop.client.execute_command("JSON.SET", f"j:{number}", "$", json.dumps(document))
+    shop.write(
+        f"""
+op.create_index({schema!r})
+op.expect("pages", knn={{"field": "embedding", "of": "j:3"}}, finds_keys=["j:2", "j:3", "j:4"])
+op.expect("pages", query="@brand:{{acme}}", finds=("at_most", 6))
+""",
+        'op.drop_index("pages")',
+    )
+    done = shop.run("upgrade")
+    assert done.code == 0, done.err
+    shop.client.execute_command("JSON.SET", "j:6", "$", '{"brand": 7, "embedding": [1, 2, 3]}')
+    result = shop.run("validate", "--json")
+    assert result.code == 3
+    (index,) = result.json["indexes"]
+    assert [one["key"] for one in index["sample"]] == ["j:6"]
+    (asked, _) = result.json["expectations"]
+    assert asked["passed"]
+
+
+def test_a_file_is_asked_on_the_way_back_as_well(products: Shop):
+    products.write(TO_GRAPH, BACK)
+    assert products.run("upgrade").code == 0
+    (products.folder / "checks.json").write_text('{"keys_exist": ["p:1", "p:99"]}')
+    says = ("The plan is blocked: ", "key p:99: wanted that it exists, found no such key")
+    products.refuses("downgrade", "-1", "--query-check", "checks.json", code=6, says=says)
+    (products.folder / "checks.json").write_text('{"keys_exist": ["p:1"], "fetch_ids": [2]}')
+    done = products.run("downgrade", "-1", "--query-check", "checks.json")
+    assert done.code == 0, done.err
