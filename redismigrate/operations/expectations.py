@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from redismigrate.errors import SchemaError
+from redismigrate.foreign_modules import shown_value
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.strict import Text, did_you_mean, readable_key
 
@@ -164,7 +165,7 @@ class Expectation:
         known = {field.name: field for field in schema.fields}
         for name in sorted(self.fields - known.keys()):
             raise SchemaError(
-                f"Index {schema.name} has no field {name}{did_you_mean(name, known)}.",
+                f"Index {schema.name} has no field {shown_value(name)}{did_you_mean(name, known)}.",
                 f"Fields: {', '.join(sorted(known))}.",
             )
         if self.knn is None:
@@ -191,6 +192,26 @@ class ExpectationAnswer:
 
     is_met: bool
     found: str
+
+
+@dataclass(frozen=True)
+class LookBefore:
+    """What is expected of an index before a revision changes anything.
+
+    Attributes:
+        index: Its served name by then.
+        expectation: What it is to answer.
+        found: What it has answered, in words; None where an earlier revision may make another answer of it:
+            it is asked when the turn of this one comes.
+    """
+
+    index: str
+    expectation: Expectation
+    found: str | None = None
+
+    def __str__(self) -> str:
+        found = "is asked when its turn comes" if self.found is None else f"found {self.found}"
+        return f"{self.index}: {self.expectation} ({found})"
 
 
 def expectation_words(expectation: Expectation) -> dict[str, Any]:

@@ -89,6 +89,8 @@ def expectations_of(recorded: RecordedRevision, catalog: Catalog) -> tuple[Place
         recorded: The revision.
         catalog: The indexes before it.
     """
+    if not any(operation.kind == "expect" for operation in recorded.operations):
+        return ()
     start = recorded.start(catalog)
     followed = [_Followed(name, name, definition) for name, definition in start.items()]
     asked: list[tuple[Expectation, int, _Followed, int, bool]] = []

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
-from redismigrate.operations.expectations import Expectation
+from redismigrate.operations.expectations import LookBefore
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan_summary import PlanSummary
 from redismigrate.planning.step_kinds import LIVES
@@ -248,27 +248,6 @@ class Alternative(BaseModel):
     changes: tuple[str, ...]
 
 
-class LookBefore(BaseModel):
-    """What is expected of an index before a revision changes anything.
-
-    Attributes:
-        index: Its served name by then.
-        expectation: What it is to answer.
-        found: What it has answered, in words; None where an earlier revision may make another answer of it:
-            it is asked when the turn of this one comes.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    index: str
-    expectation: Expectation
-    found: str | None = None
-
-    def __str__(self) -> str:
-        found = "is asked when its turn comes" if self.found is None else f"found {self.found}"
-        return f"{self.index}: {self.expectation} ({found})"
-
-
 class RevisionPlan(BaseModel):
     """How one revision is carried out.
 
@@ -289,6 +268,12 @@ class RevisionPlan(BaseModel):
     obstacles: tuple[Obstacle, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     looks: tuple[LookBefore, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        # Where nothing is expected it is stored as by versions that knew no expectations.
+        return content if self.looks else {name: content[name] for name in content if name != "looks"}
 
     @property
     def revision(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.operations.block_moves import moves_of, truncations_of
-from redismigrate.operations.expectations import unmet
+from redismigrate.operations.expectations import LookBefore, unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -54,7 +54,7 @@ from redismigrate.planning.other_databases import (
     schemas_left_short,
     why_left_out,
 )
-from redismigrate.planning.plan import LookBefore, RevisionPlan, Step
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
@@ -92,10 +92,10 @@ class _RevisionPlanner(PlanInProgress):
     def plan(self) -> RevisionPlan:
         """Walk over the operations and put the record last."""
         self.start = self.recorded.start(self.catalog)
-        # What a downgrade gives up is not there yet where it only creates it.
         if self.options.cutover == "each":
             self.turns, why_together = turns_of(self.recorded, self.start)
             self.warnings += why_together
+        # What a downgrade gives up is not there yet where it only creates it.
         self.names = names_in(self.start if self.recorded.direction == "upgrade" else self.catalog)
         live = self.inventory.schemas
         adopt(self)

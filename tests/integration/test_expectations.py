@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from redismigrate.errors import SchemaError
+from redismigrate import commands
+from redismigrate.commands import MigrationOptions, Project
+from redismigrate.errors import RunInterrupted, SchemaError
+from redismigrate.execution.progress import Stopped, Watcher
 from redismigrate.operations.recorder import Operations
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.redisvl import schema_from_redisvl
@@ -15,6 +19,8 @@ from redismigrate.schema.redisvl import schema_from_redisvl
 if TYPE_CHECKING:
     from conftest import Shop
 
+    from redismigrate.planning.plan import Step
+    from redismigrate.planning.step_life import StepKind
     from redismigrate.planning.strategies import StrategyChoice
 
 SCHEMA = {
@@ -273,7 +279,7 @@ WRONG = [
     ("", "says no count"),
     ('query="@brand:{acme}"', "either finds or finds_keys"),
     ('query="@brand:{acme}", finds=1, finds_keys=["p:1"]', "either finds or finds_keys"),
-    ('query="@brnd:{acme}", finds=1', "no field brnd (did you mean 'brand'?)"),
+    ('query="@brnd:{acme}", finds=1', "no field 'brnd' (did you mean 'brand'?)"),
     ('query="@brand:{acme}", finds_keys="p:1"', "finds_keys is 'p:1'"),
     ('query="@brand:{acme}", finds=1, overlap=0.5', "overlap is the share"),
     ('knn={"field": "embedding", "k": 3}, finds=3', "either of"),
@@ -292,3 +298,121 @@ def test_an_expectation_that_can_not_be_asked_is_refused_at_its_line(expectation
     with pytest.raises(SchemaError) as refused:
         Operations(catalog).expect("products", **arguments)
     assert told in f"{refused.value.message} {refused.value.hint}"
+
+
+TO_FLOAT16 = """
+with op.index("products") as index:
+    index.alter_field("embedding", datatype="float16")
+"""
+MOVE = """
+with op.index("products") as index:
+    index.change_prefix("p:", "shop:")
+"""
+NEIGHBOURS = 'op.expect("products", knn={"field": "embedding", "of": "%s", "k": 3}, finds_keys=%s)\n'
+
+
+@pytest.mark.parametrize("strategy", ["shadow_field", "rebuild"])
+def test_neighbours_are_asked_in_the_form_that_the_index_reads(products: Shop, strategy: StrategyChoice):
+    ask = NEIGHBOURS % ("p:5", ["p:4", "p:5", "p:6"])
+    given = 'op.expect("products", knn={"field": "embedding", "vector": [5, 0]}, finds_keys=["p:5"])\n'
+    products.write(ask + TO_FLOAT16 + ask + given, TO_FLOAT16.replace("16", "32"))
+    done = products.run("upgrade", "--strategy", strategy, "--report-out", "report.json")
+    assert done.code == 0, done.err
+    checks = json.loads((products.folder / "report.json").read_text())["query_checks"]
+    assert [check["when"] for check in checks] == ["before", "after", "after"]
+    run = json.loads((products.folder / "report.json").read_text())["run"]
+    assert products.run("rollback", "--run", run).code == 0
+    assert products.run("check").code == 4
+
+
+def test_documents_that_move_are_asked_for_under_their_new_keys(products: Shop):
+    before = NEIGHBOURS % ("p:5", ["p:4", "p:5", "p:6"])
+    after = NEIGHBOURS % ("shop:5", ["shop:4", "shop:5", "shop:6"])
+    count = f'op.expect("products", count={DOCUMENTS})\n'
+    products.write(before + count + MOVE + after, MOVE.replace('"p:", "shop:"', '"shop:", "p:"'))
+    plan = products.run("plan", "--json").json["revisions"][0]
+    assert [look["found"].partition(" (")[2] for look in plan["expected"]] == ["100% of those wanted)", ""]
+    (check,) = [step for step in plan["steps"] if step["kind"] == "check_expectations"]
+    assert len(check["expectations"]) == 2
+    assert products.run("upgrade").code == 0
+    assert products.run("validate").code == 0
+
+
+@pytest.mark.parametrize("kind", ["validate_index", "check_expectations", "swap_alias"])
+def test_a_run_that_is_taken_up_asks_what_it_was_begun_with(products: Shop, kind: StepKind):
+    products.write('op.expect("products", query="@brand:{acme}", finds=10)' + TO_GRAPH, BACK)
+    (products.folder / "checks.yaml").write_text("{fetch_ids: ['1'], search: ['@brand:{acme}']}")
+    project = Project.load(products.folder / "redismigrate.toml")
+    options = MigrationOptions(query_checks=(products.folder / "checks.yaml",))
+    with pytest.raises(RunInterrupted):
+        commands.upgrade(project, options=options, watcher=StopAt(kind))
+    (products.folder / "checks.yaml").unlink()
+    products.client.hset("p:late", "brand", "acme")
+    failed = products.run("upgrade")
+    assert (failed.code, "@brand:{acme}: wanted 10, found 11" in failed.err) == (1, True)
+    products.client.delete("p:late")
+    with pytest.raises(RunInterrupted):
+        commands.upgrade(project, watcher=StopAt(kind))
+    done = products.run("upgrade", "--report-out", "report.json")
+    assert done.code == 0, done.err
+    asked = {
+        check["asked"] for check in json.loads((products.folder / "report.json").read_text())["query_checks"]
+    }
+    assert asked == {"@brand:{acme}"}
+
+
+class StopAt(Watcher):
+    """Stops a run where a step begins."""
+
+    def __init__(self, kind: StepKind) -> None:
+        self._kind = kind
+
+    def step_started(self, step: Step) -> None:
+        if step.kind == self._kind:
+            raise Stopped("here")
+
+
+def test_neighbours_among_json_documents_are_asked_by_their_numbers(shop: Shop):
+    schema = {
+        "index": {"name": "pages", "prefix": "j:", "storage_type": "json"},
+        "fields": [
+            {"name": "brand", "type": "tag", "path": "$.brand"},
+            {
+                "name": "embedding",
+                "type": "vector",
+                "path": "$.embedding",
+                "attrs": {"algorithm": "flat", "dims": 2, "datatype": "float32", "distance_metric": "l2"},
+            },
+        ],
+    }
+    for number in range(6):
+        document = {"brand": "acme", "embedding": [number, 0.5]}
+        shop.client.execute_command("JSON.SET", f"j:{number}", "$", json.dumps(document))
+    shop.write(
+        f"""
+op.create_index({schema!r})
+op.expect("pages", knn={{"field": "embedding", "of": "j:3"}}, finds_keys=["j:2", "j:3", "j:4"])
+op.expect("pages", query="@brand:{{acme}}", finds=("at_most", 6))
+""",
+        'op.drop_index("pages")',
+    )
+    done = shop.run("upgrade")
+    assert done.code == 0, done.err
+    shop.client.execute_command("JSON.SET", "j:6", "$", '{"brand": 7, "embedding": [1, 2, 3]}')
+    result = shop.run("validate", "--json")
+    assert result.code == 3
+    (index,) = result.json["indexes"]
+    assert [one["key"] for one in index["sample"]] == ["j:6"]
+    (asked, _) = result.json["expectations"]
+    assert asked["passed"]
+
+
+def test_a_file_is_asked_on_the_way_back_as_well(products: Shop):
+    products.write(TO_GRAPH, BACK)
+    assert products.run("upgrade").code == 0
+    (products.folder / "checks.json").write_text('{"keys_exist": ["p:1", "p:99"]}')
+    says = ("The plan is blocked: ", "key p:99: wanted that it exists, found no such key")
+    products.refuses("downgrade", "-1", "--query-check", "checks.json", code=6, says=says)
+    (products.folder / "checks.json").write_text('{"keys_exist": ["p:1"], "fetch_ids": [2]}')
+    done = products.run("downgrade", "-1", "--query-check", "checks.json")
+    assert done.code == 0, done.err

@@ -111,7 +111,7 @@ WRONG = [
     ({"fetch_ids": 1}, "fetch_ids is no list"),
     ({"keys_exist": [True]}, "keys_exist has True"),
     ({"search": [{"query": "@brand:{acme}"}]}, "either finds or finds_keys"),
-    ({"search": [{"query": "@brnd:{acme}", "finds": 1}]}, "no field brnd"),
+    ({"search": [{"query": "@brnd:{acme}", "finds": 1}]}, "no field 'brnd'"),
     ({"search": [{"qery": "*", "finds": 1}]}, "unknown key 'qery'"),
     ({"index": "nothing", "fetch_ids": [1]}, "about index nothing"),
     ("a text", "is no mapping"),
