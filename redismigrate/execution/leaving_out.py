@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from redismigrate.backup.backup import Backup
 from redismigrate.backup.folders import backup_folder, discard_backup
+from redismigrate.backup.manifest import MANIFEST
 from redismigrate.errors import DriftError, PlanBlocked, RevisionPartial
 from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
@@ -18,7 +20,6 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.index_parts import (
     cut_down,
     indexes_of,
-    names_of,
     parts_of,
     recording_no_revision,
     steps_about,
@@ -200,11 +201,16 @@ def _why_not(replan: Replan, recorded: RecordedRevision, made: frozenset[str] | 
 
 
 def _discard_backups(work: HeldRun, steps: Sequence[Step]) -> None:
-    """Remove the backups of attempts that were undone: their originals are back."""
-    folder = Path(work.run.arguments["backup_dir"])
-    for index in dict.fromkeys(name for step in steps for name in sorted(names_of(step))):
-        place = backup_folder(folder, work.keys.project, work.run.id, work.run.plan.revision, index)
-        discard_backup(place, work.writer.require_kept)
+    """Remove the backup of an attempt that was undone, where the next one would add to it.
+
+    What is backed up before it is changed is backed up anew. Of copies, originals that a newer copy has
+    replaced stay: nothing else holds them.
+    """
+    run, folder = work.run, Path(work.run.arguments["backup_dir"])
+    for index in dict.fromkeys(str(step.index) for step in steps if step.life.name == "make_copies"):
+        place = backup_folder(folder, work.keys.project, run.id, run.plan.revision, index)
+        if (place / MANIFEST).is_file() and not Backup.open(place).manifest.options.get("replaced"):
+            discard_backup(place, work.writer.require_kept)
 
 
 def _met(work: HeldRun) -> Catalog:
