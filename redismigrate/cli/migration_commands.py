@@ -34,7 +34,7 @@ lock_options = options("allow_evictable_state", "lock_timeout")
 def plan_options(function: _Function) -> _Function:
     """The options that shape a plan."""
     shaping = ("allow_lossy", "max_failures", "workers", "batch_size", "ignore_other_databases", "aliases")
-    return options(*shaping, "exclusive", "strategy")(backup_dir_option(function))
+    return options(*shaping, "exclusive", "strategy", "fold")(backup_dir_option(function))
 
 
 def migration_options(function: _Function) -> _Function:
@@ -179,8 +179,11 @@ def _show_script(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    if dry_run or options.phase != "all" or options.plan_file is not None or options.report_out is not None:
-        raise click.UsageError("--script goes with none of --dry-run, --phase, --plan and --report-out.")
+    others = (dry_run, options.phase != "all", options.plan_file, options.report_out, options.fold)
+    if any(others):
+        raise click.UsageError(
+            "--script goes with none of --dry-run, --phase, --plan, --report-out and --fold."
+        )
     text = commands.script(invocation.project(), rev, direction, options)
     invocation.result({"script": text}, text.rstrip("\n"))
     return 0

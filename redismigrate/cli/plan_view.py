@@ -29,13 +29,15 @@ def render_plan(plan: Plan, console: Console) -> None:
     if not plan.revisions:
         console.print("Nothing to do.")
         return
-    count = len(plan.revisions)
+    count = sum(len(item.ids) for item in plan.revisions)
     console.print(
         f"{plan.direction.capitalize()} to [bold]{markup(plan.target)}[/]: {count} "
         f"revision{'s' if count != 1 else ''}, project {markup(plan.project)}"
     )
     for item in plan.revisions:
         console.print(f"\n[bold]{item.revision}[/] {markup(item.recorded.message)}")
+        if item.revision in plan.savings:
+            console.print(f"  [green]folded:[/] {plan.savings[item.revision]}")
         render_steps(item, console)
     if plan.blocked:
         console.print("[red bold]The plan is blocked; nothing would be changed.[/]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from redismigrate.cli.context import lines_text
+from redismigrate.cli.fold_text import folded_with
 from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
@@ -22,11 +23,14 @@ def current_text(current: Current) -> str:
     lines = [f"Project {current.project}"]
     if current.told_ahead is not None:
         lines.append(f"  {current.told_ahead}")
-    heads = set(current.head.heads)
+    heads, folds = set(current.head.heads), current.head.folds
     for id_, record in current.head.revisions.items():
         mark = " (head)" if id_ in heads else ""
         when = record.applied_at.partition(".")[0].replace("T", " ")
-        lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
+        lines.append(
+            f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s"
+            f"{folded_with(id_, folds)}"
+        )
     if not current.head.revisions:
         lines.append("  nothing is applied")
     for served in current.catalog:
@@ -132,7 +136,7 @@ def _run_lines(status: Status) -> list[str]:
         state += ", being undone"
     position = min(run.position + 1, len(run.steps))
     lines = [
-        f"Run {run.id}: {run.direction} to {run.target} {state}, revision {run.plan.revision}, "
+        f"Run {run.id}: {run.direction} to {run.target} {state}, {run.plan.title_within}, "
         f"step {position} of {len(run.steps)}" + (f": {run.step.description}" if run.step else ""),
         f"  by {run.by}, last sign of life {run.heartbeat}",
     ]

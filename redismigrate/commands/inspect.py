@@ -58,7 +58,7 @@ class Current:
         return {
             "project": self.project,
             "heads": list(self.head.heads),
-            "applied": [{"revision": id_, **asdict(record)} for id_, record in self.head.revisions.items()],
+            "applied": [{"revision": id_, **record.to_json()} for id_, record in self.head.revisions.items()],
             "indexes": {
                 served: {
                     "physical": definition.physical,

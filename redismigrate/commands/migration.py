@@ -13,6 +13,7 @@ from typing import Any
 from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.backups.readable_backups import ReadableBackups
+from redismigrate.commands.folding_scripts import folds_wanted
 from redismigrate.commands.migration_options import MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
@@ -47,6 +48,7 @@ from redismigrate.history.identifiers import revisions_to_apply, revisions_to_un
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
 from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
+from redismigrate.planning.folding import fold
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
 from redismigrate.planning.plan_in_progress import PlanOptions
@@ -55,6 +57,8 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.state.control import begun_with, write_control
 from redismigrate.state.lock import last_token_number
 from redismigrate.state.store import State, StateWriter, read_state
+
+Recorded = tuple[RecordedRevision, ...]
 
 
 class Migration:
@@ -230,12 +234,13 @@ class Migration:
 
     def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
         recorded = self._record(state, direction, target)
-        inventory = self._survey(state, recorded, self._options)
+        folds = folds_wanted(self._project.history, recorded, state.catalog, is_wanted=self._options.fold)
+        inventory = self._survey(state, recorded, self._options, folds.recorded)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
         def make(inventory: Inventory) -> Plan:
-            return plan_chain(
-                recorded,
+            plan = plan_chain(
+                folds.recorded,
                 state.catalog,
                 inventory,
                 self._plan_options(self._options),
@@ -243,16 +248,21 @@ class Migration:
                 target=target,
                 compares=compares,
             )
+            return plan.model_copy(update={"warnings": (*plan.warnings, *folds.remarks)})
 
         return self._readable_backups.planned(make, inventory, self._options)
 
     def _survey(
-        self, state: State, recorded: tuple[RecordedRevision, ...], options: MigrationOptions
+        self, state: State, recorded: Recorded, options: MigrationOptions, folds: Recorded = ()
     ) -> Inventory:
         backup_dir = self._backup_dir(options)
         inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
-        backups = backups_of(recorded, state.head, options.backup_dir)
-        return replace(inventory, backups=backups, fence=self._fence())
+        backups, of_folds = (
+            backups_of(each, state.head, options.backup_dir)
+            for each in (recorded, [item for item in folds if item.folded])
+        )
+        inventory = replace(inventory, backups=backups, backups_of_folds=of_folds, folds=state.head.folds)
+        return replace(inventory, fence=self._fence())
 
     def _fence(self) -> str:
         """The number of the run's fencing token: without the lock that which the next holder will get."""
@@ -264,16 +274,10 @@ class Migration:
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
         adoption = self._project.settings.adopt
         expands = options.phase == "expand"
-        return PlanOptions(
-            options.strategy,
-            options.allow_lossy,
-            options.exclusive,
-            adoption,
-            expands,
-            options.ignore_other_databases,
-        )
+        lossy, ignores = options.allow_lossy, options.ignore_other_databases
+        return PlanOptions(options.strategy, lossy, options.exclusive, adoption, expands, ignores)
 
-    def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
+    def _record(self, state: State, direction: Direction, target: str) -> Recorded:
         history, ids = self._project.history, self._wanted(state, direction, target)
         given = self._options.aliases
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
@@ -362,8 +366,8 @@ class Migration:
         return executor
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
-        def replan(recorded: RecordedRevision, made: frozenset[str] | None) -> RevisionPlan:
-            catalog = writer.state.catalog
+        def replan(members: Recorded, made: frozenset[str] | None) -> RevisionPlan:
+            recorded = fold(members, catalog := writer.state.catalog)
             inventory = replace(self._survey(writer.state, (recorded,), options), made=made)
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.start(catalog)

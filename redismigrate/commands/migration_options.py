@@ -30,6 +30,7 @@ class MigrationOptions:
     Attributes:
         strategy: "auto" takes the cheapest way that keeps search up; a name asks for one.
         phase: "expand" stops where the old and the new are both servable, "contract" goes on from there.
+        fold: Carry consecutive revisions that change the same indexes out as one build each.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
@@ -75,6 +76,13 @@ class MigrationOptions:
             "Stop where old and new are both servable, or go on from there.",
             kind="choice",
             choices=get_args(Phase),
+        ),
+    )
+    fold: bool = field(
+        default=False,
+        metadata=option(
+            "--fold",
+            "Carry consecutive revisions that only change the same indexes out as one build of each.",
         ),
     )
     plan_file: Path | None = field(

@@ -22,6 +22,7 @@ from redismigrate.state.transaction import Transaction
 
 # A guarded cutover succeeds at half of the attempts with 5,000 writes a second, hardly ever with 25,000.
 MOST_CUTOVERS = 8
+_RECORDING = frozenset({"record_revision", "record_fold"})
 
 
 def cutover_at(run: Run) -> tuple[Step, ...]:
@@ -29,11 +30,11 @@ def cutover_at(run: Run) -> tuple[Step, ...]:
     steps = run.steps[run.position :]
     moves = leading_moves(steps)
     following = steps[len(moves) : len(moves) + 1]
-    return (*moves, *following) if following and following[0].kind == "record_revision" else ()
+    return (*moves, *following) if following and following[0].kind in _RECORDING else ()
 
 
 def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
-    """Write names, head, indexes, what undoes the revision, and its end, all at once.
+    """Write names, head, indexes, what undoes the revision, and its end, all at once; of a fold, all of it.
 
     Args:
         work: The run.
@@ -48,35 +49,46 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     head, removed = _head(run, state.head, seconds)
     catalog = with_quantizations(recorded.apply(state.catalog), run)
     catalog = with_physical_names(catalog, (step for step in run.plan.steps if not step.after_record))
-    undo = UndoRecord.of(run, state.catalog, catalog, removed)
-    documents = Transaction(head=head, catalog=catalog, undo={recorded.revision: undo.content()})
-    event = work.event(run.direction, seconds=str(seconds))
-    done = (*run.done, recorded.revision)
+    others = {revision: record for revision, record in removed.items() if revision != recorded.revision}
+    undo = UndoRecord.of(run, state.catalog, catalog, removed.get(recorded.revision), others)
+    undone_by = {recorded.revision: undo.content()}
+    undone_by |= {member.revision: undo.of_member(member).content() for member in recorded.folded[:-1]}
+    documents = Transaction(head=head, catalog=catalog, undo=undone_by)
+    folded = {"folded": " ".join(run.plan.ids)} if recorded.folded else {}
+    event = work.event(run.direction, seconds=str(seconds), **folded)
+    done = (*run.done, *run.plan.ids)
     run = run.with_changes(position=run.position + len(cutover), done=done, progress=None)
     write = work.write if run.remaining or run.step is not None else work.end
     with work.timed(cutover[-1]):
         _cut_over(work, cutover[:-1], documents, lambda transaction: write(run, event, transaction))
 
 
-def _head(run: Run, head: Head, seconds: float) -> tuple[Head, AppliedRevision | None]:
-    """The applied revisions afterwards, and the record that is taken back, if one is."""
+def _head(run: Run, head: Head, seconds: float) -> tuple[Head, dict[str, AppliedRevision]]:
+    """The applied revisions afterwards, and the records that are taken back, if any are."""
     recorded, backup = run.plan.recorded, backup_of_revision(run)
+    ids = run.plan.ids
     if run.direction == "downgrade":
-        return head.without_revisions([recorded.revision]), head.revisions[recorded.revision]
-    applied = AppliedRevision(
-        parents=recorded.parents,
-        depends_on=recorded.depends_on,
-        message=recorded.message,
-        sha256=recorded.sha256,
-        code_sha256=recorded.code_sha256,
-        applied_at=now(),
-        seconds=seconds,
-        by=signature(),
-        plan_digest=run.plan_digest,
-        backup=None if backup is None else str(backup),
-        adopted=tuple(sorted(recorded.adopted)),
-    )
-    return head.with_revision(recorded.revision, applied), None
+        return head.without_revisions(ids), {revision: head.revisions[revision] for revision in ids}
+    with_backup = recorded.restorable_alone if recorded.folded else ids
+    moment = now()
+    for member in recorded.members:
+        applied = AppliedRevision(
+            parents=member.parents,
+            depends_on=member.depends_on,
+            message=member.message,
+            sha256=member.sha256,
+            code_sha256=member.code_sha256,
+            applied_at=moment,
+            # Those of a fold are the last one's, so that they add up.
+            seconds=seconds if member.revision == recorded.revision else 0.0,
+            by=signature(),
+            plan_digest=run.plan_digest,
+            backup=None if backup is None or member.revision not in with_backup else str(backup),
+            adopted=tuple(sorted(member.adopted)),
+            fold=f"{run.id}/{recorded.revision}" if recorded.folded else "",
+        )
+        head = head.with_revision(member.revision, applied)
+    return head, {}
 
 
 def _cut_over(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -120,7 +120,8 @@ class Run(BaseModel):
             that it recorded follow the one at work, last first.
         undone: The revisions undone by that so far, in order.
         names: Physical name as recorded -> as it is by now, of the indexes that this has built anew.
-        remaining: The revisions after this one.
+        remaining: The revisions after this one, each for itself.
+        folds: Those among them that are to be carried out as one, by their ids.
         made: Served names of the indexes that the revisions before this one have made, see `made_in_run`.
         done: The revisions of this run that are recorded; while it is rolled back, those that still are.
         baselines: Served name -> the index before its change.
@@ -154,6 +155,7 @@ class Run(BaseModel):
     undone: tuple[str, ...] = ()
     names: dict[str, str] = {}
     remaining: tuple[RecordedRevision, ...] = ()
+    folds: tuple[tuple[str, ...], ...] = ()
     made: tuple[str, ...] | None = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
@@ -195,6 +197,13 @@ class Run(BaseModel):
         for operation in self.plan.recorded.operations:
             made = made_in_run(operation, made)
         return made
+
+    @property
+    def next_members(self) -> tuple[RecordedRevision, ...]:
+        """The revisions after the one at work that are carried out next, as one where they are several."""
+        first = self.remaining[0].revision
+        count = next((len(ids) for ids in self.folds if ids[0] == first), 1)
+        return self.remaining[:count]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -264,6 +273,8 @@ class Run(BaseModel):
         content: dict[str, Any] = handler(self)
         if "build_sleep" not in self.model_fields_set:
             content.pop("build_sleep", None)
+        if not self.folds:
+            content.pop("folds", None)
         return content
 
     @classmethod
@@ -314,11 +325,11 @@ def begin(
     target: str,
     plan: RevisionPlan,
     plan_digest: str,
-    remaining: tuple[RecordedRevision, ...],
+    remaining: Iterable[RecordedRevision],
     arguments: Mapping[str, Any],
 ) -> Run:
     """A run before its first step."""
-    moment = now()
+    moment, remaining = now(), tuple(remaining)
     return Run(
         id=uuid.uuid4().hex[:12],
         direction=direction,
@@ -326,7 +337,8 @@ def begin(
         arguments=dict(arguments),
         plan=plan,
         plan_digest=plan_digest,
-        remaining=remaining,
+        remaining=tuple(member for item in remaining for member in item.members),
+        folds=tuple(tuple(each.revision for each in item.folded) for item in remaining if item.folded),
         revision_started_at=moment,
         started_at=moment,
         heartbeat=moment,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from redismigrate.errors import StateError
 from redismigrate.execution.run import DocumentCounts, Run
-from redismigrate.operations.recorded import names_after
+from redismigrate.operations.recorded import RecordedRevision, names_after
 from redismigrate.planning.physical_names import (
     catalog_with_names,
     names_brought_back,
     step_with_names,
     with_names,
 )
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.stored_documents import AppliedRevision, Head
@@ -33,6 +34,7 @@ class UndoRecord(BaseModel):
         before: Served name -> the definition that the revision met, None for none; of the indexes whose
             record it changed.
         removed: The record that a downgrade took back.
+        removed_with_it: Those of the other revisions of a fold.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,17 +42,45 @@ class UndoRecord(BaseModel):
     run: Run
     before: dict[str, IndexDefinition | None]
     removed: AppliedRevision | None = None
+    removed_with_it: dict[str, AppliedRevision] = {}
 
     @classmethod
-    def of(cls, run: Run, before: Catalog, after: Catalog, removed: AppliedRevision | None) -> UndoRecord:
-        """What to keep of the revision at work, which turns one catalog into the other."""
+    def of(
+        cls,
+        run: Run,
+        before: Catalog,
+        after: Catalog,
+        removed: AppliedRevision | None,
+        removed_with_it: Mapping[str, AppliedRevision] = MappingProxyType({}),
+    ) -> UndoRecord:
+        """What to keep of the revision at work, which turns one catalog into the other.
+
+        Args:
+            run: The run when it records it.
+            before: The indexes before it.
+            after: The indexes after it.
+            removed: The record that it takes back, if any.
+            removed_with_it: Those of the other revisions of a fold.
+        """
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return cls(
             # What the run has done and what remains would make a long chain cost its square.
             run=run.with_changes(remaining=(), done=(), progress=None, documents=DocumentCounts()),
             before={name: before.get(name) for name in changed},
             removed=removed,
+            removed_with_it=dict(removed_with_it),
         )
+
+    def of_member(self, member: RecordedRevision) -> UndoRecord:
+        """What undoes another revision of the fold once its last one is undone: there is nothing left to do.
+
+        Args:
+            member: Which.
+        """
+        recorded = replace(member, operations=(), adopted={}, found={}, undone_functions=())
+        plan = RevisionPlan(recorded=recorded, steps=())
+        run = self.run.with_changes(plan=plan, position=0, backups={}, baselines={}, quantizations={})
+        return UndoRecord(run=run, before={}, removed=self.removed_with_it.get(member.revision))
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], key: str) -> UndoRecord:
@@ -124,7 +154,7 @@ class UndoRecord(BaseModel):
     def content(self) -> dict[str, Any]:
         """The record as the content of its document in Redis."""
         # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
-        return self.model_dump()
+        return self.model_dump(exclude=None if self.removed_with_it else {"removed_with_it"})
 
     def rollback(
         self,
@@ -155,10 +185,13 @@ class UndoRecord(BaseModel):
 
     def head_before(self, head: Head) -> Head:
         """The head without what the revision did to it."""
-        revision = self.run.plan.revision
+        members = [member.revision for member in self.run.plan.recorded.members]
         if self.removed is None:
-            return head.without_revisions([revision])
-        return head.with_revision(revision, self.removed)
+            return head.without_revisions(members)
+        records = {**self.removed_with_it, self.run.plan.revision: self.removed}
+        for revision in reversed(members):
+            head = head.with_revision(revision, records[revision])
+        return head
 
     def met(self, catalog: Catalog) -> Catalog:
         """The recorded indexes as the revision met them."""
@@ -176,4 +209,4 @@ class UndoRecord(BaseModel):
 
     def _what_becomes_of_the_record(self) -> str:
         verb = "take back the record of" if self.removed is None else "record"
-        return f"{verb} {self.run.plan.revision}"
+        return f"{verb} {', '.join(member.revision for member in self.run.plan.recorded.members)}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from redismigrate.operations.operation_types import Operation, RunFunction
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -30,6 +32,10 @@ class RecordedRevision:
             they were found: another branch that had adopted them is undone already.
         undone_functions: On a downgrade, the `op.run` functions of the upgrade, last first.
         code_sha256: Of what Python reads of the script.
+        folded: The revisions that this one stands for, in the order in which they are carried out, the last
+            with its id; empty where it stands for itself alone.
+        restorable_alone: Those among them whose originals the backup of all holds as one of their own would:
+            the others can only go back together with those before them.
     """
 
     revision: str
@@ -43,6 +49,13 @@ class RecordedRevision:
     undone_functions: tuple[RunFunction, ...] = ()
     code_sha256: str = ""
     found: dict[str, IndexDefinition] = field(default_factory=dict)
+    folded: tuple[RecordedRevision, ...] = ()
+    restorable_alone: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> tuple[RecordedRevision, ...]:
+        """The revisions that are recorded together: those that are folded, or this one alone."""
+        return self.folded or (self,)
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""
@@ -78,6 +91,15 @@ class RecordedRevision:
         What a downgrade gives up is told as its operations leave it, so that is not among them.
         """
         return self.adopted if self.direction == "upgrade" else self.found
+
+    @model_serializer(mode="wrap")
+    def _without_folds_of_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What stands for itself alone is stored, and counted in digests, as by versions that knew no folds.
+        content: dict[str, Any] = handler(self)
+        if not self.folded:
+            content.pop("folded", None)
+            content.pop("restorable_alone", None)
+        return content
 
 
 def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[str, str]:

@@ -229,6 +229,14 @@ class DocumentChange:
             f"revision {self.recorded.revision} has re-encoded {lossy.path} of index {self.old.served} to "
             f"{lossy.before}, which lost precision"
         )
+        fold = self.inventory.folds.get(self.recorded.revision, ())
+        if fold and backup is None:
+            others = ", ".join(each for each in fold if each != self.recorded.revision)
+            return (
+                f"{lost}, as one with {others}: the backup of that fold lacks the form in between. Undo all "
+                "of it at once, by a downgrade with --fold to a revision before it, or convert what is left "
+                "with --allow-lossy"
+            )
         problems = [
             f"{known.problem.message} {known.problem.hint}"
             for (revision, _), known in self.inventory.backups.items()

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.recorded import Direction, RecordedRevision
+from redismigrate.planning.savings import Saving
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
 from redismigrate.planning.step_payloads import (
@@ -271,6 +272,21 @@ class RevisionPlan(BaseModel):
         return tuple(dict.fromkeys(obstacle.text for obstacle in self.obstacles))
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The revisions that are carried out: this one, or all of a fold, in order."""
+        return tuple(member.revision for member in self.recorded.members)
+
+    @property
+    def title(self) -> str:
+        """What a message calls it at the beginning of a sentence."""
+        return f"The fold of {', '.join(self.ids)}" if self.recorded.folded else f"Revision {self.revision}"
+
+    @property
+    def title_within(self) -> str:
+        """The same within a sentence."""
+        return f"{self.title[0].lower()}{self.title[1:]}"
+
+    @property
     def built_beside(self) -> dict[str, IndexDefinition]:
         """Served name -> the index that is built beside it, to be swapped in."""
         swaps = [
@@ -294,6 +310,7 @@ class Plan(BaseModel):
         revisions: In the order in which they run.
         digest: Over operations, strategies and the schemas they meet, not over counts: `--plan` compares it.
         warnings: What concerns the plan as a whole.
+        savings: The revision that a fold is called after -> what it saves.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -304,15 +321,19 @@ class Plan(BaseModel):
     revisions: tuple[RevisionPlan, ...]
     digest: str
     warnings: tuple[str, ...] = ()
+    savings: dict[str, Saving] = {}
 
     def _repr_html_(self) -> str:
         """The plan as a notebook shows it."""
-        count = f"{len(self.revisions)} revision{'s' if len(self.revisions) != 1 else ''}"
+        total = sum(len(item.ids) for item in self.revisions)
+        count = f"{total} revision{'s' if total != 1 else ''}"
         parts = [heading(f"{self.direction} to {self.target}: {count}, project {self.project}")]
         parts += [paragraph(reason, "blocked:") for reason in self.blocked]
         parts += [paragraph(warning, "note:") for warning in self.warnings]
         for item in self.revisions:
             parts.append(heading(f"{item.revision} {item.recorded.message}"))
+            if item.revision in self.savings:
+                parts.append(paragraph(str(self.savings[item.revision]), "folded:"))
             titles = ["step", *item.steps[0].costs, "rollback"] if item.steps else []
             rows = [[step.description, *step.costs.values(), step.rollback] for step in item.steps]
             parts.append(table(titles, rows))
@@ -345,9 +366,11 @@ def digest_of_plans(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefini
     revisions = []
     for plan in plans:
         recorded = _plain(RevisionPlan(recorded=plan.recorded, steps=()))["recorded"]
-        del recorded["sha256"]  # another checkout of the same script is the same plan
-        if not any(step.kind == "run_function" for step in plan.steps):
-            del recorded["code_sha256"]
+        runs_functions = any(step.kind == "run_function" for step in plan.steps)
+        for script in (recorded, *recorded.get("folded", ())):
+            del script["sha256"]  # another checkout of the same script is the same plan
+            if not runs_functions:
+                del script["code_sha256"]
         revisions.append([recorded, [(step.kind, step.index, step.strategy) for step in plan.steps]])
     definitions = {
         name: None if definition is None else _plain(Step(kind="claim_index", before=definition))["before"]

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.documents.rewrite import Rewrite
-from redismigrate.operations.block_moves import moves_of
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -49,7 +47,8 @@ from redismigrate.planning.other_databases import (
 )
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
-from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.rewrites import rewrite_of
+from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
@@ -100,7 +99,8 @@ class _RevisionPlanner(PlanInProgress):
         for name in sorted(self.recorded.given_up & self.catalog.keys()):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
-        self.add("record_revision", description=f"{verb} {self.recorded.revision}")
+        kind: StepKind = "record_fold" if self.recorded.folded else "record_revision"
+        self.add(kind, description=f"{verb} {', '.join(item.revision for item in self.recorded.members)}")
         steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
         self.warnings[:0] = lost_aliases(steps, self)
         steps, warnings = told_of_names(steps, self)
@@ -238,14 +238,8 @@ class _RevisionPlanner(PlanInProgress):
     def _change_index(self, operation: ChangeIndex, before: Catalog) -> None:
         old = before[operation.name]
         new = self.catalog[operation.name_after]
-        renames, prefixes = moves_of(operation.changes, old.schema)
-        rewrite = Rewrite(
-            old.schema.storage_type,
-            recodings_of(old.schema, new.schema, renames, old.quantization),
-            renames,
-            prefixes,
-        )
-        self.blocked += what_documents_forbid(old.schema, new.schema, renames)
+        rewrite = rewrite_of(old, new, operation.changes)
+        self.blocked += what_documents_forbid(old.schema, new.schema, rewrite.renames)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:

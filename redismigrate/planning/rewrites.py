@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.changes import IndexChange
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
@@ -90,6 +93,22 @@ class DoneRewrite:
                     "of the documents first"
                 )
         return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
+
+
+def rewrite_of(old: IndexDefinition, new: IndexDefinition, changes: Iterable[IndexChange]) -> Rewrite:
+    """What the changes of one block do to the documents of their index.
+
+    Args:
+        old: The index before them.
+        new: The index after them.
+        changes: All of them, in order.
+
+    Raises:
+        SchemaError: They can't be applied, or not together.
+    """
+    renames, prefixes = moves_of(changes, old.schema)
+    recodings = recodings_of(old.schema, new.schema, renames, old.quantization)
+    return Rewrite(old.schema.storage_type, recodings, renames, prefixes)
 
 
 def recodings_of(

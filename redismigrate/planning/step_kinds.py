@@ -355,6 +355,15 @@ _OF_REVISIONS = (
         phase="cutover",
         offline="record",
     ),
+    # A kind of its own, so that a version that knows no folds refuses to take up a run or a rollback of one.
+    StepLife(
+        name="record_fold",
+        kind="record_fold",
+        does="Records revisions that are carried out as one, all of them in that transaction.",
+        second_try="Nothing: it is its own note.",
+        undone_by=("unrecord_revision",),
+        phase="cutover",
+    ),
     StepLife(
         name="unrecord_revision",
         kind="unrecord_revision",

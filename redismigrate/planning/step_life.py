@@ -39,6 +39,7 @@ StepKind = Literal[
     "run_function",
     "release_index",
     "record_revision",
+    "record_fold",
     "unrecord_revision",
 ]
 # What a kind means for one step: the same word where it means one thing only.
@@ -77,6 +78,7 @@ LifeName = Literal[
     "validate_index",
     "run_function",
     "record_revision",
+    "record_fold",
     "unrecord_revision",
 ]
 RunPhase = Literal["documents", "index", "validate", "cutover"]

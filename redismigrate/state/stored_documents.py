@@ -140,6 +140,8 @@ class AppliedRevision:
         adopted: Indexes that no revision had created before this one changed them.
         code_sha256: Of what Python reads of its script, without comments and line ends; empty in records of
             versions that did not know it.
+        fold: What it has in common with those that were carried out as one with it, run and revision; empty
+            where it was carried out alone.
     """
 
     parents: tuple[str, ...]
@@ -153,6 +155,14 @@ class AppliedRevision:
     backup: str | None = None
     adopted: tuple[str, ...] = ()
     code_sha256: str = ""
+    fold: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data; what was carried out alone says nothing of folds, as in older versions."""
+        record = asdict(self)
+        if not self.fold:
+            del record["fold"]
+        return record
 
     def is_of(self, sha256: str, code_sha256: str) -> bool:
         """Whether a script is the one that was applied, or one that differs in nothing that Python reads.
@@ -186,6 +196,15 @@ class Head:
         return {id_: (*record.parents, *record.depends_on) for id_, record in self.revisions.items()}
 
     @property
+    def folds(self) -> dict[str, tuple[str, ...]]:
+        """Applied revision -> those that were carried out as one with it, itself among them, in order."""
+        members: dict[str, tuple[str, ...]] = {}
+        for id_, record in self.revisions.items():
+            if record.fold:
+                members[record.fold] = (*members.get(record.fold, ()), id_)
+        return {id_: members[record.fold] for id_, record in self.revisions.items() if record.fold}
+
+    @property
     def heads(self) -> tuple[str, ...]:
         """The applied revisions that no applied revision stands on, sorted."""
         below = {parent for parents in self.parents.values() for parent in parents}
@@ -217,7 +236,7 @@ class Head:
         """The applied revisions as the content of their document in Redis."""
         return {
             "heads": list(self.heads),
-            "revisions": {id_: asdict(record) for id_, record in self.revisions.items()},
+            "revisions": {id_: record.to_json() for id_, record in self.revisions.items()},
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from redismigrate.execution.offline.redis_cli import command_line, remark_line
 from redismigrate.execution.offline.transcript import LOADING_LINE, Start, call_line, length_first
@@ -52,7 +51,7 @@ def stamp_lines(
         *length_first([word for pair in event.items() for word in pair]),
         "0",  # no steps
         *length_first(
-            [word for id_, record in head.revisions.items() for word in (id_, json.dumps(asdict(record)))]
+            [word for id_, record in head.revisions.items() for word in (id_, json.dumps(record.to_json()))]
         ),
     ]
     added = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from redismigrate.errors import PlanBlocked
 from redismigrate.execution.offline.offline_steps import Scratch, existing_after, offline_commands
@@ -216,7 +216,7 @@ class _Section:
             json.dumps(list(self.start.head.heads)),
             self.start.indexes_digest,
             json.dumps(list(self._head.heads)),
-            json.dumps(asdict(self._record)) if mode == "record" else "",
+            json.dumps(self._record.to_json()) if mode == "record" else "",
             "" if is_build else behind_version(catalog_content(self._catalog)),
             json.dumps(keys.project),
         ]
