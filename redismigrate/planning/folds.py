@@ -10,8 +10,9 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.folding import fold, histories_of
 from redismigrate.schema.definition import Catalog
 
-# What several revisions may ask for and be one all the same. Everything else stands for itself: what reads or
-# checks a form in between would meet another one, and what nobody can take back has to be a step of its own.
+# What several revisions may ask for and be one all the same; `folding.fold` carries nothing else. All other
+# operations stand for themselves: what reads or checks a form in between would meet another one, and what
+# nobody can take back has to be a step of its own.
 _FOLDED = frozenset({"change_index"})
 
 
@@ -163,15 +164,17 @@ class _Folder:
         return None
 
     def _first_that_does_not_fit(self, members: Sequence[RecordedRevision], catalog: Catalog) -> int:
-        for at in range(1, len(members)):
+        """Where a fold of them ends: the first of them are one, and with the next they are not."""
+        fits, does_not, reason = 1, len(members) + 1, ""
+        while does_not - fits > 1:
+            count = min((fits + does_not) // 2, len(members))
             try:
-                fold(members[: at + 1], catalog)
+                fold(members[:count], catalog)
+                fits = count
             except ValueError as error:
-                self.remarks.append(
-                    f"revision {members[at].revision} is not folded with those before it: {error}"
-                )
-                return at
-        return len(members) - 1
+                does_not, reason = count, str(error)
+        self.remarks.append(f"revision {members[fits].revision} is not folded with those before it: {reason}")
+        return fits
 
 
 def _parts(group: Sequence[RecordedRevision], catalog: Catalog) -> list[list[RecordedRevision]]:

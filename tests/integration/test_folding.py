@@ -280,3 +280,29 @@ def test_python_and_coroutines_fold_by_the_same_option(products: Shop):
     assert "folded:" in plan._repr_html_()
     result = commands.upgrade(project, options=FOLD)
     assert result.revisions == ("000000000002", "000000000003", "000000000004")
+
+
+def test_an_index_that_the_first_of_a_fold_brings_under_management_is_given_up_again(shop: Shop):
+    add_products(shop, COUNT)
+    shop.client.execute_command("FT.CREATE", "products", "PREFIX", 1, "p:", "SCHEMA", "title", "TEXT")
+    shop.wait_until_indexed()
+    shop.write(GERMAN, ENGLISH)
+    shop.write(BRAND, NO_BRAND)
+    report = shop.folder / "report.json"
+    run = shop.run("upgrade", "--fold", "--report-out", str(report), "--json").json["run"]
+    head = (shop.state("head") or {})["revisions"]
+    assert [record["adopted"] for record in head.values()] == [["products"], []]
+    told = json.loads(report.read_text())
+    assert told["revisions"] == ["000000000001", "000000000002"]
+    assert shop.run("rollback", "--run", run).code == 0
+    assert (shop.state("indexes") or {})["indexes"] == {}
+    applied(shop, "--fold")
+    applied(shop, "base", verb="downgrade")
+    assert (shop.state("indexes") or {})["indexes"] == {}
+    assert shop.hits("products") == COUNT
+
+
+def test_the_plan_tells_how_else_a_fold_could_be_carried_out(products: Shop):
+    plan = products.run("plan", "--fold", "--compare", "--json").json
+    ways = {way["strategy"]: way["is_chosen"] for way in plan["revisions"][0]["alternatives"]}
+    assert [strategy for strategy, is_chosen in ways.items() if is_chosen] == ["shadow"]
