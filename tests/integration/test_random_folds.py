@@ -23,6 +23,8 @@ from redismigrate.schema.definition import Catalog
 DIMS = 3
 FIRST = "000000000001"
 FOREIGN = ("n1", "size")
+INTERRUPTED = 7
+ATTEMPTS = 3
 
 
 class RandomRevisions:
@@ -114,8 +116,11 @@ class RandomRevisions:
         self.shop.write("\n".join(up), "\n".join(down))
 
     def run(self, *arguments: str) -> Any:
-        """Run a migration; waits until indexes are built."""
+        """Run a migration, and what a busy machine has interrupted once more; wait until indexes are built."""
         result = self.shop.run(*arguments, "--exclusive", "--strategy", self.strategy)
+        for _ in range(ATTEMPTS):
+            if result.code == INTERRUPTED:
+                result = self.shop.run(*arguments, "--exclusive", "--strategy", self.strategy)
         self.shop.wait_until_indexed()
         return result
 
