@@ -116,7 +116,7 @@ class RandomRevisions:
         self.shop.write("\n".join(up), "\n".join(down))
 
     def run(self, *arguments: str) -> Any:
-        """Run a migration, and what a busy machine has interrupted once more; wait until indexes are built."""
+        """Run a migration, once more where a busy machine has interrupted it; wait for indexes."""
         result = self.shop.run(*arguments, "--exclusive", "--strategy", self.strategy)
         for _ in range(ATTEMPTS):
             if result.code == INTERRUPTED:
