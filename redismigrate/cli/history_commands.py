@@ -14,6 +14,7 @@ from redismigrate.cli.context import (
     lines_text,
     relative_path,
 )
+from redismigrate.cli.fold_text import folded_with
 
 if TYPE_CHECKING:
     from redismigrate.commands.revisions import Listing
@@ -175,7 +176,7 @@ def _applied(script: Script, listing: Listing) -> str:
     if record is None:
         return "" if listing.applied is None else "; not applied"
     when = record.applied_at.partition(".")[0].partition("+")[0].replace("T", " ")
-    return f"; applied {when} by {record.by}"
+    return f"; applied {when} by {record.by}{folded_with(script.revision, listing.folds)}"
 
 
 COMMANDS = (heads, branches, history, graph, show)

@@ -43,7 +43,7 @@ def plan_options(function: _Function) -> _Function:
         "ignore_other_databases",
         "aliases",
     )
-    return options(*shaping, "exclusive", "strategy")(backup_dir_option(function))
+    return options(*shaping, "exclusive", "strategy", "fold")(backup_dir_option(function))
 
 
 def migration_options(function: _Function) -> _Function:
@@ -191,10 +191,17 @@ def _show_script(
     from redismigrate import commands
 
     options = _options(invocation, values)
-    others = (options.plan_file, options.report_out, options.query_checks)
-    if dry_run or options.phase != "all" or any(others):
+    others = (
+        dry_run,
+        options.phase != "all",
+        options.plan_file,
+        options.report_out,
+        options.query_checks,
+        options.fold,
+    )
+    if any(others):
         raise click.UsageError(
-            "--script goes with none of --dry-run, --phase, --plan, --query-check and --report-out."
+            "--script goes with none of --dry-run, --phase, --plan, --query-check, --report-out and --fold."
         )
     text = commands.script(invocation.project(), rev, direction, options)
     invocation.result({"script": text}, text.rstrip("\n"))

@@ -29,7 +29,7 @@ def render_plan(plan: Plan, console: Console) -> None:
         _print_notes(plan, console)
         console.print("Nothing to do.")
         return
-    count = len(plan.revisions)
+    count = sum(len(item.ids) for item in plan.revisions)
     console.print(
         f"{plan.direction.capitalize()} to [bold]{markup(plan.target)}[/]: {count} "
         f"revision{'s' if count != 1 else ''}, project {markup(plan.project)}"
@@ -42,6 +42,8 @@ def render_plan(plan: Plan, console: Console) -> None:
     _print_notes(plan, console)
     for item in plan.revisions:
         console.print(f"\n[bold]{item.revision}[/] {markup(item.recorded.message)}")
+        if item.revision in plan.savings:
+            console.print(f"  [green]folded:[/] {plan.savings[item.revision]}")
         render_steps(item, console, tells_obstacles=plan.summary is None)
     if plan.blocked:
         console.print("[red bold]The plan is blocked; nothing would be changed.[/]")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from redismigrate.cli.context import lines_text
+from redismigrate.cli.fold_text import folded_with
 from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
@@ -28,11 +29,14 @@ def current_text(current: Current) -> str:
     if current.told_ahead is not None:
         lines.append(f"  {current.told_ahead}")
     # As in Alembic a head is one of the scripts: where some wait, what is applied stands below one.
-    heads = set() if current.missing else set(current.head.heads)
+    heads, folds = set() if current.missing else set(current.head.heads), current.head.folds
     for id_, record in current.head.revisions.items():
         mark = " (head)" if id_ in heads else ""
         when = record.applied_at.partition(".")[0].replace("T", " ")
-        lines.append(f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s")
+        lines.append(
+            f"  {id_}{mark} {record.message}, applied {when} by {record.by}, {record.seconds:.2f} s"
+            f"{folded_with(id_, folds)}"
+        )
         if record.replaces:
             one_by_one = ", applied one by one" if record.replaced else ""
             lines.append(f"    in place of {', '.join(record.replaces)}{one_by_one}")
@@ -155,7 +159,7 @@ def _run_lines(status: Status) -> list[str]:
     position = min(run.position + 1, len(run.steps))
     lines = [
         f"Run {run.id}: {run.direction} to {run.target} {_state_of(status, run)}, "
-        f"revision {run.plan.revision}, "
+        f"{run.plan.title_within}, "
         f"step {position} of {len(run.steps)}" + (f": {run.step.description}" if run.step else ""),
         f"  by {run.by}, last sign of life {run.heartbeat}",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,6 +13,8 @@ from redismigrate.commands.alias_candidates import candidates
 from redismigrate.commands.aliases_again import indexes_by_alias, set_aliases_again
 from redismigrate.commands.authoring.unmanaged import unmanaged_indexes
 from redismigrate.commands.backups.readable_backups import ReadableBackups
+from redismigrate.commands.document_totals import document_counts_of
+from redismigrate.commands.folding_scripts import folds_wanted
 from redismigrate.commands.migration_options import QUERIES_UNASKED, MigrationOptions, MigrationResult
 from redismigrate.commands.project import Project
 from redismigrate.commands.readiness import require_indexes
@@ -46,13 +47,14 @@ from redismigrate.execution.holding import hold
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.leaving_out import Replan
 from redismigrate.execution.progress import Watcher
-from redismigrate.execution.run import DocumentCounts, Run, begin
+from redismigrate.execution.run import Run, begin
 from redismigrate.execution.undo_record import UndoRecord
 from redismigrate.history.identifiers import revisions_to_apply, revisions_to_undo
 from redismigrate.operations.query_checks import with_query_checks
 from redismigrate.operations.recorded import Direction, RecordedRevision, touched_indexes
 from redismigrate.planning.chain import dropped_indexes, plan_chain
 from redismigrate.planning.drift import require_no_drift
+from redismigrate.planning.folding import fold
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.plan import Plan, RevisionPlan
 from redismigrate.planning.plan_in_progress import PlanOptions
@@ -61,6 +63,8 @@ from redismigrate.redis_server.connection import Server
 from redismigrate.state.control import begun_with, write_control
 from redismigrate.state.lock import last_token_number
 from redismigrate.state.store import State, StateWriter, read_state
+
+Recorded = tuple[RecordedRevision, ...]
 
 
 class Migration:
@@ -241,12 +245,13 @@ class Migration:
 
     def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
         recorded = self._record(state, direction, target)
-        inventory = self._survey(state, recorded, self._options)
+        folds = folds_wanted(self._project.history, recorded, state.catalog, is_wanted=self._options.fold)
+        inventory = self._survey(state, recorded, self._options, folds.recorded)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
         def make(inventory: Inventory) -> Plan:
-            return plan_chain(
-                recorded,
+            plan = plan_chain(
+                folds.recorded,
                 state.catalog,
                 inventory,
                 self._plan_options(self._options),
@@ -254,16 +259,21 @@ class Migration:
                 target=target,
                 compares=compares,
             )
+            return plan.model_copy(update={"warnings": (*plan.warnings, *folds.remarks)})
 
         return self._readable_backups.planned(make, inventory, self._options)
 
     def _survey(
-        self, state: State, recorded: tuple[RecordedRevision, ...], options: MigrationOptions
+        self, state: State, recorded: Recorded, options: MigrationOptions, folds: Recorded = ()
     ) -> Inventory:
         backup_dir = self._backup_dir(options)
         inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
-        backups = backups_of(recorded, state.head, options.backup_dir)
-        return replace(inventory, backups=backups, fence=self._fence())
+        backups, of_folds = (
+            backups_of(each, state.head, options.backup_dir)
+            for each in (recorded, [item for item in folds if item.folded])
+        )
+        inventory = replace(inventory, backups=backups, backups_of_folds=of_folds, folds=state.head.folds)
+        return replace(inventory, fence=self._fence())
 
     def _fence(self) -> str:
         """The number of the run's fencing token: without the lock that which the next holder will get."""
@@ -286,7 +296,7 @@ class Migration:
             options.cutover,
         )
 
-    def _record(self, state: State, direction: Direction, target: str) -> tuple[RecordedRevision, ...]:
+    def _record(self, state: State, direction: Direction, target: str) -> Recorded:
         history, ids = self._project.history, self._wanted(state, direction, target)
         given = self._options.aliases
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
@@ -365,8 +375,8 @@ class Migration:
         return executor
 
     def _replanner(self, writer: StateWriter, options: MigrationOptions) -> Replan:
-        def replan(recorded: RecordedRevision, made: frozenset[str] | None) -> RevisionPlan:
-            catalog = writer.state.catalog
+        def replan(members: Recorded, made: frozenset[str] | None) -> RevisionPlan:
+            recorded = fold(members, catalog := writer.state.catalog)
             inventory = replace(self._survey(writer.state, (recorded,), options), made=made)
             # What an earlier revision did to an index that this one brings under management counts, too.
             known = recorded.start(catalog)
@@ -388,12 +398,3 @@ class Migration:
                 f"exist: {', '.join(lost)}.",
                 "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
             )
-
-
-def document_counts_of(executors: Sequence[Executor]) -> tuple[DocumentCounts, str | None]:
-    """What became of the documents of some runs, and where the backups of the last one are."""
-    counts, folder = DocumentCounts(), None
-    for executor in executors:
-        counts = counts.plus(executor.run.documents)
-        folder = executor.backup_folder or folder
-    return counts, folder

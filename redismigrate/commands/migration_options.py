@@ -38,6 +38,7 @@ class MigrationOptions:
             puts the index back that fails, and changes the others.
         cutover: Of `upgrade` and its plan: all indexes of a revision begin to serve "together"; or "each" is
             built, swapped in, and its old one dropped before the next is begun.
+        fold: Carry consecutive revisions that change the same indexes out as one build each.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
@@ -103,6 +104,13 @@ class MigrationOptions:
             "Let all indexes of a revision begin to serve together, or each before the next is begun.",
             kind="choice",
             choices=get_args(CutoverChoice),
+        ),
+    )
+    fold: bool = field(
+        default=False,
+        metadata=option(
+            "--fold",
+            "Carry consecutive revisions that only change the same indexes out as one build of each.",
         ),
     )
     plan_file: Path | None = field(
@@ -222,6 +230,11 @@ class MigrationOptions:
             )
         for name, known, _ in options_of(self):
             known.require(name, getattr(self, name))
+        if self.said_of_indexes and self.fold:
+            raise UsageError(
+                f"{self._words_of_indexes} and --fold don't go together.",
+                "A fold is carried out, and undone, as a whole.",
+            )
         if self.said_of_indexes and self.phase != "all":
             raise UsageError(
                 f"{self._words_of_indexes} and --phase {self.phase} don't go together.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.commands.project import Project
 from redismigrate.errors import RevisionNotFound, SchemaError, ScriptError
 from redismigrate.history.folder import heads_of
 from redismigrate.history.script import Script
+from redismigrate.state.stored_documents import Head
 
 if TYPE_CHECKING:
     from redismigrate.state.stored_documents import AppliedRevision
@@ -61,6 +63,11 @@ class Listing:
     heads: frozenset[str]
     applied: Mapping[str, AppliedRevision] | None = None
     ahead: tuple[str, ...] = ()
+
+    @cached_property
+    def folds(self) -> Mapping[str, tuple[str, ...]]:
+        """Applied revision -> those that were carried out as one with it, where there are others."""
+        return Head(self.applied or {}).folds
 
     def to_json(self) -> list[dict[str, Any]]:
         """As JSON data; each has `applied`, null for what is not, where a server was asked."""

@@ -68,7 +68,7 @@ def refuse_unfinished_run(state: State) -> None:
     expanded = expanded_run(state)
     if expanded is not None:
         raise RunInProgress(
-            f"Revision {expanded.plan.revision} is expanded: its old and its new index are both there.",
+            f"{expanded.plan.title} is expanded: its old and its new index are both there.",
             f"Go on with `redismigrate {expanded.direction} {expanded.target} --phase contract`, or take the "
             "new one away with `redismigrate rollback`.",
         )

@@ -94,7 +94,7 @@ def _catalogs(work: HeldRun) -> tuple[Catalog, Catalog]:
 
 
 def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
-    """Write names, head, indexes, what undoes the revision, and its end, all at once.
+    """Write names, head, indexes, what undoes the revision, and its end, all at once; of a fold, all of it.
 
     Args:
         work: The run.
@@ -108,10 +108,15 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
     seconds = round(elapsed.total_seconds(), 3)
     met, catalog = _catalogs(work)
     head, removed = _head(run, state.head, met, seconds)
-    undo = UndoRecord.of(run, met, catalog, removed, changed_records(state.head, head))
-    documents = Transaction(head=head, catalog=catalog, undo={recorded.revision: undo.content()})
-    event = work.event(run.direction, seconds=str(seconds))
-    done = (*run.done, recorded.revision)
+    others = {revision: record for revision, record in removed.items() if revision != recorded.revision}
+    records = {} if recorded.folded else changed_records(state.head, head)
+    undo = UndoRecord.of(run, met, catalog, removed.get(recorded.revision), records, others)
+    undone_by = {recorded.revision: undo.content()}
+    undone_by |= {member.revision: undo.of_member(member).content() for member in recorded.folded[:-1]}
+    documents = Transaction(head=head, catalog=catalog, undo=undone_by)
+    folded = {"folded": " ".join(run.plan.ids)} if recorded.folded else {}
+    event = work.event(run.direction, seconds=str(seconds), **folded)
+    done = (*run.done, *run.plan.ids)
     changes = {"position": run.position + len(cutover), "done": done, "progress": None}
     run = run.with_changes(**changes, apart=NOTHING_APART)
     write = work.write if run.remaining or run.step is not None else work.end
@@ -119,31 +124,46 @@ def record_revision(work: HeldRun, cutover: tuple[Step, ...]) -> None:
         _cut_over(work, cutover[:-1], documents, lambda transaction: write(run, event, transaction))
 
 
-def _head(run: Run, head: Head, catalog: Catalog, seconds: float) -> tuple[Head, AppliedRevision | None]:
-    """The applied revisions afterwards, and the record that is taken back, if one is."""
+def _head(run: Run, head: Head, catalog: Catalog, seconds: float) -> tuple[Head, dict[str, AppliedRevision]]:
+    """The applied revisions afterwards, and the records that are taken back, if any are.
+
+    Args:
+        run: The run.
+        head: The applied revisions before.
+        catalog: The recorded indexes as the revision at work met them.
+        seconds: How long it took.
+    """
     recorded, backup = run.plan.recorded, backup_of_revision(run)
+    ids = run.plan.ids
     if run.direction == "downgrade":
         holder = holder_of(head, recorded.revision)
         head = head if holder is None else taken_apart(head, holder)
-        return head.without_revisions([recorded.revision]), head.revisions[recorded.revision]
-    for squash in recorded.squashes:
-        head = put_together(head, squash)
-    applied = AppliedRevision(
-        parents=recorded.parents,
-        depends_on=recorded.depends_on,
-        message=recorded.message,
-        sha256=recorded.sha256,
-        code_sha256=recorded.code_sha256,
-        applied_at=now(),
-        seconds=seconds,
-        by=signature(),
-        plan_digest=run.plan_digest,
-        backup=None if backup is None else str(backup),
-        adopted=tuple(sorted(recorded.adopted)),
-        replaces=recorded.replaces,
-        expectations=lasting_expectations(recorded, catalog),
-    )
-    return head.with_revision(recorded.revision, applied), None
+        return head.without_revisions(ids), {revision: head.revisions[revision] for revision in ids}
+    with_backup = recorded.restorable_alone if recorded.folded else ids
+    moment = now()
+    for member in recorded.members:
+        for squash in member.squashes:
+            head = put_together(head, squash)
+        applied = AppliedRevision(
+            parents=member.parents,
+            depends_on=member.depends_on,
+            message=member.message,
+            sha256=member.sha256,
+            code_sha256=member.code_sha256,
+            applied_at=moment,
+            # Those of a fold are the last one's, so that they add up.
+            seconds=seconds if member.revision == recorded.revision else 0.0,
+            by=signature(),
+            plan_digest=run.plan_digest,
+            backup=None if backup is None or member.revision not in with_backup else str(backup),
+            adopted=tuple(sorted(member.adopted)),
+            replaces=member.replaces,
+            expectations=lasting_expectations(member, catalog),
+            fold=f"{run.id}/{recorded.revision}" if recorded.folded else "",
+        )
+        head = head.with_revision(member.revision, applied)
+        catalog = member.apply(catalog)
+    return head, {}
 
 
 def _cut_over(

@@ -83,7 +83,7 @@ class Executor:
         """Carry out what is left of the run, all its revisions.
 
         Args:
-            replan: Plans a further revision on the server as it is when its turn comes.
+            replan: Plans a further revision, or some as one, on the server as it is when their turn comes.
             phase: "expand" stops before the first swap; "contract" ends with the revision at work.
 
         Raises:
@@ -167,7 +167,7 @@ class Executor:
             self._validate_again(swaps)
         except FAILURES as error:
             raise RunInterrupted(
-                f"Revision {self.run.plan.revision} can't be contracted: {error_in_message(error)}",
+                f"{self.run.plan.title} can't be contracted: {error_in_message(error)}",
                 "Remove the cause and run the same command again, or undo the run with `redismigrate "
                 "rollback`.",
             ) from error
@@ -287,18 +287,18 @@ class Executor:
         self._is_taken_up = True
 
     def _next_revision(self, replan: Replan) -> None:
-        recorded, *rest = self.run.remaining
-        blocked = {"event": "blocked", "revision": recorded.revision}
+        members = self.run.next_members
+        blocked = {"event": "blocked", "revision": members[-1].revision}
         made = self.run.made_so_far
         try:
-            plan = replan(recorded, made)
+            plan = replan(members, made)
         except DriftError:
             self._work.end(self.run, blocked)
             raise
         if plan.blocked:
             self._work.end(self.run, blocked)
             raise PlanBlocked(
-                f"Revision {recorded.revision} can't run: {'; '.join(plan.blocked)}.",
+                f"{plan.title} can't run: {'; '.join(plan.blocked)}.",
                 f"Applied before it and kept: {', '.join(self.run.done)}.",
                 plan.blocked,
             )
@@ -306,7 +306,7 @@ class Executor:
         run = self.run.with_changes(
             plan=plan,
             position=0,
-            remaining=tuple(rest),
+            remaining=self.run.remaining[len(members) :],
             made=None if made is None else tuple(sorted(made)),
             baselines={},
             backups={},
@@ -319,7 +319,7 @@ class Executor:
         verb = "apply" if self.run.direction == "upgrade" else "undo"
         kept = f" Kept from before it: {', '.join(self.run.done)}." if self.run.done else ""
         return RunFailed(
-            f"Could not {verb} revision {self.run.plan.revision}: {self.run.failure}",
+            f"Could not {verb} {self.run.plan.title_within}: {self.run.failure}",
             f"All that it had changed is undone{self._deleted()}.{kept}",
         )
 
@@ -356,7 +356,7 @@ class Executor:
         arguments = {**self.run.arguments, "phase": "expand"}
         self._work.write(self.run.with_changes(arguments=arguments), self._work.event("phase expand"))
         raise RunInterrupted(
-            f"Revision {self.run.plan.revision} stays expanded: {error_in_message(error)}",
+            f"{self.run.plan.title} stays expanded: {error_in_message(error)}",
             "Run the same command again when they write less, or undo the run with `redismigrate rollback`.",
         ) from error
 
@@ -368,7 +368,7 @@ class Executor:
     def _require_none_kept(self, error: RedisMigrateError, kept: tuple[str, ...]) -> None:
         if kept:
             raise RunInterrupted(
-                f"Revision {self.run.plan.revision} stopped: {error_in_message(error)}",
+                f"{self.run.plan.title} stopped: {error_in_message(error)}",
                 f"TEMPORARY index {kept[0]} can't be changed back: remove the cause and run the same command "
                 "again, or undo all but that with `redismigrate rollback`.",
             ) from error

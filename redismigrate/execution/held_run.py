@@ -323,7 +323,7 @@ class HeldRun:
             if isinstance(error, BackupDamaged | BackupMissing):
                 goes_on = f"{goes_on} {self._way_out}"
             interrupted = RunInterrupted(
-                f"Run {self.run.id} was interrupted at revision {self.run.plan.revision}: {reason_of(error)}",
+                f"Run {self.run.id} was interrupted at {self.run.plan.title_within}: {reason_of(error)}",
                 f"{error.hint} {goes_on}" if isinstance(error, BackupError) and error.hint else goes_on,
             )
             self._tell(interrupted)

@@ -31,7 +31,8 @@ from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog
 from redismigrate.state.transaction import Transaction
 
-Replan = Callable[[RecordedRevision, frozenset[str] | None], RevisionPlan]
+Replan = Callable[[tuple[RecordedRevision, ...], frozenset[str] | None], RevisionPlan]
+"""Plans revisions, of which several are one fold, and the indexes that the run has made by then."""
 
 
 def names_at_fault(
@@ -153,7 +154,7 @@ def try_again(work: HeldRun, replan: Replan) -> None:
     if not waiting:
         work.write(run.with_changes(apart=run.apart.with_changes(left=left)), work.event("left"))
         raise partial(work)
-    plan = replan(cut_down(recorded, waiting, met), made)
+    plan = replan((cut_down(recorded, waiting, met),), made)
     if plan.blocked:
         raise PlanBlocked(
             f"The rest of revision {plan.revision} can't run: {'; '.join(plan.blocked)}.",
@@ -194,7 +195,7 @@ def partial(work: HeldRun) -> RevisionPartial:
 def _why_not(replan: Replan, recorded: RecordedRevision, made: frozenset[str] | None) -> str | None:
     """Why a part of a revision can't run on the server as it is; None when it can."""
     try:
-        plan = replan(recorded, made)
+        plan = replan((recorded,), made)
     except DriftError as error:
         return error_in_message(error)
     return "; ".join(plan.blocked) or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -122,7 +122,8 @@ class Run(BaseModel):
         undone: The revisions undone by that so far, in order.
         names: Physical name as recorded -> as it is by now, of the indexes that this has built anew.
         apart: What was recorded or put back of the revision at work, which is not recorded itself.
-        remaining: The revisions after this one.
+        remaining: The revisions after this one, each for itself.
+        folds: Those among them that are to be carried out as one, by their ids.
         made: Served names of the indexes that the revisions before this one have made, see `made_in_run`.
         done: The revisions of this run that are recorded; while it is rolled back, those that still are.
         baselines: Served name -> the index before its change.
@@ -157,6 +158,7 @@ class Run(BaseModel):
     names: dict[str, str] = {}
     apart: IndexesApart = NOTHING_APART
     remaining: tuple[RecordedRevision, ...] = ()
+    folds: tuple[tuple[str, ...], ...] = ()
     made: tuple[str, ...] | None = ()
     done: tuple[str, ...] = ()
     baselines: dict[str, Baseline] = {}
@@ -198,6 +200,13 @@ class Run(BaseModel):
         for operation in self.plan.recorded.operations:
             made = made_in_run(operation, made)
         return made
+
+    @property
+    def next_members(self) -> tuple[RecordedRevision, ...]:
+        """The revisions after the one at work that are carried out next, as one where they are several."""
+        first = self.remaining[0].revision
+        count = next((len(ids) for ids in self.folds if ids[0] == first), 1)
+        return self.remaining[:count]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -284,6 +293,8 @@ class Run(BaseModel):
             content.pop("build_sleep", None)
         if self.apart == NOTHING_APART:
             content.pop("apart", None)
+        if not self.folds:
+            content.pop("folds", None)
         return content
 
     @classmethod
@@ -334,11 +345,11 @@ def begin(
     target: str,
     plan: RevisionPlan,
     plan_digest: str,
-    remaining: tuple[RecordedRevision, ...],
+    remaining: Iterable[RecordedRevision],
     arguments: Mapping[str, Any],
 ) -> Run:
     """A run before its first step."""
-    moment = now()
+    moment, remaining = now(), tuple(remaining)
     return Run(
         id=uuid.uuid4().hex[:12],
         direction=direction,
@@ -346,7 +357,8 @@ def begin(
         arguments=dict(arguments),
         plan=plan,
         plan_digest=plan_digest,
-        remaining=remaining,
+        remaining=tuple(member for item in remaining for member in item.members),
+        folds=tuple(tuple(each.revision for each in item.folded) for item in remaining if item.folded),
         revision_started_at=moment,
         started_at=moment,
         heartbeat=moment,

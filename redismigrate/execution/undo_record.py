@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import (
@@ -17,14 +18,14 @@ from pydantic import (
 from redismigrate.errors import StateError
 from redismigrate.execution.indexes_apart import NOTHING_APART
 from redismigrate.execution.run import DocumentCounts, Run
-from redismigrate.operations.recorded import names_after
+from redismigrate.operations.recorded import RecordedRevision, names_after
 from redismigrate.planning.physical_names import (
     catalog_with_names,
     names_brought_back,
     step_with_names,
     with_names,
 )
-from redismigrate.planning.plan import Step
+from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.undo import is_kept
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.stored_documents import AppliedRevision, Head
@@ -42,6 +43,7 @@ class UndoRecord(BaseModel):
         removed: The record that a downgrade took back.
         records: All applied revisions whose records it changed, as they were before, None for those that had
             none; empty where that is the revision alone.
+        removed_with_it: Those of the other revisions of a fold.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,14 +52,17 @@ class UndoRecord(BaseModel):
     before: dict[str, IndexDefinition | None]
     removed: AppliedRevision | None = None
     records: dict[str, AppliedRevision | None] = {}
+    removed_with_it: dict[str, AppliedRevision] = {}
 
     @model_serializer(mode="wrap")
     def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Where nothing is squashed it is written as by versions that knew nothing of it.
+        # Where nothing is squashed or folded it is written as by versions that knew nothing of it.
         content: dict[str, Any] = handler(self)
         content["removed"] = None if self.removed is None else self.removed.to_json()
-        if not self.records:
-            del content["records"]
+        content["removed_with_it"] = {id_: each.to_json() for id_, each in self.removed_with_it.items()}
+        for name in ("records", "removed_with_it"):
+            if not content[name]:
+                del content[name]
         return content
 
     @classmethod
@@ -67,16 +72,18 @@ class UndoRecord(BaseModel):
         before: Catalog,
         after: Catalog,
         removed: AppliedRevision | None,
-        records: Mapping[str, AppliedRevision | None] | None = None,
+        records: Mapping[str, AppliedRevision | None] = MappingProxyType({}),
+        removed_with_it: Mapping[str, AppliedRevision] = MappingProxyType({}),
     ) -> UndoRecord:
         """What to keep of the revision at work, which turns one catalog into the other.
 
         Args:
-            run: The run.
+            run: The run when it records it.
             before: The recorded indexes before it.
             after: Those after it.
-            removed: The record that it takes back.
-            records: All records that it changes, as they were.
+            removed: The record that it takes back, if any.
+            records: All records that it changes, as they were; of a fold none.
+            removed_with_it: Those of the other revisions of a fold.
         """
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
         return cls(
@@ -86,8 +93,20 @@ class UndoRecord(BaseModel):
             ),
             before={name: before.get(name) for name in changed},
             removed=removed,
-            records=dict(records) if records and records.keys() - {run.plan.revision} else {},
+            records=dict(records) if records.keys() - {run.plan.revision} else {},
+            removed_with_it=dict(removed_with_it),
         )
+
+    def of_member(self, member: RecordedRevision) -> UndoRecord:
+        """What undoes another revision of the fold once its last one is undone: there is nothing left to do.
+
+        Args:
+            member: Which.
+        """
+        recorded = replace(member, operations=(), adopted={}, found={}, undone_functions=())
+        plan = RevisionPlan(recorded=recorded, steps=())
+        run = self.run.with_changes(plan=plan, position=0, backups={}, baselines={}, quantizations={})
+        return UndoRecord(run=run, before={}, removed=self.removed_with_it.get(member.revision))
 
     @classmethod
     def from_content(cls, content: Mapping[str, Any], key: str) -> UndoRecord:
@@ -161,7 +180,7 @@ class UndoRecord(BaseModel):
     def content(self) -> dict[str, Any]:
         """The record as the content of its document in Redis."""
         # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
-        return self.model_dump()
+        return self.model_dump(exclude=None if self.removed_with_it else {"removed_with_it"})
 
     def rollback(
         self,
@@ -192,12 +211,15 @@ class UndoRecord(BaseModel):
 
     def head_before(self, head: Head) -> Head:
         """The head without what the revision did to it."""
-        revision = self.run.plan.revision
         if self.records:
             return head.with_records(self.records)
+        members = [member.revision for member in self.run.plan.recorded.members]
         if self.removed is None:
-            return head.without_revisions([revision])
-        return head.with_revision(revision, self.removed)
+            return head.without_revisions(members)
+        records = {**self.removed_with_it, self.run.plan.revision: self.removed}
+        for revision in reversed(members):
+            head = head.with_revision(revision, records[revision])
+        return head
 
     def met(self, catalog: Catalog) -> Catalog:
         """The recorded indexes as the revision met them."""
@@ -215,4 +237,4 @@ class UndoRecord(BaseModel):
 
     def _what_becomes_of_the_record(self) -> str:
         verb = "take back the record of" if self.removed is None else "record"
-        return f"{verb} {self.run.plan.revision}"
+        return f"{verb} {', '.join(member.revision for member in self.run.plan.recorded.members)}"

@@ -174,6 +174,8 @@ def carry_out_undo(work: HeldRun) -> None:
     Raises:
         RunInterrupted: One of them can't be done.
     """
+    if not work.run.plan.steps:  # a revision of a fold that is undone with the last one of it
+        return
     work.watcher.undo_started(work.run)
     while (step := work.run.step) is not None:
         in_hand = work.in_hand()
@@ -191,12 +193,11 @@ def _stopped(work: HeldRun, step: Step, reason: str) -> RunInterrupted:
     run = work.run
     if run.rolls_back:
         return RunInterrupted(
-            f"Undoing revision {run.plan.revision} stopped at “{step.description}”: {reason}",
+            f"Undoing {run.plan.title_within} stopped at “{step.description}”: {reason}",
             "Remove the cause and run `redismigrate rollback` again: it goes on undoing.",
         )
     return RunInterrupted(
-        f"Revision {run.plan.revision} failed ({run.failure}), and undoing it stopped at "
-        f"“{step.description}”: {reason}",
+        f"{run.plan.title} failed ({run.failure}), and undoing it stopped at “{step.description}”: {reason}",
         "Remove the cause and run the same command again: it goes on undoing.",
     )
 
@@ -204,7 +205,9 @@ def _stopped(work: HeldRun, step: Step, reason: str) -> RunInterrupted:
 def _leave(work: HeldRun, record: UndoRecord | None) -> bool:
     """Note that the revision at work is undone, and turn to the one before it; whether there is none."""
     run = work.run
-    undone = (*run.undone, run.plan.revision)
+    # A fold whose record was not written yet goes as a whole.
+    at_work = (run.plan.revision,) if run.is_recorded else run.plan.ids[::-1]
+    undone = (*run.undone, *at_work)
     others = Transaction()
     done = run.done
     if record is not None:

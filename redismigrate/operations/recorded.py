@@ -13,7 +13,7 @@ from redismigrate.operations.squash import Squash
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
 Direction = Literal["upgrade", "downgrade"]
-_OF_SQUASHED = frozenset({"replaces", "squashes"})
+_OF_OTHERS = frozenset({"replaces", "squashes", "folded", "restorable_alone"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class RecordedRevision:
         code_sha256: Of what Python reads of the script.
         replaces: The revisions that it stands for, as a squashed one does.
         squashes: The squashed revisions below it: from now on they are recorded instead of what they replace.
+        folded: The revisions that this one stands for, in the order in which they are carried out, the last
+            with its id; empty where it stands for itself alone.
+        restorable_alone: Those among them whose originals the backup of all holds as one of their own would:
+            the others can only go back together with those before them.
     """
 
     revision: str
@@ -51,12 +55,19 @@ class RecordedRevision:
     found: dict[str, IndexDefinition] = field(default_factory=dict)
     replaces: tuple[str, ...] = ()
     squashes: tuple[Squash, ...] = ()
+    folded: tuple[RecordedRevision, ...] = ()
+    restorable_alone: tuple[str, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Where nothing is squashed, runs and plans are written as by versions that knew nothing of it.
+        # Where nothing is squashed or folded, runs and plans are as those of older versions.
         content: dict[str, Any] = handler(self)
-        return {name: value for name, value in content.items() if value or name not in _OF_SQUASHED}
+        return {name: value for name, value in content.items() if value or name not in _OF_OTHERS}
+
+    @property
+    def members(self) -> tuple[RecordedRevision, ...]:
+        """The revisions that are recorded together: those that are folded, or this one alone."""
+        return self.folded or (self,)
 
     def apply(self, catalog: Catalog) -> Catalog:
         """The catalog that this revision leaves."""
@@ -92,6 +103,15 @@ class RecordedRevision:
         What a downgrade gives up is told as its operations leave it, so that is not among them.
         """
         return self.adopted if self.direction == "upgrade" else self.found
+
+    @model_serializer(mode="wrap")
+    def _without_folds_of_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What stands for itself alone is stored, and counted in digests, as by versions that knew no folds.
+        content: dict[str, Any] = handler(self)
+        if not self.folded:
+            content.pop("folded", None)
+            content.pop("restorable_alone", None)
+        return content
 
 
 def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[str, str]:

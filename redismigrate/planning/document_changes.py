@@ -274,6 +274,14 @@ class DocumentChange:
             else f"revision {self.recorded.revision} has re-encoded {what} to {lossy.before}, which lost "
             "precision"
         )
+        fold = self.inventory.folds.get(self.recorded.revision, ())
+        if fold and backup is None:
+            others = ", ".join(each for each in fold if each != self.recorded.revision)
+            return (
+                f"{lost}, as one with {others}: the backup of that fold lacks the form in between. Undo all "
+                "of it at once, by a downgrade with --fold to a revision before it, or convert what is left "
+                "with --allow-lossy"
+            )
         problems = [
             f"{known.problem.message} {known.problem.hint}"
             for (revision, _), known in self.inventory.backups.items()

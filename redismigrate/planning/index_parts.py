@@ -17,7 +17,7 @@ from redismigrate.schema.definition import Catalog
 from redismigrate.schema.prefixes import KeyPrefixes
 
 # What ends a stretch of steps whose effect is recorded as one.
-RECORDS = frozenset({"record_indexes", "record_revision"})
+RECORDS = frozenset({"record_indexes", "record_revision", "record_fold"})
 
 
 def parts_of(recorded: RecordedRevision, catalog: Catalog) -> tuple[frozenset[str], ...]:

@@ -78,6 +78,8 @@ class Inventory:
         schemas: Physical name -> schema, for every live index; empty where no document is to be rewritten.
         samples: Served name -> some documents of it; of an index without documents there is none.
         backups: Revision and served name -> the backup, where a revision is to be undone that made one.
+        backups_of_folds: The same for folds that are to be undone at once, by the id of the fold.
+        folds: Applied revision -> the revisions that were carried out as one with it, in order.
         backup_free_bytes: The room for backups; None where it is not known.
         planned_memory_bytes: What the revisions planned so far will add to the used memory.
         planned_backup_bytes: What they will back up.
@@ -102,6 +104,8 @@ class Inventory:
     schemas: Mapping[str, IndexSchema] = field(default_factory=dict)
     samples: Mapping[str, DocumentSample] = field(default_factory=dict)
     backups: Mapping[tuple[str, str], KnownBackup] = field(default_factory=dict)
+    backups_of_folds: Mapping[tuple[str, str], KnownBackup] = field(default_factory=dict)
+    folds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     backup_free_bytes: int | None = None
     planned_memory_bytes: int = 0
     planned_backup_bytes: int = 0
@@ -120,13 +124,20 @@ class Inventory:
         Args:
             problems: Their locations, and what is damaged in each.
         """
-        backups = {
-            of: replace(backup, is_here=False, problem=problems[backup.location])
-            if backup.location in problems
-            else backup
-            for of, backup in self.backups.items()
-        }
-        return replace(self, backups=backups)
+        backups, of_folds = (
+            {
+                of: replace(backup, is_here=False, problem=problems[backup.location])
+                if backup.location in problems
+                else backup
+                for of, backup in known.items()
+            }
+            for known in (self.backups, self.backups_of_folds)
+        )
+        return replace(self, backups=backups, backups_of_folds=of_folds)
+
+    def with_backups_of_folds(self) -> Inventory:
+        """The server as the plan of a fold sees it, which has the id of one of its revisions."""
+        return replace(self, backups={**self.backups, **self.backups_of_folds})
 
     def with_sample_after(self, before: IndexDefinition, rewrite: Rewrite) -> Inventory:
         """The server with the sample of an index as its documents are after a rewrite."""

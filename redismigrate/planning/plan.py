@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -14,6 +12,7 @@ from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.expectations import LookBefore
 from redismigrate.operations.recorded import Direction, RecordedRevision
 from redismigrate.planning.plan_summary import PlanSummary
+from redismigrate.planning.savings import Saving
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import StepKind, StepLife, Strategy, life_name_of
 from redismigrate.planning.step_payloads import (
@@ -286,6 +285,21 @@ class RevisionPlan(BaseModel):
         return tuple(dict.fromkeys(obstacle.text for obstacle in self.obstacles))
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The revisions that are carried out: this one, or all of a fold, in order."""
+        return tuple(member.revision for member in self.recorded.members)
+
+    @property
+    def title(self) -> str:
+        """What a message calls it at the beginning of a sentence."""
+        return f"The fold of {', '.join(self.ids)}" if self.recorded.folded else f"Revision {self.revision}"
+
+    @property
+    def title_within(self) -> str:
+        """The same within a sentence."""
+        return f"{self.title[0].lower()}{self.title[1:]}"
+
+    @property
     def built_beside(self) -> dict[str, IndexDefinition]:
         """Served name -> the index that is built beside it, to be swapped in."""
         swaps = [
@@ -310,6 +324,7 @@ class Plan(BaseModel):
         digest: Over operations, strategies and the schemas they meet, not over counts: `--plan` compares it.
         warnings: What concerns the plan as a whole.
         summary: What it costs in all; None where it was not added up.
+        savings: The revision that a fold is called after -> what it saves.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -321,10 +336,12 @@ class Plan(BaseModel):
     digest: str
     warnings: tuple[str, ...] = ()
     summary: PlanSummary | None = None
+    savings: dict[str, Saving] = {}
 
     def _repr_html_(self) -> str:
         """The plan as a notebook shows it."""
-        count = f"{len(self.revisions)} revision{'s' if len(self.revisions) != 1 else ''}"
+        total = sum(len(item.ids) for item in self.revisions)
+        count = f"{total} revision{'s' if total != 1 else ''}"
         parts = [heading(f"{self.direction} to {self.target}: {count}, project {self.project}")]
         parts += [paragraph(reason, "blocked:") for reason in self.blocked]
         if self.summary is not None and self.revisions:
@@ -332,6 +349,8 @@ class Plan(BaseModel):
         parts += [paragraph(warning, "note:") for warning in self.warnings]
         for item in self.revisions:
             parts.append(heading(f"{item.revision} {item.recorded.message}"))
+            if item.revision in self.savings:
+                parts.append(paragraph(str(self.savings[item.revision]), "folded:"))
             titles = ["step", *item.steps[0].costs, "rollback"] if item.steps else []
             rows = [[step.description, *step.costs.values(), step.rollback] for step in item.steps]
             parts.append(table(titles, rows))
@@ -351,33 +370,3 @@ def cutover_of(steps: Sequence[Step]) -> int | None:
     while at and (moves_names(steps[at - 1]) or steps[at - 1].kind == "release_index"):
         at -= 1
     return at
-
-
-def digest_of_plans(plans: Sequence[RevisionPlan], met: Mapping[str, IndexDefinition | None]) -> str:
-    """SHA-256 over what is to be done, how, and the definitions it meets, as hex digits.
-
-    A script's text counts only where it runs functions: what they do stands nowhere else.
-
-    Args:
-        plans: The revisions, in order.
-        met: Served name -> the definition on the server before the first of them.
-    """
-    revisions = []
-    for plan in plans:
-        recorded = _plain(RevisionPlan(recorded=plan.recorded, steps=()))["recorded"]
-        del recorded["sha256"]  # another checkout of the same script is the same plan
-        recorded.pop("squashes", None)  # records of before
-        if not any(step.kind == "run_function" for step in plan.steps):
-            del recorded["code_sha256"]
-        revisions.append([recorded, [(step.kind, step.index, step.strategy) for step in plan.steps]])
-    definitions = {
-        name: None if definition is None else _plain(Step(kind="claim_index", before=definition))["before"]
-        for name, definition in met.items()
-    }
-    text = json.dumps([revisions, definitions], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plain(model: BaseModel) -> dict[str, Any]:
-    # Not mode="json": that replaces what is not UTF-8 in the keys of mappings.
-    return model.model_dump()

@@ -15,7 +15,7 @@ from redismigrate.foreign_documents import (
     parse_yaml,
     read_text,
 )
-from redismigrate.planning.plan import Plan, Step
+from redismigrate.planning.plan import Plan, RevisionPlan, Step
 from redismigrate.schema.redisvl import schema_to_redisvl
 
 # Of all the rest of the file: what was edited by hand or half copied was not reviewed.
@@ -41,6 +41,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             {
                 "revision": item.revision,
                 "message": item.recorded.message,
+                **_fold_to_json(plan, item),
                 "operations": [str(operation) for operation in item.recorded.operations],
                 "warnings": list(item.warnings),
                 "blocked": list(item.blocked),
@@ -55,6 +56,14 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
             for item in plan.revisions
         ],
     }
+
+
+def _fold_to_json(plan: Plan, item: RevisionPlan) -> dict[str, Any]:
+    """Of a fold its revisions and what it saves; nothing of a revision that stands for itself."""
+    saving = plan.savings.get(item.revision)
+    if saving is None:
+        return {}
+    return {"folded": list(item.ids), "saves": saving.model_dump()}
 
 
 def _step_to_json(step: Step) -> dict[str, Any]:

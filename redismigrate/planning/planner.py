@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.documents.rewrite import Rewrite
-from redismigrate.operations.block_moves import moves_of, truncations_of
 from redismigrate.operations.expectations import LookBefore, unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
@@ -56,9 +54,10 @@ from redismigrate.planning.other_databases import (
 )
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
-from redismigrate.planning.rewrites import recodings_of
+from redismigrate.planning.rewrites import rewrite_of
 from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
 from redismigrate.planning.shared_keys import told_of_shared_keys
+from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
 from redismigrate.planning.strategies import (
@@ -117,7 +116,8 @@ class _RevisionPlanner(PlanInProgress):
         for name in sorted(self.recorded.given_up & self.catalog.keys()):
             self.release(name)
         verb = "record" if self.recorded.direction == "upgrade" else "take back the record of"
-        self.add("record_revision", description=f"{verb} {self.recorded.revision}")
+        kind: StepKind = "record_fold" if self.recorded.folded else "record_revision"
+        self.add(kind, description=f"{verb} {', '.join(item.revision for item in self.recorded.members)}")
         steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
         self.warnings[:0] = lost_aliases(steps, self)
         steps = with_freed_memory(steps, self.inventory)
@@ -260,20 +260,7 @@ class _RevisionPlanner(PlanInProgress):
         if operation.after:
             first = " and ".join(operation.after)
             self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
-        renames, prefixes = moves_of(operation.changes, old.schema)
-        rewrite = Rewrite(
-            old.schema.storage_type,
-            recodings_of(
-                old.schema,
-                new.schema,
-                renames,
-                old.quantization,
-                truncations_of(operation.changes, old.schema),
-                is_way_back=self.recorded.direction == "downgrade",
-            ),
-            renames,
-            prefixes,
-        )
+        rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 

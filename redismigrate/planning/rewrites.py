@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.operations.block_moves import moves_of, truncations_of
+from redismigrate.operations.changes import IndexChange
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
@@ -90,6 +93,36 @@ class DoneRewrite:
                     "of the documents first"
                 )
         return replace(rewrite, excluded_prefixes=(*rewrite.excluded_prefixes, *self.prefixes))
+
+
+def rewrite_of(
+    old: IndexDefinition,
+    new: IndexDefinition,
+    changes: Sequence[IndexChange],
+    *,
+    is_way_back: bool = False,
+) -> Rewrite:
+    """What the changes of one block do to the documents of their index.
+
+    Args:
+        old: The index before them.
+        new: The index after them.
+        changes: All of them, in order.
+        is_way_back: Vectors may get components back that were cut off.
+
+    Raises:
+        SchemaError: They can't be applied, or not together.
+    """
+    renames, prefixes = moves_of(changes, old.schema)
+    recodings = recodings_of(
+        old.schema,
+        new.schema,
+        renames,
+        old.quantization,
+        truncations_of(changes, old.schema),
+        is_way_back=is_way_back,
+    )
+    return Rewrite(old.schema.storage_type, recodings, renames, prefixes)
 
 
 def recodings_of(

@@ -377,6 +377,15 @@ _OF_REVISIONS = (
         phase="cutover",
         offline="record",
     ),
+    # A kind of its own, so that a version that knows no folds refuses to take up a run or a rollback of one.
+    StepLife(
+        name="record_fold",
+        kind="record_fold",
+        does="Records revisions that are carried out as one, all of them in that transaction.",
+        second_try="Nothing: it is its own note.",
+        undone_by=("unrecord_revision",),
+        phase="cutover",
+    ),
     StepLife(
         name="unrecord_revision",
         kind="unrecord_revision",
@@ -384,16 +393,6 @@ _OF_REVISIONS = (
         second_try="Nothing: it is its own note.",
     ),
 )
-LIVES: Mapping[LifeName, StepLife] = MappingProxyType(
-    {
-        life.name: life
-        for life in (
-            *_OF_NAMES,
-            *_OF_INDEXES,
-            *_OF_EXPECTATIONS,
-            *_OF_DOCUMENTS_IN_PLACE,
-            *_OF_DOCUMENTS_BESIDE,
-            *_OF_REVISIONS,
-        )
-    }
-)
+_DOCUMENTS = _OF_DOCUMENTS_IN_PLACE + _OF_DOCUMENTS_BESIDE
+_ALL = _OF_NAMES + _OF_INDEXES + _OF_EXPECTATIONS + _DOCUMENTS + _OF_REVISIONS
+LIVES: Mapping[LifeName, StepLife] = MappingProxyType({life.name: life for life in _ALL})

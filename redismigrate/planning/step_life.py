@@ -45,6 +45,7 @@ StepKind = Literal[
     "release_index",
     "record_indexes",
     "record_revision",
+    "record_fold",
     "unrecord_revision",
 ]
 # What a kind means for one step: the same word where it means one thing only.
@@ -85,6 +86,7 @@ LifeName = Literal[
     "run_function",
     "record_indexes",
     "record_revision",
+    "record_fold",
     "unrecord_revision",
 ]
 RunPhase = Literal["documents", "index", "validate", "cutover"]

@@ -30,7 +30,7 @@ _VERSION = re.compile(rb'{"version": ?(\d+)')
 _SEAL = "sha256"
 _SEALED = re.compile(rb'{"version": \d+, (.*), "sha256": "([0-9a-f]{64})"}', re.DOTALL)
 SEALED = frozenset({"run", "progress", "last_run"})
-_OF_SQUASHED = frozenset({"replaces", "replaced"})
+_OF_OTHERS = frozenset({"replaces", "replaced", "fold"})
 _RESTORE = "Restore it from a dump of this Redis, or delete it and run `redismigrate stamp`."
 
 
@@ -145,6 +145,8 @@ class AppliedRevision:
         replaced: The records of these where they were applied one by one, in that order.
         expectations: What its script expects of indexes once it is applied: "index", and the arguments of
             `op.expect`.
+        fold: What it has in common with those that were carried out as one with it, run and revision; empty
+            where it was carried out alone.
     """
 
     parents: tuple[str, ...]
@@ -161,6 +163,7 @@ class AppliedRevision:
     replaces: tuple[str, ...] = ()
     replaced: Mapping[str, AppliedRevision] = field(default_factory=dict)
     expectations: tuple[Mapping[str, Any], ...] = ()
+    fold: str = ""
 
     def is_of(self, sha256: str, code_sha256: str) -> bool:
         """Whether a script is the one that was applied, or one that differs in nothing that Python reads.
@@ -180,9 +183,9 @@ class AppliedRevision:
         return replace(own, replaced={id_: cls.from_json(each) for id_, each in record["replaced"].items()})
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON data; what only squashed revisions have is left out of others."""
+        """As JSON data; what only squashed and folded revisions have is left out of others."""
         values = asdict(self) | {"replaced": {id_: each.to_json() for id_, each in self.replaced.items()}}
-        return {name: value for name, value in values.items() if value or name not in _OF_SQUASHED}
+        return {name: value for name, value in values.items() if value or name not in _OF_OTHERS}
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,15 @@ class Head:
             id_: tuple(heirs.get(parent, parent) for parent in (*record.parents, *record.depends_on))
             for id_, record in self.revisions.items()
         }
+
+    @property
+    def folds(self) -> dict[str, tuple[str, ...]]:
+        """Applied revision -> those that were carried out as one with it, itself among them, in order."""
+        members: dict[str, tuple[str, ...]] = {}
+        for id_, record in self.revisions.items():
+            if record.fold:
+                members[record.fold] = (*members.get(record.fold, ()), id_)
+        return {id_: members[record.fold] for id_, record in self.revisions.items() if record.fold}
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -180,6 +180,8 @@ def backups_of(
 ) -> dict[tuple[str, str], KnownBackup]:
     """The backups that revisions which are to be undone have made, by revision and served name.
 
+    Those that a fold of several has made are told under the id of the fold, where they are one.
+
     Args:
         recorded: The revisions to be planned.
         head: Tells where the backups were written.
@@ -187,12 +189,16 @@ def backups_of(
     """
     known = {}
     for item in recorded:
-        applied = head.one_by_one.get(item.revision)
-        if item.direction == "upgrade" or applied is None or applied.backup is None:
+        if item.direction == "upgrade":
             continue
+        applied = [head.one_by_one.get(member.revision) for member in item.members]
+        places = {record.backup for record in applied if record is not None and record.backup is not None}
         for name in touched_indexes((item,)):
-            location = BackupLocation.parse(applied.backup) / folder_name(name)
-            known[item.revision, name] = _known_backup(location, backup_dir)
+            found = {place: BackupLocation.parse(place) / folder_name(name) for place in places}
+            if len(found) > 1:  # one of them may have no documents of this index
+                found = {place: at for place, at in found.items() if _is_there(at, backup_dir)}
+            if len(found) == 1:
+                known[item.revision, name] = _known_backup(next(iter(found.values())), backup_dir)
     return known
 
 
@@ -209,6 +215,16 @@ def with_live_names(server: Server, catalog: Catalog) -> Catalog:
         if physical is not None:
             catalog = catalog.with_definition(replace(definition, physical=physical))
     return catalog
+
+
+def _is_there(location: BackupLocation, backup_dir: Path | None) -> bool:
+    try:
+        location.open(backup_dir)
+    except BackupMissing:
+        return False
+    except BackupDamaged:
+        return True
+    return True
 
 
 def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBackup:

@@ -164,7 +164,7 @@ class StepRunner:
                 return self._create_beside(step, run)
             case "alter_index" | "replace_index" | "set_synonyms":
                 return self._change(step, run)
-            case "record_indexes" | "record_revision" | "unrecord_revision":
+            case "record_indexes" | "record_revision" | "record_fold" | "unrecord_revision":
                 raise ValueError("the executor itself writes the record")
             case other:
                 assert_never(other)
