@@ -99,7 +99,7 @@ class CheckReport:
             "missing": list(self.missing),
             "unmanaged": list(self.unmanaged),
             "notes": list(self.notes),
-            "partial": self.partial,
+            **({} if self.partial is None else {"partial": self.partial}),
         }
 
 

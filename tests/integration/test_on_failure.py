@@ -131,6 +131,7 @@ def test_a_partial_revision_is_told_and_in_the_way_of_others(shop: Shop):
     current = shop.run("current", "--json")
     assert (current.code, current.json["partial"], list(current.json["left"])) == (4, revision, ["b"])
     assert f"partial:{revision}" in shop.run("current").out
+    assert shop.run("check", "--json").json["partial"] == revision
     check = shop.run("check")
     assert check.code == 4
     assert f"Revision {revision} is partly applied (b: " in check.out
