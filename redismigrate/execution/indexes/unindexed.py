@@ -90,9 +90,6 @@ def find_unindexed(
 
 def _reason(server: Server, schema: IndexSchema, key: bytes, statistics: IndexStatistics) -> str | None:
     """Why a document is not in the index; None where nobody tells."""
-    name = key.decode("utf-8", "surrogateescape")
-    if statistics.last_failure_key == name and statistics.last_failure_error:
-        return readable(statistics.last_failure_error)
     paths = list(dict.fromkeys(field.path_in(schema.storage_type) for field in schema.fields))
     try:
         if schema.storage_type == "hash":
@@ -102,6 +99,9 @@ def _reason(server: Server, schema: IndexSchema, key: bytes, statistics: IndexSt
             reasons = list(reasons_in_json(schema, {path: _json_values(server, key, path) for path in paths}))
     except (redis.ResponseError, AuthenticationFailed) as error:
         return f"it can't be read: {readable(str(error))}"
+    is_last_failure = statistics.last_failure_key == key.decode("utf-8", "surrogateescape")
+    if not reasons and is_last_failure and statistics.last_failure_error:
+        return readable(statistics.last_failure_error)
     return "; ".join(reasons) or None
 
 
