@@ -161,10 +161,12 @@ def _vector_bytes(schema: IndexSchema, documents: int, sample: DocumentSample | 
             block_size = field.block_size or DEFAULT_BLOCK_SIZE
             size_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
             # A block is a little more than its vectors: 1,024 of 384 FLOAT32 don't fit 1.5 MB.
-            total += -(-vectors // block_size) * allocated_bytes(block_size * size_bytes + 1)
+            blocks = -(-vectors // block_size)
+            total += blocks * allocated_bytes(block_size * size_bytes + 1)
             total += vectors * BYTES_PER_VECTOR
             if field.algorithm != "FLAT":
-                total += vectors * (GRAPH_BYTES_PER_VECTOR + GRAPH_BYTES_PER_M * (field.m or HNSW_DEFAULT_M))
+                each = GRAPH_BYTES_PER_VECTOR + GRAPH_BYTES_PER_M * (field.m or HNSW_DEFAULT_M)
+                total += blocks * block_size * each
     return total
 
 

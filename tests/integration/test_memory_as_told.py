@@ -78,8 +78,8 @@ def test_texts_that_an_index_has_already(server: Server, count: int, words: int)
     schema = schema_of(text_field())
     created = measure_creation(server, schema, count)
     altered = measure_altering(server, schema, count, ("number", "NUMERIC"), AddField(NUMBER))
-    assert_as_told(altered)
-    assert altered.used_bytes > altered.summary.memory_saved_bytes * -2  # the old entries are garbage
+    # The old entries are garbage, some of which the server may have collected by then.
+    assert altered.used_bytes < FACTOR * altered.summary.peak_memory_bytes
     schema = schema_of(text_field(), NUMBER)
     beside = measure_beside(server, schema, count, AlterField("text", {"no_stem": True, "weight": 2.0}))
     assert_as_told(beside)
