@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 import redis.utils
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from servers import why_skipped
 
 from redismigrate.redis_server.embedded import EmbeddedServer
@@ -18,9 +18,10 @@ from redismigrate.redis_server.embedded import EmbeddedServer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-# No deadline: on a shared machine one example may take a hundred times as long as another.
-settings.register_profile("few", deadline=None, max_examples=10)
-settings.register_profile("many", deadline=None, max_examples=200)
+# No deadline, nor one for making examples: on a shared machine one may take a hundred times as long.
+TOO_SLOW = (HealthCheck.too_slow,)
+settings.register_profile("few", deadline=None, max_examples=10, suppress_health_check=TOO_SLOW)
+settings.register_profile("many", deadline=None, max_examples=200, suppress_health_check=TOO_SLOW)
 settings.load_profile("few")  # `--hypothesis-profile many` takes the other one, as .ci/run does
 
 # Hundreds of tests start the command: without bytecode on disk each start compiles the whole package. And

@@ -794,7 +794,7 @@ carried_out = of_this_server.map(
 
 
 @given(pair=carried_out)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_generated_revisions_lead_a_real_index_to_the_wanted_schema_and_back(shop, client, pair):
     round_trip(shop, client, *pair)
 
@@ -802,6 +802,6 @@ def test_generated_revisions_lead_a_real_index_to_the_wanted_schema_and_back(sho
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @given(pair=carried_out)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_three_hundred_pairs_of_schemas_go_there_and_back_on_a_server(shop, client, pair):
     round_trip(shop, client, *pair)

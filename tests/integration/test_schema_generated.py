@@ -58,7 +58,7 @@ def client_of_protocol(redis_url, request):
 
 
 @given(schema=of_this_server)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_an_index_reads_back_as_it_was_created_and_again_when_made_from_that(client_of_protocol, schema):
     once = create_and_read(client_of_protocol, schema)
     twice = create_and_read(client_of_protocol, once)
@@ -69,7 +69,7 @@ def test_an_index_reads_back_as_it_was_created_and_again_when_made_from_that(cli
 
 
 @given(schema=of_this_server)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_canonical_schema_makes_the_same_index(client, schema):
     as_given = create_and_read(client, schema)
     as_canonical = create_and_read(client, canonical(schema))
