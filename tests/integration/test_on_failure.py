@@ -359,6 +359,7 @@ with op.index("{name}") as index:
     assert shop.client.hget("a:2", "embedding") == written
 
 
+@pytest.mark.slow
 def test_where_search_can_not_run_in_scripts_it_is_the_same(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     write_indexes(shop, 3, 10)
     revision = shop.write(

@@ -103,7 +103,7 @@ def require_killed_at_every_step(shop: Shop, options: MigrationOptions, code: in
     assert (ended, kills > 5) == (code, True)
 
 
-@pytest.mark.parametrize("strategy", ["auto", "rebuild"])
+@pytest.mark.parametrize("strategy", [pytest.param("auto", marks=pytest.mark.slow), "rebuild"])
 def test_killed_while_an_index_is_put_back_all_can_be_undone(shop: Shop, strategy: StrategyChoice):
     write_indexes(shop, 2, 20)
     write_float16(shop, 2, with_price=True)
