@@ -69,7 +69,9 @@ def documented_commands() -> dict[str, list[str]]:
 
 
 def options_in(heading: str) -> set[str]:
-    return {option for row in rows_of(COMMAND_LINE[heading]) for option in re.findall(r"`?(-[\w-]+)", row[0])}
+    return {
+        option for row in rows_of(COMMAND_LINE[heading]) for option in re.findall(r"(?<!\w)(-[\w-]+)", row[0])
+    }
 
 
 def options_of(command: click.Command) -> set[str]:
