@@ -3,8 +3,8 @@
     python tests/benchmarks/folding.py
 
 Each row begins with a server of its own, 20,000 hashes with vectors of 384 dimensions, and an index: `s` is
-what `redismigrate upgrade head` took, search up, and `server s` what the server has worked meanwhile. One run,
-beside other programs (load 20), so that ratios count:
+what `redismigrate upgrade head` took, search up, and `server s` what the server has worked meanwhile. One
+run, beside other programs (load 20), so that ratios count:
 
     upgrade                              builds       s   server s
     five changes, --fold                      1   157.5       30.0
