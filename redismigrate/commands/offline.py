@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def script(
         PlanBlocked: It is blocked, or has a step that reads documents, runs code or needs a cluster.
         UsageError: The range makes no sense.
     """
-    options = options or MigrationOptions()
+    # A file is looked through revision by revision, and records each for itself.
+    options = replace(options or MigrationOptions(), fold=False)
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"

@@ -243,6 +243,9 @@ def test_a_plan_that_was_reviewed_folds_as_it_was_reviewed(products: Shop):
 
 def test_scripts_for_redis_cli_are_not_folded(products: Shop):
     assert products.run("upgrade", "--fold", "--script").code == 2
+    project = Project.load(products.folder / "redismigrate.toml")
+    told = [commands.script(project, options=options).count("record 0000") for options in (FOLD, None)]
+    assert told[0] == told[1] > 0
 
 
 def test_scripts_say_what_stays_apart(products: Shop):
