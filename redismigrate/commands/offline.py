@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,8 @@ def script(
     """
     options, project = options or MigrationOptions(), project.showing(target)
     options.refuse_indexes_apart("a file for redis-cli")
+    # A file is looked through revision by revision, and records each for itself.
+    options = replace(options, fold=False)
     plan, start = (_range if ":" in target else _from_server)(project, target, direction, options)
     require_not_blocked(plan)
     by = f"{signature()} --script"
