@@ -216,12 +216,13 @@ def changed_schemas(
     datatypes=("BFLOAT16", "FLOAT16", "FLOAT32", "FLOAT64", "INT8", "UINT8"),
     *,
     can_index_all=True,
+    words=redis_text,
 ):
     """A schema and what becomes of it: other options, fields dropped, altered, renamed and added.
 
     The storage type and the dimensions of vectors stay.
     """
-    of_versions = {"can_index_all": can_index_all}
+    of_versions = {"can_index_all": can_index_all, "words": words}
     before = draw(schemas(algorithms, datatypes, **of_versions))
     other = draw(schemas(algorithms, datatypes, **of_versions, storage_types=[before.storage_type]))
     after = {}
