@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
@@ -54,6 +57,14 @@ class Recoding:
     quantization_before: Quantization | None = None
     dims_changed: int | None = None
     renormalize: bool = True
+
+    @model_serializer(mode="wrap")
+    def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where no dimensions change, runs and plans are written as by versions that knew nothing of it.
+        content: dict[str, Any] = handler(self)
+        if self.dims_changed is None:
+            del content["dims_changed"], content["renormalize"]
+        return content
 
     @property
     def dims_after(self) -> int:

@@ -104,15 +104,6 @@ class RecordedRevision:
         """
         return self.adopted if self.direction == "upgrade" else self.found
 
-    @model_serializer(mode="wrap")
-    def _without_folds_of_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # What stands for itself alone is stored, and counted in digests, as by versions that knew no folds.
-        content: dict[str, Any] = handler(self)
-        if not self.folded:
-            content.pop("folded", None)
-            content.pop("restorable_alone", None)
-        return content
-
 
 def names_after(operations: Iterable[Operation], names: Iterable[str]) -> dict[str, str]:
     """What indexes are called once operations have renamed them, by what they are called before."""

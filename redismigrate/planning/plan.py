@@ -54,6 +54,14 @@ class Estimate(BaseModel):
     seconds: float = 0.0
     search_downtime_seconds: float = 0.0
 
+    @model_serializer(mode="wrap")
+    def _without_what_it_never_had(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A run that an older version began is written back as it was.
+        content: dict[str, Any] = handler(self)
+        if "kept_memory_bytes" not in self.model_fields_set:
+            del content["kept_memory_bytes"]
+        return content
+
 
 class Step(BaseModel):
     """One thing the executor does.
