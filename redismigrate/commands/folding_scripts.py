@@ -10,10 +10,16 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.script_calls import record
 from redismigrate.planning.folds import Folds, ScriptsAround, folds_of
 from redismigrate.schema.definition import Catalog
+from redismigrate.state.stored_documents import Head
 
 
 def folds_wanted(
-    history: History, recorded: tuple[RecordedRevision, ...], catalog: Catalog, *, is_wanted: bool
+    history: History,
+    recorded: tuple[RecordedRevision, ...],
+    catalog: Catalog,
+    head: Head,
+    *,
+    is_wanted: bool,
 ) -> Folds:
     """The revisions, folded as far as they can be.
 
@@ -21,12 +27,17 @@ def folds_wanted(
         history: The scripts.
         recorded: The revisions, in the order in which they are carried out.
         catalog: The indexes as the first of them finds them.
+        head: What is recorded.
         is_wanted: Whether anybody asks for it; without that each stands for itself.
     """
-    return folds_of(recorded, catalog, _around(history, recorded, catalog)) if is_wanted else Folds(recorded)
+    if not is_wanted:
+        return Folds(recorded)
+    return folds_of(recorded, catalog, _around(history, recorded, catalog, head))
 
 
-def _around(history: History, recorded: Iterable[RecordedRevision], catalog: Catalog) -> ScriptsAround:
+def _around(
+    history: History, recorded: Iterable[RecordedRevision], catalog: Catalog, head: Head
+) -> ScriptsAround:
     """What ties revisions to others, by all scripts, and what the downgrades of some say."""
     depending: dict[str, tuple[str, ...]] = {}
     for revision in history:
@@ -38,7 +49,8 @@ def _around(history: History, recorded: Iterable[RecordedRevision], catalog: Cat
         reason = _why_no_way_back(history, item, catalog) if item.direction == "upgrade" else None
         if reason is not None:
             no_way_back[item.revision] = reason
-    return ScriptsAround(depending, no_way_back)
+    within = frozenset(old for record in head.revisions.values() for old in record.replaced)
+    return ScriptsAround(depending, no_way_back, head.applied, within)
 
 
 def _why_no_way_back(history: History, item: RecordedRevision, after: Catalog) -> str | None:

@@ -245,7 +245,9 @@ class Migration:
 
     def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
         recorded = self._record(state, direction, target)
-        folds = folds_wanted(self._project.history, recorded, state.catalog, is_wanted=self._options.fold)
+        folds = folds_wanted(
+            self._project.history, recorded, state.catalog, state.head, is_wanted=self._options.fold
+        )
         inventory = self._survey(state, recorded, self._options, folds.recorded)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 

@@ -275,6 +275,12 @@ class Executor:
         names = names_at_fault(self._work, failed, look_again)
         if not names:
             self._undo_because_of(error)
+        if names & self.run.apart.met.keys():  # it is recorded as it is, and serves
+            raise RunInterrupted(
+                f"{self.run.plan.title} stopped: {error_in_message(error)}",
+                "Remove the cause and run the same command again, or undo all of it with `redismigrate "
+                "rollback`.",
+            ) from error
         self._require_none_kept(error, kept_of(self._work, names))
         begin_to_put_back(self._work, names, error_in_message(error))
         self._put_back()

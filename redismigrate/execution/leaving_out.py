@@ -9,7 +9,7 @@ from typing import Any
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.folders import backup_folder, discard_backup
 from redismigrate.backup.manifest import MANIFEST
-from redismigrate.errors import DriftError, PlanBlocked, RevisionPartial
+from redismigrate.errors import DriftError, PlanBlocked, RevisionPartial, SchemaError
 from redismigrate.execution.endings import FAILURES, error_in_message
 from redismigrate.execution.held_run import HeldRun
 from redismigrate.execution.index_states import index_states
@@ -196,7 +196,7 @@ def _why_not(replan: Replan, recorded: RecordedRevision, made: frozenset[str] | 
     """Why a part of a revision can't run on the server as it is; None when it can."""
     try:
         plan = replan((recorded,), made)
-    except DriftError as error:
+    except (DriftError, SchemaError) as error:
         return error_in_message(error)
     return "; ".join(plan.blocked) or None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import moves_of
-from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo
+from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo, Truncate
 from redismigrate.operations.differing import Rename, applied, changes_between
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
@@ -28,6 +28,8 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         SchemaError: One of them can't be applied.
     """
     after = applied(before, changes)
+    if any(isinstance(change, Truncate) for change in changes):
+        return tuple(changes)  # two schemas don't tell whether documents are cut
     try:
         net = changes_between(before, after, _renames(changes, before))
         if after.name != before.name:

@@ -180,6 +180,11 @@ class DocumentChange:
         for recoding in self.rewrite.recodings:
             if recoding.cuts:
                 yield from self._what_truncating_does(recoding)
+            if recoding.grows and not self.exclusive:
+                yield (
+                    f"what writers write to {recoding.path} of {self.new.served} with {recoding.dims} "
+                    "numbers meanwhile gets zeros behind them: pause them, or write it anew afterwards"
+                )
             if recoding.has_one_width and not self.exclusive:
                 yield (
                     f"{recoding.before} and {recoding.after} are equally long: whatever writers write to "

@@ -13,6 +13,7 @@ from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.rewrites import rewrite_of
 from redismigrate.planning.strategies import what_documents_forbid
+from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.vector_field import Datatype, DistanceMetric
@@ -110,11 +111,11 @@ class IndexHistory:
         one_by_one = _Effect()
         for part in self.parts:
             old, new, rewrite = part.before.schema, part.after.schema, part.rewrite
+            resized = _resized(old, new)
+            if resized is not None:
+                raise ValueError(f"revision {part.revision} changes the dimensions of {resized}")
             for reason in what_documents_forbid(old, new, rewrite):
                 raise ValueError(reason)
-            for recoding in rewrite.recodings:
-                if recoding.dims_changed is not None:
-                    raise ValueError(f"revision {part.revision} changes the dimensions of {recoding.path}")
             one_by_one.add(rewrite)
         at_once = _Effect()
         at_once.add(self.at_once)
@@ -147,6 +148,13 @@ class IndexHistory:
                     f"revision {part.revision} changes which documents index {part.before.served} has, and "
                     "another one of them rewrites these"
                 )
+
+
+def _resized(old: IndexSchema, new: IndexSchema) -> str | None:
+    """A vector field that has other dimensions afterwards; None where none has."""
+    before = {field.name: field.dims for field in old.fields if isinstance(field, VectorField)}
+    after = {field.name: field.dims for field in new.fields if isinstance(field, VectorField)}
+    return next((name for name, dims in after.items() if before.get(name, dims) != dims), None)
 
 
 def histories_of(members: Iterable[RecordedRevision], catalog: Catalog) -> dict[str, IndexHistory]:

@@ -23,10 +23,14 @@ class ScriptsAround:
     Attributes:
         depending: Revision -> those whose `depends_on` names it, whether they wait or not.
         no_way_back: Revision -> why its downgrade says that there is none.
+        applied: The revisions that are recorded, one by one.
+        within_others: Those among them that stand in the record of a squashed one.
     """
 
     depending: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     no_way_back: Mapping[str, str] = field(default_factory=dict)
+    applied: Collection[str] = frozenset()
+    within_others: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,9 @@ def what_keeps_from_folding(recorded: RecordedRevision, around: ScriptsAround) -
     reasons = [
         _as_reason(operation) for operation in recorded.operations if operation.kind not in _FOLDED
     ] + [f"it undoes op.run({function.name})" for function in recorded.undone_functions]
-    if recorded.replaces or recorded.squashes:
-        reasons.append("it records squashed revisions")
+    puts_together = any(set(squash.replaces) & set(around.applied) for squash in recorded.squashes)
+    if recorded.replaces or puts_together or recorded.revision in around.within_others:
+        reasons.append("squashed revisions change their record with it")
     if recorded.revision in around.no_way_back:
         reasons.append(f"its downgrade is irreversible: {around.no_way_back[recorded.revision]}")
     unmanaged = sorted({*recorded.given_up, *recorded.found})

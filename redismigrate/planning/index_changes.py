@@ -110,6 +110,14 @@ def _change(
     )
     rewrite = _without_done(plan, old, new, rewrite)
     is_shared = not rewrite or (strategy == "shadow_copy" and is_moved_before)
+    has_second_form = any(
+        step.kind == "promote_documents" and step.index == old.served for step in plan.steps
+    )
+    if strategy == "alter" and has_second_form and not reason:
+        plan.blocked.append(
+            f"index {old.served} is built anew by an earlier change of this revision: add its fields in "
+            "the same `with op.index` block"
+        )
     plan.block(_why_not_shared(old, strategy) if is_shared and not reason else None, strategy)
     if rewrite and strategy in BESIDE:
         _second_form(plan, old, new, rewrite, estimate, strategy, in_place)

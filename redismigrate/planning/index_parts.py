@@ -120,10 +120,15 @@ def cut_down(recorded: RecordedRevision, names: Collection[str], catalog: Catalo
         names: The served names of these parts.
         catalog: The indexes that the revision meets.
     """
-    asked = _with_names(recorded, catalog)
+    kept = []
+    for operation, own in _with_names(recorded, catalog):
+        # What other indexes answer is not looked at again: they may have been changed by now.
+        about = frozenset({operation.index}) if operation.kind == "expect" else own
+        if not about or about & frozenset(names):
+            kept.append(operation)
     return replace(
         recorded,
-        operations=tuple(operation for operation, own in asked if not own or own & frozenset(names)),
+        operations=tuple(kept),
         adopted={name: found for name, found in recorded.adopted.items() if name in names},
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import SchemaError
-from redismigrate.operations.block_moves import check_block, moves_of
+from redismigrate.operations.block_moves import check_block, moves_of, truncations_of
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.net_changes import net_changes
 from redismigrate.operations.operation_types import (
@@ -152,12 +152,19 @@ def _as_one_block(
     middle, changes = _applied(first, schema), (*first, *second)
     try:
         check_block(changes, schema, _applied(second, middle))
-        done, more = _Effect.of(first, schema), _Effect.of(second, middle)
-        if done.followed_by(more, is_back=is_back) != _Effect.of(changes, schema):
+        done, more = _Effect.of(first, schema, is_back=is_back), _Effect.of(second, middle, is_back=is_back)
+        if done.followed_by(more, is_back=is_back) != _Effect.of(changes, schema, is_back=is_back):
             return None
         return net_changes(changes, schema)
     except SchemaError:
         return None
+
+
+def _comparable(recoding: Recoding) -> Recoding:
+    """The same without what does not tell what it does to documents."""
+    return replace(
+        recoding, quantization_before=None, renormalize=recoding.renormalize if recoding.cuts else True
+    )
 
 
 @dataclass(frozen=True)
@@ -167,43 +174,53 @@ class _Effect:
     Attributes:
         renames: Where values go, from and to.
         prefixes: What keys begin with, from and to.
-        recodings: Path before, type before, type after and metric, of the vectors that get other bytes.
+        recodings: The vectors that get other bytes.
     """
 
     renames: frozenset[Pair]
     prefixes: frozenset[Pair]
-    recodings: frozenset[tuple[str, int, str, str, str]]
+    recodings: frozenset[Recoding]
 
     @property
     def rewrites(self) -> bool:
         return bool(self.renames or self.prefixes or self.recodings)
 
     @classmethod
-    def of(cls, changes: Sequence[IndexChange], schema: IndexSchema) -> _Effect:
+    def of(cls, changes: Sequence[IndexChange], schema: IndexSchema, *, is_back: bool = False) -> _Effect:
         renames, prefixes = moves_of(changes, schema)
-        recodings = recodings_of(schema, _applied(changes, schema), renames, {})
+        truncated = truncations_of(changes, schema)
+        recodings = recodings_of(
+            schema, _applied(changes, schema), renames, {}, truncated, is_way_back=is_back
+        )
         return cls(
             frozenset((each.old, each.new) for each in renames),
             frozenset((each.old, each.new) for each in prefixes),
-            frozenset((r.path, r.dims, r.before, r.after, r.distance_metric) for r in recodings),
+            frozenset(map(_comparable, recodings)),
         )
 
     def followed_by(self, other: _Effect, *, is_back: bool) -> _Effect | None:
         """What both do, one after the other; None where no one rewrite does that."""
         sources = {new: old for old, new in self.renames}
-        known = {recoding[0]: recoding for recoding in self.recodings}
-        for path, dims, between, after, metric in other.recodings:
-            source = sources.get(path, path)
+        known = {recoding.path: recoding for recoding in self.recodings}
+        for recoding in other.recodings:
+            source = sources.get(recoding.path, recoding.path)
             first = known.pop(source, None)
             if first is None:
-                known[source] = (source, dims, between, after, metric)
+                known[source] = replace(recoding, path=source)
                 continue
+            resizes = first.dims_changed is not None or recoding.dims_changed is not None
             # By way of a form that holds less, or as integers of another scale, they come out otherwise.
-            is_exact = Recoding(source, dims, metric, first[2], between).is_lossless  # type: ignore[arg-type]
-            if not is_back and (not is_exact or "INT8" in after):
+            if not is_back and (resizes or not first.is_lossless or recoding.makes_integers):
                 return None
-            if first[2] != after:
-                known[source] = (source, dims, first[2], after, metric)
+            both = replace(
+                recoding,
+                path=source,
+                before=first.before,
+                dims=first.dims,
+                dims_changed=None if first.dims == recoding.dims_after else recoding.dims_after,
+            )
+            if both.before != both.after or both.dims_changed is not None:
+                known[source] = _comparable(both)
         return _Effect(
             _followed(self.renames, other.renames),
             _followed(self.prefixes, other.prefixes),
@@ -252,7 +269,7 @@ def _mentioned(operation: Operation) -> set[str]:
             return {operation.alias, operation.index}
         case "drop_alias":
             return {operation.alias}
-        case "set_synonyms":
+        case "set_synonyms" | "expect":
             return {operation.index}
     return set()
 

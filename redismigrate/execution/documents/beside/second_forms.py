@@ -59,7 +59,7 @@ class SecondField:
             raise ValueError(f"{recoding} needs a quantization")
         if not forward.is_deterministic:
             raise ValueError(f"{recoding} beside needs a deterministic transform, {forward} is none")
-        back = None if recoding.has_integers else forward.back
+        back = None if recoding.has_integers or recoding.cuts else forward.back
         is_slow = forward.is_slow or (back is not None and back.is_slow)
         return cls(recoding, name, forward, back, is_slow)
 
