@@ -31,7 +31,7 @@ from redismigrate.commands.session import (
     expanded_run,
     locked_state,
     refuse_unfinished_run,
-    unrecorded_indexes,
+    require_record,
 )
 from redismigrate.commands.squashed_history import refuse_in_between, seen, seen_to_undo
 from redismigrate.commands.taking_up import (
@@ -41,7 +41,7 @@ from redismigrate.commands.taking_up import (
     stored_options,
     what_still_holds,
 )
-from redismigrate.errors import RunInProgress, StateMissing
+from redismigrate.errors import RunInProgress
 from redismigrate.execution.executor import Executor
 from redismigrate.execution.holding import hold
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
@@ -91,7 +91,7 @@ class Migration:
         """The plan, made without changing anything; if asked for, with all that could be done instead."""
         self._server.capabilities.require_search()
         state = read_state(self._server, self._project.keys)
-        self._require_record(state)
+        require_record(self._server, self._project, state)
         refuse_unfinished_run(state)
         plan = self._make_plan(state, direction, target, compares=compares)
         if self._options.plan_file is not None:
@@ -103,7 +103,7 @@ class Migration:
         started = time.monotonic()
         with self._locked() as writer:
             self._holds_lock = True
-            self._require_record(writer.state)
+            require_record(self._server, self._project, writer.state)
             waiting = expanded_run(writer.state)
             if waiting is not None and self._options.phase == "expand":
                 return MigrationResult("nothing", waiting.id, expanded=waiting.plan.revision)
@@ -217,7 +217,7 @@ class Migration:
 
     def _finished(self, writer: StateWriter, run: str) -> Run:
         """The last finished run, turned back to the last of its revisions."""
-        self._require_record(writer.state)
+        require_record(self._server, self._project, writer.state)
         last = finished_run(writer.state, run)
         records = (self._undo_record(writer, revision) for revision in reversed(last.revisions))
         newest = next(records)
@@ -245,9 +245,8 @@ class Migration:
 
     def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
         recorded = self._record(state, direction, target)
-        folds = folds_wanted(
-            self._project.history, recorded, state.catalog, state.head, is_wanted=self._options.fold
-        )
+        history, head = self._project.history, state.head
+        folds = folds_wanted(history, recorded, state.catalog, head, is_wanted=self._options.fold)
         inventory = self._survey(state, recorded, self._options, folds.recorded)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
@@ -268,14 +267,17 @@ class Migration:
     def _survey(
         self, state: State, recorded: Recorded, options: MigrationOptions, folds: Recorded = ()
     ) -> Inventory:
-        backup_dir = self._backup_dir(options)
-        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
+        settings, backup_dir = self._project.settings, self._backup_dir(options)
+        known = (*options.aliases, *settings.known_aliases)
+        inventory = survey(self._server, settings.project, state.catalog, recorded, backup_dir, known)
         backups, of_folds = (
             backups_of(each, state.head, options.backup_dir)
             for each in (recorded, [item for item in folds if item.folded])
         )
-        inventory = replace(inventory, backups=backups, backups_of_folds=of_folds, folds=state.head.folds)
-        return replace(inventory, fence=self._fence())
+        folded = state.head.folds
+        return replace(
+            inventory, backups=backups, backups_of_folds=of_folds, folds=folded, fence=self._fence()
+        )
 
     def _fence(self) -> str:
         """The number of the run's fencing token: without the lock that which the next holder will get."""
@@ -390,13 +392,3 @@ class Migration:
             return self._readable_backups.planned(make, inventory, options)
 
         return replan
-
-    def _require_record(self, state: State) -> None:
-        """Refuse to begin anew where indexes of this project exist without their record."""
-        lost = unrecorded_indexes(self._server, self._project, state)
-        if lost:
-            raise StateMissing(
-                f"The record of project {self._project.settings.project} is missing, but indexes of it "
-                f"exist: {', '.join(lost)}.",
-                "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
-            )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from redismigrate.commands.project import Project
-from redismigrate.errors import RunInProgress
+from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.indexes.live import alias_target, existing_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.keys import StateKeys
@@ -130,3 +130,23 @@ def unrecorded_indexes(server: Server, project: Project, state: State) -> tuple[
     existing = existing_indexes(server)
     # FT._LIST lacks aliases, and after the first change by shadow a served name is one.
     return tuple(sorted(name for name in ours if name in existing or alias_target(server, name) is not None))
+
+
+def require_record(server: Server, project: Project, state: State) -> None:
+    """Refuse to begin anew where indexes of this project exist without their record.
+
+    Args:
+        server: Has the indexes.
+        project: Its project.
+        state: What is recorded.
+
+    Raises:
+        StateMissing: They do.
+    """
+    lost = unrecorded_indexes(server, project, state)
+    if lost:
+        raise StateMissing(
+            f"The record of project {project.settings.project} is missing, but indexes of it exist: "
+            f"{', '.join(lost)}.",
+            "Restore its keys from a dump, or say what is applied with `redismigrate stamp REV`.",
+        )

@@ -206,6 +206,8 @@ class DocumentChange:
             else f"of the 10 nearest neighbours of a vector {overlap:.0%} stay the same, in a sample of "
             f"{found.vectors:,} (overlap@10)"
         )
+        if not documents:
+            return
         yield (
             f"{recoding.path} of {self.new.served} keeps {recoding.dims_after} of {recoding.dims} "
             f"components, which saves {size_text(round(saved_bytes))} in the documents; {kept}"

@@ -268,8 +268,7 @@ def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexD
         if (field.datatype, field.dims) != (known.datatype, known.dims):
             form = _form_of(field, known)
             plan.warnings.append(f"queries on {new.served} must send {form} afterwards (query_bytes_change)")
-            # New dimensions are blocked: no run writes them.
-            if new.schema.storage_type == "hash" and field.datatype != known.datatype:
+            if new.schema.storage_type == "hash":
                 plan.warnings.append(_of_old_writers(new.served, known, field))
 
 
@@ -293,10 +292,20 @@ def warn_of_globs(plan: PlanInProgress, name: str, new: IndexSchema, old: IndexS
 
 def _of_old_writers(served: str, before: VectorField, after: VectorField) -> str:
     """What becomes of documents that a release writes which does not know the new form."""
-    written = f"what is written to {served} in {before.datatype} after the run is not converted: searches"
-    if BYTES_PER_COMPONENT[before.datatype] == BYTES_PER_COMPONENT[after.datatype]:
+    old, new = _in_words(before, after), _in_words(after, before)
+    written = f"what is written to {served} {old} after the run is not converted: searches"
+    sizes = {field.dims * BYTES_PER_COMPONENT[field.datatype] for field in (before, after)}
+    if len(sizes) == 1:
         return f"{written} take it for {after.datatype} (old_form_writers)"
-    return f"{written} do not find it until it is written in {after.datatype} (old_form_writers)"
+    return f"{written} do not find it until it is written {new} (old_form_writers)"
+
+
+def _in_words(field: VectorField, other: VectorField) -> str:
+    """In which of two forms vectors are written."""
+    if field.dims == other.dims:
+        return f"in {field.datatype}"
+    of_type = "" if field.datatype == other.datatype else f" in {field.datatype}"
+    return f"with {field.dims} dimensions{of_type}"
 
 
 def warn_of_rebuild(plan: PlanInProgress, old: IndexDefinition, estimate: Estimate) -> None:

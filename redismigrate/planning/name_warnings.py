@@ -100,6 +100,26 @@ def lost_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[str]:
             )
 
 
+def unrecorded_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[str]:
+    """Aliases that the user knows, of indexes that are dropped, and that nothing would set again.
+
+    Those of indexes that this revision brings under management are kept.
+    """
+    kept = names_in(plan.start) | names_in(plan.catalog)
+    dropped = {
+        step.before.physical: step.before.served
+        for step in steps
+        if step.before is not None and _drops(step, step.before.physical)
+    }
+    for alias, target in plan.inventory.aliases.items():
+        if target in dropped and alias not in kept:
+            yield (
+                f"{alias} is an alias of index {target} and is not recorded, so nothing would answer to it "
+                "afterwards: let a revision before this one say "
+                f"op.create_alias({alias!r}, {dropped[target]!r})"
+            )
+
+
 def _drops(step: Step, physical: str) -> bool:
     """Whether a step drops the index before it, and with it the aliases that it has."""
     if step.kind == "swap_alias":

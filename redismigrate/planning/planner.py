@@ -42,7 +42,7 @@ from redismigrate.planning.index_steps import (
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.memory_course import with_freed_memory
 from redismigrate.planning.name_moves import names_in
-from redismigrate.planning.name_warnings import lost_aliases, told_of_names
+from redismigrate.planning.name_warnings import lost_aliases, told_of_names, unrecorded_aliases
 from redismigrate.planning.names import alias_target_after, is_index
 from redismigrate.planning.obstacles import index_of
 from redismigrate.planning.other_databases import (
@@ -120,6 +120,7 @@ class _RevisionPlanner(PlanInProgress):
         self.add(kind, description=f"{verb} {', '.join(item.revision for item in self.recorded.members)}")
         steps = in_phases(backups_first(self.steps), f"{self.recorded.revision}_{self.inventory.fence}")
         self.warnings[:0] = lost_aliases(steps, self)
+        self.blocked += unrecorded_aliases(steps, self)
         steps = with_freed_memory(steps, self.inventory)
         steps, warnings = told_of_names(steps, self)
         self.warnings += warnings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import redis
 from servers import server_has
@@ -264,3 +265,24 @@ def test_what_is_written_while_nobody_follows_does_not_stop_the_final_index(shop
     assert result.code == 0, result.err
     assert shop.client.hget("p:1", "embedding") == vector(9, "float16")
     assert shop.hits("products") == 3
+
+
+def test_a_vector_of_zeros_is_no_query(shop: Shop) -> None:
+    attrs = {"algorithm": "hnsw", "dims": 8, "distance_metric": "cosine", "datatype": "float32"}
+    schema = {
+        "index": {"name": "products", "prefix": "p:"},
+        "fields": [
+            {"name": "embedding", "type": "vector", "attrs": attrs},
+            {"name": "title", "type": "text"},
+        ],
+    }
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    shop.client.hset("p:0", "embedding", bytes(32))
+    for number in range(1, 40):
+        vector = np.random.default_rng(number).normal(size=8).astype("<f4").tobytes()
+        shop.client.hset(f"p:{number}", "embedding", vector)
+    assert shop.run("upgrade", "head").code == 0
+    shop.write("with op.index('products') as index: index.set_options(stopwords=[])")
+    result = shop.run("upgrade", "head")
+    assert result.code == 0
+    assert "farther neighbours" not in result.out + result.err

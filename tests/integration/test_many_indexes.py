@@ -355,3 +355,28 @@ def test_indexes_are_changed_in_the_order_that_is_asked_for(shop: Shop):
     done = shop.run("upgrade", "--strategy", "shadow")
     assert done.code == 0, done.err
     assert done.out.index("validate b") < done.out.index("create a__")
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+def test_an_alias_that_a_stamped_baseline_does_not_have_is_not_lost(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    shop.client.execute_command("FT.CREATE", "cat_de", "PREFIX", 1, "de:", "SCHEMA", "title", "TEXT")
+    assert shop.run("revision", "-m", "baseline", "--from-live", "cat_de", "--rev-id", "aaa").code == 0
+    assert shop.run("stamp", "head").code == 0
+    shop.client.execute_command("FT.ALIASADD", "live", "cat_de")
+    change = 'with op.index("cat_de") as index: index.set_options(stopwords=[])'
+    shop.write(change, revision="bbb", down_revision="aaa")
+    words = ("--alias", "live") if how == "option" else ()
+    if how == "setting":
+        monkeypatch.setenv("REDISMIGRATE_KNOWN_ALIASES", "live")
+    refused = shop.run("upgrade", *words)
+    assert refused.code == 6
+    assert "let a revision before this one say op.create_alias('live', 'cat_de')" in refused.err
+    assert shop.hits("live") == 0
+
+    script = shop.script("bbb")
+    script.write_text(script.read_text().replace(change, f"op.create_alias('live', 'cat_de')\n    {change}"))
+    result = shop.run("upgrade", *words)
+    assert result.code == 0, result.out + result.err
+    assert shop.hits("live") == 0

@@ -240,3 +240,12 @@ def test_the_plan_tells_what_is_saved_and_which_neighbours_stay(shop: Shop, is_t
 def test_few_vectors_do_not_tell_which_neighbours_stay(shop: Shop):
     stocked(shop)
     assert "there are too few vectors to tell" in " ".join(shop.run("plan").out.split())
+
+
+def test_clients_that_go_on_writing_whole_vectors_are_told_before(shop: Shop):
+    stocked(shop)
+    told = " ".join(shop.run("plan").out.split())
+    assert (
+        "what is written to products with 32 dimensions after the run is not converted: searches do not find "
+        "it until it is written with 8 dimensions (old_form_writers)"
+    ) in told

@@ -53,6 +53,7 @@ def survey(
     catalog: Catalog,
     recorded: Iterable[RecordedRevision] = (),
     backup_dir: Path | None = None,
+    known_aliases: Iterable[str] = (),
 ) -> Inventory:
     """The server as far as it concerns these indexes and revisions.
 
@@ -62,6 +63,7 @@ def survey(
         catalog: The indexes as recorded.
         recorded: The revisions to be planned; without any, every recorded index is looked at.
         backup_dir: Where their backups would go; need not exist yet.
+        known_aliases: Names that the user knows to be aliases, whether or not they are recorded.
     """
     recorded = tuple(recorded)
     touched = set(touched_indexes(recorded)) if recorded else set(catalog)
@@ -74,7 +76,9 @@ def survey(
             live[definition.physical] = index
     names = existing_indexes(server)
     aliases: dict[str, str] = {}
-    probed = {alias for d in definitions for alias in d.all_aliases} | set(_names(recorded))
+    probed = (
+        {alias for d in definitions for alias in d.all_aliases} | set(_names(recorded)) | set(known_aliases)
+    )
     for name in sorted(probed - names):
         target = alias_target(server, name)
         if target is not None:

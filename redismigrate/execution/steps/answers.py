@@ -259,7 +259,8 @@ def _questions(server: Server, old: IndexDefinition, new: IndexDefinition) -> It
             if not value:
                 continue
             if isinstance(field, VectorField) and isinstance(before, VectorField):
-                yield from _neighbours(before, field, value)
+                if any(value):  # zeros have no direction: under COSINE all are equally far from them
+                    yield from _neighbours(before, field, value)
             elif isinstance(field, TagField) and field == before and not field.no_index and value.isalnum():
                 query = b"@%s:{%s}" % (encode(field.name), value)
                 yield SearchQuestion(f"field {field.name}", (query, "LIMIT", "0", str(NEIGHBOURS)), path=path)
