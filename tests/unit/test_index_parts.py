@@ -6,7 +6,7 @@ import pytest
 from planned_revisions import catalog, index, kinds, planned, reasons, recorded, server, step_of, vector
 
 from redismigrate.planning.index_parts import cut_down, parts_of, steps_about, steps_without
-from redismigrate.planning.room import MemoryNeed, one_after_the_other, peak_memory_of
+from redismigrate.planning.room import MemoryNeed, one_after_the_other
 from redismigrate.planning.step_life import STRATEGIES
 
 A, B, C = (index(name, vector(), prefixes=(f"{name}:",)) for name in "abc")
@@ -205,7 +205,6 @@ def test_where_all_do_not_fit_beside_each_other_the_block_says_that_each_would()
         assert "60.0 MB are free" in text
     alone = plan_with_memory(60_000_000, cutover="each")
     assert reasons(alone) == []
-    assert 0 < peak_memory_of(alone.steps) < 60_000_000 < peak_memory_of(plan.steps)
     assert any("takes about" in warning and "together it would be" in warning for warning in alone.warnings)
 
 
