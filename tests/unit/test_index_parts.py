@@ -119,6 +119,17 @@ def test_with_each_indexes_are_made_and_dropped_in_their_turn():
         assert "".join(about) == turns
 
 
+def test_with_each_an_index_that_is_not_changed_is_still_asked_what_is_expected():
+    def script(op):
+        to_hnsw("a", "b")(op)
+        op.expect("c", count=1_000)
+
+    plan = planned(script, A, B, C, cutover="each")
+    at = [kinds(plan).index(kind) for kind in ("record_indexes", "check_expectations", "record_revision")]
+    assert at == sorted(at)
+    assert sorted(kinds(plan)) == sorted([*kinds(planned(script, A, B, C)), "record_indexes"])
+
+
 def test_with_each_indexes_that_share_documents_have_one_turn():
     shared = index("c", vector(), prefixes=("a:", "c:"))
     plan = planned(to_hnsw("a", "b", "c"), A, B, shared, cutover="each")
