@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
@@ -12,7 +13,10 @@ from redismigrate.foreign_text import readable, readable_lines
 
 
 class ForeignSafeConsole(Console):
-    """A console on which only rich itself writes control characters, whatever is printed."""
+    """A console on which only rich itself writes control characters, and nobody's `:name:` is an emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"emoji": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """The segments of something printed."""

@@ -244,15 +244,17 @@ class Migration:
         return plan if told is None else plan.model_copy(update={"warnings": (told, *plan.warnings)})
 
     def _plan_scripts(self, state: State, direction: Direction, target: str, *, compares: bool) -> Plan:
-        recorded = self._record(state, direction, target)
+        alone = self._record(state, direction, target)
         history, head = self._project.history, state.head
-        folds = folds_wanted(history, recorded, state.catalog, head, is_wanted=self._options.fold)
-        inventory = self._survey(state, recorded, self._options, folds.recorded)
+        folds = folds_wanted(history, alone, state.catalog, head, is_wanted=self._options.fold)
+        asked = with_query_checks(folds.recorded, state.catalog, self._options.query_checks)
+        recorded = tuple(member for item in asked for member in item.members)
+        inventory = self._survey(state, recorded, self._options, asked)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
         def make(inventory: Inventory) -> Plan:
             plan = plan_chain(
-                folds.recorded,
+                asked,
                 state.catalog,
                 inventory,
                 self._plan_options(self._options),
@@ -306,13 +308,11 @@ class Migration:
         read_live = live_index_reader(self._server, lambda: candidates(self._project, self._server, given))
         if direction == "upgrade":
             unmanaged = partial(unmanaged_indexes, self._project, self._server)
-            recorded = record_upgrades(
+            return record_upgrades(
                 history, ids, state.catalog, read_live, unmanaged, applied=state.head.applied
             )
-        else:
-            head = seen_to_undo(self._project, state.head)
-            recorded = record_downgrades(history, ids, head, state.catalog, read_live)
-        return with_query_checks(recorded, state.catalog, self._options.query_checks)
+        head = seen_to_undo(self._project, state.head)
+        return record_downgrades(history, ids, head, state.catalog, read_live)
 
     def _new_run(self, plan: Plan) -> Run:
         first, *rest = plan.revisions

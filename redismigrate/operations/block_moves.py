@@ -93,8 +93,10 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
         after: The index after the last.
 
     Raises:
-        SchemaError: The moves depend on their order, or the filter of the index would lose what it names.
+        SchemaError: The moves depend on their order, the filter of the index would lose what it names, or a
+            field is truncated twice.
     """
+    _refuse_two_truncations(changes, before)
     if not any(isinstance(change, RenameField | ChangePrefix) for change in changes):
         return
     renames, prefixes = moves_of(changes, before)
@@ -119,6 +121,21 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
             "these changes.",
             "In the same block, before or after, set a filter that fits: index.set_options(filter=...).",
         )
+
+
+def _refuse_two_truncations(changes: Iterable[IndexChange], schema: IndexSchema) -> None:
+    """Each gives what is left length 1 or not, and documents are rewritten once for all."""
+    truncated: set[str] = set()
+    for change in changes:
+        if isinstance(change, RenameField) and change.old in truncated:
+            truncated = truncated - {change.old} | {change.new}
+        elif isinstance(change, Truncate):
+            if change.name in truncated:
+                raise SchemaError(
+                    f"Field {change.name!r} of index {schema.name!r} is truncated twice in one block.",
+                    "Truncate it once, to the dims that it is to have in the end.",
+                )
+            truncated.add(change.name)
 
 
 def _net(steps: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -52,7 +52,6 @@ class PlacedExpectation:
         operation: Its place among the operations, from 0.
         name_before: What the index is called before the revision; None where the revision creates it.
         name_after: What it is called after it; None where it is gone.
-        names: All that it is called in the course of the revision.
         definition: The index before the revision; None where no revision has made or changed it.
         before: What was done to it before that place.
         after: What is done to it after that place.
@@ -63,7 +62,6 @@ class PlacedExpectation:
     operation: int
     name_before: str | None
     name_after: str | None
-    names: frozenset[str]
     definition: IndexDefinition | None
     before: tuple[Change, ...] = ()
     after: tuple[Change, ...] = ()
@@ -113,7 +111,6 @@ def expectations_of(recorded: RecordedRevision, catalog: Catalog) -> tuple[Place
             operation=position,
             name_before=index.first,
             name_after=index.name,
-            names=index.all_names,
             definition=index.definition,
             before=tuple(index.changes[:done]),
             after=tuple(index.changes[done:]),
@@ -197,14 +194,12 @@ class _Followed:
         name: Its name by now; None where it is gone.
         definition: As it was before them.
         changes: What was done to it so far.
-        names: All that it was called so far.
     """
 
     first: str | None
     name: str | None
     definition: IndexDefinition | None
     changes: list[Change] = field(default_factory=list)
-    names: set[str] = field(default_factory=set)
 
     def take(self, operation: Operation) -> None:
         """Note what an operation does to it, if anything."""
@@ -215,9 +210,3 @@ class _Followed:
         elif operation.kind == "change_index" and operation.name == self.name:
             self.changes += operation.changes
             self.name = operation.name_after
-            self.names.add(self.name)
-
-    @property
-    def all_names(self) -> frozenset[str]:
-        """All that it is called from beginning to end."""
-        return frozenset(filter(None, {self.first, self.name, *self.names}))

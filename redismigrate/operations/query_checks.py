@@ -62,7 +62,7 @@ def with_query_checks(
     """Revisions of which the last one that is about an index also expects what files say of it.
 
     Args:
-        recorded: The revisions, in order; where there is none, no file is read.
+        recorded: The revisions and folds of them, in order; where there is none, no file is read.
         catalog: The indexes before them.
         files: See `read_query_checks`.
 
@@ -145,9 +145,16 @@ def _with_expected(
         if renamed or called in mentioned:
             last = at
             break
-    operations = tuple(Expect(called, expectation) for expectation in expectations)
-    changed = replace(recorded[last], operations=(*recorded[last].operations, *operations))
-    return (*recorded[:last], changed, *recorded[last + 1 :])
+    further = tuple(Expect(called, expectation) for expectation in expectations)
+    return (*recorded[:last], _at_the_end(recorded[last], further), *recorded[last + 1 :])
+
+
+def _at_the_end(item: RecordedRevision, further: tuple[Expect, ...]) -> RecordedRevision:
+    """A revision with further operations; of a fold, which is made again of its members, the last as well."""
+    folded = item.folded
+    if folded:
+        folded = (*folded[:-1], _at_the_end(folded[-1], further))
+    return replace(item, operations=(*item.operations, *further), folded=folded)
 
 
 def _checks(file: str, content: Any) -> QueryChecks:

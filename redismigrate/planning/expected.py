@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from redismigrate.operations.expectations import Expectation, ExpectationAnswer
 from redismigrate.operations.placed_expectations import PlacedExpectation
@@ -10,6 +10,9 @@ from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.plan import Step
 from redismigrate.planning.step_payloads import ExpectationsPayload
 from redismigrate.schema.definition import Catalog, IndexDefinition
+
+# What makes an index of another.
+_BUILDS = frozenset({"create_index", "replace_index"})
 
 # Served name and expectation -> what the index on the server has answered.
 Answers = Mapping[tuple[str, Expectation], ExpectationAnswer]
@@ -61,7 +64,7 @@ def with_checks(
         name = item.name_after
         if not item.is_asked_after or name is None or name not in catalog:
             continue
-        at, definition = _where_asked(ordered, item, marks[item.operation], catalog[name])
+        at, definition = _where_asked(ordered, marks[item.operation], catalog[name])
         checks = found.setdefault(at, [])
         same = next((check for check in checks if check.after == definition), None)
         if same is None:
@@ -75,17 +78,26 @@ def with_checks(
 
 
 def _where_asked(
-    steps: list[Step], item: PlacedExpectation, mark: int, definition: IndexDefinition
+    steps: Sequence[Step], mark: int, definition: IndexDefinition
 ) -> tuple[int, IndexDefinition]:
-    """Before which step, and of which index."""
-    validated = [
-        at
-        for at, step in enumerate(steps)
-        if step.kind == "validate_index" and not step.after_record and step.index in item.names
-    ]
-    if not validated:
+    """Before which step, and of which index.
+
+    Names may change hands: what the index was built as is found by its physical names, the last one first.
+    """
+    physical, last = definition.physical, None
+    for at in range(len(steps) - 1, -1, -1):
+        step = steps[at]
+        if step.after is None or step.after.physical != physical:
+            continue
+        if step.kind == "validate_index" and not step.after_record:
+            last = at
+            break
+        if step.kind in _BUILDS:
+            if step.before is None:
+                break
+            physical = step.before.physical
+    if last is None:
         return mark, definition
-    last = validated[-1]
     definition = steps[last].after or definition
     if any(step.kind == "run_function" for step in steps[last:mark]):
         return mark, definition

@@ -25,7 +25,8 @@ def fold(members: Sequence[RecordedRevision], catalog: Catalog) -> RecordedRevis
     It has the id of the last of them, and leaves the same indexes and documents. One alone is itself.
 
     Args:
-        members: In the order in which they are carried out; they only change indexes.
+        members: In the order in which they are carried out; they only change indexes. What files of queries
+            expect of the last one is expected of all.
         catalog: The indexes as the first of them finds them.
 
     Raises:
@@ -36,12 +37,13 @@ def fold(members: Sequence[RecordedRevision], catalog: Catalog) -> RecordedRevis
     histories = histories_of(members, catalog)
     last = members[-1]
     changes = [ChangeIndex(first, history.changes) for first, history in histories.items()]
+    expected = [operation for operation in last.operations if operation.kind == "expect"]
     folded = replace(
         last,
         message=f"{len(members)} revisions as one: {'; '.join(member.message for member in members)}",
         parents=members[0].parents,
         depends_on=tuple(dict.fromkeys(each for member in members for each in member.depends_on)),
-        operations=tuple(changes),
+        operations=(*changes, *expected),
         adopted={name: index for member in members for name, index in member.adopted.items()},
         folded=tuple(members),
     )

@@ -147,19 +147,20 @@ def steps_about(steps: Sequence[Step], names: Collection[str]) -> tuple[Step, ..
 def in_turns(steps: Sequence[Step], parts: Sequence[frozenset[str]]) -> list[Step]:
     """The steps of a revision part by part: built, swapped in, recorded, and what was replaced removed.
 
+    What is about none of them, as a look at an index that the revision does not change, comes with the last.
+
     Args:
         steps: In the order in which all parts would begin to serve together.
         parts: That have nothing to do with each other; see `turns_of`.
     """
-    [record] = [step for step in steps if step.kind == "record_revision"]
-    turns = [own for part in parts if (own := steps_about(steps, part))]
+    earlier = [part for part in parts if steps_about(steps, part)][:-1]
     ordered: list[Step] = []
-    for own in turns:
-        after = [step for step in own if step.after_record]
-        is_last = own is turns[-1]
+    for part in earlier:
+        own = steps_about(steps, part)
         ordered += [step for step in own if not step.after_record]
-        ordered += [record if is_last else _recording(own), *after]
-    return ordered or [record]
+        ordered += [_recording(own), *(step for step in own if step.after_record)]
+    done = frozenset().union(*earlier)
+    return [*ordered, *(step for step in steps if names_of(step).isdisjoint(done))]
 
 
 def steps_without(steps: Sequence[Step], names: Collection[str], position: int) -> tuple[list[Step], int]:

@@ -130,16 +130,6 @@ def told_of_each(needs: Sequence[MemoryNeed], steps: Sequence[Step]) -> list[str
     return told
 
 
-def peak_memory_of(steps: Sequence[Step]) -> int:
-    """Bytes that steps add to the server's memory at most: what is recorded apart is built one by one."""
-    stretches = [0]
-    for step in steps:
-        stretches[-1] += step.estimate.memory_bytes
-        if step.kind == "record_indexes":
-            stretches.append(0)
-    return max(stretches)
-
-
 def why_backup_does_not_fit(needed_bytes: int, inventory: Inventory, steps: Sequence[Step]) -> str | None:
     """Why there is no room for a backup; None when there is, or when that is not known.
 

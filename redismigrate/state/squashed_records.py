@@ -31,6 +31,7 @@ def put_together(head: Head, squash: Squash) -> Head:
         adopted=tuple(sorted({name for record in replaced.values() for name in record.adopted})),
         replaces=squash.replaces,
         replaced=replaced,
+        expectations=last.expectations,
     )
     return head.with_records({**dict.fromkeys(replaced), squash.revision: together})
 

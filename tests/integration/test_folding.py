@@ -234,6 +234,16 @@ def test_a_way_back_that_needs_originals_of_the_form_in_between_names_the_fold(p
     assert content(products) == before
 
 
+def test_a_fold_is_asked_what_files_of_queries_say(products: Shop):
+    (products.folder / "checks.yaml").write_text('search: [{query: "@brand:{acme}", finds: 0}]')
+    options = ("--fold", "--query-check", "checks.yaml", "--json")
+    (revision,) = products.run("plan", "head", *options).json["revisions"]
+    assert len(revision["folded"]) == 3
+    kinds = [step["kind"] for step in revision["steps"]]
+    assert kinds.index("check_expectations") < kinds.index("swap_alias")
+    assert products.run("upgrade", "head", *options).code == 0
+
+
 def test_a_plan_that_was_reviewed_folds_as_it_was_reviewed(products: Shop):
     file = str(products.folder / "plan.yaml")
     assert products.run("plan", "--fold", "-o", file).code == 0

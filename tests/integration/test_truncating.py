@@ -203,6 +203,14 @@ def test_a_killed_run_goes_on_and_goes_back(shop: Shop, kind: Any, verb: str):
         ("index.truncate('embedding', dims=32)", "has 32 dimensions and can't be truncated to 32"),
         ("index.truncate('embedding', dims=True)", "takes a number of dimensions"),
         ("index.truncate('embeding', dims=8)", "embeding"),
+        (
+            "index.truncate('embedding', dims=16)\n    index.truncate('embedding', 8, renormalize=False)",
+            "Field 'embedding' of index 'products' is truncated twice in one block",
+        ),
+        (
+            "index.truncate('embedding', 16); index.rename_field('embedding', 'v'); index.truncate('v', 8)",
+            "Field 'v' of index 'products' is truncated twice in one block",
+        ),
     ],
 )
 def test_what_can_not_be_truncated_is_told_with_its_line(shop: Shop, call: str, told: str):

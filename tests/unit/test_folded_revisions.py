@@ -15,6 +15,7 @@ from redismigrate.documents.batch import Batch
 from redismigrate.documents.conversion import transform_of
 from redismigrate.errors import SchemaError
 from redismigrate.operations.operation_types import ChangeIndex, RunFunction
+from redismigrate.operations.query_checks import with_query_checks
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import Operations
 from redismigrate.planning.chain import plan_chain
@@ -426,3 +427,12 @@ def test_whatever_is_folded_leaves_what_its_revisions_leave(seed):
     assert current == catalog
     for item in folds.recorded:
         assert all(isinstance(operation, ChangeIndex) for operation in item.operations)
+
+
+def test_a_fold_has_what_files_of_queries_expect_also_when_it_is_made_again_of_its_members(tmp_path):
+    file = tmp_path / "checks.yaml"
+    file.write_text('index: goods\nsearch: ["*"]\n')
+    (folded,) = folds_of(recorded(M_8, products(("rename_to", "goods"))), SHOP).recorded
+    (asked,) = with_query_checks((folded,), SHOP, [file])
+    assert [operation.kind for operation in asked.operations] == ["change_index", "expect"]
+    assert fold(asked.members, SHOP) == asked

@@ -69,6 +69,17 @@ def test_a_console_writes_no_escape_sequence_of_others(is_terminal):
     assert f"[bold]{SHOWN}" in written
 
 
+def test_a_console_makes_no_emoji_of_text_of_others():
+    file = io.StringIO()
+    console = ForeignSafeConsole(file=file, width=200)
+    table = Table("key")
+    table.add_row(markup("p:new: 1"))
+    console.print(table)
+    console.print(f"[bold]{markup('p:new: 2')}[/]")
+    assert "p:new: 1" in file.getvalue()
+    assert "p:new: 2" in file.getvalue()
+
+
 def test_the_log_shows_text_of_others_as_escapes(capsys: pytest.CaptureFixture[str]):
     record = logging.LogRecord("redismigrate", logging.WARNING, "", 0, "lost %s", (CLEARS,), None)
     _StandardErrorHandler().emit(record)

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from schema_strategies import schemas
 
 from redismigrate.errors import NewerState, StateError
+from redismigrate.operations.squash import Squash
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
+from redismigrate.state.squashed_records import put_together
 from redismigrate.state.store import State
 from redismigrate.state.stored_documents import (
     LAYOUT,
@@ -234,3 +236,11 @@ def test_the_owners_belong_to_no_project():
 
 def _through_redis(content: dict[str, Any]) -> Any:
     return parse_document(KEY, render_document(1, content)).content
+
+
+def test_a_squashed_revision_expects_what_the_last_that_it_stands_for_did():
+    expected = ({"index": "products", "count": 20},)
+    last = replace(_record("a"), expectations=expected)
+    squash = Squash("c", ("a", "b"), (), (), "both", "", "")
+    together = put_together(Head({"a": _record(), "b": last}), squash)
+    assert together.revisions["c"].expectations == expected
