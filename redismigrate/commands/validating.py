@@ -121,7 +121,8 @@ class _Look:
         if schema.filter is not None and live.statistics.indexing_failures:
             self.notes.append(
                 f"{name}: {live.statistics.indexing_failures:,} documents could not be indexed since it was "
-                "made; which of those it lacks its FILTER keeps out can't be told"
+                "made, or were gone when it came to them; which of those it lacks its FILTER keeps out can't "
+                "be told"
             )
         vectors = self._vectors(definition, live)
         if found.count:

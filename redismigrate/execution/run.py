@@ -41,7 +41,7 @@ class Baseline(BaseModel):
     Attributes:
         documents: Documents in the index.
         failures: Its counter of indexing failures.
-        unindexed: Keys of its prefixes and type that are not in it; counted only when there are failures.
+        unindexed: Documents with its prefixes and type that are out of it; counted only with failures.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -97,7 +97,8 @@ class IndexStatistics:
         max_doc_id: Grows by one with every document that is indexed, also when it is indexed again.
         is_indexing: A scan is running or queued.
         percent_indexed: Progress of the scan, 0 to 1; it counts all keys of the database.
-        indexing_failures: Documents that could not be indexed since it was made; repairs don't lower it.
+        indexing_failures: Documents that could not be indexed since it was made, or were gone when it came to
+            them; repairs don't lower it.
         last_failure_key: The last of them; None: there was none.
         last_failure_error: What was wrong with it.
         size_bytes: Memory of the index.

@@ -25,11 +25,14 @@ RECORDED_AT = "@recorded-at@"
 #   of the sorted ids) and the same in words (heads, for the error), the indexes document that it needs
 #   (sha1 of all behind its version; "" for none), heads afterwards (JSON), the record of the revision, the
 #   indexes document afterwards (behind its version), the project (JSON); then counted lists: indexes to
-#   claim and to give up (JSON), pairs of an index that has to be complete and the one it replaces, an event
-#   for the journal, and steps, each with its commands and those that put it back.
-# To stamp, the revision is what to call the heads in the reply, the pairs to be complete are a name and the
-#   index that it has to lead to, and behind the steps (none) come pairs of a revision that is to be recorded
-#   and its record, which counts where there is none yet.
+#   claim and to give up (JSON), an index that has to be complete, the one it replaces and "alike" where both
+#   cover the same documents, for each, an event for the journal, and steps, each with its commands and those
+#   that put it back.
+# To stamp, the revision is what to call the heads in the reply, what has to be complete are pairs of a name
+#   and the index that it has to lead to, and behind the steps (none) come pairs of a revision that is to be
+#   recorded and its record, which counts where there is none yet.
+# The server counts a failure for a document that is gone when it comes to it, too. An old index that has met
+#   no failure holds every document, so a new one with as many lacks none: both are asked at one moment.
 # The documents are edited as text: cjson would make {} of empty lists and lose the order. Days are turned
 # into dates after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 # The next fencing token comes before any command: a server over maxmemory refuses it, and with it the
@@ -143,7 +146,7 @@ for i = 1, stamps and #complete or 0, 2 do
       .. '; make the script from this server')
   end
 end
-for i = 1, stamps and 0 or #complete, 2 do
+for i = 1, stamps and 0 or #complete, 3 do
   local new, old = info(complete[i]), info(complete[i + 1])
   if not new then return refuse('index ' .. complete[i] .. ' is not there; run all of the script') end
   if tonumber(new.indexing) ~= 0 then
@@ -154,9 +157,13 @@ for i = 1, stamps and 0 or #complete, 2 do
     return refuse('the server gave up building index ' .. complete[i] .. ' at its maxmemory; free memory, '
       .. 'drop that index, and run all of the script')
   end
-  local failed = tonumber(new.hash_indexing_failures)
-  if failed > (old and tonumber(old.hash_indexing_failures) or 0) then
-    return refuse(failed .. ' documents can not be indexed in ' .. complete[i] .. '; see its FT.INFO')
+  local failed, before = tonumber(new.hash_indexing_failures), 0
+  if old then before = tonumber(old.hash_indexing_failures) end
+  local lacks_none = old and complete[i + 2] == 'alike' and before == 0 and tonumber(old.indexing) == 0
+    and tonumber(new.num_docs) >= tonumber(old.num_docs)
+  if failed > before and not lacks_none then
+    return refuse(failed .. ' documents can not be indexed in ' .. complete[i] .. ', or were gone when the '
+      .. 'server came to them; see its FT.INFO. redismigrate upgrade tells which')
   end
 end
 if builds and info(event[#event]) then return event[#event] .. ' was built before' end

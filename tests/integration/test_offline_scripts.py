@@ -17,6 +17,7 @@ from redismigrate.redis_server.capabilities import Capabilities
 from redismigrate.redis_server.embedded import EmbeddedServer
 from redismigrate.redis_server.inspection import list_indexes, read_index, resolve_alias
 from redismigrate.redis_server.server_binary import find_server_binary
+from redismigrate.schema.create import create_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -317,6 +318,30 @@ def test_a_document_that_the_new_index_can_not_take_stops_the_script_before_the_
     other.wait()
     assert "1 documents can not be indexed in products__000000000002" in other.pipe(text)
     assert outcome(other.client)["aliases"]["products"] is None
+
+
+def test_a_document_that_is_gone_when_the_new_index_comes_to_it_does_not_stop_the_script(
+    shop: Shop, other: Cli
+):
+    shop.write(CREATE, DROP)
+    shop.write('with op.index("products") as index:\n    index.alter_field("embedding", algorithm="hnsw")')
+    add_documents(other.client)
+    assert shop.run("--url", other.url, "upgrade", "000000000001").code == 0
+    text, execute = script(shop, other.url, "upgrade"), other.client.execute_command
+    build = next(line for line in text.splitlines() if line.startswith("EVALSHA"))
+    other.pipe(text.partition(build)[0] + build + "\n")
+    other.wait()
+    other.client.hset("p:gone", "title", "x")
+    other.client.hdel("p:gone", "title")
+    # Only the new index has met it.
+    execute("FT.ALIASDEL", "goods")
+    serving = read_index(execute, "products").schema
+    execute("FT.DROPINDEX", "products")
+    execute(*create_arguments(serving))
+    execute("FT.ALIASADD", "goods", "products")
+    other.wait()
+    assert errors_in(other.pipe(text)) == []
+    assert outcome(other.client)["order"] == ["000000000001", "000000000002"]
 
 
 CHANGES = {

@@ -26,6 +26,8 @@ SCAN_COUNT = 1000
 KEYS_PER_PORTION = 100_000
 # That are sorted in one go, with the interpreter's lock held: about three milliseconds.
 KEYS_PER_SORT = 10_000
+# Where a document that is written anew meanwhile can't be asked about in one transaction.
+_LOOKS = 5
 # Above this a pass per prefix costs more than one over all keys.
 MOST_PREFIX_SCANS = 8
 
@@ -151,6 +153,48 @@ def not_in_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[b
         return []
     members = set(server.execute(*_search_among(physical, keys))[1:])
     return [key for key in keys if key not in members]
+
+
+def documents_not_in_index(
+    server: Server, schema: IndexSchema, physical: str, keys: Sequence[bytes], *, counts_refused: bool = False
+) -> list[bytes]:
+    """Those of some keys that are documents of the type of an index, and that it does not hold.
+
+    A document that is deleted and written anew meanwhile is either gone or in the index, but who asks for the
+    one after the other may see neither. So both are asked in one transaction. Where the server refuses that,
+    they are asked several times.
+
+    Args:
+        server: The connection.
+        schema: Of the index.
+        physical: It, complete.
+        keys: The keys; of those with a zero byte it can't be told (see `not_in_index`), they are passed over.
+        counts_refused: Whether those count whose type the user has no right to ask for.
+    """
+    wanted = KEY_TYPES[schema.storage_type].encode()
+    # Nearly all are in the index as a rule.
+    suspects = not_in_index(server, physical, keys)
+    if not suspects:
+        return []
+    with server.translated_errors():
+        pipeline = server.client.pipeline(transaction=True)
+        pipeline.execute_command(*_search_among(physical, suspects))  # type: ignore[no-untyped-call]
+        for key in suspects:
+            pipeline.type(key)
+        try:
+            found, *types = pipeline.execute()
+        except redis.ResponseError:  # a right to one key that is missing refuses all
+            types = []
+    if types:
+        members = set(found[1:])
+        return [
+            key for key, told in zip(suspects, types, strict=True) if told == wanted and key not in members
+        ]
+    for _ in range(_LOOKS):
+        types = types_of(server, suspects, refused=wanted if counts_refused else b"")
+        there = [key for key, told in zip(suspects, types, strict=True) if told == wanted]
+        suspects = not_in_index(server, physical, there)
+    return suspects
 
 
 def in_complete_index(server: Server, physical: str, keys: Sequence[bytes]) -> list[bytes] | None:

@@ -19,7 +19,8 @@ from redismigrate.operations.placed_expectations import lasting_expectations
 from redismigrate.planning.physical_names import with_physical_names
 from redismigrate.planning.plan import Plan, RevisionPlan, Step, moves_names
 from redismigrate.planning.step_life import BESIDE
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.state.keys import OWNERS_KEY, StateKeys
 from redismigrate.state.offline_script import (
     APPLY,
@@ -242,13 +243,33 @@ class _Section:
         return call_line(keys, words, () if is_build else self.start.undoable)
 
     def _complete(self) -> list[str]:
-        """Pairs: an index that was built beside another, and that other; "" where it is no successor."""
+        """For each index that was built beside another: it, that other, and whether they hold the same.
+
+        The other is "" where it is no successor.
+        """
         swaps = [step for step in self.plan.steps if step.kind == "swap_alias"]
         return [
-            "" if definition is None else definition.physical
+            word
             for step in swaps
-            for definition in (step.after, step.before)
+            for word in (
+                "" if step.after is None else step.after.physical,
+                "" if step.before is None else step.before.physical,
+                "alike" if _hold_the_same(step.before, step.after) else "",
+            )
         ]
+
+
+def _hold_the_same(before: IndexDefinition | None, after: IndexDefinition | None) -> bool:
+    """Whether two indexes hold the same documents, but for those that can't be indexed."""
+    if before is None or after is None or before.schema.skip_initial_scan:
+        return False
+    if any(field.type == "geoshape" for field in after.schema.fields):
+        return False  # a document whose shape can't be indexed is held without it
+    kinds = [
+        (schema.storage_type, KeyPrefixes.of(schema.prefixes), schema.filter)
+        for schema in (before.schema, after.schema)
+    ]
+    return kinds[0] == kinds[1]
 
 
 def call_line(keys: StateKeys, words: Iterable[bytes | str], undoable: Collection[str]) -> str:
