@@ -269,7 +269,9 @@ class Migration:
         self, state: State, recorded: Recorded, options: MigrationOptions, folds: Recorded = ()
     ) -> Inventory:
         backup_dir = self._backup_dir(options)
-        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
+        inventory = survey(
+            self._server, self._project.settings.project, state.catalog, recorded, backup_dir, folds=folds
+        )
         backups, of_folds = (
             backups_of(each, state.head, options.backup_dir)
             for each in (recorded, [item for item in folds if item.folded])
@@ -285,14 +287,12 @@ class Migration:
         return (options.backup_dir or self._project.settings.backup_dir).absolute()
 
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
-        adoption = self._project.settings.adopt
-        expands = options.phase == "expand"
         return PlanOptions(
             options.strategy,
             options.allow_lossy,
             options.exclusive,
-            adoption,
-            expands,
+            self._project.settings.adopt,
+            options.phase == "expand",
             options.ignore_other_databases,
             options.on_failure,
             options.cutover,
