@@ -44,6 +44,7 @@ from redismigrate.commands.taking_up import (
 from redismigrate.errors import RunInProgress, StateMissing
 from redismigrate.execution.executor import Executor
 from redismigrate.execution.holding import hold
+from redismigrate.execution.indexes.expecting import with_folds_asked
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.leaving_out import Replan
 from redismigrate.execution.progress import Watcher
@@ -249,6 +250,7 @@ class Migration:
         asked = with_query_checks(folds.recorded, state.catalog, self._options.query_checks)
         recorded = tuple(member for item in asked for member in item.members)
         inventory = self._survey(state, recorded, self._options, asked)
+        inventory = with_folds_asked(inventory, self._server, state.catalog, asked)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
         def make(inventory: Inventory) -> Plan:
@@ -269,9 +271,7 @@ class Migration:
         self, state: State, recorded: Recorded, options: MigrationOptions, folds: Recorded = ()
     ) -> Inventory:
         backup_dir = self._backup_dir(options)
-        inventory = survey(
-            self._server, self._project.settings.project, state.catalog, recorded, backup_dir, folds=folds
-        )
+        inventory = survey(self._server, self._project.settings.project, state.catalog, recorded, backup_dir)
         backups, of_folds = (
             backups_of(each, state.head, options.backup_dir)
             for each in (recorded, [item for item in folds if item.folded])

@@ -53,7 +53,6 @@ def survey(
     catalog: Catalog,
     recorded: Iterable[RecordedRevision] = (),
     backup_dir: Path | None = None,
-    folds: Iterable[RecordedRevision] = (),
 ) -> Inventory:
     """The server as far as it concerns these indexes and revisions.
 
@@ -63,8 +62,6 @@ def survey(
         catalog: The indexes as recorded.
         recorded: The revisions to be planned; without any, every recorded index is looked at.
         backup_dir: Where their backups would go; need not exist yet.
-        folds: The revisions as they are folded: a fold may know by another name the index of which it expects
-            something.
     """
     recorded = tuple(recorded)
     touched = set(touched_indexes(recorded)) if recorded else set(catalog)
@@ -114,7 +111,7 @@ def survey(
         samples=_samples(server, interests, physical_names),
         other_databases=look_at_other_databases(server, met),
         unreadable_prefixes=unreadable_prefixes(server, met, StateKeys(project).fence),
-        answers=answers_before(server, catalog, (*recorded, *folds)),
+        answers=answers_before(server, catalog, recorded),
         untold_because=why_unreported(server) if rewrites else None,
         backup_free_bytes=None if backup_dir is None else free_bytes(backup_dir),
         persistence=read_persistence(server),
