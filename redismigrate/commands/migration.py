@@ -44,6 +44,7 @@ from redismigrate.commands.taking_up import (
 from redismigrate.errors import RunInProgress
 from redismigrate.execution.executor import Executor
 from redismigrate.execution.holding import hold
+from redismigrate.execution.indexes.expecting import with_folds_asked
 from redismigrate.execution.indexes.survey import backups_of, live_index_reader, survey
 from redismigrate.execution.leaving_out import Replan
 from redismigrate.execution.progress import Watcher
@@ -250,6 +251,7 @@ class Migration:
         asked = with_query_checks(folds.recorded, state.catalog, self._options.query_checks)
         recorded = tuple(member for item in asked for member in item.members)
         inventory = self._survey(state, recorded, self._options, asked)
+        inventory = with_folds_asked(inventory, self._server, state.catalog, asked)
         require_no_drift(state.catalog, inventory, touched_indexes(recorded), dropped_indexes(recorded))
 
         def make(inventory: Inventory) -> Plan:
@@ -289,14 +291,12 @@ class Migration:
         return (options.backup_dir or self._project.settings.backup_dir).absolute()
 
     def _plan_options(self, options: MigrationOptions) -> PlanOptions:
-        adoption = self._project.settings.adopt
-        expands = options.phase == "expand"
         return PlanOptions(
             options.strategy,
             options.allow_lossy,
             options.exclusive,
-            adoption,
-            expands,
+            self._project.settings.adopt,
+            options.phase == "expand",
             options.ignore_other_databases,
             options.on_failure,
             options.cutover,

@@ -61,7 +61,9 @@ def plan_chain(
             continue
         at_once = chain.with_revisions((item,))
         plan = at_once.plans[-1]
-        if plan.blocked:
+        # What an index answers is no other one by one, where it would be asked once others are applied.
+        answers = [chain.inventory.answers.get((look.index, look.expectation)) for look in plan.looks]
+        if plan.blocked and all(answer is None or answer.is_met for answer in answers):
             ids = ", ".join(member.revision for member in item.members)
             remarks.append(f"revisions {ids} are not folded: {'; '.join(plan.blocked)}")
             chain = one_by_one

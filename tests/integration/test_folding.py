@@ -244,6 +244,14 @@ def test_a_fold_is_asked_what_files_of_queries_say(products: Shop):
     assert products.run("upgrade", "head", *options).code == 0
 
 
+def test_a_fold_is_asked_before_anything_changes_also_under_another_name(products: Shop):
+    products.write(CHANGE + "index.rename_to('goods')", "pass")
+    (products.folder / "checks.yaml").write_text("search: [{count: 7}]")
+    refused = products.run("plan", "head", "--fold", "--query-check", "checks.yaml")
+    assert refused.code == 6
+    assert "index products is not as expected: documents: wanted 7, found 20" in refused.out
+
+
 def test_a_plan_that_was_reviewed_folds_as_it_was_reviewed(products: Shop):
     file = str(products.folder / "plan.yaml")
     assert products.run("plan", "--fold", "-o", file).code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -15,6 +16,7 @@ from redismigrate.foreign_documents import UnreadableDocument, parse_json
 from redismigrate.operations.expectations import Expectation, ExpectationAnswer, Neighbours, keys_text
 from redismigrate.operations.placed_expectations import expectations_of
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.inventory import Inventory
 from redismigrate.redis_server.connection import Server
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog
@@ -78,6 +80,21 @@ def answers_before(
                 physical = name if definition is None else definition.physical
                 answers[name, expectation] = _answer_when_complete(server, schema, physical, expectation)
     return answers
+
+
+def with_folds_asked(
+    inventory: Inventory, server: Server, catalog: Catalog, recorded: Iterable[RecordedRevision]
+) -> Inventory:
+    """What is known of a server, and what indexes answer by the names that folds of revisions have for them.
+
+    Args:
+        inventory: Made for the revisions one by one.
+        server: The connection.
+        catalog: The indexes as recorded.
+        recorded: The revisions, and folds of them.
+    """
+    folds = [item for item in recorded if item.folded]
+    return replace(inventory, answers={**inventory.answers, **answers_before(server, catalog, folds)})
 
 
 def wait_for(server: Server, physical: str, seconds: float = LONGEST_WAIT_SECONDS) -> str | None:
