@@ -76,13 +76,14 @@ def survey(
             live[definition.physical] = index
     names = existing_indexes(server)
     aliases: dict[str, str] = {}
-    probed = (
-        {alias for d in definitions for alias in d.all_aliases} | set(_names(recorded)) | set(known_aliases)
-    )
+    probed = {alias for d in definitions for alias in d.all_aliases} | set(_names(recorded))
     for name in sorted(probed - names):
         target = alias_target(server, name)
         if target is not None:
             aliases[name] = target
+    if known := frozenset(known_aliases):
+        for physical in live:
+            aliases |= dict.fromkeys(known.intersection(aliases_of(server, physical, known)), physical)
     interests = interests_of(recorded, catalog)
     met = schemas_met(recorded, catalog)
     server.look_for_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -215,10 +216,13 @@ def _difference(
         return (f"{len(after)} documents instead of {len(before)}" if is_short else None), 1.0
     if not before:
         return None, 1.0
-    # Not by their keys: of many documents with one vector any is right.
-    farthest = max(map(float, before))
+    # Not by their keys: of many documents with one vector any is right. Vectors of zeros have no distance.
+    known = [distance for distance in map(float, before) if math.isfinite(distance)]
+    if not known:
+        return None, 1.0
+    farthest = max(known)
     near = sum(float(distance) <= farthest + ROUNDING * abs(farthest) for distance in after)
-    return None, near / len(before)
+    return None, min(1.0, near / len(known))
 
 
 def _still_there(server: Server, question: SearchQuestion, keys: Iterable[bytes]) -> int:
