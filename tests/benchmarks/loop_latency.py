@@ -6,16 +6,16 @@ A task asks every 5 milliseconds to be woken up, and notes how late it is: what 
 would wait before its own work begins. First beside nothing, as the measure of the machine, then beside a
 thread that only counts, as that of Python, then beside changes of an index of 100,000 hashes with vectors of
 384 dimensions, with a callback for progress, then beside nothing once more. Milliseconds, on 2 cores that
-Redis shares, while other programs kept both busy (load 15), so that what stands beside each other counts:
+Redis shares:
 
     beside                                        s   times  median     p99   p99.9    most
-    nothing                                    10.0   1,776     0.3     4.3     7.0    11.8
-    a thread that counts                       10.0     619    10.1    32.6    48.1    53.5
-    plan                                        0.2      30     1.1    17.1    19.2    19.4
-    upgrade to float16, search up              86.1  11,906     0.4    20.2    45.1   278.6
-    downgrade, from the backup                132.4  18,342     0.4    18.7    56.4   594.1
-    upgrade to float16, rebuild                18.8   2,796     0.6    17.3    33.9    52.1
-    nothing, once more                         10.0   1,749     0.2     4.9     9.6    12.2
+    nothing                                    10.0   1,885     0.3     0.4     1.9     3.7
+    a thread that counts                       10.0     946     5.5     7.0    10.6    10.8
+    plan                                        0.1      10     0.6     4.2     4.3     4.3
+    upgrade to float16, search up              19.4   3,331     0.2     6.3    40.7    53.1
+    downgrade, from the backup                 27.7   4,761     0.2     6.4    43.1    54.1
+    upgrade to float16, rebuild                 2.8     510     0.2     4.7     8.6    10.7
+    nothing, once more                         10.0   1,902     0.2     0.4     2.5     4.6
 
 The longest waits are Python's own collections of garbage, which look at all objects of the process. With
 `gc.freeze()` before, in two runs with 25,000 documents, they were 29 to 73 ms instead of 147 to 255.
