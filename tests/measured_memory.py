@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import redis
 
 from redismigrate.execution.indexes.survey import survey
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex
@@ -157,7 +159,9 @@ def measure_altering(
     server.execute("FT.ALTER", schema.name, "SCHEMA", "ADD", *words)
     _wait(server, schema.name, count)
     used = used_memory(server) - before
-    server.execute("FT.DEBUG", "GC_FORCEINVOKE", schema.name)
+    for command in ("FT.DEBUG", "_FT.DEBUG"):  # the one of Redis 7.4, and of Redis 8
+        with suppress(redis.ResponseError):
+            server.execute(command, "GC_FORCEINVOKE", schema.name)
     return Measured(summary, used, used_memory(server) - before)
 
 

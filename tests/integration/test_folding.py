@@ -121,7 +121,7 @@ def test_a_folded_run_is_rolled_back_as_a_whole(products: Shop):
 
 def test_all_of_a_fold_is_undone_when_it_fails(products: Shop):
     before = content(products)
-    products.write(CHANGE + "index.alter_field('embedding', initial_cap=10**9)")
+    products.write(CHANGE + "index.set_options(filter='@title ==')")
     failed = products.run("upgrade", "--fold")
     assert failed.code == 1, failed.err
     assert "the fold of 000000000002, 000000000003, 000000000004, 000000000005" in failed.err

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from servers import accepts
 from vector_documents import CHANGE, add_products, applied, migrate, vector
 
 from redismigrate.errors import RunFailed
@@ -193,7 +194,7 @@ def test_a_revision_is_undone_for_a_document_that_can_not_be_indexed_beside_one_
         write_and_take_away(shop.client, "p:gone", storage)
 
     with pytest.raises(
-        RunFailed, match="1 documents can't be indexed in products; one is key p:1: field emb"
+        RunFailed, match=r"1 documents can't be indexed in products; (one|the last one) is key p:1: "
     ):
         migrate(shop, {"validate_index": spoil})
 
@@ -282,6 +283,8 @@ def test_who_may_not_ask_for_a_type_is_told_all_the_same(redis_url: str, client:
     )
     try:
         with redis.Redis.from_url(redis_url, protocol=2, username="reader", password="any") as reader:
+            if not accepts(reader, "FT.INFO", "products"):
+                pytest.skip("this server lets nobody use an index of whose keys some may not be read")
             keys, wanted = [b"p:5", b"p:short", b"p:secret", b"p:gone"], definition("hash").schema
             with connect_like(reader) as server:
                 without = documents_not_in_index(server, wanted, "products", keys)

@@ -69,6 +69,7 @@ def test_a_new_index_of_texts(server: Server, storage_type: str, count: int, wor
     assert_as_told(measure_creation(server, schema, count))
 
 
+@pytest.mark.needs("search debugging")
 @pytest.mark.parametrize(
     ("count", "words"), [(30, 1_000), pytest.param(2_000, 2_000, marks=pytest.mark.slow)]
 )

@@ -55,6 +55,7 @@ def flaws(shop: Shop, *arguments: str, code: int = 3) -> dict[str, str]:
     return {flaw["kind"]: flaw["message"] for flaw in result.json["flaws"]}
 
 
+@pytest.mark.needs("search debugging")
 def test_what_is_as_it_should_be_ends_with_0(products: Shop):
     result = products.run("validate", "--json")
     assert result.code == 0, result.out
