@@ -161,7 +161,7 @@ def measure_altering(
     used = used_memory(server) - before
     for command in ("FT.DEBUG", "_FT.DEBUG"):  # the one of Redis 7.4, and of Redis 8
         with suppress(redis.ResponseError):
-            server.execute(command, "GC_FORCEINVOKE", schema.name)
+            server.client.execute_command(command, "GC_FORCEINVOKE", schema.name)
     return Measured(summary, used, used_memory(server) - before)
 
 
