@@ -14,19 +14,16 @@ _SECONDS_PER_DAY = 86_400
 
 
 def told_of_long_expansion(server: Server, run: Run, longest_days: float) -> str | None:
-    """The warning; None where the revision was expanded more lately, or nobody knows when.
+    """The warning; None where the revision was begun more lately.
 
     Args:
         server: Has the indexes.
         run: The one that waits to be contracted.
         longest_days: For how long nothing is said.
     """
-    try:
-        since = datetime.fromisoformat(run.heartbeat)
-    except ValueError:
-        return None
-    moment = since if since.tzinfo is not None else since.replace(tzinfo=UTC)
-    days = (_this_moment() - moment).total_seconds() / _SECONDS_PER_DAY
+    # Not its last sign of life: a contraction that was refused is one as well.
+    since = datetime.fromisoformat(run.revision_started_at)
+    days = (_this_moment() - since).total_seconds() / _SECONDS_PER_DAY
     if days <= longest_days:
         return None
     command = shell_command("redismigrate", str(run.direction), run.target, "--phase", "contract")

@@ -85,11 +85,7 @@ def lost_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[str]:
     """What becomes of the aliases of indexes that no revision made, where such an index is dropped."""
     if plan.recorded.direction == "downgrade" or plan.inventory.capabilities.lists_aliases:
         return
-    dropped = {
-        step.before.physical
-        for step in steps
-        if step.before is not None and _drops(step, step.before.physical)
-    }
+    dropped = _dropped(steps)
     for name, definition in plan.recorded.adopted.items():
         if definition.physical in dropped:
             found = f": {', '.join(definition.aliases)} found and kept" if definition.aliases else ""
@@ -106,11 +102,7 @@ def unrecorded_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[
     Those of indexes that this revision brings under management are kept.
     """
     kept = names_in(plan.start) | names_in(plan.catalog)
-    dropped = {
-        step.before.physical: step.before.served
-        for step in steps
-        if step.before is not None and _drops(step, step.before.physical)
-    }
+    dropped = _dropped(steps)
     for alias, target in plan.inventory.aliases.items():
         if target in dropped and alias not in kept:
             yield (
@@ -118,6 +110,15 @@ def unrecorded_aliases(steps: Sequence[Step], plan: PlanInProgress) -> Iterator[
                 "afterwards: let a revision before this one say "
                 f"op.create_alias({alias!r}, {dropped[target]!r})"
             )
+
+
+def _dropped(steps: Sequence[Step]) -> dict[str, str]:
+    """The indexes that steps drop, and with them the aliases that they have: physical -> served name."""
+    return {
+        step.before.physical: step.before.served
+        for step in steps
+        if step.before is not None and _drops(step, step.before.physical)
+    }
 
 
 def _drops(step: Step, physical: str) -> bool:

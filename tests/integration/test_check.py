@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from redismigrate import commands
 from redismigrate.commands import long_expansion
+from redismigrate.commands.session import expanded_run
+from redismigrate.state.store import read_state
 
 CREATE = """
     op.create_index({
@@ -290,6 +293,22 @@ def test_a_revision_that_has_been_expanded_for_long_is_told(applied, monkeypatch
     assert "for 9 days" in note
     monkeypatch.setenv("REDISMIGRATE_LONGEST_EXPANSION_DAYS", "30")
     assert "has been expanded for" not in applied.run("check").out
+
+
+def test_a_sign_of_life_since_does_not_make_an_expansion_younger(applied):
+    applied.write(
+        'with op.index("products") as index: index.alter_field("title", weight=2)',
+        'with op.index("products") as index: index.alter_field("title", weight=1)',
+    )
+    assert applied.run("upgrade", "--phase", "expand").code == 0
+    project = commands.Project.load(applied.folder / "redismigrate.toml")
+    with project.connect() as server:
+        run = expanded_run(read_state(server, project.keys))
+        assert run is not None
+        begun = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+        # As a contraction that was refused has left it: what changes a run is a sign of life.
+        tried = run.with_changes(revision_started_at=begun)
+        assert "for 9 days" in (long_expansion.told_of_long_expansion(server, tried, 7) or "")
 
 
 def test_an_unfinished_run_is_told_and_the_server_not_compared(applied):
