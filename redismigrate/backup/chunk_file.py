@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from redismigrate.backup.npz import MalformedNpz, read_npz
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, FixedWidth, size_bytes
-from redismigrate.documents.digests import Digest64
+from redismigrate.documents.digests import Digest64, bound_to_keys
 from redismigrate.foreign_documents import UnreadableDocument, parse_json
 
 # Small enough for a processor's cache; every piece is hashed, summed and written by calls of its own.
@@ -61,6 +61,16 @@ class Chunk:
         for name, values in self.numbers.items():
             if len(values) != len(self.documents.keys):
                 raise ValueError(f"{len(values)} numbers {name!r} for {len(self.documents.keys)} keys")
+
+    def digests_written(self, path: str) -> Iterator[Digest64]:
+        """Digests of what may have been written into a field, with the keys, for each attempt that wrote it.
+
+        Args:
+            path: The field, as it is called in the backup.
+        """
+        for written in self.written or ():
+            if path in written:
+                yield bound_to_keys(path, self.documents.keys, written[path])
 
 
 def write_chunk(file: BinaryIO | io.RawIOBase, *parts: Chunk) -> None:

@@ -150,8 +150,8 @@ class GrowingBackup:
         if chunk.written is None:
             self._known_written = None
         elif self._known_written is not None:
-            for written in chunk.written:
-                self._known_written.add(bound_to_keys(path, chunk.documents.keys, written[path]))
+            for digests in chunk.digests_written(path):
+                self._known_written.add(digests)
 
     def _reopened(self) -> BackupWriter:
         if self._writer is None:

@@ -31,10 +31,9 @@ class CutOff:
             return
         for older in olders:
             for chunk in older.chunks():
-                for written in chunk.written or ():
-                    for _, path in self._growing:
-                        if path in written:
-                            self._written.add(bound_to_keys(path, chunk.documents.keys, written[path]))
+                for _, path in self._growing:
+                    for digests in chunk.digests_written(path):
+                        self._written.add(digests)
 
     def lacking(self, batch: Batch) -> dict[int, str]:
         """The rows whose vectors are not what the way there has written, with what is missing of them."""

@@ -108,9 +108,9 @@ def _converted_back(older: Backup, backup: Backup, job: RewriteJob, paths: dict[
     """Digests of what the way back has made of what the way there had written."""
     there, converted = Digests(), Digests()
     for chunk in older.chunks():
-        for written in chunk.written or ():
-            for path in paths.values():
-                there.add(bound_to_keys(path, chunk.documents.keys, written[path]))
+        for path in paths.values():
+            for digests in chunk.digests_written(path):
+                there.add(digests)
     for chunk in backup.chunks():
         keys = [job.rewrite.key_after(key) for key in chunk.documents.keys]
         for before, after in paths.items():
