@@ -47,6 +47,7 @@ class Recoding:
         dims_changed: Components of a vector afterwards; None where they stay as many. Fewer are the first of
             them; more are the original ones where a backup has them, and zeros behind those that are left.
         renormalize: Where some are cut off, whether what is left gets length 1.
+        new_path: Where the new form goes, to stay there beside the old one; None: it replaces that.
     """
 
     path: str
@@ -57,13 +58,17 @@ class Recoding:
     quantization_before: Quantization | None = None
     dims_changed: int | None = None
     renormalize: bool = True
+    new_path: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Where no dimensions change, runs and plans are written as by versions that knew nothing of it.
+        # Where no dimensions change and nothing gets another path, runs and plans are written as they were by
+        # versions that knew nothing of it.
         content: dict[str, Any] = handler(self)
         if self.dims_changed is None:
             del content["dims_changed"], content["renormalize"]
+        if self.new_path is None:
+            del content["new_path"]
         return content
 
     @property
