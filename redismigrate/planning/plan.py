@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.expectations import LookBefore
 from redismigrate.operations.recorded import Direction, RecordedRevision
@@ -119,6 +120,7 @@ class Step(BaseModel):
                 takes_back=self.documents is not None and self.documents.takes_back,
                 after_record=self.after_record,
                 has_second_fields=self.drop is not None and bool(self.drop.second_fields),
+                has_twins=self.documents is not None and bool(twins_of(self.documents.rewrite)),
             )
         ]
 

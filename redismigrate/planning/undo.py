@@ -266,6 +266,7 @@ UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "rewrite_documents": _restore,
     "promote_documents": _restore,
     "fill_second_fields": _remove_second_form,
+    "fill_twins": _remove_second_form,
     "make_copies": _remove_second_form,
     "remove_originals": _copy_back,
     "create_index": _drop_again,
