@@ -100,8 +100,8 @@ class Removals:
                 f"{count:,} documents, {names} among them, have a value under one of its two names alone: it "
                 "was deleted, or a release that does not know the other name writes whole documents.",
                 "No more was removed; the backup has what was. If they were deleted on purpose, run the same "
-                f"command again with --max-removals {count}. Else let that release keep what it does not know, "
-                "or rename in place with --exclusive.",
+                f"command again with --max-removals {count}. Else let that release keep fields that it does "
+                "not know, or rename in place with --exclusive.",
             )
         return RunInterrupted(
             f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being "
