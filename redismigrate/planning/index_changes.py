@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.twins import twins_of
+from redismigrate.planning.both_names import with_both_names
 from redismigrate.planning.document_changes import DocumentChange
-from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.hidden_keys import keys_that_clients_miss
 from redismigrate.planning.index_steps import (
     alter_steps,
@@ -19,8 +20,9 @@ from redismigrate.planning.plan import Estimate
 from redismigrate.planning.plan_in_progress import PlanInProgress
 from redismigrate.planning.query_warnings import query_bytes_warnings, query_names_warnings
 from redismigrate.planning.rewrites import DoneRewrite
-from redismigrate.planning.room import why_backup_does_not_fit
+from redismigrate.planning.room import why_backup_does_not_fit, why_memory_is_short
 from redismigrate.planning.second_form_steps import (
+    SecondFormCosts,
     reading_second_fields,
     second_field_names,
     shadow_copy_steps,
@@ -174,17 +176,20 @@ def _second_form(
 ) -> None:
     change = _document_change(plan, old, new, rewrite, is_beside=True)
     costs = change.second_form_costs(build, strategy)
+    expanded = _expanded(plan, old, new, rewrite, costs)
     plan.blocked += change.problems(build.documents)
     if costs.backup is not None:
         plan.block(why_backup_does_not_fit(costs.backup.backup_bytes, plan.inventory, plan.steps))
-    both = build.memory_bytes + costs.copy.memory_bytes
+    builds = 1 if expanded is None else 2
+    both = builds * build.memory_bytes + costs.copy.memory_bytes
     plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}), in_place)
     plan.warnings += change.warnings_beside()
     if strategy == "shadow_copy":
         plan.steps += shadow_copy_steps(old, new, rewrite, costs)
     elif twins_of(rewrite):
-        plan.warnings += query_names_warnings(old, new, rewrite)
-        plan.steps += twin_steps(old, new, rewrite, costs)
+        plan.warnings += query_names_warnings(old, new, rewrite, expanded)
+        final = new if expanded is None else plan.beside(new)
+        plan.steps += twin_steps(old, final, rewrite, costs, expanded)
     else:
         names = second_field_names(rewrite, plan.recorded.revision)
         serving = reading_second_fields(new, names)
@@ -193,6 +198,25 @@ def _second_form(
             old, serving, final, rewrite, names, costs, change.restores_from, change.is_all_indexed
         )
     plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _expanded(
+    plan: PlanInProgress,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    costs: SecondFormCosts,
+) -> IndexDefinition | None:
+    """An index that answers to old and new names of fields, for as long as two releases ask; None for none.
+
+    It is one more index, which a server that is short of memory goes without.
+    """
+    if not plan.options.expands or rewrite.prefixes:
+        return None
+    both = with_both_names(old, new, rewrite)
+    needed = 2 * costs.build.memory_bytes + costs.copy.memory_bytes
+    is_short = why_memory_is_short(new.served, needed, plan.inventory, memory_of(plan.steps)) is not None
+    return None if is_short else both
 
 
 def _why_not_shared(old: IndexDefinition, strategy: Strategy) -> str | None:

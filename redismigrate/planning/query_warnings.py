@@ -28,15 +28,23 @@ def query_bytes_warnings(old: IndexDefinition, new: IndexDefinition) -> Iterator
                 yield _of_old_writers(new.served, known, field)
 
 
-def query_names_warnings(old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite) -> Iterator[str]:
+def query_names_warnings(
+    old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, expanded: IndexDefinition | None
+) -> Iterator[str]:
     """That what is renamed has to be queried, and written, under another name.
 
     Args:
         old: The index as it is.
         new: The index as it is wanted.
         rewrite: What gets another path in its documents.
+        expanded: The index that answers to both names until the change is over; None for none.
     """
     for before, after in renamed_attributes(old, new, rewrite).items():
+        if expanded is not None:
+            yield (
+                f"{expanded.physical} answers queries that say {before} and those that say {after}, and so "
+                f"does {new.served} from its swap until the last index is built"
+            )
         yield (
             f"queries on {new.served} must say {after} instead of {before} afterwards: with the old name "
             "they find nothing, on Redis 7.4 without an error (query_names_change)"

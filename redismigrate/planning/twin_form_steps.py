@@ -14,7 +14,11 @@ from redismigrate.schema.definition import IndexDefinition
 
 
 def twin_steps(
-    old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite, costs: SecondFormCosts
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    costs: SecondFormCosts,
+    expanded: IndexDefinition | None = None,
 ) -> list[Step]:
     """Values written to their new path beside the old one, with an index over it; the old ones go at the end.
 
@@ -26,6 +30,8 @@ def twin_steps(
         new: The index over the new paths.
         rewrite: What gets another path.
         costs: What it costs.
+        expanded: An index over the new paths that answers to the old names as well. It is built for the
+            expand phase and serves until the final one is built; None where that one is built at once.
     """
     both: dict[str, Any] = {"before": old, "after": new, "documents": DocumentsPayload(rewrite=rewrite)}
     step = steps_of("shadow_field", new.served)
@@ -49,11 +55,8 @@ def twin_steps(
         after_record=True,
         **both,
     )
-    return [
-        prove_step(new, "shadow_field"),
-        fill,
-        *built_beside(
-            old, new, "shadow_field", costs.build, has_other_bytes=any(twin.recoding for twin in twins)
-        ),
-        remove,
-    ]
+    has_other_bytes = any(twin.recoding for twin in twins)
+    built: list[Step] = []
+    for before, after in ((old, new),) if expanded is None else ((old, expanded), (expanded, new)):
+        built += built_beside(before, after, "shadow_field", costs.build, has_other_bytes=has_other_bytes)
+    return [prove_step(expanded or new, "shadow_field"), fill, *built, remove]

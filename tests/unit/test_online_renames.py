@@ -8,6 +8,7 @@ import pytest
 from planned_revisions import index, kinds, planned, reasons, schema, server, step_of, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.planning.both_names import with_both_names
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.query_warnings import renamed_attributes
 from redismigrate.planning.twin_limits import why_no_twins
@@ -146,6 +147,89 @@ def test_a_field_that_keeps_its_name_in_queries_changes_nothing_for_them():
     assert renamed_attributes(aliased, after, RENAME) == {}
     called = index("products", TextField(name="description"), COLOR)
     assert renamed_attributes(aliased, called, RENAME) == {"about": "description"}
+
+
+# Both names at once, for as long as two releases ask.
+
+
+def test_the_expanded_index_answers_to_both_names_and_the_final_one_is_built_when_it_is_contracted():
+    plan = planned(rename, BEHIND, expands=True)
+    assert reasons(plan) == []
+    assert lives(plan.steps[plan.cutover :]) == [
+        "swap_alias",
+        "create_beside",
+        "wait_for_index",
+        "validate_index",
+        "swap_alias",
+        "record_revision",
+        "drop_left",
+        "drop_left",
+        "remove_twins",
+    ]
+    expanded = plan.built_beside["products"]
+    read = {field.name: field.path_in("hash") for field in expanded.schema.fields}
+    assert (read["desc"], read["description"]) == ("description", "description")
+    final = plan.steps[plan.cutover + 1].after
+    assert [field.name for field in final.schema.fields] == ["description", "color", "embedding"]
+    assert final.physical != expanded.physical
+    left = [step for step in plan.steps if step.life.name == "drop_left"]
+    assert [step.before.physical for step in left] == [BEHIND.physical, expanded.physical]
+    assert {step.after.physical for step in left} == {final.physical}
+    assert any("that say desc and those that say description" in each for each in plan.warnings)
+
+
+def test_an_index_that_was_contracted_is_undone_through_the_one_with_both_names():
+    plan = planned(rename, BEHIND, expands=True)
+    undo = undo_of(plan.steps)
+    swaps = [(step.before.physical, step.after.physical) for step in undo if step.kind == "swap_alias"]
+    both, final = plan.built_beside["products"].physical, plan.steps[plan.cutover + 1].after.physical
+    assert swaps == [(final, both), (both, BEHIND.physical)]
+    assert lives(undo)[:2] == ["remove_twins", "fill_twins"]
+    assert lives(undo)[-1] == "remove_twins"
+
+
+def test_json_members_are_read_under_both_names_too():
+    expanded = planned(rename_pages, PAGES, expands=True).built_beside["pages"]
+    assert {field.name: field.path for field in expanded.schema.fields if field.name != "color"} == {
+        "desc": "$.spec.description",
+        "description": "$.spec.description",
+    }
+
+
+def test_a_vector_has_no_second_attribute_as_that_would_be_a_second_vector_index():
+    def embedding(op):
+        with op.index("products") as products:
+            products.rename_field("embedding", "image")
+
+    plan = planned(embedding, BEHIND, expands=True)
+    assert kinds(plan).count("create_index") == 1
+    assert any("must say image instead of embedding afterwards" in each for each in plan.warnings)
+
+
+def test_where_queries_call_it_as_before_one_index_is_enough():
+    aliased = index("products", TextField(name="about", path="desc"), COLOR)
+    after = index("products", TextField(name="about", path="description"), COLOR)
+    assert with_both_names(aliased, after, RENAME) is None
+
+
+def test_an_index_that_could_not_have_so_many_fields_has_one_name_each():
+    many = [TextField(name=f"t{number}") for number in range(127)]
+    before = index("products", DESC, *many)
+    after = index("products", TextField(name="description"), *many)
+    assert with_both_names(before, after, RENAME) is None
+    assert with_both_names(
+        index("products", DESC, *many[1:]), index("products", *after.schema.fields[:-1]), RENAME
+    )
+
+
+def test_a_server_that_is_short_of_memory_goes_without_the_second_index():
+    roomy, short = (
+        server(BEHIND, documents=10_000, capabilities={"maxmemory": maxmemory})
+        for maxmemory in (10**9, 12_000_000)
+    )
+    assert kinds(planned(rename, BEHIND, on=roomy, expands=True)).count("create_index") == 2
+    plan = planned(rename, BEHIND, on=short, expands=True)
+    assert (reasons(plan), kinds(plan).count("create_index")) == ([], 1)
 
 
 # What keeps it from going so, and what to do.
