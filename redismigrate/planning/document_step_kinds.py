@@ -124,7 +124,8 @@ _OF_DOCUMENTS_BESIDE = (
             "were; follows writers."
         ),
         second_try="It looks at all documents again; marks tell whose change a difference is.",
-        undone_by=("take_twins_back",),
+        # Once the old values are gone they are written again, and the new ones are what is removed.
+        undone_by=("take_twins_back", "remove_twins"),
         phase="documents",
         traits=frozenset({"takes_effect_before_its_note", "makes_new_form", "is_followed"}),
     ),
@@ -133,6 +134,8 @@ _OF_DOCUMENTS_BESIDE = (
         kind="remove_documents",
         does="Removes values from the old paths; what is written there meanwhile goes on to the new ones.",
         second_try="It removes the rest.",
+        # All leave their old path first where some have not, and are written there again then.
+        undone_by=("remove_twins", "fill_twins"),
         phase="documents",
         traits=frozenset({"ends_following"}),
     ),

@@ -311,11 +311,11 @@ class RevisionPlan(BaseModel):
 
     @property
     def built_beside(self) -> dict[str, IndexDefinition]:
-        """Served name -> the index that is built beside it, to be swapped in."""
+        """Served name -> the index that is built beside it, to be swapped in; of several the first."""
         swaps = [
             step.after for step in self.steps if step.life.name == "swap_alias" and step.after is not None
         ]
-        return {definition.served: definition for definition in swaps}
+        return {definition.served: definition for definition in reversed(swaps)}
 
     @property
     def cutover(self) -> int | None:

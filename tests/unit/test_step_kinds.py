@@ -194,6 +194,26 @@ def test_a_copy_whose_originals_are_gone_is_copied_back():
         assert told <= {*copy.life.undone_by, *removal.life.undone_by}
 
 
+def test_values_that_have_left_their_path_are_written_there_again():
+    copy, removal = (
+        Step(
+            kind=kind,
+            index="a",
+            strategy="shadow_field",
+            before=OLD,
+            after=NEW,
+            documents=DocumentsPayload(rewrite=RENAME),
+        )
+        for kind in ("copy_documents", "remove_documents")
+    )
+    undo = undo_of((copy, removal))
+    assert [step.life.name for step in undo] == ["remove_twins", "fill_twins", "remove_twins"]
+    assert (undo[1].before, undo[1].after, str(undo[1].work.rewrite)) == (NEW, OLD, "rename name to title")
+    for step in (copy, removal):
+        told = {each.life.name for each in undo if each.kind != step.kind} | {"remove_twins"}
+        assert told <= {*copy.life.undone_by, *removal.life.undone_by}
+
+
 @pytest.mark.parametrize("step", every_step(), ids=lambda step: step.life.name)
 def test_a_step_is_stored_flat_and_read_back(step: Step):
     stored = step.model_dump()
