@@ -62,7 +62,7 @@ def remarks_on_upgrade(
 
 def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> Iterator[str]:
     """The comments on a change in either direction: those that no strategy carries out."""
-    if change.kind == "alter_field":
+    if change.kind == "alter_field" and change.new_path is None:
         field = schema.field(change.name)
         if "dims" in change.attributes:
             yield (

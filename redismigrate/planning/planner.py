@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from redismigrate.operations.changes import leaves_values
 from redismigrate.operations.expectations import LookBefore, unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
@@ -263,6 +264,8 @@ class _RevisionPlanner(PlanInProgress):
             self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
         rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
+        if any(map(leaves_values, operation.changes)):
+            self.blocked.append(f"{operation}: this version can't do that yet")
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:

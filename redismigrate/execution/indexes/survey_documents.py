@@ -16,7 +16,7 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.word_counts import WordCounts, words_of_tags, words_of_texts
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
-from redismigrate.operations.block_moves import moves_of, truncations_of
+from redismigrate.operations.block_moves import moves_of, second_paths_of, truncations_of
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
@@ -109,13 +109,15 @@ def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema)
     """Whether a change of an index may concern the bytes of its documents."""
     if any(change.kind in {"rename_field", "change_prefix", "truncate"} for change in operation.changes):
         return True
-    return bool(recodings_of(before, after, (), {}))
+    beside = second_paths_of(operation.changes, before)
+    return bool(recodings_of(before, after, (), {}, second_paths=beside))
 
 
 def _cuts(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> list[Recoding]:
     """The vectors of float datatypes that a change truncates."""
     renames, _ = moves_of(operation.changes, before)
-    recodings = recodings_of(before, after, renames, {}, truncations_of(operation.changes, before))
+    truncated, beside = truncations_of(operation.changes, before), second_paths_of(operation.changes, before)
+    recodings = recodings_of(before, after, renames, {}, truncated, beside)
     return [recoding for recoding in recodings if recoding.cuts and not recoding.has_integers]
 
 
