@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
@@ -105,7 +106,8 @@ class DocumentChange:
         memory = {name: getattr(in_place, name) for name in ("memory_bytes", "kept_memory_bytes")}
         again = copy.model_copy(update={"seconds": seconds, **memory})
         remove = Estimate(documents=copy.documents, seconds=seconds, kept_memory_bytes=-copy.memory_bytes)
-        backup = backup_estimate(old, rewrite, inventory) if strategy == "shadow_field" else None
+        is_backed_up = strategy == "shadow_field" and not twins_of(rewrite)
+        backup = backup_estimate(old, rewrite, inventory) if is_backed_up else None
         return SecondFormCosts(backup, copy, build, again, remove)
 
     def problems(self, documents: int) -> Iterator[str]:

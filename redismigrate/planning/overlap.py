@@ -77,7 +77,7 @@ def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Ite
 def _rename_problems(
     name: str, other: IndexSchema, rename: PathRename, schema_after: IndexSchema
 ) -> Iterator[str]:
-    if _reads(other, rename.old):
+    if reads_place(other, rename.old):
         yield (
             f"index {name} reads {rename.old} of the same keys: after the rename to {rename.new} it would "
             "lose it; change both in one revision"
@@ -129,8 +129,13 @@ def _leaves(before: KeyPrefixes, after: KeyPrefixes, old: bytes, new: bytes) -> 
     return False
 
 
-def _reads(schema: IndexSchema, path: str) -> bool:
-    """Whether an index reads a hash field or a JSON path, or something within it."""
+def reads_place(schema: IndexSchema, path: str) -> bool:
+    """Whether an index reads a hash field or a JSON path, or something within it.
+
+    Args:
+        schema: The index.
+        path: A hash field, or a plain JSON path.
+    """
     read = [told for _, told in paths_read(schema)]
     if any(reads(told, path, schema.storage_type) for told in read):
         return True

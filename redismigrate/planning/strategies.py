@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.step_life import Strategy, StrategyChoice
+from redismigrate.planning.twin_limits import why_no_twins
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
@@ -45,7 +47,7 @@ class Situation:
         exclusive: Nobody else writes to the documents.
         ignores_partial_updates: The server may not index what is written to a field with another attribute.
         untold_because: Why the server does not tell what others write; None where it does.
-        readers: Other indexes that read the vectors that are to be re-encoded.
+        readers: Other indexes that read the values that are to be re-encoded or to get another path.
         at_target: Other indexes that cover the keys to which documents are to move.
     """
 
@@ -143,26 +145,33 @@ def _why_not_shadow(
 
 def _why_not_shadow_field(
     before: IndexDefinition,
-    after: IndexDefinition,  # noqa: ARG001 - one signature
+    after: IndexDefinition,
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite.recodings or rewrite.moves:
-        return "it re-encodes vectors of hashes, and nothing else of the documents"
+    if not rewrite or rewrite.prefixes:
+        return (
+            "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
+            "their keys"
+        )
     if before.schema.filter is not None:
-        return "it has a FILTER, and documents that this keeps out would be re-encoded, too"
+        return "it has a FILTER, and documents that this keeps out would be changed, too"
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.ignores_partial_updates:
         return "this server has PARTIAL_INDEXED_DOCS and would not index what is written to a second field"
-    for recoding in rewrite.recodings:
+    twins = twins_of(rewrite)
+    reason = why_no_twins(before.schema, after.schema, rewrite)
+    if reason is not None:
+        return reason
+    for recoding in () if twins else rewrite.recodings:
         if recoding.has_one_width:
             return (
                 f"{recoding.before} and {recoding.after} are equally long, so it can't be told in which of "
                 "them the application writes"
             )
     if situation.readers:
-        return f"index {', '.join(situation.readers)} reads the same vectors"
+        return f"index {', '.join(situation.readers)} reads the same {'values' if twins else 'vectors'}"
     return None
 
 

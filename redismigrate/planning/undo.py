@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.index_steps import scanning
 from redismigrate.planning.physical_names import (
     index_brought_back,
@@ -20,7 +21,7 @@ from redismigrate.schema.definition import IndexDefinition
 def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps that undo these, last first, as far as they changed something."""
     undo: list[Step] = []
-    moved = {step.index for step in steps if step.life.name == "remove_originals"}
+    moved = {step.index for step in steps if _takes_first_form_away(step)}
     made = {
         step.after.physical for step in steps if step.life.name == "create_beside" and step.after is not None
     }
@@ -35,7 +36,7 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         names |= names_brought_back((step,))
         if makes_an_index(planned) and planned.after is not None:
             names.pop(planned.after.physical, None)
-        if step.life.name == "make_copies" and step.index in moved:
+        if step.life.name in {"make_copies", "fill_twins"} and step.index in moved:
             undo += _remove_what_was_copied_back(step)
         elif (
             planned.life.has("stays_same_index") and step.before is not None and step.before.physical in made
@@ -55,6 +56,13 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if step.kind == "restore_documents"
     ]
     return (*checks, *undo)
+
+
+def _takes_first_form_away(step: Step) -> bool:
+    """Whether documents have nothing but the second form after a step, so that going back makes the first."""
+    if step.life.name == "remove_twins":
+        return bool(step.work.rewrite.renames)
+    return step.life.name == "remove_originals"
 
 
 def is_kept(step: Step) -> bool:
@@ -115,18 +123,32 @@ def _remove_second_form(step: Step) -> list[Step]:
 
 
 def _copy_back(removal: Step) -> list[Step]:
-    """Documents go back under their old keys. Where some have not left them yet, all leave them first."""
+    """Documents go back under their old keys, or values to their old paths.
+
+    Where some have not left them yet, all leave them first.
+    """
+    if not _takes_first_form_away(removal):
+        return []
     finish = removal.model_copy(
         update={"after_record": False, "description": f"finish: {removal.description}"}
     )
-    changes = {"kind": "copy_documents", "description": f"copy the documents of {removal.index} back"}
-    return [finish, _the_other_way(removal).model_copy(update=changes)]
+    back = _the_other_way(removal)
+    description = f"copy the documents of {removal.index} back"
+    if removal.life.name == "remove_twins":
+        beside = " and ".join(f"{twin.new} beside {twin.old}" for twin in twins_of(back.work.rewrite))
+        description = f"write {beside} in the documents of {removal.index} again"
+    changes = {"kind": "copy_documents", "description": description}
+    return [finish, back.model_copy(update=changes)]
 
 
 def _remove_what_was_copied_back(copy: Step) -> list[Step]:
+    back = _the_other_way(copy)
     description = f"remove the documents of {copy.index} that were copied back"
+    if copy.life.name == "fill_twins":
+        gone = " and ".join(rename.old for rename in back.work.rewrite.renames)
+        description = f"remove {gone} from the documents of {copy.index}"
     changes = {"kind": "remove_documents", "description": description}
-    return [_the_other_way(copy).model_copy(update=changes)]
+    return [back.model_copy(update=changes)]
 
 
 def _the_other_way(step: Step) -> Step:
@@ -266,7 +288,9 @@ UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "rewrite_documents": _restore,
     "promote_documents": _restore,
     "fill_second_fields": _remove_second_form,
+    "fill_twins": _remove_second_form,
     "make_copies": _remove_second_form,
+    "remove_twins": _copy_back,
     "remove_originals": _copy_back,
     "create_index": _drop_again,
     "create_beside": _drop_beside_again,

@@ -146,6 +146,8 @@ class StepRunner:
                 return Effect(changes=self.second_forms.remove_second_fields(step, run))
             case "take_second_fields_back":
                 return Effect(changes=self.second_forms.take_second_fields_back(step, run))
+            case "fill_twins" | "take_twins_back" | "remove_twins":
+                raise ValueError("no plan has values at two paths yet")
             case "remove_originals":
                 return Effect(changes=self.second_forms.remove_originals(step, run))
             case "take_copies_back":
