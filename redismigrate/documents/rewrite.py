@@ -160,6 +160,7 @@ class Rewrite:
         renames: Values that move within their documents, after that.
         prefixes: Keys that move, after that.
         excluded_prefixes: Keys that an earlier change of the same revision has rewritten already.
+        dropped: Hash fields or JSON paths whose values are removed, or brought back by what undoes that.
     """
 
     storage_type: StorageType
@@ -167,6 +168,15 @@ class Rewrite:
     renames: tuple[PathRename, ...] = ()
     prefixes: tuple[PrefixChange, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing_dropped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs, plans and backups that drop nothing are written as by versions that could not.
+        content: dict[str, Any] = handler(self)
+        if not self.dropped:
+            del content["dropped"]
+        return content
 
     @property
     def moves(self) -> bool:
@@ -232,10 +242,11 @@ class Rewrite:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.recodings or self.moves)
+        return bool(self.recodings or self.moves or self.dropped)
 
     def __str__(self) -> str:
         parts = [f"re-encode {recoding}" for recoding in self.recodings]
         parts += [f"rename {rename}" for rename in self.renames]
         parts += [f"move keys {prefix}" for prefix in self.prefixes]
+        parts += [f"drop the values at {path}" for path in self.dropped]
         return ", ".join(parts)

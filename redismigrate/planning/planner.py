@@ -67,6 +67,7 @@ from redismigrate.planning.strategies import (
     why_dropping_deletes,
     words_that_change,
 )
+from redismigrate.planning.values_changes import change_values, is_of_values
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -262,6 +263,9 @@ class _RevisionPlanner(PlanInProgress):
         if operation.after:
             first = " and ".join(operation.after)
             self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
+        if is_of_values(operation.changes):
+            change_values(self, old, operation.changes)
+            return
         rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         if any(map(leaves_values, operation.changes)):

@@ -116,6 +116,21 @@ def _restore(step: Step) -> list[Step]:
     return [step.model_copy(update={"kind": "restore_documents", "description": description})]
 
 
+def _bring_values_back(step: Step) -> list[Step]:
+    description = f"bring the values back: {step.description}"
+    return [step.model_copy(update={"kind": "restore_values", "description": description})]
+
+
+def _drop_values_again(step: Step) -> list[Step]:
+    """What came back goes to a backup of this run: it may be another by now."""
+    again = step.with_documents(restores_from=(), backup=None)
+    kinds: tuple[StepKind, ...] = ("start_backup", "drop_values")
+    return [
+        again.model_copy(update={"kind": kind, "description": f"drop again: {step.description}"})
+        for kind in kinds
+    ]
+
+
 def _remove_second_form(step: Step) -> list[Step]:
     description = f"take back: {step.description}"
     changes = {"kind": "remove_documents", "description": description}
@@ -291,6 +306,8 @@ UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "fill_twins": _remove_second_form,
     "make_copies": _remove_second_form,
     "remove_twins": _copy_back,
+    "drop_values": _bring_values_back,
+    "restore_values": _drop_values_again,
     "remove_originals": _copy_back,
     "create_index": _drop_again,
     "create_beside": _drop_beside_again,

@@ -35,6 +35,7 @@ from redismigrate.execution.steps.expectation_steps import answers_of, require_m
 from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_shown_one_by_one
 from redismigrate.execution.steps.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
+from redismigrate.execution.steps.values_steps import ValuesSteps
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import DataMigration
@@ -82,6 +83,7 @@ class StepRunner:
         documents: Does the steps that rewrite documents.
         restoring: Does the steps that bring documents back.
         second_forms: Does the steps that make second forms of documents, and follows writers meanwhile.
+        values: Does the steps that drop values, and bring them back.
         build_brake: Slows down the server's own builds where a limit asks for that.
     """
 
@@ -94,6 +96,7 @@ class StepRunner:
     documents: DocumentSteps
     restoring: RestoringSteps
     second_forms: SecondFormSteps
+    values: ValuesSteps
     build_brake: BuildBrake
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
@@ -152,6 +155,12 @@ class StepRunner:
                 return Effect(changes=self.second_forms.remove_originals(step, run))
             case "take_copies_back":
                 return Effect(changes=self.second_forms.take_copies_back(step, run))
+            case "start_backup":
+                return Effect(changes=self.values.start_backup(step, run))
+            case "drop_values":
+                return Effect(changes=self.values.drop(step, run))
+            case "restore_values":
+                return Effect(changes=self.values.restore(step, run))
             case "drop_index" | "drop_left" | "drop_over_second_fields":
                 return Effect(self._drop(step))
             case "drop_to_rewrite":
