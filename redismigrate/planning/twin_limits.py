@@ -36,6 +36,12 @@ def _of_recodings(rewrite: Rewrite, twins: tuple[Twin, ...]) -> Iterator[str]:
                 f"it can't rename {twin.old} and re-encode it at once: do that in two revisions, or give the "
                 "new form a path of its own, alter_field(datatype=..., path=...)"
             )
+    if renamed and len(renamed) < len(twins):
+        second = next(twin for twin in twins if twin.keeps_old)
+        yield (
+            f"it can't rename {renamed[0].old} and give {second.old} a second form in {second.new} at once, "
+            "since one goes and the other stays: do that in two revisions"
+        )
     at_old_paths = [recoding for recoding in rewrite.recodings if recoding.new_path is None]
     if at_old_paths and twins:
         others = " and ".join(f"{twin.old} to {twin.new}" for twin in twins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from planned_revisions import index, kinds, planned, reasons, schema, server, step_of, vector
+from planned_revisions import index, kinds, planned, reasons, recoding, schema, server, step_of, vector
 
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.planning.both_names import with_both_names
@@ -206,6 +206,19 @@ def test_a_vector_has_no_second_attribute_as_that_would_be_a_second_vector_index
     assert any("must say image instead of embedding afterwards" in each for each in plan.warnings)
 
 
+def test_several_indexes_are_expanded_together_each_with_one_name():
+    """Else the names of the first would have to move before the second is built."""
+
+    def both(op):
+        rename(op)
+        rename_pages(op)
+
+    plan = planned(both, BEHIND, replace(PAGES, physical="pages__1_1"), expands=True)
+    assert reasons(plan) == []
+    assert lives(plan.steps[: plan.cutover]).count("create_beside") == 2
+    assert lives(plan.steps[plan.cutover :])[:2] == ["swap_alias", "swap_alias"]
+
+
 def test_where_queries_call_it_as_before_one_index_is_enough():
     aliased = index("products", TextField(name="about", path="desc"), COLOR)
     after = index("products", TextField(name="about", path="description"), COLOR)
@@ -312,3 +325,11 @@ def test_vectors_that_are_re_encoded_beside_a_rename_take_two_revisions():
 
     plan = planned(both, BEHIND, strategy="shadow_field")
     assert any("in one pass with desc to description: do that in two revisions" in e for e in reasons(plan))
+
+
+def test_what_goes_from_its_path_and_what_stays_there_take_two_revisions():
+    second = replace(recoding(), new_path="embedding_2")
+    both = Rewrite("hash", (second,), RENAME.renames)
+    reason = limits((DESC, vector()), (TextField(name="description"), vector()), both)
+    assert reason is not None
+    assert "since one goes and the other stays: do that in two revisions" in reason
