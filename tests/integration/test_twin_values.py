@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
 
 import pytest
 import redis
-from mirrored_documents import FENCE, schema_of, synchronise
+from mirrored_documents import FENCE
 from patience import wait_until
+from twin_documents import TWIN_MARKS, Mirrored
 
-from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.twins import Twin
-from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
-from redismigrate.execution.documents.beside.twin_values import TwinValues
 from redismigrate.redis_server.connection import Server, connect
 
-MARKS = b"{redismigrate:shop}:mark:twins:"
+MARKS = f"{TWIN_MARKS}there:"
 TITLE = Twin("title", "headline")
 FAR_AWAY = 4_102_444_800_000
-
-
-class Mirrored:
-    """Documents `p:*` with twins, and all that a mirror of them keeps."""
-
-    def __init__(self, server: Server, *twins: Twin, kind: str = "hash") -> None:
-        self.server = server
-        self.kept: list[Replaced] = []
-        self.values = TwinValues(
-            schema_of(storage_type=kind),
-            tuple(TwinConversion.of(twin, {}, is_json=kind == "json") for twin in twins),
-            MARKS,
-            keep=self.kept.extend,
-        )
-
-    def look(self, aim: Any = "beside", *, is_first: bool = False) -> Any:
-        """One pass over all documents."""
-        return synchronise(self.server, replace(self.values, aim=aim, is_first=is_first))
-
-    def losses(self) -> list[tuple[bytes, Any]]:
-        return [(each.key, each.original.document) for each in self.kept]
 
 
 @pytest.fixture
@@ -68,7 +43,7 @@ def test_every_document_gets_the_new_field_and_a_mark(server: Server, client: re
     assert [fields(client, f"p:{number}") for number in range(5)] == [
         (b"t%d" % n, b"t%d" % n) for n in range(5)
     ]
-    assert len(client.keys("{redismigrate:shop}:mark:*")) == 5
+    assert len(client.keys(TWIN_MARKS + "*")) == 5
     again = titles.look()
     assert (again.documents, again.written, again.changed, again.failures.count) == (5, 0, 0, 0)
 
@@ -102,7 +77,7 @@ def test_a_deletion_is_carried_and_what_goes_is_on_disk(client: redis.Redis, tit
     assert fields(client, "p:1") == fields(client, "p:2") == (None, None)
     assert client.hget("p:1", "price") == b"1"
     assert titles.losses() == [(b"p:1", {b"headline": b"t1"}), (b"p:2", {b"title": b"t2"})]
-    assert len(client.keys("{redismigrate:shop}:mark:*")) == 3
+    assert len(client.keys(TWIN_MARKS + "*")) == 3
 
 
 def test_a_document_that_was_written_as_a_whole_gets_the_other_value_again(
@@ -270,8 +245,7 @@ def test_a_document_whose_mark_is_refused_is_left_without_half_of_it(
     for number in range(3):
         client.hset(f"p:{number}", "title", f"t{number}")
         client.execute_command("HPEXPIREAT", f"p:{number}", FAR_AWAY, "FIELDS", 1, "title")
-    marks = MARKS.decode()
-    rules = ("~{redismigrate:shop}:fence", f"%R~{marks}*", f"~{marks}p:0", f"~{marks}p:1", "~p:*")
+    rules = ("~{redismigrate:shop}:fence", f"%R~{MARKS}*", f"~{MARKS}p:0", f"~{MARKS}p:1", "~p:*")
     client.acl_setuser("twins", enabled=True, nopass=True, reset=True)
     client.execute_command("ACL", "SETUSER", "twins", "allcommands", *rules)
     try:
