@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.operations.changes import leaves_values
 from redismigrate.operations.expectations import LookBefore, unmet
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
@@ -55,7 +54,7 @@ from redismigrate.planning.other_databases import (
 )
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
-from redismigrate.planning.rewrites import rewrite_of
+from redismigrate.planning.rewrites import rewrite_of, unmade_forms
 from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
 from redismigrate.planning.shared_keys import told_of_shared_keys
 from redismigrate.planning.step_life import StepKind
@@ -268,8 +267,7 @@ class _RevisionPlanner(PlanInProgress):
             return
         rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
-        if any(map(leaves_values, operation.changes)):
-            self.blocked.append(f"{operation}: this version can't do that yet")
+        self.blocked += unmade_forms(operation.changes, old.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:

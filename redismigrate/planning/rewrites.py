@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
@@ -126,6 +126,24 @@ def rewrite_of(
     return Rewrite(old.schema.storage_type, recodings, renames, prefixes)
 
 
+def unmade_forms(changes: Sequence[IndexChange], before: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
+    """What changes ask for at paths of their own, and nothing can make.
+
+    Args:
+        changes: Of one block, in order.
+        before: The index before them.
+        rewrite: What they do to its documents.
+    """
+    made = {recoding.new_path for recoding in rewrite.recodings}
+    for path, new_path in second_paths_of(changes, before).items():
+        if new_path not in made:
+            yield (
+                f"vectors at {path} of index {before.name} can't be made longer for {new_path}: where the "
+                "application has written longer ones there, let the index read them by "
+                "alter_field(name, dims=..., path=...) alone, without attribute="
+            )
+
+
 def recodings_of(
     before: IndexSchema,
     after: IndexSchema,
@@ -179,6 +197,7 @@ def recodings_of(
             None if source.dims == field.dims else field.dims,
             truncated.get(path, True),
             new_path,
+            is_way_back=is_way_back and new_path is not None,
         )
         known = recodings.get(path, recoding)
         if known.distance_metric != recoding.distance_metric:
