@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,20 +27,33 @@ class Mirrored:
         twins: The twins.
         kind: Of the documents.
         way: Tells marks apart.
+        keep: Gets what was backed up, too.
 
     Attributes:
         values: The mirror.
         kept: What was backed up.
     """
 
-    def __init__(self, server: Server, *twins: Twin, kind: str = "hash", way: str = "there") -> None:
+    def __init__(
+        self,
+        server: Server,
+        *twins: Twin,
+        kind: str = "hash",
+        way: str = "there",
+        keep: Callable[[Sequence[Replaced]], None] = lambda _: None,
+    ) -> None:
         self.server = server
         self.kept: list[Replaced] = []
+
+        def keep_both(lost: Sequence[Replaced]) -> None:
+            self.kept += lost
+            keep(lost)
+
         self.values = TwinValues(
             schema_of(storage_type=kind),
             tuple(TwinConversion.of(twin, {}, is_json=kind == "json") for twin in twins),
             f"{TWIN_MARKS}{way}:".encode(),
-            keep=self.kept.extend,
+            keep=keep_both,
             removals=Removals(are_values=True),
         )
 

@@ -14,6 +14,7 @@ from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, let_expire, read_expiries
 from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, refusal, render, render_for_keys
+from redismigrate.schema.fields import StorageType
 
 TwinRow = Sequence[TwinValue | None]
 """The values of one document, path by path."""
@@ -137,6 +138,16 @@ class JsonPlaces:
         """JSON.DEL of each of them."""
         for name in _gone(self.names, before, after):
             yield (b"JSON.DEL", key, name)
+
+
+def places_in(storage_type: StorageType, names: tuple[bytes, ...]) -> TwinPlaces:
+    """What reads and writes some paths of documents of a type.
+
+    Args:
+        storage_type: Of the documents.
+        names: Fields of hashes, or plain paths in JSON.
+    """
+    return HashPlaces(names) if storage_type == "hash" else JsonPlaces(names)
 
 
 def _json_row(replies: Sequence[Any]) -> FoundRow:

@@ -30,9 +30,8 @@ from redismigrate.execution.documents.beside.twin_marks import (
 )
 from redismigrate.execution.documents.beside.twin_places import (
     FoundRow,
-    HashPlaces,
-    JsonPlaces,
     TwinPlaces,
+    places_in,
 )
 from redismigrate.execution.documents.beside.twin_verdicts import TwinForms
 from redismigrate.execution.documents.traffic.aside import Aside, NotMadeYet
@@ -155,8 +154,7 @@ class TwinValues(WithinDocuments):
     @cached_property
     def _places(self) -> TwinPlaces:
         paths = (path for each in self.conversions for path in (each.twin.old, each.twin.new))
-        names = tuple(map(encode, paths))
-        return HashPlaces(names) if self.schema.storage_type == "hash" else JsonPlaces(names)
+        return places_in(self.schema.storage_type, tuple(map(encode, paths)))
 
     def _mark(self, key: bytes) -> bytes:
         return self.mark_prefix + key
