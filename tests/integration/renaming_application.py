@@ -72,6 +72,35 @@ class Release:
         assert not work.counts["failed"], told
         assert not work.counts["short"], told
 
+    def content(self, name: str, number: int, written: int, views: int) -> dict[str, Any]:
+        """A document: its number is a word of its text, and so is that of the write.
+
+        Args:
+            name: Of the field.
+            number: Of the document.
+            written: Of the write of the field.
+            views: Of the write of what all releases call alike.
+        """
+        text = f"shoe item{number} written{written}"
+        vector = self.vector(number)
+        if self.storage == "hash":
+            return {name: text, "views": views, "embedding": vector.tobytes()}
+        return {"spec": {name: text, "size": number}, "views": views, "embedding": vector.tolist()}
+
+    def vector(self, number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The vector of a document; it never changes."""
+        return np.random.default_rng(number).standard_normal(self.dims).astype(np.float32)
+
+    def fill(self) -> None:
+        """Write the first documents: `p:0` and so on."""
+        with redis.Redis.from_url(self.url) as client:
+            pipeline = client.pipeline(transaction=False)
+            for number in range(self.documents):
+                _put(pipeline, self.storage, f"p:{number}", self.content(self.name, number, 0, 0))
+                if number % 500 == 499:
+                    pipeline.execute()
+            pipeline.execute()
+
     def has_written(self) -> int:
         """How many writes are in its log."""
         log = Path(self.log)
@@ -104,35 +133,6 @@ def _working(task: dict[str, Any]) -> Iterator[Work]:
             yield work
         finally:
             work.stop()
-
-    def content(self, name: str, number: int, written: int, views: int) -> dict[str, Any]:
-        """A document: its number is a word of its text, and so is that of the write.
-
-        Args:
-            name: Of the field.
-            number: Of the document.
-            written: Of the write of the field.
-            views: Of the write of what all releases call alike.
-        """
-        text = f"shoe item{number} written{written}"
-        vector = self.vector(number)
-        if self.storage == "hash":
-            return {name: text, "views": views, "embedding": vector.tobytes()}
-        return {"spec": {name: text, "size": number}, "views": views, "embedding": vector.tolist()}
-
-    def vector(self, number: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The vector of a document; it never changes."""
-        return np.random.default_rng(number).standard_normal(self.dims).astype(np.float32)
-
-    def fill(self) -> None:
-        """Write the first documents: `p:0` and so on."""
-        with redis.Redis.from_url(self.url) as client:
-            pipeline = client.pipeline(transaction=False)
-            for number in range(self.documents):
-                _put(pipeline, self.storage, f"p:{number}", self.content(self.name, number, 0, 0))
-                if number % 500 == 499:
-                    pipeline.execute()
-            pipeline.execute()
 
 
 def expected(releases: list[Release], name: str) -> dict[bytes, dict[str, Any]]:
