@@ -182,6 +182,8 @@ class DocumentChange:
         for recoding in self.rewrite.recodings:
             if recoding.cuts:
                 yield from self._what_truncating_does(recoding)
+            if recoding.new_path is not None:
+                continue  # which form a value has is known by where it stands
             if recoding.grows and not self.exclusive:
                 yield (
                     f"what writers write to {recoding.path} of {self.new.served} with {recoding.dims} "
@@ -213,6 +215,9 @@ class DocumentChange:
         yield (
             f"{recoding.path} of {self.new.served} keeps {recoding.dims_after} of {recoding.dims} "
             f"components, which saves {size_text(round(saved_bytes))} in the documents; {kept}"
+            if recoding.new_path is None
+            else f"{recoding.new_path} of {self.new.served} gets {recoding.dims_after} of the "
+            f"{recoding.dims} components of {recoding.path}, which stays until index.drop_values; {kept}"
         )
         if overlap is not None and overlap < LEAST_OVERLAP:
             yield (
@@ -246,7 +251,12 @@ class DocumentChange:
         """Whether it undoes a conversion that has lost some: the originals are in a backup only."""
         if self.recorded.direction == "upgrade":
             return False
-        return any(not recoding.reversed().is_lossless for recoding in self.rewrite.recodings)
+        return any(not each.reversed().is_lossless for each in self._replacing)
+
+    @property
+    def _replacing(self) -> tuple[Recoding, ...]:
+        """What takes the place of another form: elsewhere the original stands in the document still."""
+        return tuple(each for each in self.rewrite.recodings if each.new_path is None)
 
     @property
     def restores_from(self) -> tuple[str, ...]:
@@ -259,7 +269,7 @@ class DocumentChange:
         new_paths = {rename.old: rename.new for rename in self.rewrite.renames}
         paths = {
             new_paths.get(recoding.path, recoding.path)
-            for recoding in self.rewrite.recodings
+            for recoding in self._replacing
             if not recoding.reversed().is_lossless
         }
         found = backups_that_hold(
@@ -273,7 +283,7 @@ class DocumentChange:
         return tuple(backup.location for backup in found)
 
     def _what_is_lost(self) -> str:
-        lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
+        lossy = next(r for r in self._replacing if not r.reversed().is_lossless)
         backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
         where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
         what = f"{lossy.path} of index {self.old.served}"

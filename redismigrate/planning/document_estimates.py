@@ -242,9 +242,10 @@ def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     total = 0.0
     for recoding in rewrite.recodings:
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
-        total += share_of(sample, recoding.path) * (
-            wider - allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
-        )
+        replaced = allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
+        if recoding.new_path is not None and not recoding.is_way_back:
+            replaced = -len(encode(recoding.new_path))  # it is one more field
+        total += share_of(sample, recoding.path) * (wider - replaced)
     for rename in rewrite.renames:
         total += share_of(sample, rename.old) * (len(encode(rename.new)) - len(encode(rename.old)))
     return total + max((len(encode(p.new)) - len(encode(p.old)) for p in rewrite.prefixes), default=0)

@@ -88,12 +88,13 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    if rewrite and situation.exclusive:
+    goes_beside = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not goes_beside:
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "rebuild")
+    return next(possible, "shadow_field" if goes_beside else "rebuild")
 
 
 def why_impossible(
@@ -124,7 +125,7 @@ def why_impossible(
             "documents; create a new index instead"
         )
     if strategy == "rebuild":
-        return None
+        return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
         return (
             f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
@@ -132,6 +133,16 @@ def why_impossible(
         )
     reason = _WHY_NOT[strategy](before, after, rewrite, situation)
     return reason and f"strategy {strategy} can't change index {before.served}: {reason}"
+
+
+def _why_not_rebuild(before: IndexDefinition, rewrite: Rewrite) -> str | None:
+    for recoding in rewrite.recodings:
+        if recoding.new_path is not None:
+            return (
+                f"strategy rebuild can't change index {before.served}: it writes new forms over old "
+                f"ones, and that of {recoding.path} goes beside it, to {recoding.new_path}"
+            )
+    return None
 
 
 def _why_not_shadow(

@@ -52,7 +52,13 @@ class TwinSteps:
         return TwinValues(
             schema,
             tuple(
-                TwinConversion.of(twin, quantizations, make_transform, is_json=schema.storage_type == "json")
+                TwinConversion.of(
+                    twin,
+                    quantizations,
+                    make_transform,
+                    is_json=schema.storage_type == "json",
+                    fills_up=bool(run.arguments.get("allow_lossy")),
+                )
                 for twin in twins_of(rewrite)
             ),
             self.marked.marks(step, run),
