@@ -148,6 +148,15 @@ def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
             return _call("index.rename_field", [change.old, change.new], path)
         case "change_prefix":
             return _call("index.change_prefix", [change.old, change.new], {})
+        case "change_storage":
+            pairs = [list(pair) for pair in change.prefixes]
+            given = {
+                "prefix": pairs[0] if len(pairs) == 1 else pairs,
+                "paths": change.paths,
+                "separators": change.separators,
+            }
+            said = {name: value for name, value in given.items() if value}
+            return _call("index.change_storage", [change.storage_type], said)
 
 
 def _call(function: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> list[str]:

@@ -107,7 +107,8 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
 
 def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:
     """Whether a change of an index may concern the bytes of its documents."""
-    if any(change.kind in {"rename_field", "change_prefix", "truncate"} for change in operation.changes):
+    kinds = {"rename_field", "change_prefix", "truncate", "change_storage"}
+    if any(change.kind in kinds for change in operation.changes):
         return True
     return bool(recodings_of(before, after, (), {}))
 
