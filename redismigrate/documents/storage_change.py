@@ -76,6 +76,10 @@ class StorageChange:
         """The change that makes of the documents what they were before."""
         return StorageChange("json" if self.to == "hash" else "hash", self.values, self.drops_field_ttls)
 
+    @property
+    def named(self) -> str:
+        """What the documents become, in words."""
+        return "JSON documents" if self.to == "json" else "hashes"
+
     def __str__(self) -> str:
-        named = "JSON documents" if self.to == "json" else "hashes"
-        return f"make {named} of them"
+        return f"make {self.named} of them"

@@ -24,6 +24,7 @@ from redismigrate.planning.second_form_steps import (
     shadow_field_steps,
 )
 from redismigrate.planning.step_life import BESIDE, Strategy
+from redismigrate.planning.storage_warnings import warnings_of_storage
 from redismigrate.planning.strategies import (
     Situation,
     changes_of,
@@ -99,6 +100,7 @@ def _change(
     if strategy not in SECOND_FORMS:  # of those the documents take memory, too
         plan.check_memory(new.served, estimate, in_place)
     _warn_of_query_bytes(plan, old, new)
+    plan.warnings += warnings_of_storage(new, rewrite)
     sample = plan.inventory.samples.get(old.served)
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
     warn_of_globs(plan, new.served, new.schema, old.schema)

@@ -261,7 +261,13 @@ class _RevisionPlanner(PlanInProgress):
         if operation.after:
             first = " and ".join(operation.after)
             self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
-        rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
+        rewrite = rewrite_of(
+            old,
+            new,
+            operation.changes,
+            is_way_back=self.recorded.direction == "downgrade",
+            drops_field_ttls=self.options.drop_field_ttls,
+        )
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 

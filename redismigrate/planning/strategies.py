@@ -86,7 +86,7 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    if rewrite and situation.exclusive:
+    if rewrite and situation.exclusive and rewrite.storage is None:
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
@@ -174,8 +174,8 @@ def _why_not_shadow_copy(
 ) -> str | None:
     if not rewrite.prefixes:
         return "it copies documents to another prefix, and these keep theirs"
-    if rewrite.recodings:
-        return "it can't re-encode vectors on the way; do that in a revision of its own"
+    if not rewrite.keeps_all:
+        return "it can't re-encode vectors on the way where that rounds; do that in a revision of its own"
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
     covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)
     is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)
@@ -187,6 +187,11 @@ def _why_not_shadow_copy(
         return "one of the two indexes would have originals and copies"
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be copied, too"
+    if rewrite.storage is not None and before.quantization:
+        return (
+            "its vectors are integers that stand for other numbers, which JSON would not tell: make floats "
+            "of them in a revision of its own"
+        )
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.at_target:
@@ -282,10 +287,7 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewr
         rewrite: What is done to its documents.
     """
     if before.storage_type != after.storage_type:
-        yield (
-            f"index {before.name} changes its storage type from {before.storage_type} to "
-            f"{after.storage_type}: its documents would have to be rewritten, which this version can't do"
-        )
+        yield from _what_storage_forbids(before, after, rewrite)
         return
     new_paths = {rename.old: rename.new for rename in rewrite.renames}
     resized = {new_paths.get(path, path) for path in rewrite.recoded_paths}
@@ -314,6 +316,23 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewr
             yield _new_dimensions(field, old.dims, after)
 
 
+def _what_storage_forbids(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
+    told = f"index {before.name} changes its storage type from {before.storage_type} to {after.storage_type}"
+    if rewrite.storage is None:
+        yield (
+            f"{told}, and nothing says what becomes of its documents: write "
+            f'index.change_storage("{after.storage_type}", prefix=(old, new)) instead'
+        )
+        return
+    dims = {field.name: field.dims for field in before.fields if isinstance(field, VectorField)}
+    for field in after.fields:
+        if isinstance(field, VectorField) and dims.get(field.name, field.dims) != field.dims:
+            yield (
+                f"{told}, and field {field.name} from {dims[field.name]} to {field.dims} dimensions: do it "
+                "in two revisions"
+            )
+
+
 def _new_dimensions(field: VectorField, dims_before: int, after: IndexSchema) -> str:
     told = (
         f"field {field.name} of index {after.name} changes from {dims_before} to {field.dims} "
@@ -339,6 +358,13 @@ def what_forbids_rewriting(
     name, filter_ = definition.served, definition.schema.filter
     if inventory.capabilities.is_cluster:
         yield why_not_in_cluster(definition)
+    if rewrite.storage is not None:
+        yield (
+            f"the documents of index {name} can become {rewrite.storage.named} as copies under another "
+            "prefix alone: say prefix=(old, new) in change_storage, and let search stay up; `redismigrate "
+            "plan --compare` tells what else forbids that"
+        )
+        return
     if exclusive:
         return
     if rewrite.moves and not is_made:

@@ -12,7 +12,7 @@ from typing import Any
 
 from redismigrate.backup.location import BackupLocation
 from redismigrate.documents.failures import FailedDocument, Failures
-from redismigrate.documents.whole_transform import RewriteDocuments
+from redismigrate.documents.storage_transform import documents_transform
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, conflict_with
 from redismigrate.execution.documents.beside.follower import Follower
@@ -69,14 +69,14 @@ class CopySteps:
     def mirror(self, step: Step, run: Run, aim: CopyAim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
         rewrite, before = step.work.rewrite, step.index_before
-        forward = RewriteDocuments.of(rewrite, {})
-        back = RewriteDocuments.of(rewrite.moves_reversed(), {})
+        forward = documents_transform(rewrite, {})
+        back = documents_transform(rewrite.reversed(), {})
         replaced = self._replaced_by(step, run)
         if self._removals is None:
             self._removals = Removals.since_now(self._work.server, self._work.max_removals)
         return Copies(
             before.schema,
-            before.schema.storage_type,
+            rewrite.storage_after,
             rewrite.prefixes,
             forward,
             self.marks(step, run),

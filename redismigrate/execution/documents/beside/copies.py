@@ -22,7 +22,7 @@ from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatc
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
 from redismigrate.execution.documents.beside.found import NO_EXPIRIES, found_at
 from redismigrate.execution.documents.beside.mark_store import marked
-from redismigrate.execution.documents.beside.marks import Mark, encoded_first_mark, rendered
+from redismigrate.execution.documents.beside.marks import Mark, are_equal, encoded_first_mark, rendered
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
 from redismigrate.execution.documents.beside.whole_documents import (
@@ -254,7 +254,8 @@ class Copies:
         moments = {0: dict(copy.expiries)} if copy.expiries else {}
         back = self._slowly(self.back, reader)(Documents([copy.document], moments))
         forth = self._slowly(self.transform, reader)(back) if back.contents[0] is not None else back
-        if forth.contents[0] != copy.document:
+        made = forth.contents[0]
+        if made is None or not are_equal(made, copy.document):
             return None
         return Found(back.contents[0], copy.expires_ms, back.expiries.get(0, NO_EXPIRIES))
 
