@@ -85,7 +85,7 @@ class StorageConversion:
             document[FROM_HASH] = homeless
         if reasons:
             raise Unconvertible("; ".join(reasons))
-        return _written(document)
+        return text_of_members(document)
 
     def to_hash(self, text: bytes) -> Hash:
         """The hash of a JSON document.
@@ -94,7 +94,7 @@ class StorageConversion:
             Unconvertible: There is none.
         """
         try:
-            return self._hash_of(_parsed(text))
+            return self._hash_of(members_of(text))
         except UnicodeEncodeError as error:
             raise Unconvertible(f"it holds text that is no UTF-8: {error.reason}") from error
 
@@ -117,7 +117,7 @@ class StorageConversion:
         self._take_remembered(fields, remembered)
         rest = self._without_form(document, fields)
         if rest:
-            fields[encode(FROM_JSON)] = _written(rest)
+            fields[encode(FROM_JSON)] = text_of_members(rest)
         if not fields:
             raise Unconvertible("it has no member, and there is no hash without a field")
         return fields
@@ -128,7 +128,7 @@ class StorageConversion:
         if text is None:
             return {}
         try:
-            return _parsed(text)
+            return members_of(text)
         except Unconvertible as error:
             raise Unconvertible(f"its field {FROM_JSON} is none that redismigrate has made") from error
 
@@ -330,7 +330,12 @@ def _take(document: dict[str, Any], members: tuple[str, ...]) -> None:
         above.pop(members[-1], None)
 
 
-def _parsed(text: bytes) -> dict[str, Any]:
+def members_of(text: bytes) -> dict[str, Any]:
+    """The members of a JSON document.
+
+    Raises:
+        Unconvertible: It is no object, or can't be read.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -340,7 +345,15 @@ def _parsed(text: bytes) -> dict[str, Any]:
     return document
 
 
-def _written(document: dict[str, Any]) -> bytes:
+def text_of_members(document: dict[str, Any]) -> bytes:
+    """The text of a JSON document, which the server reads as just these values.
+
+    Args:
+        document: Its members.
+
+    Raises:
+        Unconvertible: There is no such text.
+    """
     try:
         text = "".join(_pieces(document)).encode()
     except (ValueError, RecursionError) as error:

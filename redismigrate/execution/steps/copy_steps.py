@@ -86,6 +86,7 @@ class CopySteps:
             self._removals,
             replaced.keep,
             is_slow=forward.is_slow or back.is_slow,
+            may_round=rewrite.storage is not None or bool(rewrite.recodings),
         )
 
     def marks(self, step: Step, run: Run) -> bytes:

@@ -16,7 +16,8 @@ from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
-from redismigrate.documents.whole import NEVER, Found
+from redismigrate.documents.unchanged_values import with_unchanged_values
+from redismigrate.documents.whole import NEVER, Document, Found, Hash
 from redismigrate.documents.whole_transform import Documents
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatch, MarkedDocument
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
@@ -73,6 +74,7 @@ class Copies:
         removals: What may go because its other form is gone.
         keep: Backs up originals before they are replaced by what is in none of their copies.
         reported: The originals whose copies were reported as written, and not synchronised since.
+        may_round: A value may come back otherwise than it was when it is transformed there and back.
         is_slow: The transforms take longer than keys should be watched: they run before that, at the price of
             reading twice. They are asked once about the same content of a batch.
     """
@@ -89,6 +91,7 @@ class Copies:
     keep: KeepReplaced = _keep_nothing
     reported: set[bytes] = field(default_factory=set)
     is_slow: bool = False
+    may_round: bool = False
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
@@ -185,7 +188,14 @@ class Copies:
             for mark, original, copy in zip(marks, originals, copies, strict=True)
         )
         given = self._circumstances(reader, needs_proof=needs_proof)
-        batch = CopyBatch(self.aim, given, partial(self.carried_back, reader), self.reported, decision)
+        batch = CopyBatch(
+            self.aim,
+            given,
+            partial(self.carried_back, reader),
+            partial(self.comes_back, reader),
+            self.reported,
+            decision,
+        )
         for row, key in enumerate(keys):
             mark = MarkedDocument(key, self._mark(key), marks[row])
             batch.add(mark, targets[row], originals[row], wanted[row], copies[row], reasons.get(row))
@@ -247,17 +257,48 @@ class Copies:
                 wanted[row] = Found(document, originals[row].expires_ms, expiries)
         return wanted, reasons | {rows[at]: reason for at, reason in documents.failures}
 
-    def carried_back(self, reader: Reader, copy: Found) -> Found | None:
-        """What the original has to be so that the transform makes the copy of it; None where nothing does."""
+    def carried_back(self, reader: Reader, copy: Found, original: Found) -> Found | None:
+        """What the original has to be so that the transform makes the copy of it; None where nothing does.
+
+        Args:
+            reader: Knows what a slow transform has made already.
+            copy: What the original is to become.
+            original: What is there: what of it says the same stays as it is.
+        """
         if self.back is None or copy.document is None:
             return None
         moments = {0: dict(copy.expiries)} if copy.expiries else {}
         back = self._slowly(self.back, reader)(Documents([copy.document], moments))
-        forth = self._slowly(self.transform, reader)(back) if back.contents[0] is not None else back
-        made = forth.contents[0]
-        if made is None or not are_equal(made, copy.document):
+        made, expiries = back.contents[0], back.expiries.get(0, NO_EXPIRIES)
+        if made is None or not self._makes(made, expiries, copy.document, reader):
             return None
-        return Found(back.contents[0], copy.expires_ms, back.expiries.get(0, NO_EXPIRIES))
+        if not self.may_round:
+            return Found(made, copy.expires_ms, expiries)
+        closest = with_unchanged_values(
+            made,
+            original.document,
+            lambda each: self._makes(each, expiries, copy.document, reader),
+        )
+        if isinstance(copy.document, bytes) and isinstance(closest, dict):
+            expiries = _lifetimes_of_unchanged(closest, original)
+        return Found(closest, copy.expires_ms, expiries)
+
+    def comes_back(self, reader: Reader, original: Found, copy: Found) -> bool:
+        """Whether a copy tells all of an original, to the byte."""
+        if not self.may_round or original.document is None:
+            return True
+        if self.back is None or copy.document is None:
+            return False
+        made = self._slowly(self.back, reader)(Documents([copy.document], {})).contents[0]
+        return made is not None and are_equal(made, original.document) and not original.expiries
+
+    def _makes(
+        self, document: Document, expiries: Mapping[bytes, int], copy: Document | None, reader: Reader
+    ) -> bool:
+        """Whether the transform makes a copy of a document."""
+        moments = {0: dict(expiries)} if expiries else {}
+        made = self._slowly(self.transform, reader)(Documents([document], moments)).contents[0]
+        return made is not None and copy is not None and are_equal(made, copy)
 
     def _slowly(self, transform: TransformDocuments, reader: Reader) -> TransformDocuments:
         """The transform; one that is slow takes what it made while nothing was watched."""
@@ -328,6 +369,12 @@ class Copies:
         ]
         found = types_of(server, self._targets(suspects), b"") if suspects else []
         return [key for key, is_of in zip(suspects, found, strict=True) if is_of != b"none"]
+
+
+def _lifetimes_of_unchanged(made: Hash, original: Found) -> Mapping[bytes, int]:
+    """Of the fields that stay as they are: JSON knows none, so none was changed there."""
+    fields = original.document if isinstance(original.document, dict) else {}
+    return {name: at for name, at in original.expiries.items() if made.get(name, b"") == fields.get(name)}
 
 
 def _size(reply: object) -> int:

@@ -55,7 +55,9 @@ class CopyBatch:
     Args:
         aim: What should become of the documents, see `Copies`.
         given: What holds for all of them.
-        carried_back: What an original has to be for a copy; None where that can't be.
+        carried_back: What an original has to be for a copy, given the one that is there; None where that
+            can't be.
+        comes_back: Whether a copy tells all of an original, given both.
         reported: The originals whose copies were reported as written.
         decision: Gets the commands.
 
@@ -68,7 +70,8 @@ class CopyBatch:
         self,
         aim: CopyAim,
         given: Circumstances,
-        carried_back: Callable[[Found], Found | None],
+        carried_back: Callable[[Found, Found], Found | None],
+        comes_back: Callable[[Found, Found], bool],
         reported: set[bytes],
         decision: Decision,
     ) -> None:
@@ -77,6 +80,7 @@ class CopyBatch:
         self._aim = aim
         self._given = given
         self._carried_back = carried_back
+        self._comes_back = comes_back
         self._reported = reported
         self._decision = decision
         self._only_marks: list[bytes] = []
@@ -109,12 +113,12 @@ class CopyBatch:
         outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
         before = outcome.original
         if before is not None and before.document is not None:
-            before = self._carried_back(before)
+            before = self._carried_back(before, original)
             if before is None:
                 alone = replace(self._given, carries_back=False)
                 outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
         self._tell(key, target, outcome, reason)
-        if outcome.backs_up:
+        if outcome.backs_up or self._would_be_lost(original, copy, outcome):
             self.replaced.append(Replaced(key, original, outcome.is_conflict))
         copy_changes = [] if outcome.copy is None else commands_between(target, copy, outcome.copy)
         changes = [] if before is None else commands_between(key, original, before)
@@ -137,6 +141,13 @@ class CopyBatch:
         is_new = not copy.exists and outcome.copy is not None
         undo = ((b"DEL", target),) if is_new else ()
         self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
+
+    def _would_be_lost(self, original: Found, copy: Found, outcome: CopyOutcome) -> bool:
+        """Whether an original goes of which the copy does not tell all."""
+        if self._aim != "originals_removed" or outcome.original is None:
+            return False
+        left = copy if outcome.copy is None else outcome.copy
+        return outcome.original.document is None and not self._comes_back(original, left)
 
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""
