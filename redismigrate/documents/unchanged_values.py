@@ -9,8 +9,8 @@ from redismigrate.documents.json_members import normalised
 from redismigrate.documents.storage_conversion import Unconvertible, members_of, text_of_members
 from redismigrate.documents.whole import Document
 
-Value = TypeVar("Value")
-Name = TypeVar("Name")
+_Value = TypeVar("_Value")
+_Name = TypeVar("_Name")
 
 
 def with_unchanged_values(
@@ -41,11 +41,11 @@ def _are_alike(one: Any, other: Any) -> bool:
 
 
 def _closest(
-    made: dict[Name, Value],
-    original: Mapping[Name, Value],
-    says_the_same: Callable[[dict[Name, Value]], bool],
-    are_alike: Callable[[Value, Value], bool],
-) -> dict[Name, Value]:
+    made: dict[_Name, _Value],
+    original: Mapping[_Name, _Value],
+    says_the_same: Callable[[dict[_Name, _Value]], bool],
+    are_alike: Callable[[_Value, _Value], bool],
+) -> dict[_Name, _Value]:
     for names in _portions([n for n in made if n in original and not are_alike(made[n], original[n])]):
         closer = {**made, **{name: original[name] for name in names}}
         if says_the_same(closer):
@@ -53,7 +53,7 @@ def _closest(
     return made
 
 
-def _portions(names: list[Name]) -> Iterator[list[Name]]:
+def _portions(names: list[_Name]) -> Iterator[list[_Name]]:
     """All at once, which is nearly always right; then one by one."""
     if names:
         yield names

@@ -155,6 +155,7 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
             for name, schema in others.items()
             if rewrite.prefixes and targets.overlap(KeyPrefixes.of(schema.prefixes))
         ),
+        is_way_back=plan.recorded.direction == "downgrade",
     )
 
 

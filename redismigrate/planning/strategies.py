@@ -47,6 +47,7 @@ class Situation:
         untold_because: Why the server does not tell what others write; None where it does.
         readers: Other indexes that read the vectors that are to be re-encoded.
         at_target: Other indexes that cover the keys to which documents are to move.
+        is_way_back: An upgrade is taken back: what that has made comes back exactly.
     """
 
     adoption: Adoption = "alias"
@@ -55,6 +56,7 @@ class Situation:
     untold_because: str | None = None
     readers: tuple[str, ...] = ()
     at_target: tuple[str, ...] = ()
+    is_way_back: bool = False
 
 
 def choose(
@@ -174,7 +176,7 @@ def _why_not_shadow_copy(
 ) -> str | None:
     if not rewrite.prefixes:
         return "it copies documents to another prefix, and these keep theirs"
-    if not rewrite.keeps_all:
+    if not (rewrite.keeps_all or (situation.is_way_back and rewrite.reversed().keeps_all)):
         return "it can't re-encode vectors on the way where that rounds; do that in a revision of its own"
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
     covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)

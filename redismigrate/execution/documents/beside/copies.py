@@ -16,16 +16,16 @@ from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
-from redismigrate.documents.unchanged_values import with_unchanged_values
-from redismigrate.documents.whole import NEVER, Document, Found, Hash
+from redismigrate.documents.whole import NEVER, Found
 from redismigrate.documents.whole_transform import Documents
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatch, MarkedDocument
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
 from redismigrate.execution.documents.beside.found import NO_EXPIRIES, found_at
 from redismigrate.execution.documents.beside.mark_store import marked
-from redismigrate.execution.documents.beside.marks import Mark, are_equal, encoded_first_mark, rendered
+from redismigrate.execution.documents.beside.marks import Mark, encoded_first_mark, rendered
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
+from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.beside.whole_documents import (
     commands_between,
     reading_commands,
@@ -192,9 +192,9 @@ class Copies:
             self.aim,
             given,
             partial(self.carried_back, reader),
-            partial(self.comes_back, reader),
             self.reported,
             decision,
+            self._way_back(reader) if self.may_round else None,
         )
         for row, key in enumerate(keys):
             mark = MarkedDocument(key, self._mark(key), marks[row])
@@ -257,48 +257,18 @@ class Copies:
                 wanted[row] = Found(document, originals[row].expires_ms, expiries)
         return wanted, reasons | {rows[at]: reason for at, reason in documents.failures}
 
-    def carried_back(self, reader: Reader, copy: Found, original: Found) -> Found | None:
-        """What the original has to be so that the transform makes the copy of it; None where nothing does.
+    def carried_back(self, reader: Reader, copy: Found) -> Found | None:
+        """What the original has to be so that the transform makes the copy of it; None where nothing does."""
+        way = self._way_back(reader)
+        return None if way is None else way.original_of(copy)
 
-        Args:
-            reader: Knows what a slow transform has made already.
-            copy: What the original is to become.
-            original: What is there: what of it says the same stays as it is.
-        """
-        if self.back is None or copy.document is None:
+    def _way_back(self, reader: Reader) -> WayBack | None:
+        if self.back is None:
             return None
-        moments = {0: dict(copy.expiries)} if copy.expiries else {}
-        back = self._slowly(self.back, reader)(Documents([copy.document], moments))
-        made, expiries = back.contents[0], back.expiries.get(0, NO_EXPIRIES)
-        if made is None or not self._makes(made, expiries, copy.document, reader):
-            return None
-        if not self.may_round:
-            return Found(made, copy.expires_ms, expiries)
-        closest = with_unchanged_values(
-            made,
-            original.document,
-            lambda each: self._makes(each, expiries, copy.document, reader),
-        )
-        if isinstance(copy.document, bytes) and isinstance(closest, dict):
-            expiries = _lifetimes_of_unchanged(closest, original)
-        return Found(closest, copy.expires_ms, expiries)
-
-    def comes_back(self, reader: Reader, original: Found, copy: Found) -> bool:
-        """Whether a copy tells all of an original, to the byte."""
-        if not self.may_round or original.document is None:
-            return True
-        if self.back is None or copy.document is None:
-            return False
-        made = self._slowly(self.back, reader)(Documents([copy.document], {})).contents[0]
-        return made is not None and are_equal(made, original.document) and not original.expiries
-
-    def _makes(
-        self, document: Document, expiries: Mapping[bytes, int], copy: Document | None, reader: Reader
-    ) -> bool:
-        """Whether the transform makes a copy of a document."""
-        moments = {0: dict(expiries)} if expiries else {}
-        made = self._slowly(self.transform, reader)(Documents([document], moments)).contents[0]
-        return made is not None and copy is not None and are_equal(made, copy)
+        if self.may_round:
+            # Many attempts at one document, of which each would have to be made with nothing watched.
+            return WayBack(self.transform, self.back)
+        return WayBack(self._slowly(self.transform, reader), self._slowly(self.back, reader))
 
     def _slowly(self, transform: TransformDocuments, reader: Reader) -> TransformDocuments:
         """The transform; one that is slow takes what it made while nothing was watched."""
@@ -369,12 +339,6 @@ class Copies:
         ]
         found = types_of(server, self._targets(suspects), b"") if suspects else []
         return [key for key, is_of in zip(suspects, found, strict=True) if is_of != b"none"]
-
-
-def _lifetimes_of_unchanged(made: Hash, original: Found) -> Mapping[bytes, int]:
-    """Of the fields that stay as they are: JSON knows none, so none was changed there."""
-    fields = original.document if isinstance(original.document, dict) else {}
-    return {name: at for name, at in original.expiries.items() if made.get(name, b"") == fields.get(name)}
 
 
 def _size(reply: object) -> int:

@@ -18,6 +18,7 @@ from redismigrate.execution.documents.beside.copy_verdicts import (
     verdict_on,
 )
 from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.redis_server.wire import render
@@ -55,11 +56,10 @@ class CopyBatch:
     Args:
         aim: What should become of the documents, see `Copies`.
         given: What holds for all of them.
-        carried_back: What an original has to be for a copy, given the one that is there; None where that
-            can't be.
-        comes_back: Whether a copy tells all of an original, given both.
+        carried_back: What an original has to be for a copy; None where that can't be.
         reported: The originals whose copies were reported as written.
         decision: Gets the commands.
+        inexact: The way back, where that may give an original that is spelled otherwise; None where not.
 
     Attributes:
         replaced: What has to be on disk before the commands are sent.
@@ -70,17 +70,17 @@ class CopyBatch:
         self,
         aim: CopyAim,
         given: Circumstances,
-        carried_back: Callable[[Found, Found], Found | None],
-        comes_back: Callable[[Found, Found], bool],
+        carried_back: Callable[[Found], Found | None],
         reported: set[bytes],
         decision: Decision,
+        inexact: WayBack | None = None,
     ) -> None:
         self.replaced: list[Replaced] = []
         self.unproved: list[bytes] = []
         self._aim = aim
         self._given = given
         self._carried_back = carried_back
-        self._comes_back = comes_back
+        self._inexact = inexact
         self._reported = reported
         self._decision = decision
         self._only_marks: list[bytes] = []
@@ -113,7 +113,10 @@ class CopyBatch:
         outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
         before = outcome.original
         if before is not None and before.document is not None:
-            before = self._carried_back(before, original)
+            wanted_copy = before
+            before = self._carried_back(wanted_copy)
+            if before is not None and self._inexact is not None:
+                before = self._inexact.with_unchanged(before, wanted_copy, original)
             if before is None:
                 alone = replace(self._given, carries_back=False)
                 outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
@@ -144,10 +147,10 @@ class CopyBatch:
 
     def _would_be_lost(self, original: Found, copy: Found, outcome: CopyOutcome) -> bool:
         """Whether an original goes of which the copy does not tell all."""
-        if self._aim != "originals_removed" or outcome.original is None:
+        if self._aim != "originals_removed" or outcome.original is None or self._inexact is None:
             return False
         left = copy if outcome.copy is None else outcome.copy
-        return outcome.original.document is None and not self._comes_back(original, left)
+        return outcome.original.document is None and not self._inexact.tells_all(original, left)
 
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""
