@@ -77,8 +77,8 @@ def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> I
             )
     if change.kind == "change_storage" and not change.prefixes:
         yield (
-            "The documents keep their keys, so that search is down while they become others, and writers "
-            "have to be paused (--exclusive). With prefix=(old, new) search stays up."
+            "The documents keep their keys, and a key has one type: the plan is blocked by it. With "
+            "prefix=(old, new) they become others under another prefix, and search stays up."
         )
     if change.kind == "set_options" and "storage_type" in change.options:
         yield (

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from redismigrate.documents.unchanged_values import with_unchanged_values
 from redismigrate.documents.whole import Document, Found, Hash
 from redismigrate.documents.whole_transform import Documents
-from redismigrate.execution.documents.beside.found import NO_EXPIRIES
 from redismigrate.execution.documents.beside.marks import are_equal
-from redismigrate.execution.documents.traffic.aside import TransformDocuments
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,8 @@ class WayBack:
         back: Makes the contents of originals out of those of copies.
     """
 
-    transform: TransformDocuments
-    back: TransformDocuments
+    transform: Callable[[Documents], Documents]
+    back: Callable[[Documents], Documents]
 
     def original_of(self, copy: Found) -> Found | None:
         """What the original has to be so that the transform makes the copy of it; None where nothing does.
@@ -35,7 +33,7 @@ class WayBack:
             return None
         moments = {0: dict(copy.expiries)} if copy.expiries else {}
         back = self.back(Documents([copy.document], moments))
-        made, expiries = back.contents[0], back.expiries.get(0, NO_EXPIRIES)
+        made, expiries = back.contents[0], back.expiries.get(0, {})
         if made is None or not self._makes(made, expiries, copy.document):
             return None
         return Found(made, copy.expires_ms, expiries)
