@@ -22,6 +22,8 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _HEXADECIMAL = re.compile(r"[-+]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][-+]?[0-9]+)?")
 _STEPS = 1500
+# How far from the decimal point digits may be for RedisJSON to print them without an exponent.
+_LEAST_POSITIONAL, _POSITIONAL_DIGITS = -4, 16
 _LAST_DIGITS = 100_000
 
 
@@ -59,8 +61,27 @@ def spelled(number: float) -> str | None:
     """
     if isinstance(number, int):
         return str(number)
-    text = repr(number)
+    text = _printed(number)
     return text if _is_exact(text, number) else _other_spelling(number)
+
+
+def _printed(number: float) -> str:
+    """A float as RedisJSON prints it: `0.00001` and `1e-7` where Python has `1e-05` and `1e-07`."""
+    text = repr(number)
+    if "e" not in text:
+        whole = text.partition(".")[0]
+        # Python prints 0.0001 so, RedisJSON one more power of ten.
+        return text if len(whole) <= _POSITIONAL_DIGITS else _with_exponent(*_parts(text))
+    sign, digits, exponent = _parts(text)
+    if _LEAST_POSITIONAL <= len(digits) + exponent <= 0:
+        return f"{sign}0.{'0' * -(len(digits) + exponent)}{digits}"
+    return _with_exponent(sign, digits, exponent)
+
+
+def _with_exponent(sign: str, digits: str, exponent: int) -> str:
+    power, digits = exponent + len(digits) - 1, digits.rstrip("0") or "0"
+    fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{fraction}e{power}"
 
 
 def _other_spelling(number: float) -> str | None:

@@ -86,7 +86,7 @@ def _as_float(number: float) -> float:
 
 def _short(text: str, encoding: VectorEncoding) -> str | None:
     """The text as it is where the server reads what it says; else the exact number in another spelling."""
-    if "e" not in text:
+    if "e" not in text:  # at most nine digits: these are read as what they are, and printed so
         return text
     number = float(text)
     found = spelled(number)

@@ -28,6 +28,7 @@ FROM_HASH = "__from_hash"
 FROM_JSON = "__from_json"
 """The field that remembers what a JSON document had that a hash has no form for: JSON text."""
 _MISSING = object()
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Unconvertible(Exception):
@@ -172,7 +173,7 @@ class StorageConversion:
             if value is None:
                 continue
             found = _value_at(document, stored.members)
-            if stored.form == "vector" or _spelled_alike(found, json.loads(_json_of(stored, value).text)):
+            if stored.form == "vector" or _is_made_again(stored, value, found):
                 _take(document, stored.members)
         for top in self._tops:
             self._drop_if_made_again(document, top, fields)
@@ -200,20 +201,23 @@ class _Raw:
     text: str
 
 
-def _json_of(stored: StoredValue, value: bytes) -> _Raw:
+def _json_of(stored: StoredValue, value: bytes) -> Any:
     """What a JSON document has for the value of a hash field."""
     match stored.form:
         case "vector":
             return _Raw(numbers_text(value, _encoding(stored)))
         case "number":
-            text = spelled(_number(value))
-            if text is None:
-                raise ValueError(f"the server does not read {readable(value)} as the number that it is")
-            return _Raw(text)
+            return _number(value)
         case "tags":
-            tags = _text(value).split(stored.separator or ",")
-            return _Raw(json.dumps(tags, ensure_ascii=False))
-    return _Raw(json.dumps(_text(value), ensure_ascii=False))
+            return _text(value).split(stored.separator or ",")
+    return _text(value)
+
+
+def _is_made_again(stored: StoredValue, value: bytes, found: Any) -> bool:
+    """Whether what a JSON document has comes back from the value of the hash field; not for vectors."""
+    made = _json_of(stored, value)
+    # In Python 1, 1.0 and True are equal.
+    return type(made) is type(found) and (repr(made) == repr(found))
 
 
 def _bytes_of(stored: StoredValue, value: Any) -> bytes | None:
@@ -299,11 +303,6 @@ def _encoding(stored: StoredValue) -> VectorEncoding:
     return VectorEncoding(stored.datatype, stored.dims)
 
 
-def _spelled_alike(one: Any, other: Any) -> bool:
-    """Whether two values are one in JSON; in Python 1, 1.0 and True are equal."""
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
-
-
 def _value_at(document: Any, members: Iterable[str]) -> Any:
     """What is at a path; None where nothing is."""
     for name in members:
@@ -371,7 +370,7 @@ def _pieces(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         yield "{"
         for at, name in enumerate(sorted(value)):
-            yield f"{',' if at else ''}{json.dumps(name, ensure_ascii=False)}:"
+            yield f"{',' if at else ''}{_quoted(name)}:"
             yield from _pieces(value[name])
         yield "}"
     elif isinstance(value, list):
@@ -380,6 +379,8 @@ def _pieces(value: Any) -> Iterator[str]:
             yield "," if at else ""
             yield from _pieces(each)
         yield "]"
+    elif isinstance(value, str):
+        yield _quoted(value)
     elif isinstance(value, float):
         text = spelled(value)
         if text is None:

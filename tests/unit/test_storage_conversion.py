@@ -180,7 +180,7 @@ def test_vectors_come_back_in_the_same_bytes(datatype: str, data: st.DataObject)
 
 def test_vectors_have_as_few_digits_as_they_need() -> None:
     vector = struct.pack("<4f", 0.1, -2.5, 1e-5, 0.0)
-    assert numbers_text(vector, VectorEncoding("FLOAT32", 4)) == "[0.1,-2.5,1e-05,0.0]"
+    assert numbers_text(vector, VectorEncoding("FLOAT32", 4)) == "[0.1,-2.5,0.00001,0.0]"
 
 
 @pytest.mark.parametrize(
@@ -249,3 +249,21 @@ def test_only_numbers_that_json_says_otherwise_are_remembered() -> None:
         "shop": {"stock": 7},
     }
     assert json.loads(CONVERSION.to_json({b"price": b"1.50"})) == {"price": 1.5, FROM_HASH: {"price": "1.50"}}
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1e-5, "0.00001"),
+        (1.25e-5, "0.0000125"),
+        (1e-6, "1e-6"),
+        (-1.5e-7, "-1.5e-7"),
+        (1e15, "1000000000000000.0"),
+        (1e16, "1e16"),
+        (1.5e20, "1.5e20"),
+        (-0.0, "-0.0"),
+        (5, "5"),
+    ],
+)
+def test_numbers_are_spelled_as_the_server_prints_them(number: float, text: str) -> None:
+    assert spelled(number) == text

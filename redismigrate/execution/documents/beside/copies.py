@@ -267,7 +267,7 @@ class Copies:
             return None
         if self.may_round:
             # Many attempts at one document, of which each would have to be made with nothing watched.
-            return WayBack(self.transform, self.back)
+            return WayBack(self.transform, self.back, self.storage_type == "json")
         return WayBack(self._slowly(self.transform, reader), self._slowly(self.back, reader))
 
     def _slowly(self, transform: TransformDocuments, reader: Reader) -> TransformDocuments:
