@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,7 @@ from redismigrate.operations.dropped_values import DropValues, RestoreValues
 from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
 from redismigrate.operations.given_expectations import as_expectation
+from redismigrate.operations.given_storage import as_storage_change
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
     ChangeIndex,
@@ -42,6 +43,7 @@ from redismigrate.operations.operation_types import (
 )
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
+from redismigrate.schema.fields import StorageType
 from redismigrate.schema.strict import as_items
 
 DataMigration = Callable[[Any], object]
@@ -358,6 +360,26 @@ class IndexChanges:
     def change_prefix(self, old: str, new: str) -> None:
         """Give the documents under a prefix of the index another one: their keys are renamed."""
         self._record(ChangePrefix(old, as_name(new, "prefix")))
+
+    def change_storage(
+        self,
+        storage_type: StorageType,
+        prefix: Sequence[Any] | None = None,
+        paths: Mapping[str, str] | None = None,
+        separators: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Make JSON documents of the hashes of the index, or hashes of its JSON documents.
+
+        Args:
+            storage_type: "json" or "hash".
+            prefix: ("doc:", "jdoc:"): what keys begin with, and what the new documents' keys shall; several
+                such pairs for several prefixes. Search stays up with it; without it the keys stay, which
+                takes search away and needs --exclusive.
+            paths: Attribute, or hash field -> JSON path, {"title": "$.meta.title"}; to "hash": attribute, or
+                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags.
+            separators: Attribute of a tag field -> the byte between its tags; None for none, in JSON alone.
+        """
+        self._record(as_storage_change(storage_type, prefix, paths, separators))
 
     def rename_to(self, name: str) -> None:
         """Give the index another name."""

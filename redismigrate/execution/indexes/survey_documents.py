@@ -47,7 +47,14 @@ ENOUGH_DOCUMENTS = 50
 # Enough to tell how clients make them.
 KEPT_KEYS = 100
 SAMPLED_TYPES = {"text", "tag", "vector"}
-_OF_DOCUMENTS = {"rename_field", "change_prefix", "truncate", "drop_values", "restore_values"}
+_OF_DOCUMENTS = {
+    "rename_field",
+    "change_prefix",
+    "truncate",
+    "change_storage",
+    "drop_values",
+    "restore_values",
+}
 
 
 @dataclass
