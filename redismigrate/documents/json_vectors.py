@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator
 
 # What an array of numbers has beside its brackets.
 _OF_NUMBERS = b"0123456789+-.eE,"
@@ -43,31 +39,6 @@ def first_components(text: bytes, count: int) -> bytes:
     return b",".join(text.removesuffix(b"]").split(b",", count)[:count]) + b"]"
 
 
-def components_of(texts: Iterable[bytes], dims: int) -> NDArray[np.float64]:
-    """The numbers in texts, one row per vector.
-
-    Args:
-        texts: Arrays of so many numbers.
-        dims: How many.
-    """
-    joined = b",".join([text[1:-1] for text in texts])
-    numbers = [float(number) for number in joined.split(b",")] if joined else []
-    return np.array(numbers, np.float64).reshape(-1, dims)
-
-
-def texts_of(vectors: NDArray[Any], *, is_double: bool) -> list[bytes]:
-    """Arrays of numbers as the server prints them.
-
-    Args:
-        vectors: One row per vector, of finite numbers.
-        is_double: Spell all of a double, or of its neighbour where the server has no way to read it; else
-            nine digits, of which a single is made again exactly.
-    """
-    spell = _as_printed_double if is_double else _as_printed_single
-    rows = (vectors + 0.0).tolist()  # without -0.0
-    return [("[" + ",".join(map(spell, row)) + "]").encode() for row in rows]
-
-
 def as_printed(number: float) -> str:
     """A finite number as RedisJSON prints it."""
     text = repr(number)
@@ -80,7 +51,8 @@ def as_printed(number: float) -> str:
     return f"{sign}0.0000{digits}"
 
 
-def _as_printed_double(number: float) -> str:
+def as_printed_double(number: float) -> str:
+    """A finite number, or its neighbour where the server has no way to read it, as it is printed then."""
     text = as_printed(number)
     found = _PARTS.fullmatch(text)
     if found is None:
@@ -88,11 +60,6 @@ def _as_printed_double(number: float) -> str:
     whole, fraction, exponent = found[2], found[3] or "", int(found[4] or 0)
     read = _as_read(whole + fraction, exponent - len(fraction))
     return text if read is None else found[1] + as_printed(read)
-
-
-def _as_printed_single(number: float) -> str:
-    text = f"{number:.9g}"
-    return _as_printed_double(float(text)) if "e" in text else text
 
 
 def as_written(text: bytes) -> bytes | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.columns import Column
-from redismigrate.documents.json_vectors import components_of, count_components, first_components, texts_of
+from redismigrate.documents.json_vectors import (
+    as_printed_double,
+    count_components,
+    first_components,
+)
 from redismigrate.documents.rewrite import Recoding
 
 
@@ -18,8 +24,8 @@ class ResizeArrays:
     """Makes arrays of numbers of others, all of a document or none.
 
     As of hashes the first components stay, and zeros follow those of which there are too few. What gets
-    length 1 is computed in double precision and spelled with nine digits, of which the index makes the same
-    single again, or whole for an index of doubles. What is only cut off keeps its own words.
+    length 1 is computed in double precision and spelled as the single that the index makes of it, or whole
+    for an index of doubles. What is only cut off keeps its own words.
 
     Attributes:
         recodings: Of vectors in JSON documents; a column has the texts of arrays, as the server prints them.
@@ -107,3 +113,35 @@ def _all_resized(recoding: Recoding, texts: list[bytes]) -> list[bytes]:
     lengths = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
     lengths[lengths == 0] = 1
     return texts_of(numbers / lengths[:, np.newaxis], is_double=recoding.after == "FLOAT64")
+
+
+def components_of(texts: Iterable[bytes], dims: int) -> NDArray[np.float64]:
+    """The numbers in texts, one row per vector.
+
+    Args:
+        texts: Arrays of so many numbers.
+        dims: How many.
+    """
+    joined = b",".join([text[1:-1] for text in texts])
+    numbers = [float(number) for number in joined.split(b",")] if joined else []
+    return np.array(numbers, np.float64).reshape(-1, dims)
+
+
+def texts_of(vectors: NDArray[Any], *, is_double: bool) -> list[bytes]:
+    """Arrays of numbers as the server prints them.
+
+    Args:
+        vectors: One row per vector, of finite numbers.
+        is_double: Spell all of a double, or of its neighbour where the server has no way to read it; else
+            the nearest single in the fewest digits that tell it from other ones.
+    """
+    # As the index rounds them, and without -0.0.
+    numbers = np.asarray(vectors + 0.0, np.float64 if is_double else np.float32)
+    if is_double:
+        rows = [list(map(as_printed_double, row)) for row in numbers.tolist()]
+    else:
+        rows = [
+            [as_printed_double(float(text)) if "e" in text else text for text in row]
+            for row in numbers.astype(np.str_).tolist()
+        ]
+    return [f"[{','.join(row)}]".encode() for row in rows]

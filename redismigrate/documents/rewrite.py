@@ -31,7 +31,7 @@ BYTES_PER_COMPONENT: dict[Datatype, int] = {
     "INT8": 1,
     "UINT8": 1,
 }
-# Of a number as text, with its comma: nine digits, as a rule.
+# Of a number as text, with its comma, as a rule.
 JSON_BYTES_PER_COMPONENT = 13
 
 
@@ -114,6 +114,11 @@ class Recoding:
         return count_components(value) == self.dims_after if self.is_json else len(value) == self.bytes_after
 
     @property
+    def changes_values(self) -> bool:
+        """Whether values have to change: in JSON documents they don't for another datatype alone."""
+        return self.dims_changed is not None or (self.before != self.after and not self.is_json)
+
+    @property
     def has_one_width(self) -> bool:
         """Whether the length of a value does not tell in which datatype it is."""
         return self.bytes_before == self.bytes_after
@@ -164,6 +169,8 @@ class Recoding:
         )
 
     def __str__(self) -> str:
+        if self.is_json:
+            return f"{self.path} from {self.dims} to {self.dims_after} components"
         if self.dims_changed is None:
             return f"{self.path} from {self.before} to {self.after}"
         return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}"
@@ -199,7 +206,7 @@ class Rewrite:
 
     @property
     def recoded_paths(self) -> tuple[str, ...]:
-        """The hash fields whose bytes change."""
+        """The hash fields or JSON paths whose values change."""
         return tuple(recoding.path for recoding in self.recodings)
 
     def quantizations_after(

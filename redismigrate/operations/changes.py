@@ -10,6 +10,7 @@ from pydantic import Field as PydanticField
 from redismigrate.errors import SchemaError
 from redismigrate.operations.renaming import rename_field
 from redismigrate.schema import Field, IndexSchema, VectorField
+from redismigrate.schema.json_paths import JsonPath
 from redismigrate.schema.moves import PathRename
 from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs, svs_parameters
 
@@ -107,17 +108,29 @@ class Truncate:
                 "truncated.",
                 "Name a vector field.",
             )
-        if schema.storage_type != "hash":
-            raise SchemaError(
-                f"Vectors of JSON documents, as in index {schema.name!r}, can't be truncated yet.",
-                "Let the application write shorter ones to another path, and change the field's path to it.",
-            )
+        if schema.storage_type == "json":
+            self._require_plain_array(field, schema)
         if not 0 < self.dims < field.dims:
             raise SchemaError(
                 f"Field {self.name!r} has {field.dims} dimensions and can't be truncated to {self.dims}.",
                 f"Give 1 to {field.dims - 1} dimensions.",
             )
         return schema.replace_field(self.name, field.altered(dims=self.dims))
+
+    def _require_plain_array(self, field: VectorField, schema: IndexSchema) -> None:
+        """Refuse what can't be cut off in JSON documents."""
+        path = field.path_in("json")
+        if not JsonPath.parse(path).is_plain:
+            raise SchemaError(
+                f"Field {self.name!r} of index {schema.name!r} is read at {path}, which is not one member "
+                "of a JSON document: vectors are truncated at plain paths only.",
+                "Name a field whose path is one, as in $.embedding.",
+            )
+        if field.datatype in {"INT8", "UINT8"} and self.renormalize:
+            raise SchemaError(
+                f"Field {self.name!r} of index {schema.name!r} has integers, which can't get length 1.",
+                "Write renormalize=False.",
+            )
 
     def reverse(self, before: IndexSchema) -> IndexChange:
         """The change back to all dimensions; the components come from the backup."""

@@ -146,7 +146,8 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
             name
             for name, schema in others.items()
             if keys.overlap(KeyPrefixes.of(schema.prefixes))
-            and any(field.path_in("hash") in rewrite.recoded_paths for field in schema.fields)
+            and schema.storage_type == rewrite.storage_type
+            and any(field.path_in(schema.storage_type) in rewrite.recoded_paths for field in schema.fields)
         ),
         at_target=tuple(
             name
@@ -268,7 +269,7 @@ def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexD
         if (field.datatype, field.dims) != (known.datatype, known.dims):
             form = _form_of(field, known)
             plan.warnings.append(f"queries on {new.served} must send {form} afterwards (query_bytes_change)")
-            if new.schema.storage_type == "hash":
+            if new.schema.storage_type == "hash" or field.dims != known.dims:
                 plan.warnings.append(_of_old_writers(new.served, known, field))
 
 

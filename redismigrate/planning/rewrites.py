@@ -134,7 +134,7 @@ def recodings_of(
     *,
     is_way_back: bool = False,
 ) -> tuple[Recoding, ...]:
-    """The vector fields whose bytes in the hashes have to change.
+    """The vector fields whose values in the documents have to change.
 
     JSON documents hold vectors as numbers: there a datatype is a matter of the index alone.
 
@@ -143,17 +143,20 @@ def recodings_of(
         after: The index as it is wanted.
         renames: What moves between the two.
         quantizations: Hash field -> how its integers were made, as recorded.
-        truncations: Hash field, as it is called before -> whether what is left of its vectors gets length 1.
+        truncations: Hash field or JSON path, as it is called before -> whether what is left of its vectors
+            gets length 1.
         is_way_back: Vectors may get components back that were cut off.
     """
     truncated = truncations or {}
-    if before.storage_type != "hash" or after.storage_type != "hash":
+    storage_type = before.storage_type
+    if after.storage_type != storage_type:
         return ()
+    is_json = storage_type == "json"
     old_paths = {rename.new: rename.old for rename in renames}
-    old = {field.path_in("hash"): field for field in before.fields if isinstance(field, VectorField)}
+    old = {field.path_in(storage_type): field for field in before.fields if isinstance(field, VectorField)}
     recodings: dict[str, Recoding] = {}
     for field in after.fields:
-        path = old_paths.get(field.path_in("hash"), field.path_in("hash"))
+        path = old_paths.get(field.path_in(storage_type), field.path_in(storage_type))
         source = old.get(path)
         if not isinstance(field, VectorField) or source is None:
             continue
@@ -169,11 +172,12 @@ def recodings_of(
             quantizations.get(path),
             None if source.dims == field.dims else field.dims,
             truncated.get(path, True),
+            is_json=is_json,
         )
         known = recodings.get(path, recoding)
         if known.distance_metric != recoding.distance_metric:
             # Integers for several metrics need one scale and no offset, which is what those for IP have.
             recoding = replace(recoding, distance_metric="IP")
-        if recoding.before != recoding.after or recoding.dims_changed is not None:
+        if recoding.changes_values:
             recodings[path] = recoding
     return tuple(recodings.values())

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from test_exact_numbers import numbers
 
-from redismigrate.documents.json_vectors import as_printed, as_written, texts_of
+from redismigrate.documents.json_vectors import as_printed, as_written
+from redismigrate.documents.resized_arrays import texts_of
 
 
 def printed(client: Any, text: bytes) -> bytes:
