@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from redismigrate.documents.json_arrays import count_components
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
@@ -31,6 +32,8 @@ BYTES_PER_COMPONENT: dict[Datatype, int] = {
     "INT8": 1,
     "UINT8": 1,
 }
+# Of a number as text, with its comma, as a rule.
+JSON_BYTES_PER_COMPONENT = 13
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Recoding:
     """The vectors of one hash field in another datatype, or of other dimensions.
 
     Attributes:
-        path: The hash field, as it is called before the change.
+        path: The hash field or JSON path, as it is called before the change.
         dims: Components of a vector before.
         distance_metric: Of the index afterwards; decides how integers are made.
         before: The datatype in Redis.
@@ -51,6 +54,8 @@ class Recoding:
         new_path: Where the new form goes, to stay there beside the old one; None: it replaces that.
         is_way_back: What is at `new_path` is what that at `path` was made of: it stands where it is so still,
             and what was made of it goes in the end.
+        is_json: The path is one of JSON documents, where vectors are arrays of numbers. Datatypes are a
+            matter of the index there: they say how precisely new numbers are spelled.
     """
 
     path: str
@@ -63,6 +68,7 @@ class Recoding:
     renormalize: bool = True
     new_path: str | None = None
     is_way_back: bool = False
+    is_json: bool = False
 
     @model_serializer(mode="wrap")
     def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -75,6 +81,8 @@ class Recoding:
             del content["new_path"]
         if not self.is_way_back:
             del content["is_way_back"]
+        if not self.is_json:
+            del content["is_json"]
         return content
 
     @property
@@ -94,13 +102,27 @@ class Recoding:
 
     @property
     def bytes_before(self) -> int:
-        """How many bytes a vector had before."""
-        return self.dims * BYTES_PER_COMPONENT[self.before]
+        """How many bytes a vector had before; in JSON about, as text."""
+        return self.dims * (JSON_BYTES_PER_COMPONENT if self.is_json else BYTES_PER_COMPONENT[self.before])
 
     @property
     def bytes_after(self) -> int:
-        """How many bytes a vector has afterwards."""
-        return self.dims_after * BYTES_PER_COMPONENT[self.after]
+        """How many bytes a vector has afterwards; in JSON about, as text."""
+        of_one = JSON_BYTES_PER_COMPONENT if self.is_json else BYTES_PER_COMPONENT[self.after]
+        return self.dims_after * of_one
+
+    def is_old_form(self, value: bytes) -> bool:
+        """Whether a value has the length of the old form; of an array in JSON, as many components."""
+        return count_components(value) == self.dims if self.is_json else len(value) == self.bytes_before
+
+    def is_new_form(self, value: bytes) -> bool:
+        """Whether a value has the length of the new form, likewise."""
+        return count_components(value) == self.dims_after if self.is_json else len(value) == self.bytes_after
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether values have to change: in JSON documents they don't for another datatype alone."""
+        return self.dims_changed is not None or (self.before != self.after and not self.is_json)
 
     @property
     def has_one_width(self) -> bool:
@@ -110,11 +132,13 @@ class Recoding:
     @property
     def makes_integers(self) -> bool:
         """Whether it quantizes: the new vectors are integers that a scale was found for."""
-        return self.after in {"INT8", "UINT8"}
+        return self.after in {"INT8", "UINT8"} and not self.is_json
 
     @property
     def has_integers(self) -> bool:
-        """Whether the vectors are integers, before or after."""
+        """Whether the vectors are integers that stand for other numbers, before or after."""
+        if self.is_json:
+            return False
         return not {self.before, self.after}.isdisjoint({"INT8", "UINT8"})
 
     @property
@@ -127,7 +151,7 @@ class Recoding:
         """Whether every number comes back when it is converted there and back."""
         if self.cuts:
             return False
-        return self.after in (self.before, *LOSSLESS.get(self.before, ()))
+        return self.is_json or self.after in (self.before, *LOSSLESS.get(self.before, ()))
 
     def reversed(self) -> Recoding:
         """The recoding that takes this one back."""
@@ -159,6 +183,8 @@ class Recoding:
 
     def __str__(self) -> str:
         at = "" if self.new_path is None else f" at {self.new_path}"
+        if self.is_json:
+            return f"{self.path} from {self.dims} to {self.dims_after} components{at}"
         if self.dims_changed is None:
             return f"{self.path} from {self.before} to {self.after}{at}"
         return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}{at}"
@@ -215,7 +241,7 @@ class Rewrite:
 
     @property
     def recoded_paths(self) -> tuple[str, ...]:
-        """The hash fields whose bytes change."""
+        """The hash fields or JSON paths whose values change."""
         return tuple(recoding.path for recoding in self.recodings)
 
     def quantizations_after(

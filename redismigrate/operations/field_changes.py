@@ -10,6 +10,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from redismigrate.errors import SchemaError
 from redismigrate.operations.second_paths import reading_second_path, vector_field
 from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema.json_paths import JsonPath
 from redismigrate.schema.moves import is_one_place
 from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs, svs_parameters
 
@@ -151,11 +152,8 @@ class Truncate:
     def apply(self, schema: IndexSchema) -> IndexSchema:
         """The schema with fewer dimensions; SchemaError where that can't be."""
         field = vector_field(schema, self.name, "are truncated")
-        if schema.storage_type != "hash" and self.path is None:
-            raise SchemaError(
-                f"Vectors of JSON documents, as in index {schema.name!r}, can't be truncated in place yet.",
-                "Name another path for the shorter ones with path=.",
-            )
+        if schema.storage_type == "json":
+            self._require_plain_array(field, schema)
         if not 0 < self.dims < field.dims:
             raise SchemaError(
                 f"Field {self.name!r} has {field.dims} dimensions and can't be truncated to {self.dims}.",
@@ -174,6 +172,21 @@ class Truncate:
             return AlterField(self.name, attributes)
         attributes["path"] = field.path_in(before.storage_type)
         return AlterField(self.name_after, attributes, attribute=field.name)
+
+    def _require_plain_array(self, field: VectorField, schema: IndexSchema) -> None:
+        """Refuse what can't be cut off in JSON documents."""
+        path = field.path_in("json")
+        if not JsonPath.parse(path).is_plain:
+            raise SchemaError(
+                f"Field {self.name!r} of index {schema.name!r} is read at {path}, which is not one member "
+                "of a JSON document: vectors are truncated at plain paths only.",
+                "Name a field whose path is one, as in $.embedding.",
+            )
+        if field.datatype in {"INT8", "UINT8"} and self.renormalize:
+            raise SchemaError(
+                f"Field {self.name!r} of index {schema.name!r} has integers, which can't get length 1.",
+                "Write renormalize=False.",
+            )
 
     def as_asked(self, before: IndexSchema) -> Truncate:
         """The change with the name of the field that a script means by a path.

@@ -14,6 +14,7 @@ from redismigrate.planning.document_estimates import (
     expected_quantizations,
     is_sparse,
     rewrite_estimate,
+    saved_bytes_of,
     second_form_estimate,
     without_scan,
 )
@@ -199,9 +200,7 @@ class DocumentChange:
         """What it saves in the documents, and what searches find afterwards, by the sample."""
         sample = self.inventory.samples.get(self.old.served)
         documents = documents_of(self.old, self.inventory)
-        saved_bytes = (
-            documents * share_of(sample, recoding.path) * (recoding.bytes_before - recoding.bytes_after)
-        )
+        saved_bytes = documents * share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
         found = None if sample is None else sample.fields.get(recoding.path)
         overlap = None if found is None else found.overlaps.get(recoding.dims_after)
         kept = (

@@ -8,7 +8,7 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 
 from __future__ import annotations
 
-from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Rewrite
+from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Recoding, Rewrite
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.documents.twins import twins_of
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
@@ -264,10 +264,26 @@ def _written_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     return total
 
 
+def saved_bytes_of(recoding: Recoding, sample: DocumentSample | None) -> float:
+    """What one vector takes less afterwards; below 0: more.
+
+    Args:
+        recoding: Of it.
+        sample: Of the documents; what an array of JSON takes, the server has told of some.
+    """
+    found = None if sample is None else sample.fields.get(recoding.path)
+    if recoding.is_json and found is not None and found.mean_bytes:
+        return found.mean_bytes * (1 - recoding.dims_after / recoding.dims)
+    return recoding.bytes_before - recoding.bytes_after
+
+
 def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """What one document takes more in the server afterwards; below 0: less."""
     total = 0.0
     for recoding in rewrite.recodings:
+        if recoding.is_json:
+            total -= share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
+            continue
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
         replaced = allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
         if recoding.new_path is not None and not recoding.is_way_back:

@@ -21,6 +21,11 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewr
     if before.storage_type != after.storage_type:
         yield from _what_storage_forbids(before, after, rewrite)
         return
+    if rewrite.recodings and rewrite.reads_whole_documents:
+        yield (
+            f"index {before.name} renames members of JSON documents and changes their vectors, which is not "
+            "done in one pass: rename in a revision of its own"
+        )
     new_paths = {rename.old: rename.new for rename in rewrite.renames}
     resized = {new_paths.get(path, path) for path in rewrite.recoded_paths}
     old_vectors = {
@@ -33,10 +38,12 @@ def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewr
         old = old_vectors.get(field.path_in(after.storage_type))
         if isinstance(field, VectorField):
             same_place = vectors.setdefault(field.path_in(after.storage_type), field)
-            if after.storage_type == "hash" and (same_place.datatype, same_place.dims) != (
-                field.datatype,
-                field.dims,
-            ):
+            reads_otherwise = (same_place.datatype, same_place.dims) != (field.datatype, field.dims)
+            if after.storage_type == "json":
+                # Arrays of any other length may be at the path of one that nothing is done to.
+                is_resized = field.path_in("json") in resized
+                reads_otherwise = is_resized and same_place.dims != field.dims
+            if reads_otherwise:
                 yield (
                     f"fields {same_place.name} and {field.name} of index {after.name} read the same bytes as "
                     f"{same_place.dims} x {same_place.datatype} and {field.dims} x {field.datatype}: change "
@@ -70,7 +77,7 @@ def _new_dimensions(field: VectorField, dims_before: int, after: IndexSchema) ->
         f"field {field.name} of index {after.name} changes from {dims_before} to {field.dims} "
         "dimensions: its documents would have to be rewritten, which this version can't do"
     )
-    if field.dims < dims_before and after.storage_type == "hash":
+    if field.dims < dims_before:
         return f"{told}. index.truncate keeps the first {field.dims} numbers of each vector"
     return told
 

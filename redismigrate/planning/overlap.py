@@ -61,9 +61,16 @@ def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Ite
         yield from _second_form_problems(name, other, recoding, recoding.new_path)
         return
     for field in other.fields:
-        if not isinstance(field, VectorField) or field.path_in("hash") != recoding.path:
+        if not isinstance(field, VectorField) or field.path_in(other.storage_type) != recoding.path:
             continue
         if (field.datatype, field.dims) == (recoding.after, recoding.dims_after):
+            continue
+        if recoding.is_json:
+            if field.dims == recoding.dims:
+                yield (
+                    f"index {name} reads {recoding.path} of the same keys with {field.dims} dimensions: "
+                    "after the change its documents would leave it; change both in one revision"
+                )
             continue
         expected_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
         told = f"index {name} reads field {recoding.path} of the same keys as {field.dims} x {field.datatype}"

@@ -24,7 +24,7 @@ def query_bytes_warnings(old: IndexDefinition, new: IndexDefinition) -> Iterator
         if (field.datatype, field.dims) != (known.datatype, known.dims):
             form = _form_of(field, known)
             yield f"queries on {new.served} must send {form} afterwards (query_bytes_change)"
-            if new.schema.storage_type == "hash":
+            if new.schema.storage_type == "hash" or field.dims != known.dims:
                 yield _of_old_writers(new.served, known, field)
 
 

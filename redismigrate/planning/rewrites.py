@@ -175,15 +175,17 @@ def recodings_of(
         after: The index as it is wanted.
         renames: What moves between the two.
         quantizations: Hash field -> how its integers were made, as recorded.
-        truncations: Hash field, as it is called before -> whether what is left of its vectors gets length 1.
+        truncations: Hash field or JSON path, as it is called before -> whether what is left of its vectors
+            gets length 1.
         second_paths: Path of vectors -> the one where they get another form beside.
         is_way_back: Vectors may get components back that were cut off.
     """
     truncated = truncations or {}
     beside = second_paths or {}
-    storage_type = after.storage_type
-    if before.storage_type != storage_type or (storage_type == "json" and not beside):
+    storage_type = before.storage_type
+    if after.storage_type != storage_type:
         return ()
+    is_json = storage_type == "json"
     old_paths = {rename.new: rename.old for rename in renames} | {new: path for path, new in beside.items()}
     old = {field.path_in(storage_type): field for field in before.fields if isinstance(field, VectorField)}
     recodings: dict[str, Recoding] = {}
@@ -191,8 +193,6 @@ def recodings_of(
         found = field.path_in(storage_type)
         path = old_paths.get(found, found)
         new_path = found if beside.get(path) == found else None
-        if storage_type == "json" and new_path is None:
-            continue
         source = old.get(path)
         if not isinstance(field, VectorField) or source is None:
             continue
@@ -210,11 +210,12 @@ def recodings_of(
             truncated.get(path, True),
             new_path,
             is_way_back=is_way_back and new_path is not None,
+            is_json=is_json,
         )
         known = recodings.get(path, recoding)
         if known.distance_metric != recoding.distance_metric:
             # Integers for several metrics need one scale and no offset, which is what those for IP have.
             recoding = replace(recoding, distance_metric="IP")
-        if recoding.before != recoding.after or recoding.dims_changed is not None:
+        if recoding.changes_values:
             recodings[path] = recoding
     return tuple(recodings.values())

@@ -48,7 +48,7 @@ def reading_second_fields(definition: IndexDefinition, names: dict[str, str]) ->
     """
     fields = tuple(
         field.model_copy(update={"path": names[path]})
-        if isinstance(field, VectorField) and (path := field.path_in("hash")) in names
+        if isinstance(field, VectorField) and (path := field.path_in(definition.schema.storage_type)) in names
         else field
         for field in definition.schema.fields
     )

@@ -43,8 +43,6 @@ def _of_recodings(rewrite: Rewrite, twins: tuple[Twin, ...]) -> Iterator[str]:
             "since one goes and the other stays: do that in two revisions"
         )
     for recoding in rewrite.recodings:
-        if recoding.new_path is not None and rewrite.storage_type == "json":
-            yield f"vectors in JSON can't get another form at a path of their own yet: {recoding.new_path}"
         if recoding.new_path is not None and recoding.has_integers:
             yield (
                 f"it can't make integers of {recoding.path} at {recoding.new_path}, nor vectors of these, "

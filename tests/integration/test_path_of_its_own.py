@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,6 +88,45 @@ def test_up_and_down_leave_every_byte(shop: Shop, up: str, down: str, field: str
     assert shop.run("backup", "list").code == 0
     applied(shop)
     assert documents(shop) == after
+
+
+@pytest.mark.parametrize("plain", ["", ", renormalize=False"])
+def test_json_documents_get_shorter_vectors_at_another_path(shop: Shop, plain: str):
+    numbers = np.random.default_rng(5).normal(size=(PRODUCTS, 8)).astype(np.float32)
+    for number, vector_ in enumerate(numbers):
+        text = json.dumps({"title": f"shoe {number}", "embedding": list(map(float, vector_)), "last": 1e-7})
+        shop.client.execute_command("JSON.SET", f"p:{number}", "$", text)
+    attrs = {"algorithm": "flat", "dims": 8, "distance_metric": "cosine", "datatype": "float32"}
+    schema = {
+        "index": {"name": "products", "prefix": "p:", "storage_type": "json"},
+        "fields": [
+            {"name": "title", "type": "text"},
+            {"name": "embedding", "type": "vector", "attrs": attrs},
+        ],
+    }
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    applied(shop)
+    before = texts(shop)
+    shop.write(
+        CHANGE + f"index.truncate('embedding', dims=4, path='$.short'{plain})",
+        CHANGE + "index.alter_field('embedding', dims=8, path='$.embedding', attribute='embedding')",
+    )
+    applied(shop)
+    after = texts(shop)
+    assert all(len(json.loads(text)["short"]) == 4 for text in after.values())
+    without = {key: re.sub(rb',"short":\[[^]]*\]', b"", text) for key, text in after.items()}
+    assert without == before
+    assert nearest(shop, "embedding", numbers[7, :4].tobytes())[0] == b"p:7"
+    assert shop.run("check").code == 0
+    applied(shop, "-1", verb="downgrade")
+    assert texts(shop) == before
+    assert nearest(shop, "embedding", numbers[7].tobytes())[0] == b"p:7"
+
+
+def texts(shop: Shop) -> dict[bytes, bytes]:
+    """Every JSON document, as the server prints it."""
+    keys = sorted(shop.client.scan_iter("p:*", count=10_000))
+    return {key: shop.client.execute_command("JSON.GET", key) for key in keys}
 
 
 def test_what_a_release_of_the_new_form_has_written_is_converted_back(shop: Shop):

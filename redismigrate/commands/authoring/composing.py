@@ -222,7 +222,7 @@ class _Effect:
                 dims=first.dims,
                 dims_changed=None if first.dims == recoding.dims_after else recoding.dims_after,
             )
-            if both.before != both.after or both.dims_changed is not None:
+            if both.changes_values:
                 known[source] = _comparable(both)
         return _Effect(
             _followed(self.renames, other.renames),

@@ -65,7 +65,7 @@ class Interest:
         schema: As the first revision meets it or creates it: where its documents are found.
         paths: Hash fields and JSON paths to look at -> the field that is there now.
         may_be_rewritten: Whether a revision may rewrite its documents.
-        cuts: Hash field -> how its vectors are truncated first.
+        cuts: Hash field or JSON path -> how its vectors are truncated first.
         dropped: Hash fields and JSON paths that nothing reads, of which a revision removes the values.
     """
 
@@ -165,8 +165,11 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
             continue
         fields[path] = _field_sample(known)
         field = interest.paths.get(path)
-        if is_hash and isinstance(field, VectorField):
-            fields[path] = _with_vectors(fields[path], reader, known, path, field, interest.cuts.get(path))
+        cut = interest.cuts.get(path)
+        if not is_hash and isinstance(field, VectorField) and cut is not None:
+            fields[path] = _with_arrays(fields[path], reader, known, path, cut)
+        elif is_hash and isinstance(field, VectorField):
+            fields[path] = _with_vectors(fields[path], reader, known, path, field, cut)
         elif path == WHOLE_DOCUMENT:
             fields[path] = _with_texts(fields[path], reader, known)
     timings = reader.take_timings() or timings
@@ -294,6 +297,20 @@ def _with_vectors(
         largest=float(numbers.max()) if numbers.size else None,
         **({} if cut is None else _overlap(vectors[np.isfinite(vectors).all(axis=1)], cut)),
     )
+
+
+def _with_arrays(
+    sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int], path: str, cut: Recoding
+) -> FieldSample:
+    """The sample of a JSON path with what its arrays of numbers tell of their neighbours."""
+    from redismigrate.documents.json_arrays import count_components
+    from redismigrate.documents.resized_arrays import components_of
+
+    having = [key for key, size in sizes.items() if size]
+    few = having[: max(1, int(SAMPLED_BYTES // max(1, cut.bytes_before)))]
+    texts = [text[1:-1] for text in reader.replies("JSON.GET", few, encode(path))]
+    right = [text for text in texts if count_components(text) == cut.dims]
+    return replace(sample, **_overlap(components_of(right, cut.dims), cut))
 
 
 def _overlap(vectors: NDArray[Any], cut: Recoding) -> dict[str, Any]:

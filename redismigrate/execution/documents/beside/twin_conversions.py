@@ -57,20 +57,18 @@ class TwinConversion:
             fills_up: What was cut off and is nowhere any more becomes zeros.
 
         Raises:
-            ValueError: It makes integers, and nobody says how; or a JSON value is to be converted.
+            ValueError: It makes integers, and nobody says how.
         """
         if twin.recoding is None:
             return cls(twin, None, is_json)
-        if is_json:
-            raise ValueError(f"{twin.old} is no field of a hash: only those are converted")
         second = SecondField.of(twin.recoding, twin.new, quantizations, make_transform)
         if not twin.recoding.is_way_back:
-            return cls(twin, second)
+            return cls(twin, second, is_json)
         # As the way there has made it, which tells whether the value that it was made of still stands.
         there = replace(twin.recoding.reversed(), new_path=None, is_way_back=False)
         second = replace(second, back=make_transform((there,), quantizations))
         plainly = make_transform((replace(there, renormalize=False),), quantizations) if there.cuts else None
-        return cls(twin, second, fills_up=fills_up, plainly_cut=plainly)
+        return cls(twin, second, is_json, fills_up=fills_up, plainly_cut=plainly)
 
     @property
     def is_slow(self) -> bool:
@@ -115,7 +113,7 @@ class TwinConversion:
             reasons = dict.fromkeys(range(len(pairs)), _cut_off(second.recoding))
         yields = second.recoding.is_way_back
         return [
-            TwinForms(old, new, forth[row], back[row], reasons.get(row), yields=yields)
+            TwinForms(old, new, forth[row], back[row], reasons.get(row), self.is_json, yields)
             for row, (old, new) in enumerate(pairs)
         ]
 

@@ -36,7 +36,10 @@ return answers
 """
 # Documents, before a right that lacks for a prefix counts as one that lacks for all of its keys.
 LOOKED_AT = 500
-_HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
+_RECODING = {
+    "hash": (b"HMGET", b"HSET", b"HSTRLEN"),
+    "json": (b"JSON.GET", b"JSON.SET", b"JSON.ARRLEN"),
+}
 _SHOWING = b"HRANDFIELD"
 _EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
 _PINNING = (b"HRANDFIELD", b"HPEXPIRETIME", b"HPEXPIRE", b"HPERSIST")
@@ -142,7 +145,7 @@ def _commands(
 ) -> tuple[bytes, ...]:
     """What the rewrite runs on documents."""
     rewrite = job.rewrite
-    commands = set(_HASH_COMMANDS if rewrite.recodings else ())
+    commands = set(_RECODING[rewrite.storage_type] if rewrite.recodings else ())
     if rewrite.moves:
         commands |= set(_MOVING[rewrite.storage_type])
     if rewrite.dropped:
