@@ -125,6 +125,7 @@ class ExpandedRun:
             only_new=done.only_new,
             failed=done.failures.count,
         )
+        self._steps.count_traffic()
         write_follower(self._server, self._keys, self._report)
         return self._report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from redismigrate.documents.failures import SHOWN_FAILURES
@@ -24,6 +25,7 @@ from redismigrate.execution.indexes.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.copy_steps import CopySteps
 from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.expansion_counter import ExpansionCounter
 from redismigrate.execution.steps.followed import followed_at, have_names_moved
 from redismigrate.execution.steps.refusals import DocumentsRefused
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
@@ -61,10 +63,12 @@ class SecondFormSteps:
         self._twins = TwinSteps(work)
         self._second_fields = SecondFieldSteps(work, allows_lossy=allows_lossy)
         self._followed: dict[str, _Followed] = {}
+        self._counter = ExpansionCounter(work.nodes.home, StateKeys(work.project))
 
     def close(self) -> None:
         """Stop following; what can't be closed keeps nothing else open."""
         with ExitStack() as closing:
+            closing.callback(self._counter.add)
             closing.callback(self._copies.close)
             closing.callback(self._twins.close)
             for index in self._followed:
@@ -287,10 +291,27 @@ class SecondFormSteps:
                 self._synchroniser(step, run, lambda documents: self._look(index, documents))
             )
             follower = opened.enter_context(
-                Follower(self._work.nodes, mirror, synchroniser, is_first=is_first)
+                Follower(
+                    self._work.nodes,
+                    mirror,
+                    synchroniser,
+                    is_first=is_first,
+                    on_round=partial(self._count, step, run),
+                )
             )
             self._followed[index] = _Followed(mirror, synchroniser, follower, opened.pop_all())
         return self._followed[index]
+
+    def _count(self, step: Step, run: Run, done: Synchronised) -> None:
+        """Count what becomes of documents that have both forms: none has once one of these is moved."""
+        if step.life.has("makes_new_form"):
+            self._counter.count(run, done)
+        if are_twins(step):
+            self._twins.note_made_again(step, done.made_again)
+
+    def count_traffic(self) -> None:
+        """Add to the state what was counted of documents since the last time."""
+        self._counter.add()
 
     def _look(self, index: str, documents: int) -> None:
         """Look whether writers are ahead, after a batch of so many documents."""

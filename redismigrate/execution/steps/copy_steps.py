@@ -211,6 +211,7 @@ def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
         copies: Of the originals.
         total: Is added to.
     """
+    follower.stop_telling()
     follower.turn_to(replace(copies, aim="originals_removed"))
     follower.synchronise_all(total)
     for _ in range(MOST_ROUNDS):

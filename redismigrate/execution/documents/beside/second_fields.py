@@ -181,8 +181,9 @@ class SecondFields(WithinDocuments):
         """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""
         if isinstance(column, FixedWidth):
             decision.write_all(keys, self._names[1], column, ADDED)
-            decision.counters = ("documents", "written", "changed")
+            decision.counters = ("documents", "written", "born", "changed")
         decision.result.written += len(keys)
+        decision.result.born += len(keys)
         decision.result.changed += len(keys)
 
     @cached_property
@@ -228,6 +229,10 @@ class SecondFields(WithinDocuments):
         result.changed += bool(changes)
         result.removed += bool(gone)
         result.written += not names.isdisjoint(self._names[1::2])
+        if self.aim == "beside" and names:
+            is_born = any(then[1::2]) and not any(now[1::2])
+            result.born += is_born
+            result.carried += not is_born
         if self.aim in {"promoted", "removed"}:
             result.converted += not names.isdisjoint(self._names[::2])
         if moments is not None:
