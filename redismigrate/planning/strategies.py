@@ -147,8 +147,6 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if rewrite.storage_type == "json" and rewrite.recodings:
-        return "it gives vectors of hashes a second form; those of JSON documents are changed in their place"
     if not rewrite.recodings or rewrite.moves:
         return "it re-encodes vectors of hashes, and nothing else of the documents"
     if before.schema.filter is not None:
