@@ -190,4 +190,4 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
     """
     if rewrite.reads_whole_documents:
         return (WHOLE_DOCUMENT,)
-    return rewrite.recoded_paths
+    return (*rewrite.recoded_paths, *rewrite.dropped)

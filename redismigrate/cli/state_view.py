@@ -219,7 +219,7 @@ def _way_on(status: Status, run: Run) -> list[str]:
     if status.partial is not None:
         return [f"Try the rest with `{command}`, or undo all of it with {undo}."]
     if status.expanded is not None:
-        from redismigrate.execution.steps.beside_steps import followed_indexes
+        from redismigrate.execution.steps.followed import followed_indexes
 
         lines = [f"Contract it with `{command} --phase contract`, or take it away with {undo}."]
         return [*lines, _follower_line(status)] if followed_indexes(run) else lines

@@ -51,6 +51,8 @@ class Recoding:
             them; more are the original ones where a backup has them, and zeros behind those that are left.
         renormalize: Where some are cut off, whether what is left gets length 1.
         new_path: Where the new form goes, to stay there beside the old one; None: it replaces that.
+        is_way_back: What is at `new_path` is what that at `path` was made of: it stands where it is so still,
+            and what was made of it goes in the end.
         is_json: The path is one of JSON documents, where vectors are arrays of numbers. Datatypes are a
             matter of the index there: they say how precisely new numbers are spelled.
     """
@@ -64,6 +66,7 @@ class Recoding:
     dims_changed: int | None = None
     renormalize: bool = True
     new_path: str | None = None
+    is_way_back: bool = False
     is_json: bool = False
 
     @model_serializer(mode="wrap")
@@ -75,6 +78,8 @@ class Recoding:
             del content["dims_changed"], content["renormalize"]
         if self.new_path is None:
             del content["new_path"]
+        if not self.is_way_back:
+            del content["is_way_back"]
         if not self.is_json:
             del content["is_json"]
         return content
@@ -158,6 +163,13 @@ class Recoding:
             dims_changed=None if self.dims_changed is None else self.dims,
         )
 
+    def other_way(self) -> Recoding:
+        """What makes this one's old form of its new one, each where it stands."""
+        other = self.reversed()
+        if self.new_path is None:
+            return other
+        return replace(other, path=self.new_path, new_path=self.path, is_way_back=not self.is_way_back)
+
     def is_same_as(self, other: Recoding) -> bool:
         """Whether both make the same bytes: the metric decides about integers only.
 
@@ -169,11 +181,12 @@ class Recoding:
         )
 
     def __str__(self) -> str:
+        at = "" if self.new_path is None else f" at {self.new_path}"
         if self.is_json:
-            return f"{self.path} from {self.dims} to {self.dims_after} components"
+            return f"{self.path} from {self.dims} to {self.dims_after} components{at}"
         if self.dims_changed is None:
-            return f"{self.path} from {self.before} to {self.after}"
-        return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}"
+            return f"{self.path} from {self.before} to {self.after}{at}"
+        return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}{at}"
 
 
 @dataclass(frozen=True)
@@ -186,6 +199,7 @@ class Rewrite:
         renames: Values that move within their documents, after that.
         prefixes: Keys that move, after that.
         excluded_prefixes: Keys that an earlier change of the same revision has rewritten already.
+        dropped: Hash fields or JSON paths whose values are removed, or brought back by what undoes that.
     """
 
     storage_type: StorageType
@@ -193,6 +207,15 @@ class Rewrite:
     renames: tuple[PathRename, ...] = ()
     prefixes: tuple[PrefixChange, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing_dropped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs, plans and backups that drop nothing are written as by versions that could not.
+        content: dict[str, Any] = handler(self)
+        if not self.dropped:
+            del content["dropped"]
+        return content
 
     @property
     def moves(self) -> bool:
@@ -220,6 +243,7 @@ class Rewrite:
             found: Hash field, as it was called before -> how the rewrite made integers.
         """
         new_paths = {rename.old: rename.new for rename in self.renames}
+        new_paths |= {each.path: each.new_path for each in self.recodings if each.new_path is not None}
         fields = definition.schema.fields
         read = {(field.path_in("hash"), field.datatype) for field in fields if isinstance(field, VectorField)}
         kept = {
@@ -237,9 +261,11 @@ class Rewrite:
         return key
 
     def moves_reversed(self) -> Rewrite:
-        """The moves back to where all was."""
+        """The moves back to where all was, and the way back of what gets another form elsewhere."""
         return Rewrite(
             self.storage_type,
+            # A form at a path of its own comes and goes like a value that gets another name.
+            recodings=tuple(each.other_way() for each in self.recodings if each.new_path is not None),
             renames=tuple(PathRename(rename.new, rename.old) for rename in self.renames),
             prefixes=tuple(PrefixChange(prefix.new, prefix.old) for prefix in self.prefixes),
         )
@@ -258,10 +284,11 @@ class Rewrite:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.recodings or self.moves)
+        return bool(self.recodings or self.moves or self.dropped)
 
     def __str__(self) -> str:
         parts = [f"re-encode {recoding}" for recoding in self.recodings]
         parts += [f"rename {rename}" for rename in self.renames]
         parts += [f"move keys {prefix}" for prefix in self.prefixes]
+        parts += [f"drop the values at {path}" for path in self.dropped]
         return ", ".join(parts)

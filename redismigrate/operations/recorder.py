@@ -14,17 +14,17 @@ from redismigrate.foreign_text import shell_command
 from redismigrate.operations.block_order import in_order
 from redismigrate.operations.changes import (
     AddField,
-    AlterField,
     ChangePrefix,
     DropField,
     IndexChange,
     RenameField,
     RenameTo,
     SetOptions,
-    Truncate,
     as_asked,
     as_recorded,
 )
+from redismigrate.operations.dropped_values import DropValues, RestoreValues
+from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
 from redismigrate.operations.given_expectations import as_expectation
 from redismigrate.operations.operation_types import (
@@ -295,24 +295,49 @@ class IndexChanges:
         """Take a field out of the index; the documents keep its data."""
         self._record(DropField(name))
 
-    def alter_field(self, name: str, /, **attributes: Any) -> None:
+    def alter_field(self, name: str, /, *, attribute: str | None = None, **attributes: Any) -> None:
         """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight.
 
-        A field that becomes SVS-VAMANA gets RedisVL's parameters for it, as in `create_index`.
+        A field that becomes SVS-VAMANA gets RedisVL's parameters for it, as in `create_index`. Vectors of
+        hashes that get another `datatype` and another `path` at once are written to that path in their new
+        form, and the old form stays where it is; the field is called like the path then, or `attribute`.
         """
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
-        self._record(AlterField(name, attributes))
+        called = None if attribute is None else as_name(attribute, "field")
+        self._record(AlterField(name, attributes, attribute=called))
 
-    def truncate(self, name: str, dims: int, *, renormalize: bool = True) -> None:
+    def truncate(
+        self,
+        name: str,
+        dims: int,
+        *,
+        path: str | None = None,
+        attribute: str | None = None,
+        renormalize: bool = True,
+    ) -> None:
         """Keep the first components of a vector field, in the documents, too: for models trained for that.
 
         `renormalize` gives what is left length 1. The way back, `alter_field(name, dims=...)` in the
-        downgrade, brings the original vectors back from the backup.
+        downgrade, brings the original vectors back from the backup. With `path` the shorter vectors go there,
+        and the whole ones stay; on hashes the field is called like the path then, or `attribute`.
         """
         if not isinstance(dims, int) or isinstance(dims, bool):
             raise SchemaError(f"truncate({name!r}) takes a number of dimensions.", "Write dims=128.")
-        self._record(Truncate(name, dims, bool(renormalize)))
+        at = None if path is None else as_name(path, "path")
+        called = None if attribute is None else as_name(attribute, "field")
+        self._record(Truncate(name, dims, bool(renormalize), path=at, attribute=called))
+
+    def drop_values(self, path: str) -> None:
+        """Back up and remove the values that documents have at a path which no index reads any more.
+
+        The path is a field of the hashes, or a JSON path. The way back is `restore_values`.
+        """
+        self._record(DropValues(as_name(path, "path")))
+
+    def restore_values(self, path: str) -> None:
+        """In a downgrade: bring back what its upgrade has removed with `drop_values`, from the backup."""
+        self._record(RestoreValues(as_name(path, "path")))
 
     def set_options(self, **options: Any) -> None:
         """Change options of the index: prefixes, stopwords, language, filter."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.expectations import expectation_words
+from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog
@@ -135,10 +137,11 @@ def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
                 name: value.lower() if name in _LOWER and isinstance(value, str) else value
                 for name, value in change.attributes.items()
             }
-            return _call("index.alter_field", [change.name], attributes)
+            return _call("index.alter_field", [change.name], {**attributes, **_called(change, schema)})
         case "truncate":
+            path = {} if change.path is None else {"path": change.path, **_called(change, schema)}
             renormalize = {} if change.renormalize else {"renormalize": False}
-            return _call("index.truncate", [change.name], {"dims": change.dims, **renormalize})
+            return _call("index.truncate", [change.name], {"dims": change.dims, **path, **renormalize})
         case "set_options":
             return _call("index.set_options", [], change.options)
         case "rename_to":
@@ -148,6 +151,16 @@ def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
             return _call("index.rename_field", [change.old, change.new], path)
         case "change_prefix":
             return _call("index.change_prefix", [change.old, change.new], {})
+        case "drop_values" | "restore_values":
+            return _call(f"index.{change.kind}", [change.path], {})
+
+
+def _called(change: AlterField | Truncate, schema: IndexSchema) -> dict[str, str]:
+    """The name of a field whose vectors get a new form elsewhere, where the call alone means another one."""
+    if change.attribute is None:
+        return {}
+    meant = replace(change, attribute=None).as_asked(schema).attribute
+    return {} if meant == change.attribute else {"attribute": change.attribute}
 
 
 def _call(function: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 from __future__ import annotations
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
 from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, documents_of, slowness_of
 from redismigrate.planning.index_memory import allocated_bytes
@@ -25,6 +26,7 @@ LENGTH_SECONDS = 2e-6
 BACKUP_SECONDS, BACKUP_SECONDS_PER_BYTE = 3.5e-6, 2e-9
 WRITE_SECONDS, WRITE_SECONDS_PER_BYTE = 3.5e-6, 3e-9
 # A string of the state beside every copy, as long as copies are followed; of hashes it remembers every field.
+# Beside documents of which values stand twice there is one, too.
 MARK_BYTES_PER_COPY, MARK_BYTES_PER_FIELD = 175, 9
 COMPARED_WRITE_SECONDS, COMPARED_WRITE_SECONDS_PER_BYTE = 8e-6, 6e-9
 LOOK_SECONDS, MOVE_SECONDS = 2e-6, 5e-6
@@ -121,7 +123,9 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
     """
     documents = documents_of(before, inventory)
     sample = inventory.samples.get(before.served)
-    size_bytes, marks = _written_bytes(rewrite, sample), 0
+    size_bytes, twins = _written_bytes(rewrite, sample), twins_of(rewrite)
+    # Both paths of a value are remembered.
+    marks = MARK_BYTES_PER_COPY + 2 * MARK_BYTES_PER_FIELD * len(twins) if twins else 0
     if rewrite.prefixes:
         marks = MARK_BYTES_PER_COPY
         if rewrite.storage_type == "hash":
@@ -265,9 +269,10 @@ def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
             total -= share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
             continue
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
-        total += share_of(sample, recoding.path) * (
-            wider - allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
-        )
+        replaced = allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
+        if recoding.new_path is not None and not recoding.is_way_back:
+            replaced = -len(encode(recoding.new_path))  # it is one more field
+        total += share_of(sample, recoding.path) * (wider - replaced)
     for rename in rewrite.renames:
         total += share_of(sample, rename.old) * (len(encode(rename.new)) - len(encode(rename.old)))
     return total + max((len(encode(p.new)) - len(encode(p.old)) for p in rewrite.prefixes), default=0)

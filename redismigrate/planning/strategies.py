@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.step_life import Strategy, StrategyChoice
+from redismigrate.planning.twin_limits import why_no_twins
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
@@ -45,7 +47,7 @@ class Situation:
         exclusive: Nobody else writes to the documents.
         ignores_partial_updates: The server may not index what is written to a field with another attribute.
         untold_because: Why the server does not tell what others write; None where it does.
-        readers: Other indexes that read the vectors that are to be re-encoded.
+        readers: Other indexes that read the values that are to be re-encoded or to get another path.
         at_target: Other indexes that cover the keys to which documents are to move.
     """
 
@@ -86,12 +88,13 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    if rewrite and situation.exclusive:
+    goes_beside = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not goes_beside:
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "rebuild")
+    return next(possible, "shadow_field" if goes_beside else "rebuild")
 
 
 def why_impossible(
@@ -122,7 +125,7 @@ def why_impossible(
             "documents; create a new index instead"
         )
     if strategy == "rebuild":
-        return None
+        return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
         return (
             f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
@@ -130,6 +133,16 @@ def why_impossible(
         )
     reason = _WHY_NOT[strategy](before, after, rewrite, situation)
     return reason and f"strategy {strategy} can't change index {before.served}: {reason}"
+
+
+def _why_not_rebuild(before: IndexDefinition, rewrite: Rewrite) -> str | None:
+    for recoding in rewrite.recodings:
+        if recoding.new_path is not None:
+            return (
+                f"strategy rebuild can't change index {before.served}: it writes new forms over old "
+                f"ones, and that of {recoding.path} goes beside it, to {recoding.new_path}"
+            )
+    return None
 
 
 def _why_not_shadow(
@@ -143,26 +156,33 @@ def _why_not_shadow(
 
 def _why_not_shadow_field(
     before: IndexDefinition,
-    after: IndexDefinition,  # noqa: ARG001 - one signature
+    after: IndexDefinition,
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite.recodings or rewrite.moves:
-        return "it re-encodes vectors of hashes, and nothing else of the documents"
+    if not rewrite or rewrite.prefixes:
+        return (
+            "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
+            "their keys"
+        )
     if before.schema.filter is not None:
-        return "it has a FILTER, and documents that this keeps out would be re-encoded, too"
+        return "it has a FILTER, and documents that this keeps out would be changed, too"
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.ignores_partial_updates:
         return "this server has PARTIAL_INDEXED_DOCS and would not index what is written to a second field"
-    for recoding in rewrite.recodings:
+    twins = twins_of(rewrite)
+    reason = why_no_twins(before.schema, after.schema, rewrite)
+    if reason is not None:
+        return reason
+    for recoding in () if twins else rewrite.recodings:
         if recoding.has_one_width:
             return (
                 f"{recoding.before} and {recoding.after} are equally long, so it can't be told in which of "
                 "them the application writes"
             )
     if situation.readers:
-        return f"index {', '.join(situation.readers)} reads the same vectors"
+        return f"index {', '.join(situation.readers)} reads the same {'values' if twins else 'vectors'}"
     return None
 
 

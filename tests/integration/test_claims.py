@@ -34,7 +34,7 @@ CARRIED_OUT: dict[str, dict[str, str]] = {
     "truncate": {"index.truncate('embedding', dims=4)": "shadow_field"},
     "set_options": {"index.set_options(stopwords=[])": "shadow"},
     "rename_field": {
-        "index.rename_field('title', 'name')": "rebuild",
+        "index.rename_field('title', 'name')": "shadow_field",
         "index.rename_field('title', 'name', path='title')": "shadow",
     },
     "change_prefix": {
@@ -43,7 +43,7 @@ CARRIED_OUT: dict[str, dict[str, str]] = {
     },
     "rename_to": {"index.rename_to('goods')": "shadow"},
 }
-NEEDS_PAUSE = {"index.rename_field('title', 'name')", "index.change_prefix('p:', 'p:v2:')"}
+NEEDS_PAUSE = {"index.change_prefix('p:', 'p:v2:')"}
 # A page, what it says, an example of it, and what becomes of that.
 CLAIMS = [
     (
@@ -55,9 +55,21 @@ CLAIMS = [
     (README, "first ones, and so is hash to JSON.", "index.set_options(storage_type='json')", BLOCKED),
     (
         README,
-        "Re-encoding alone goes on with search up",
+        "Re-encoding alone, and [renaming alone]",
         "index.alter_field('embedding', datatype='float16')",
         "shadow_field",
+    ),
+    (
+        README,
+        "Re-encoding alone, and [renaming alone]",
+        "index.rename_field('title', 'name')",
+        "shadow_field",
+    ),
+    (
+        README,
+        "To do both to documents that applications write, take two revisions, or pause them",
+        "index.rename_field('title', 'name')\n    index.alter_field('embedding', datatype='float16')",
+        BLOCKED,
     ),
     (
         OPERATIONS,
@@ -115,9 +127,9 @@ CLAIMS = [
     ),
     (
         REDISVL,
-        "`index.rename_field` | JSON documents are renamed, too; writers have to be paused",
+        "`index.rename_field` | JSON documents are renamed, too, and search stays up",
         "index.rename_field('title', 'name')",
-        BLOCKED,
+        "shadow_field",
     ),
     (
         REDISVL,
@@ -127,9 +139,9 @@ CLAIMS = [
     ),
     (
         TEMPLATE,
-        'index.rename_field("desc", "description")               with writers paused',
+        'index.rename_field("desc", "description")               with search and writers up',
         "index.rename_field('title', 'name')",
-        BLOCKED,
+        "shadow_field",
     ),
     (
         TEMPLATE,

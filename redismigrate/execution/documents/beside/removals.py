@@ -30,6 +30,7 @@ class Removals:
             counts as none.
         documents: How many documents there are, as far as is known.
         unproved: Those that went so far.
+        are_values: What goes are values of documents that stay, and each is in the backup.
     """
 
     SHOWN: ClassVar[int] = 3
@@ -38,6 +39,7 @@ class Removals:
     before: tuple[bytes, int] | None = None
     documents: int = 0
     unproved: set[bytes] = field(default_factory=set)
+    are_values: bool = False
 
     @classmethod
     def since_now(cls, server: Server, most: int | None) -> Self:
@@ -79,7 +81,7 @@ class Removals:
         """
         self.documents = max(self.documents, documents)
         if unseen > self.limit:
-            raise _too_many(unseen, sample)
+            raise self._too_many(unseen, sample)
 
     def count(self, key: bytes) -> None:
         """Count one more.
@@ -88,14 +90,22 @@ class Removals:
             RunInterrupted: It would be more than the limit.
         """
         if key not in self.unproved and len(self.unproved) >= self.limit:
-            raise _too_many(len(self.unproved) + 1, [key])
+            raise self._too_many(len(self.unproved) + 1, [key])
         self.unproved.add(key)
 
-
-def _too_many(count: int, sample: Sequence[bytes]) -> RunInterrupted:
-    names = ", ".join(map(readable, sample))
-    return RunInterrupted(
-        f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being deleted.",
-        "Nothing more was removed. Bring them back and run the same command again; if they were deleted on "
-        f"purpose, run it with --max-removals {count}.",
-    )
+    def _too_many(self, count: int, sample: Sequence[bytes]) -> RunInterrupted:
+        names = ", ".join(map(readable, sample))
+        if self.are_values:
+            return RunInterrupted(
+                f"{count:,} documents, {names} among them, have a value under one of its two names alone: it "
+                "was deleted, or a release that does not know the other name writes whole documents.",
+                "No more was removed; the backup has what was. If they were deleted on purpose, run the same "
+                f"command again with --max-removals {count}. Else let that release keep fields that it does "
+                "not know, or rename in place with --exclusive.",
+            )
+        return RunInterrupted(
+            f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being "
+            "deleted.",
+            "Nothing more was removed. Bring them back and run the same command again; if they were deleted "
+            f"on purpose, run it with --max-removals {count}.",
+        )

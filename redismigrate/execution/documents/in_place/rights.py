@@ -47,6 +47,10 @@ _MOVING = {
     "hash": (b"EXISTS", b"TYPE", b"HMGET", b"HSET", b"HDEL", b"HEXISTS", b"HGET", b"HSETNX"),
     "json": (b"EXISTS", b"TYPE", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
+_DROPPING = {
+    "hash": (b"HLEN", b"HMGET", b"HSET", b"HDEL"),
+    "json": (b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
+}
 # A sentinel, too, is written under a prefix that is tracked.
 _FOLLOWING = (b"PEXPIRETIME", b"PEXPIREAT", b"PERSIST", b"SET", b"DEL")
 _BESIDE = {
@@ -144,6 +148,8 @@ def _commands(
     commands = set(_RECODING[rewrite.storage_type] if rewrite.recodings else ())
     if rewrite.moves:
         commands |= set(_MOVING[rewrite.storage_type])
+    if rewrite.dropped:
+        commands |= set(_DROPPING[rewrite.storage_type])
     if rewrite.prefixes:
         commands |= {b"COPY", b"DEL"} if job.meets_other_storage_type() else {b"RENAMENX"}
     if not is_beside and job.may_lose_names():
