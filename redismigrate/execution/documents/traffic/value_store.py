@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from redismigrate.documents.json_vectors import as_written
+from redismigrate.documents.array_texts import as_written
 from redismigrate.execution.documents.traffic.decisions import REPLACED
 from redismigrate.execution.documents.traffic.expiries import replace_values
 from redismigrate.redis_server.wire import render, render_for_keys
