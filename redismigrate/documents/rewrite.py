@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from redismigrate.documents.json_arrays import count_components
+from redismigrate.documents.array_texts import count_components
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition

@@ -43,6 +43,8 @@ BACKUP_BYTES_PER_BACKUP = 10_000
 SPARSE_KEYS_PER_DOCUMENT = 20
 SPARSE_FROM_KEYS = 20_000
 
+# Of a number in an array, for the server.
+JSON_MEMORY_PER_COMPONENT = 24
 # Where no sample tells.
 USUAL_KEY_BYTES = 20.0
 USUAL_VALUE_BYTES = 100.0
@@ -140,7 +142,10 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
         components = sum(value.dims for value in rewrite.storage.values)
         seconds = documents * components * TEXT_SECONDS_PER_COMPONENT
     seconds += documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
-    memory_bytes = round(documents * (allocated_bytes(round(held_bytes) + HASH_VALUE_OVERHEAD) + marks))
+    of_values = allocated_bytes(round(held_bytes) + HASH_VALUE_OVERHEAD)
+    if rewrite.storage_type == "json" and rewrite.recodings and not rewrite.prefixes:
+        of_values = round(sum(_array_bytes_after(recoding, sample) for recoding in rewrite.recodings))
+    memory_bytes = round(documents * (of_values + marks))
     return Estimate(
         documents=documents,
         bytes_read=round(documents * (_read_bytes(rewrite, sample) or size_bytes)),
@@ -262,6 +267,12 @@ def _written_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
             else bytes_of(sample, rename.old, USUAL_VALUE_BYTES)
         )
     return total
+
+
+def _array_bytes_after(recoding: Recoding, sample: DocumentSample | None) -> float:
+    """What the new array takes in the server, by what the old ones of a sample take."""
+    usual = JSON_MEMORY_PER_COMPONENT * recoding.dims
+    return bytes_of(sample, recoding.path, usual) * recoding.dims_after / recoding.dims
 
 
 def saved_bytes_of(recoding: Recoding, sample: DocumentSample | None) -> float:

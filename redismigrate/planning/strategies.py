@@ -162,9 +162,6 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    at_their_paths = [recoding for recoding in rewrite.recodings if recoding.new_path is None]
-    if rewrite.storage_type == "json" and at_their_paths:
-        return "it gives vectors of hashes a second form; those of JSON documents are changed in their place"
     if not rewrite or rewrite.prefixes:
         return (
             "it re-encodes vectors of hashes and gives values another path in their documents, which keep "

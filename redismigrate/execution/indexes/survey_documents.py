@@ -303,7 +303,7 @@ def _with_arrays(
     sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int], path: str, cut: Recoding
 ) -> FieldSample:
     """The sample of a JSON path with what its arrays of numbers tell of their neighbours."""
-    from redismigrate.documents.json_arrays import count_components
+    from redismigrate.documents.array_texts import count_components
     from redismigrate.documents.resized_arrays import components_of
 
     having = [key for key, size in sizes.items() if size]

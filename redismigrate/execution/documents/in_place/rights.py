@@ -55,7 +55,7 @@ _DROPPING = {
 _FOLLOWING = (b"PEXPIRETIME", b"PEXPIREAT", b"PERSIST", b"SET", b"DEL")
 _BESIDE = {
     "hash": (*_FOLLOWING, b"HGETALL", b"HMGET", b"HSET", b"HDEL"),
-    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET"),
+    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
 
 
