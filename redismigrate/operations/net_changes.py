@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from redismigrate.errors import SchemaError
-from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.block_moves import moves_of, storage_change_of
 from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo, Truncate
 from redismigrate.operations.differing import Rename, applied, changes_between
+from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
 
@@ -28,8 +29,8 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         SchemaError: One of them can't be applied.
     """
     after = applied(before, changes)
-    if any(isinstance(change, Truncate) for change in changes):
-        return tuple(changes)  # two schemas don't tell whether documents are cut
+    if any(isinstance(change, Truncate | ChangeStorage) for change in changes):
+        return tuple(changes)  # two schemas don't tell whether documents are cut, nor where all values go
     try:
         net = changes_between(before, after, _renames(changes, before))
         if after.name != before.name:
@@ -56,6 +57,8 @@ def lead_to_the_same(some: Sequence[IndexChange], others: Sequence[IndexChange],
     """
     one, other = applied(before, some), applied(before, others)
     if one.name != other.name or diff(one, other):
+        return False
+    if storage_change_of(some, before) != storage_change_of(others, before):
         return False
     (renames, keys), (other_renames, other_keys) = moves_of(some, before), moves_of(others, before)
     return set(renames) == set(other_renames) and set(keys) == set(other_keys)

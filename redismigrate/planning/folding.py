@@ -113,6 +113,8 @@ class IndexHistory:
         one_by_one = _Effect()
         for part in self.parts:
             old, new, rewrite = part.before.schema, part.after.schema, part.rewrite
+            if rewrite.storage is not None:
+                raise ValueError(f"revision {part.revision} changes the storage of the documents")
             resized = _resized(old, new)
             if resized is not None:
                 raise ValueError(f"revision {part.revision} changes the dimensions of {resized}")
