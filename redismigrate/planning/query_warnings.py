@@ -24,7 +24,7 @@ def query_bytes_warnings(old: IndexDefinition, new: IndexDefinition) -> Iterator
         if (field.datatype, field.dims) != (known.datatype, known.dims):
             form = _form_of(field, known)
             yield f"queries on {new.served} must send {form} afterwards (query_bytes_change)"
-            if new.schema.storage_type == "hash":
+            if new.schema.storage_type == "hash" or field.dims != known.dims:
                 yield _of_old_writers(new.served, known, field)
 
 
@@ -49,10 +49,41 @@ def query_names_warnings(
             f"queries on {new.served} must say {after} instead of {before} afterwards: with the old name "
             "they find nothing, on Redis 7.4 without an error (query_names_change)"
         )
+    yield from _second_path_warnings(old, new, rewrite)
     for rename in rewrite.renames:
         yield (
             f"what is written to {rename.old} in documents of {new.served} after the run is not carried to "
             f"{rename.new}: searches do not find it until it is written there (old_name_writers)"
+        )
+
+
+def _second_path_warnings(old: IndexDefinition, new: IndexDefinition, rewrite: Rewrite) -> Iterator[str]:
+    """What queries and writers have to know of a new form at a path of its own."""
+    storage_type = new.schema.storage_type
+    called = {field.path_in(storage_type): field for field in new.schema.fields}
+    before = {field.path_in(storage_type): field for field in old.schema.fields}
+    for recoding in rewrite.recodings:
+        if recoding.new_path is None:
+            continue
+        field, known = called[recoding.new_path], before[recoding.path]
+        if not isinstance(field, VectorField) or not isinstance(known, VectorField):
+            continue
+        if field.name != known.name:
+            yield (
+                f"queries on {new.served} must say {field.name} instead of {known.name} and send "
+                f"{_form_of(field, known)} afterwards: with the old name they find nothing, on Redis 7.4 "
+                "without an error (query_names_change, query_bytes_change)"
+            )
+        if storage_type == "hash" and field.name != recoding.new_path:
+            yield (
+                f"RedisVL's client can't query {field.name} of {new.served}, which the hashes hold as "
+                f"{recoding.new_path}: its schema knows no path on hashes, and it raises KeyError; leave "
+                "attribute= out where it has to (client_paths)"
+            )
+        yield (
+            f"what is written to {recoding.path} in documents of {new.served} after the run is not carried "
+            f"to {recoding.new_path}: searches find the vector from before until it is written there "
+            "(old_form_writers)"
         )
 
 

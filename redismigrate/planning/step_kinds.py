@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from redismigrate.planning.document_step_kinds import OF_DOCUMENTS
 from redismigrate.planning.step_life import LifeName, StepLife
+from redismigrate.planning.values_step_kinds import OF_VALUES
 
 _ONE_SCRIPT = "Nothing: it is one script with its note. Where it is not, what is there already is left out."
 _OF_NAMES = (
@@ -253,5 +254,5 @@ _OF_REVISIONS = (
         second_try="Nothing: it is its own note.",
     ),
 )
-_ALL = _OF_NAMES + _OF_INDEXES + _OF_EXPECTATIONS + OF_DOCUMENTS + _OF_REVISIONS
+_ALL = _OF_NAMES + _OF_INDEXES + _OF_EXPECTATIONS + OF_DOCUMENTS + OF_VALUES + _OF_REVISIONS
 LIVES: Mapping[LifeName, StepLife] = MappingProxyType({life.name: life for life in _ALL})

@@ -29,7 +29,7 @@ def why_no_twins(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> s
 
 def _of_recodings(rewrite: Rewrite, twins: tuple[Twin, ...]) -> Iterator[str]:
     """What is re-encoded at the path where it stays takes another way than what gets another path."""
-    renamed = [twin for twin in twins if not twin.keeps_old]
+    renamed = [twin for twin in twins if twin.recoding is None or twin.recoding.new_path is None]
     for twin in renamed:
         if twin.recoding is not None:
             yield (
@@ -37,11 +37,17 @@ def _of_recodings(rewrite: Rewrite, twins: tuple[Twin, ...]) -> Iterator[str]:
                 "new form a path of its own, alter_field(datatype=..., path=...)"
             )
     if renamed and len(renamed) < len(twins):
-        second = next(twin for twin in twins if twin.keeps_old)
+        second = next(twin for twin in twins if twin not in renamed)
         yield (
             f"it can't rename {renamed[0].old} and give {second.old} a second form in {second.new} at once, "
             "since one goes and the other stays: do that in two revisions"
         )
+    for recoding in rewrite.recodings:
+        if recoding.new_path is not None and recoding.has_integers:
+            yield (
+                f"it can't make integers of {recoding.path} at {recoding.new_path}, nor vectors of these, "
+                "since the scale is found by a pass of its own: leave path= out"
+            )
     at_old_paths = [recoding for recoding in rewrite.recodings if recoding.new_path is None]
     if at_old_paths and twins:
         others = " and ".join(f"{twin.old} to {twin.new}" for twin in twins)

@@ -59,10 +59,9 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _takes_first_form_away(step: Step) -> bool:
-    """Whether documents have nothing but the second form after a step, so that going back makes the first."""
-    if step.life.name == "remove_twins":
-        return bool(step.work.rewrite.renames)
-    return step.life.name == "remove_originals"
+    """Whether the second form alone is known after a step, so that going back makes the first of it."""
+    # Where the old values stay, nothing tells any more after it which of the new ones the run has made.
+    return step.life.name in {"remove_twins", "remove_originals"}
 
 
 def is_kept(step: Step) -> bool:
@@ -116,6 +115,21 @@ def _restore(step: Step) -> list[Step]:
     return [step.model_copy(update={"kind": "restore_documents", "description": description})]
 
 
+def _bring_values_back(step: Step) -> list[Step]:
+    description = f"bring the values back: {step.description}"
+    return [step.model_copy(update={"kind": "restore_values", "description": description})]
+
+
+def _drop_values_again(step: Step) -> list[Step]:
+    """What came back goes to a backup of this run: it may be another by now."""
+    again = step.with_documents(restores_from=(), backup=None)
+    kinds: tuple[StepKind, ...] = ("start_backup", "drop_values")
+    return [
+        again.model_copy(update={"kind": kind, "description": f"drop again: {step.description}"})
+        for kind in kinds
+    ]
+
+
 def _remove_second_form(step: Step) -> list[Step]:
     description = f"take back: {step.description}"
     changes = {"kind": "remove_documents", "description": description}
@@ -127,8 +141,6 @@ def _copy_back(removal: Step) -> list[Step]:
 
     Where some have not left them yet, all leave them first.
     """
-    if not _takes_first_form_away(removal):
-        return []
     finish = removal.model_copy(
         update={"after_record": False, "description": f"finish: {removal.description}"}
     )
@@ -145,8 +157,11 @@ def _remove_what_was_copied_back(copy: Step) -> list[Step]:
     back = _the_other_way(copy)
     description = f"remove the documents of {copy.index} that were copied back"
     if copy.life.name == "fill_twins":
-        gone = " and ".join(rename.old for rename in back.work.rewrite.renames)
+        twins = twins_of(back.work.rewrite)
+        gone = " and ".join(twin.old for twin in twins if not twin.keeps_old)
         description = f"remove {gone} from the documents of {copy.index}"
+        if not gone:
+            description = f"follow no longer what is written to {' and '.join(twin.old for twin in twins)}"
     changes = {"kind": "remove_documents", "description": description}
     return [back.model_copy(update=changes)]
 
@@ -154,7 +169,7 @@ def _remove_what_was_copied_back(copy: Step) -> list[Step]:
 def _the_other_way(step: Step) -> Step:
     """A step that copies, from where it copied to."""
     changes = {"before": step.after, "after": step.before, "after_record": False}
-    return step.with_documents(rewrite=step.work.rewrite.moves_reversed()).model_copy(update=changes)
+    return step.with_documents(rewrite=step.work.rewrite.reversed()).model_copy(update=changes)
 
 
 def _drop_again(step: Step) -> list[Step]:
@@ -291,6 +306,8 @@ UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "fill_twins": _remove_second_form,
     "make_copies": _remove_second_form,
     "remove_twins": _copy_back,
+    "drop_values": _bring_values_back,
+    "restore_values": _drop_values_again,
     "remove_originals": _copy_back,
     "create_index": _drop_again,
     "create_beside": _drop_beside_again,

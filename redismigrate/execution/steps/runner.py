@@ -36,6 +36,7 @@ from redismigrate.execution.steps.followed import followed_at
 from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_shown_one_by_one
 from redismigrate.execution.steps.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
+from redismigrate.execution.steps.values_steps import ValuesSteps
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import DataMigration
@@ -83,6 +84,7 @@ class StepRunner:
         documents: Does the steps that rewrite documents.
         restoring: Does the steps that bring documents back.
         second_forms: Does the steps that make second forms of documents, and follows writers meanwhile.
+        values: Does the steps that drop values, and bring them back.
         build_brake: Slows down the server's own builds where a limit asks for that.
     """
 
@@ -95,6 +97,7 @@ class StepRunner:
     documents: DocumentSteps
     restoring: RestoringSteps
     second_forms: SecondFormSteps
+    values: ValuesSteps
     build_brake: BuildBrake
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
@@ -149,6 +152,12 @@ class StepRunner:
                 return Effect(changes=self.second_forms.take_back(step, run))
             case "remove_twins" | "remove_originals":
                 return Effect(changes=self.second_forms.remove_first_forms(step, run))
+            case "start_backup":
+                return Effect(changes=self.values.start_backup(step, run))
+            case "drop_values":
+                return Effect(changes=self.values.drop(step, run))
+            case "restore_values":
+                return Effect(changes=self.values.restore(step, run))
             case "drop_index" | "drop_left" | "drop_over_second_fields":
                 return Effect(self._drop(step))
             case "drop_to_rewrite":

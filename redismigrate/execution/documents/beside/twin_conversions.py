@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.conversion import Quantizations, transform_of
 from redismigrate.documents.fitting import MakeTransform
+from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.twins import Twin
 from redismigrate.execution.documents.beside.second_forms import SecondField
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
@@ -26,11 +27,15 @@ class TwinConversion:
         twin: Which.
         second: The conversions; None where both values are the same.
         is_json: The values are of JSON documents.
+        fills_up: Vectors that get components back which nobody has any more get zeros; else they are refused.
+        plainly_cut: As the way there may have made the new form as well: truncated, and not given length 1.
     """
 
     twin: Twin
     second: SecondField | None = None
     is_json: bool = False
+    fills_up: bool = False
+    plainly_cut: TransformValues | None = None
 
     @classmethod
     def of(
@@ -40,6 +45,7 @@ class TwinConversion:
         make_transform: MakeTransform = transform_of,
         *,
         is_json: bool = False,
+        fills_up: bool = False,
     ) -> TwinConversion:
         """The conversions that a twin asks for.
 
@@ -48,15 +54,21 @@ class TwinConversion:
             quantizations: How integers are made, by the path of the recoding.
             make_transform: Makes the transform of a recoding.
             is_json: The values are of JSON documents.
+            fills_up: What was cut off and is nowhere any more becomes zeros.
 
         Raises:
-            ValueError: It makes integers, and nobody says how; or a JSON value is to be converted.
+            ValueError: It makes integers, and nobody says how.
         """
         if twin.recoding is None:
             return cls(twin, None, is_json)
-        if is_json:
-            raise ValueError(f"{twin.old} is no field of a hash: only those are converted")
-        return cls(twin, SecondField.of(twin.recoding, twin.new, quantizations, make_transform))
+        second = SecondField.of(twin.recoding, twin.new, quantizations, make_transform)
+        if not twin.recoding.is_way_back:
+            return cls(twin, second, is_json)
+        # As the way there has made it, which tells whether the value that it was made of still stands.
+        there = replace(twin.recoding.reversed(), new_path=None, is_way_back=False)
+        second = replace(second, back=make_transform((there,), quantizations))
+        plainly = make_transform((replace(there, renormalize=False),), quantizations) if there.cuts else None
+        return cls(twin, second, is_json, fills_up=fills_up, plainly_cut=plainly)
 
     @property
     def is_slow(self) -> bool:
@@ -93,10 +105,24 @@ class TwinConversion:
         back: Sequence[TwinValue | None] = [None] * len(pairs)
         if second.back is not None:
             back, _ = _converted(second.back, second.recoding.path, news)
+        if self.plainly_cut is not None:
+            plain, _ = _converted(self.plainly_cut, second.recoding.path, news)
+            back = [other if other == old else one for old, one, other in zip(olds, back, plain, strict=True)]
+        if second.recoding.grows and not self.fills_up:
+            forth = [None] * len(pairs)
+            reasons = dict.fromkeys(range(len(pairs)), _cut_off(second.recoding))
+        yields = second.recoding.is_way_back
         return [
-            TwinForms(old, new, forth[row], back[row], reasons.get(row))
+            TwinForms(old, new, forth[row], back[row], reasons.get(row), self.is_json, yields)
             for row, (old, new) in enumerate(pairs)
         ]
+
+
+def _cut_off(recoding: Recoding) -> str:
+    return (
+        f"{recoding.path} was written with {recoding.dims} numbers, and {recoding.new_path} does not have "
+        "the others: --allow-lossy fills up with zeros"
+    )
 
 
 def _converted(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.whole import NEVER
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.traffic.decisions import Reader
@@ -129,10 +130,12 @@ class JsonPlaces:
         return [_json_row(replies[at * width : (at + 1) * width]) for at in range(len(keys))]
 
     def puts(self, key: bytes, before: TwinRow, after: TwinRow) -> Iterator[tuple[bytes, ...]]:
-        """JSON.SET of each with another value."""
+        """JSON.SET of each with another value; vectors in words that the server reads as it prints them."""
         for name, old, new in zip(self.names, before, after, strict=True):
             if new is not None and new != old:
-                yield (b"JSON.SET", key, name, new.content)
+                is_vector = count_components(new.content) is not None
+                text = as_written(new.content) if is_vector else None
+                yield (b"JSON.SET", key, name, text or new.content)
 
     def drops(self, key: bytes, before: TwinRow, after: TwinRow) -> Iterator[tuple[bytes, ...]]:
         """JSON.DEL of each of them."""

@@ -46,6 +46,8 @@ class TwinForms:
         back: The old form of the new value; None where there is none, or no way back.
         reason: Why there is no new form of an old value that is there.
         is_json: They are JSON values, which may be spelled differently and say the same.
+        yields: What was at the new path before the run is what the old value was once made of: where they
+            don't agree any more, it gives way.
     """
 
     old: TwinValue | None
@@ -54,6 +56,7 @@ class TwinForms:
     back: TwinValue | None = None
     reason: str | None = None
     is_json: bool = False
+    yields: bool = False
 
     @property
     def agree(self) -> bool:
@@ -157,6 +160,9 @@ def _met(forms: TwinForms, entry: TwinEntry | None) -> TwinOutcome:
     if old is None or forms.agree:
         verdict = Verdict.NOTHING if old is None else Verdict.IN_STEP
         return TwinOutcome(verdict, TwinEntry.of(old, new, is_made=False), old, new)
+    if forms.yields:
+        made = _made(forms, TwinEntry.of(old, new, is_made=False), Verdict.WRITTEN)
+        return made if made.verdict is Verdict.UNCONVERTIBLE else replace(made, lost="new")
     occupied = TwinEntry.of(old, new, is_made=False)._replace(is_occupied=True)
     return TwinOutcome(Verdict.OCCUPIED, occupied if entry is None else entry, old, new)
 
@@ -186,7 +192,9 @@ def _of_new(
         noted = TwinEntry.of(forms.back, forms.new, is_made=entry.is_made)
         return TwinOutcome(Verdict.CARRIED_BACK, noted, forms.back, forms.new, lost, is_conflict)
     # They are not in step: a further write of the old one meets one of the new again. It is told once.
-    noted = entry._replace(old=digest_of_twin(forms.old)) if is_conflict else entry
+    # An old one that comes again, where it was seen to be gone, was written since, too.
+    is_noted = is_conflict or forms.old is None
+    noted = entry._replace(old=digest_of_twin(forms.old)) if is_noted else entry
     return TwinOutcome(Verdict.ONLY_NEW, noted, forms.old, forms.new, lost, is_conflict)
 
 
