@@ -3,8 +3,8 @@
     python tests/benchmarks/path_of_its_own.py
 
 Each row begins with a server of its own and an HNSW index: `s` is what `redismigrate upgrade head` took,
-search up, `server s` what the server has worked meanwhile, `writes` how often a document was written. The rows take
-turns, so that ratios count whatever else the machine does.
+search up, `server s` what the server has worked meanwhile, `writes` how often a document was written. The
+rows take turns, so that ratios count whatever else the machine does.
 """
 
 from __future__ import annotations
