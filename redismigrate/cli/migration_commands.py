@@ -37,6 +37,7 @@ def plan_options(function: _Function) -> _Function:
     shaping = (
         "query_checks",
         "allow_lossy",
+        "drop_field_ttls",
         "max_failures",
         "workers",
         "batch_size",

@@ -300,6 +300,7 @@ class Migration:
             options.ignore_other_databases,
             options.on_failure,
             options.cutover,
+            options.drop_field_ttls,
         )
 
     def _record(self, state: State, direction: Direction, target: str) -> Recorded:

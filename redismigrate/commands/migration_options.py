@@ -41,6 +41,7 @@ class MigrationOptions:
         fold: Carry consecutive revisions that change the same indexes out as one build each.
         plan_file: Refuse when the plan differs from this one.
         allow_lossy: Go back although something can't be brought back.
+        drop_field_ttls: Fields of hashes that expire may become members of JSON documents that do not.
         max_failures: How many documents may fail to be rewritten, or end up unindexed that were not before.
         max_removals: How many documents may go in both forms because they are gone in one, when nobody saw
             them being deleted; None for ten, or a thousandth if that is more. It counts for this call alone.
@@ -119,6 +120,13 @@ class MigrationOptions:
     )
     allow_lossy: bool = field(
         default=False, metadata=option("--allow-lossy", "Go back although something can't be brought back.")
+    )
+    drop_field_ttls: bool = field(
+        default=False,
+        metadata=option(
+            "--drop-field-ttls",
+            "Let fields of hashes that expire become members of JSON documents, which do not.",
+        ),
     )
     max_failures: int = field(
         default=0,

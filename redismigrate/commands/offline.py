@@ -166,6 +166,7 @@ def _wishes(project: Project, options: MigrationOptions) -> PlanOptions:
         options.exclusive,
         project.settings.adopt,
         ignores_other_databases=options.ignore_other_databases,
+        drop_field_ttls=options.drop_field_ttls,
     )
 
 

@@ -44,6 +44,7 @@ def stored_arguments(options: MigrationOptions, backup_dir: Path) -> dict[str, A
         "ignore_other_databases": options.ignore_other_databases,
         # Versions that know nothing of these take up what was begun without them.
         **options.said_of_indexes,
+        **({"drop_field_ttls": True} if options.drop_field_ttls else {}),
         **limits_of(options),
         "batch_size": options.batch_size,
         "workers": options.workers,

@@ -1,130 +1,96 @@
-"""Vectors as JSON documents hold them: arrays of numbers, each as the text that the server prints of it.
-
-Text, since a document gets its own array back byte for byte. RedisJSON prints a float in the fewest digits
-that tell it from its neighbours, without an exponent from 0.00001 up to below 10^16. What is made here is
-spelled so from the beginning, and found again in just these bytes.
-"""
+"""Vectors as arrays of numbers in JSON, and back to the same bytes."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
+from typing import Any
 
-# What an array of numbers has beside its brackets.
-_OF_NUMBERS = b"0123456789+-.eE,"
-_WITH_EXPONENT = re.compile(rb"(\d+)\.?(\d*)[eE]([-+]?\d+)")
-_PARTS = re.compile(r"(-?)(\d+)(?:\.(\d*))?(?:e([-+]?\d+))?")
-_LARGEST_POWER = 308
-# Digits behind the point, where one is in front of it -> how far from a float others are tried: the last ones
-# are beyond what it holds.
-_PRECISIONS = {15: 10, 16: 50, 17: 300, 18: 3000}
-_LEAST_WITHOUT_EXPONENT = -5
+import numpy as np
+from numpy.typing import NDArray
+
+from redismigrate.documents.json_numbers import spelled
+from redismigrate.documents.vectors import VectorEncoding
+
+_ASCII_BYTES = "S32"
 
 
-def count_components(text: bytes) -> int | None:
-    """How many components the vector in a text has; None where that is no array of numbers."""
-    if text.translate(None, _OF_NUMBERS) != b"[]" or not text.endswith(b"]"):
-        return None
-    return text.count(b",") + 1 if len(text) > len(b"[]") else 0
-
-
-def first_components(text: bytes, count: int) -> bytes:
-    """The array of the first components, in the same words.
+def numbers_text(vector: bytes, encoding: VectorEncoding) -> str:
+    """A vector as a JSON array, each number with as few digits as give the same bytes back.
 
     Args:
-        text: Of an array of numbers that has as many, or more.
-        count: How many, at least one.
-    """
-    return b",".join(text.removesuffix(b"]").split(b",", count)[:count]) + b"]"
-
-
-def as_printed(number: float) -> str:
-    """A finite number as RedisJSON prints it."""
-    text = repr(number)
-    if "e" not in text:
-        return text
-    mantissa, _, exponent = text.partition("e")
-    if int(exponent) != _LEAST_WITHOUT_EXPONENT:
-        return f"{mantissa}e{int(exponent)}"
-    sign, digits = ("-" if number < 0 else ""), mantissa.lstrip("-").replace(".", "")
-    return f"{sign}0.0000{digits}"
-
-
-def as_printed_double(number: float) -> str:
-    """A finite number, or its neighbour where the server has no way to read it, as it is printed then."""
-    text = as_printed(number)
-    found = _PARTS.fullmatch(text)
-    if found is None:
-        return text
-    whole, fraction, exponent = found[2], found[3] or "", int(found[4] or 0)
-    read = _as_read(whole + fraction, exponent - len(fraction))
-    return text if read is None else found[1] + as_printed(read)
-
-
-def as_written(text: bytes) -> bytes | None:
-    """An array of numbers in words of which the server makes just these numbers; None where there are none.
-
-    RedisJSON reads a float by multiplying or dividing its digits by a power of ten, which rounds twice: of
-    what it has printed itself with an exponent, one in thirty comes out as a neighbour. Another spelling of
-    the same number does not, as a rule.
-
-    Args:
-        text: As the server prints it.
-    """
-    if b"e" not in text and b"E" not in text:
-        return text
-    try:
-        return _WITH_EXPONENT.sub(_spelled, text)
-    except ValueError:
-        return None
-
-
-def _spelled(found: re.Match[bytes]) -> bytes:
-    """Another spelling of a number, where the usual one is misread.
+        vector: The bytes in a hash.
+        encoding: Of them.
 
     Raises:
-        ValueError: There is none.
+        ValueError: It has another length, or a component that JSON has no number for; the text says so as the
+            end of a sentence.
     """
-    value = float(found[0])
-    usual = (found[1] + found[2]).decode(), int(found[3]) - len(found[2])
-    if _as_read(*usual) == value:
-        return found[0]
-    second_best = None
-    for digits, exponent in _other_spellings(value):
-        if _as_read(digits, exponent) != value:
-            continue
-        text = f"{digits}e{exponent}"
-        # Who rounds once gets the same number of it, as a rule.
-        if float(text) == value:
-            return text.encode()
-        second_best = second_best or text
-    if second_best is None:
-        raise ValueError(found[0])
-    return second_best.encode()
+    if len(vector) != encoding.size_bytes:
+        raise ValueError(f"{len(vector)} bytes, expected {encoding.size_bytes} ({encoding})")
+    components: NDArray[Any] = np.frombuffer(vector, encoding.dtype)
+    if encoding.datatype in {"INT8", "UINT8"}:
+        return f"[{','.join(map(str, components.tolist()))}]"
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        finite = np.isfinite(components)
+    if not finite.all():
+        at = int(np.argmin(finite))
+        raise ValueError(f"component {at} is {float(components[at])}, and JSON has no such number")
+    if encoding.datatype == "BFLOAT16":  # numpy writes no text of these
+        components = components.astype(np.float32)
+    texts: list[str | None]
+    if encoding.datatype == "FLOAT64":
+        texts = [spelled(number) for number in components.tolist()]
+    else:
+        texts = [_short(text, encoding) for text in components.astype(_ASCII_BYTES).astype(str).tolist()]
+    for at, text in enumerate(texts):
+        if text is None:
+            raise ValueError(f"component {at} is {float(components[at])!r}, which the server would misread")
+    return f"[{','.join(text for text in texts if text is not None)}]"
 
 
-def _other_spellings(value: float) -> Iterator[tuple[str, int]]:
-    """Digits and a power of ten that are a number, or near it."""
-    for precision, most_steps in _PRECISIONS.items():
-        mantissa, _, power = f"{value:.{precision}e}".partition("e")
-        digits, exponent = int(mantissa.replace(".", "")), int(power) - precision
-        yield str(digits), exponent
-        for step in range(1, most_steps):
-            yield str(digits - step), exponent
-            yield str(digits + step), exponent
+def vector_of(numbers: list[Any], encoding: VectorEncoding) -> bytes:
+    """The bytes of a vector that JSON has as numbers.
+
+    Args:
+        numbers: The array, as parsed.
+        encoding: That the hash shall have.
+
+    Raises:
+        ValueError: It has another length, something in it is no number, or a number is too large; the text
+            says so as the end of a sentence.
+    """
+    if len(numbers) != encoding.dims:
+        raise ValueError(f"{len(numbers)} numbers, expected {encoding.dims}")
+    # A boolean is an int to Python.
+    wrong = next((at for at, each in enumerate(numbers) if type(each) not in {int, float}), None)
+    if wrong is not None:
+        raise ValueError(f"component {wrong} is no number")
+    exact = np.array([_as_float(number) for number in numbers], np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        components = exact.astype(encoding.dtype)
+        finite = np.isfinite(components.astype(np.float64))
+    if encoding.datatype in {"INT8", "UINT8"} and (components.astype(np.float64) != exact).any():
+        raise ValueError(f"its numbers are not those of {encoding.datatype}")
+    if not finite.all():
+        at = int(np.argmin(finite))
+        raise ValueError(f"component {at} is {exact[at]:.6g}, too large for {encoding.datatype}")
+    return components.tobytes()
 
 
-def _as_read(digits: str, exponent: int) -> float | None:
-    """The number that RedisJSON makes of digits and a power of ten."""
-    value = float(digits)
-    while abs(exponent) > _LARGEST_POWER:
-        if value == 0:
-            return 0.0
-        if exponent > 0:
-            return None
-        value /= 1e308
-        exponent += _LARGEST_POWER
-    power = float(f"1e{abs(exponent)}")
-    read = value / power if exponent < 0 else value * power
-    return None if math.isinf(read) else read
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _short(text: str, encoding: VectorEncoding) -> str | None:
+    """The text as it is where the server reads what it says; else the exact number in another spelling."""
+    if "e" not in text:  # at most nine digits: these are read as what they are, and printed so
+        return text
+    number = float(text)
+    found = spelled(number)
+    if found is not None:
+        return found
+    wide = float(np.array([number], encoding.dtype).astype(np.float64)[0])
+    return spelled(wide)

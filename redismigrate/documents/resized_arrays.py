@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from redismigrate.documents.batch import Batch, Failure, Transformed
-from redismigrate.documents.columns import Column
-from redismigrate.documents.json_vectors import (
-    as_printed_double,
+from redismigrate.documents.array_texts import (
+    as_printed,
     count_components,
     first_components,
 )
+from redismigrate.documents.batch import Batch, Failure, Transformed
+from redismigrate.documents.columns import Column
 from redismigrate.documents.rewrite import Recoding
 
 
@@ -138,10 +138,10 @@ def texts_of(vectors: NDArray[Any], *, is_double: bool) -> list[bytes]:
     # As the index rounds them, and without -0.0.
     numbers = np.asarray(vectors + 0.0, np.float64 if is_double else np.float32)
     if is_double:
-        rows = [list(map(as_printed_double, row)) for row in numbers.tolist()]
+        rows = [list(map(as_printed, row)) for row in numbers.tolist()]
     else:
         rows = [
-            [as_printed_double(float(text)) if "e" in text else text for text in row]
+            [as_printed(float(text)) if "e" in text else text for text in row]
             for row in numbers.astype(np.str_).tolist()
         ]
     return [f"[{','.join(row)}]".encode() for row in rows]

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from redismigrate.documents.json_vectors import count_components
+from redismigrate.documents.array_texts import count_components
+from redismigrate.documents.storage_change import StorageChange
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.fields import StorageType
@@ -200,6 +201,7 @@ class Rewrite:
         prefixes: Keys that move, after that.
         excluded_prefixes: Keys that an earlier change of the same revision has rewritten already.
         dropped: Hash fields or JSON paths whose values are removed, or brought back by what undoes that.
+        storage: The other type that the documents get; None where they stay what they are.
     """
 
     storage_type: StorageType
@@ -208,14 +210,24 @@ class Rewrite:
     prefixes: tuple[PrefixChange, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    storage: StorageChange | None = None
 
     @model_serializer(mode="wrap")
-    def _without_nothing_dropped(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Runs, plans and backups that drop nothing are written as by versions that could not.
+    def _without_what_other_changes_never_have(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        # What drops nothing and keeps the type of documents is written as by versions that could not do else.
         content: dict[str, Any] = handler(self)
         if not self.dropped:
             del content["dropped"]
+        if self.storage is None:
+            del content["storage"]
         return content
+
+    @property
+    def storage_after(self) -> StorageType:
+        """The type of the documents afterwards."""
+        return self.storage_type if self.storage is None else self.storage.to
 
     @property
     def moves(self) -> bool:
@@ -260,6 +272,22 @@ class Rewrite:
                 return new + key.removeprefix(old)
         return key
 
+    def reversed(self) -> Rewrite:
+        """All of it taken back, where nothing is lost by it: see `keeps_all`."""
+        recodings = tuple(recoding.reversed() for recoding in self.recodings)
+        names = {rename.old: rename.new for rename in self.renames}
+        return replace(
+            self.moves_reversed(),
+            storage_type=self.storage_after,
+            recodings=tuple(replace(each, path=names.get(each.path, each.path)) for each in recodings),
+            storage=None if self.storage is None else self.storage.reversed(),
+        )
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether every value comes back when the documents are rewritten there and back."""
+        return all(recoding.is_lossless for recoding in self.recodings)
+
     def moves_reversed(self) -> Rewrite:
         """The moves back to where all was, and the way back of what gets another form elsewhere."""
         return Rewrite(
@@ -281,14 +309,16 @@ class Rewrite:
             recodings=tuple(r for r in self.recodings if not any(map(r.is_same_as, other.recodings))),
             renames=tuple(rename for rename in self.renames if rename not in other.renames),
             prefixes=tuple(prefix for prefix in self.prefixes if prefix not in other.prefixes),
+            storage=None if self.storage == other.storage else self.storage,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.recodings or self.moves or self.dropped)
+        return bool(self.recodings or self.moves or self.dropped or self.storage)
 
     def __str__(self) -> str:
         parts = [f"re-encode {recoding}" for recoding in self.recodings]
         parts += [f"rename {rename}" for rename in self.renames]
         parts += [f"move keys {prefix}" for prefix in self.prefixes]
         parts += [f"drop the values at {path}" for path in self.dropped]
+        parts += [] if self.storage is None else [str(self.storage)]
         return ", ".join(parts)

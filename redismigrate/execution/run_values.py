@@ -31,6 +31,7 @@ class Arguments(BaseModel):
     on_failure: OnFailure = "undo"
     cutover: CutoverChoice = "together"
     allow_lossy: bool = False
+    drop_field_ttls: bool = False
     exclusive: bool = False
     ignore_other_databases: bool = False
     postpone_cutover: bool = False

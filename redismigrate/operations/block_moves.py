@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations, permutations, product
 
+from redismigrate.documents.storage_change import StorageChange
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import AddField, ChangePrefix, IndexChange, RenameField
 from redismigrate.operations.dropped_values import DropValues, RestoreValues
 from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.renaming import paths_read
-from redismigrate.schema import IndexSchema
+from redismigrate.operations.storage_operation import ChangeStorage
+from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.json_paths import JsonPath
 from redismigrate.schema.moves import PathRename, PrefixChange, reads
 
@@ -122,6 +125,7 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
     _refuse_two_truncations(changes, before)
     _refuse_second_paths_that_move(changes, before)
     _refuse_values_beside(changes, before)
+    _refuse_beside_storage(changes, before)
     called = {
         change.name: change.name_after for change in changes if isinstance(change, AlterField | Truncate)
     }
@@ -151,6 +155,47 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
             "these changes.",
             "In the same block, before or after, set a filter that fits: index.set_options(filter=...).",
         )
+
+
+def storage_change_of(changes: Iterable[IndexChange], schema: IndexSchema) -> StorageChange | None:
+    """What the changes of one index make of the type of its documents; None where that stays.
+
+    Args:
+        changes: Of one `ChangeIndex`, in order.
+        schema: The index before them.
+    """
+    first, found = schema, None
+    for change in changes:
+        if isinstance(change, ChangeStorage):
+            found = change.documents(schema)
+        schema = change.apply(schema)
+    if found is None:
+        return None
+    # A vector has the datatype that the index gives it in the hash, before or after all of them.
+    of_hash = first if found.to == "json" else schema
+    datatypes = {
+        field.path_in("hash"): field.datatype for field in of_hash.fields if isinstance(field, VectorField)
+    }
+    values = tuple(
+        replace(value, datatype=datatypes.get(value.field, value.datatype)) for value in found.values
+    )
+    return replace(found, values=values)
+
+
+def _refuse_beside_storage(changes: Sequence[IndexChange], schema: IndexSchema) -> None:
+    """Documents that become others of another type can't be changed otherwise in the same pass."""
+    if not any(isinstance(change, ChangeStorage) for change in changes):
+        return
+    seen = 0
+    for change in changes:
+        seen += isinstance(change, ChangeStorage)
+        moves = isinstance(change, RenameField) and change.path_rename(schema) is not None
+        if moves or isinstance(change, ChangePrefix | Truncate) or seen > 1:
+            raise SchemaError(
+                f"Index {schema.name!r} can't change the storage of its documents and {change} at once.",
+                "Give places in paths= and prefixes in prefix= of change_storage, or do it in two revisions.",
+            )
+        schema = change.apply(schema)
 
 
 def _refuse_two_truncations(changes: Iterable[IndexChange], schema: IndexSchema) -> None:

@@ -10,7 +10,9 @@ from pydantic import Field as PydanticField
 from redismigrate.errors import SchemaError
 from redismigrate.operations.dropped_values import DropValues, RestoreValues
 from redismigrate.operations.field_changes import AlterField, Truncate, as_json
+from redismigrate.operations.prefix_exchange import with_prefix_exchanged
 from redismigrate.operations.renaming import rename_field
+from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.moves import PathRename
 
@@ -146,30 +148,7 @@ class ChangePrefix:
             SchemaError: The index does not have exactly the old prefix, one of them is empty or they are the
                 same, or another prefix of the index begins with one of them or the other way round.
         """
-        if self.old not in schema.prefixes:
-            raise SchemaError(
-                f"Index {schema.name!r} has no prefix {self.old!r}.",
-                f"Its prefixes: {', '.join(map(repr, schema.prefixes)) or 'none, it takes every key'}.",
-            )
-        if not self.old or not self.new:
-            raise SchemaError(
-                f"Index {schema.name!r} can't exchange a prefix with an empty one: that covers every key.",
-                "Use set_options(prefixes=...) to change what is indexed and leave the keys.",
-            )
-        if self.old == self.new:
-            raise SchemaError(
-                f"Index {schema.name!r} has the prefix {self.old!r} already.", "Take change_prefix out."
-            )
-        position = schema.prefixes.index(self.old)
-        left, right = schema.prefixes[:position], schema.prefixes[position + 1 :]
-        for other in (*left, *right):
-            for mine in (self.old, self.new):
-                if other.startswith(mine) or mine.startswith(other):
-                    raise SchemaError(
-                        f"Index {schema.name!r} has the prefix {other!r}, which shares keys with {mine!r}.",
-                        "Choose another prefix, or take that one out with set_options(prefixes=...) before.",
-                    )
-        return schema.with_options(prefixes=(*left, self.new, *right))
+        return with_prefix_exchanged(schema, self.old, self.new)
 
     def reverse(self, before: IndexSchema) -> IndexChange:  # noqa: ARG002 - all reverses take the same
         """The change back to the old prefix."""
@@ -177,6 +156,13 @@ class ChangePrefix:
 
     def __str__(self) -> str:
         return f"change prefix {self.old} to {self.new}"
+
+
+def prefixes_changed(change: IndexChange) -> tuple[tuple[str, str], ...]:
+    """What the beginnings of documents' keys are before a change and after it; nothing where they stay."""
+    if isinstance(change, ChangeStorage):
+        return change.prefixes
+    return ((change.old, change.new),) if isinstance(change, ChangePrefix) else ()
 
 
 def as_asked(change: IndexChange, before: IndexSchema) -> IndexChange:
@@ -231,6 +217,7 @@ IndexChange = Annotated[
     | RenameField
     | ChangePrefix
     | DropValues
-    | RestoreValues,
+    | RestoreValues
+    | ChangeStorage,
     PydanticField(discriminator="kind"),
 ]

@@ -19,7 +19,8 @@ from redismigrate.operations.client_keys import ways_to_move_keys
 from redismigrate.operations.field_changes import AlterField
 from redismigrate.operations.index_renames import IndexRename, new_names
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
-from redismigrate.schema import Field, IndexSchema
+from redismigrate.operations.storage_operation import ChangeStorage, without_the_usual
+from redismigrate.schema import Field, IndexSchema, TagField
 from redismigrate.schema.compare import diff
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs
@@ -88,6 +89,10 @@ def changes_between(
     Raises:
         SchemaError: A rename can't be done.
     """
+    if before.storage_type != after.storage_type:
+        changes = _with_other_storage(before, after, renames)
+        if changes is not None:
+            return changes
     moved = [rename for rename in renames if rename.index == before.name]
     plain = tuple(_field_changes(before, after, moved))
     schema = applied(before, plain)
@@ -99,6 +104,34 @@ def changes_between(
             continue  # another prefix shares keys with these, or the filter names keys
         return changes
     return (*plain, *_options(schema, after))
+
+
+def _with_other_storage(
+    before: IndexSchema, after: IndexSchema, renames: Collection[Rename]
+) -> tuple[IndexChange, ...] | None:
+    """The changes of an index that gets documents of the other type; None where that can't be said."""
+    if any(rename.index == before.name for rename in renames):
+        return None
+    gone = [prefix for prefix in before.prefixes if prefix not in after.prefixes]
+    come = [prefix for prefix in after.prefixes if prefix not in before.prefixes]
+    pairs = ((gone[0], come[0]),) if len(gone) == len(come) == 1 else ()
+    wanted = {field.name: field for field in after.fields}
+    kept = [field for field in before.fields if wanted.get(field.name) is not None]
+    places = {field.name: wanted[field.name].path_in(after.storage_type) for field in kept}
+    separators = {
+        field.name: field.separator
+        for field in after.fields
+        if isinstance(field, TagField) and any(known.name == field.name for known in kept)
+    }
+    change = ChangeStorage(after.storage_type, pairs, places, separators)
+    try:
+        change = without_the_usual(change, before)
+        between = change.apply(before)
+        changes = (change, *changes_between(between, after))
+        ChangeIndex(before.name, changes).apply(_alone(before))
+    except SchemaError:
+        return None
+    return changes
 
 
 def rename_candidates(before: IndexSchema, after: IndexSchema) -> tuple[Rename, ...]:

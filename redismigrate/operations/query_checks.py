@@ -9,7 +9,7 @@ from typing import Any
 
 from redismigrate.errors import SchemaError, UsageError
 from redismigrate.foreign_modules import shown_value
-from redismigrate.operations.changes import ChangePrefix
+from redismigrate.operations.changes import prefixes_changed
 from redismigrate.operations.expectations import Amount, Expectation
 from redismigrate.operations.given_expectations import as_expectation
 from redismigrate.operations.operation_types import ChangeIndex, Expect
@@ -99,17 +99,17 @@ def _require_stays(expectation: Expectation, recorded: Iterable[RecordedRevision
         SchemaError: Documents move from it to another key.
     """
     moves = [
-        change
+        move
         for item in recorded
         for operation in item.operations
         if isinstance(operation, ChangeIndex)
         for change in operation.changes
-        if isinstance(change, ChangePrefix)
+        for move in prefixes_changed(change)
     ]
     key = expectation.key or ""
-    for move in moves:
-        if key.startswith(move.old) and not key.startswith(move.new):
-            moved = move.new + key.removeprefix(move.old)
+    for old, new in moves:
+        if key.startswith(old) and not key.startswith(new):
+            moved = new + key.removeprefix(old)
             raise SchemaError(f"keys_exist has {key}, which becomes {moved} by this.", f"Write {moved}.")
 
 

@@ -97,6 +97,11 @@ def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> I
                 "The vectors are read from another place: nothing moves or makes them there, the application "
                 "or op.run has to."
             )
+    if change.kind == "change_storage" and not change.prefixes:
+        yield (
+            "The documents keep their keys, and a key has one type: the plan is blocked by it. With "
+            "prefix=(old, new) they become others under another prefix, and search stays up."
+        )
     if change.kind == "set_options" and "storage_type" in change.options:
         yield (
             "A new storage type: no strategy carries this out yet, since all documents would have to be "

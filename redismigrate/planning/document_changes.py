@@ -18,6 +18,7 @@ from redismigrate.planning.document_estimates import (
     second_form_estimate,
     without_scan,
 )
+from redismigrate.planning.document_obstacles import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.planning.document_sample import share_of
 from redismigrate.planning.estimates import documents_of
 from redismigrate.planning.index_steps import RewriteCosts
@@ -26,7 +27,6 @@ from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.step_life import Strategy
-from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.quantities import size_text
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.quantization import Quantization, uint8_problem

@@ -30,7 +30,9 @@ def answers_after(
         after: Those that they leave.
     """
     for operation in recorded.operations:
-        moves = operation.kind == "change_index" and any(c.kind == "change_prefix" for c in operation.changes)
+        moves = operation.kind == "change_index" and any(
+            c.kind in {"change_prefix", "change_storage"} for c in operation.changes
+        )
         if (
             operation.kind == "run"
             or moves

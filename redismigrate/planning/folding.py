@@ -11,8 +11,8 @@ from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange, leaves_values
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.document_obstacles import what_documents_forbid
 from redismigrate.planning.rewrites import rewrite_of
-from redismigrate.planning.strategies import what_documents_forbid
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes

@@ -29,13 +29,8 @@ from redismigrate.planning.second_form_steps import (
     shadow_field_steps,
 )
 from redismigrate.planning.step_life import BESIDE, Strategy
-from redismigrate.planning.strategies import (
-    Situation,
-    changes_of,
-    choose,
-    untold,
-    what_server_lacks,
-)
+from redismigrate.planning.storage_warnings import warnings_of_storage
+from redismigrate.planning.strategies import Situation, changes_of, choose, untold, what_server_lacks
 from redismigrate.planning.twin_form_steps import twin_steps
 from redismigrate.quantities import duration
 from redismigrate.schema import IndexSchema
@@ -105,6 +100,7 @@ def _change(
     if strategy not in SECOND_FORMS:  # of those the documents take memory, too
         plan.check_memory(new.served, estimate, in_place)
     plan.warnings += query_bytes_warnings(old, new)
+    plan.warnings += warnings_of_storage(new, rewrite)
     sample = plan.inventory.samples.get(old.served)
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
     warn_of_globs(plan, new.served, new.schema, old.schema)
@@ -162,6 +158,7 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
             for name, schema in others.items()
             if rewrite.prefixes and targets.overlap(KeyPrefixes.of(schema.prefixes))
         ),
+        is_way_back=plan.recorded.direction == "downgrade",
     )
 
 

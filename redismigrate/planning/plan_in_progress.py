@@ -33,6 +33,7 @@ class PlanOptions:
         on_failure: What becomes of the other indexes of a revision when one fails.
         cutover: Whether the indexes of a revision begin to serve together, or one after the other.
         expands: What clients query now has to stay: nothing may be changed in its place.
+        drop_field_ttls: Fields of hashes that expire may become members of JSON documents that do not.
     """
 
     strategy: StrategyChoice = "auto"
@@ -43,6 +44,7 @@ class PlanOptions:
     ignores_other_databases: bool = False
     on_failure: OnFailure = "undo"
     cutover: CutoverChoice = "together"
+    drop_field_ttls: bool = False
 
 
 @dataclass

@@ -23,6 +23,7 @@ from redismigrate.operations.operation_types import (
 from redismigrate.operations.placed_expectations import PlacedExpectation, expectations_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.adopting import adopt
+from redismigrate.planning.document_obstacles import what_documents_forbid
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.expected import with_checks
 from redismigrate.planning.index_changes import (
@@ -60,12 +61,7 @@ from redismigrate.planning.shared_keys import told_of_shared_keys
 from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
-from redismigrate.planning.strategies import (
-    what_documents_forbid,
-    what_server_lacks,
-    why_dropping_deletes,
-    words_that_change,
-)
+from redismigrate.planning.strategies import what_server_lacks, why_dropping_deletes, words_that_change
 from redismigrate.planning.values_changes import change_values, is_of_values
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import Catalog, IndexDefinition
@@ -265,7 +261,13 @@ class _RevisionPlanner(PlanInProgress):
         if is_of_values(operation.changes):
             change_values(self, old, operation.changes)
             return
-        rewrite = rewrite_of(old, new, operation.changes, is_way_back=self.recorded.direction == "downgrade")
+        rewrite = rewrite_of(
+            old,
+            new,
+            operation.changes,
+            is_way_back=self.recorded.direction == "downgrade",
+            drops_field_ttls=self.options.drop_field_ttls,
+        )
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         self.blocked += unmade_forms(operation.changes, old.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))

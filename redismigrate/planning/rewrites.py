@@ -6,11 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
-from redismigrate.operations.block_moves import moves_of, second_paths_of, truncations_of
-from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.block_moves import (
+    moves_of,
+    second_paths_of,
+    storage_change_of,
+    truncations_of,
+)
+from redismigrate.operations.changes import IndexChange, prefixes_changed
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.moves import PathRename
+from redismigrate.schema.moves import PathRename, PrefixChange
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.quantization import Quantization
 
@@ -101,6 +106,7 @@ def rewrite_of(
     changes: Sequence[IndexChange],
     *,
     is_way_back: bool = False,
+    drops_field_ttls: bool = False,
 ) -> Rewrite:
     """What the changes of one block do to the documents of their index.
 
@@ -109,10 +115,16 @@ def rewrite_of(
         new: The index after them.
         changes: All of them, in order.
         is_way_back: Vectors may get components back that were cut off.
+        drops_field_ttls: Fields of hashes that expire may become members of JSON documents that do not.
 
     Raises:
         SchemaError: They can't be applied, or not together.
     """
+    storage = storage_change_of(changes, old.schema)
+    if storage is not None:
+        prefixes = tuple(PrefixChange(*pair) for change in changes for pair in prefixes_changed(change))
+        storage = replace(storage, drops_field_ttls=drops_field_ttls)
+        return Rewrite(old.schema.storage_type, prefixes=prefixes, storage=storage)
     renames, prefixes = moves_of(changes, old.schema)
     recodings = recodings_of(
         old.schema,

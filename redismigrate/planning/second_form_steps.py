@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.index_steps import complete_steps, leave_step, prove_step
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.step_life import StepKind, Strategy
 from redismigrate.planning.step_payloads import DocumentsPayload, DropPayload
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.json_paths import JsonPath
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,16 @@ class SecondFormCosts:
 
 
 def second_field_names(rewrite: Rewrite, revision: str) -> dict[str, str]:
-    """Hash field -> the temporary one beside it."""
-    return {recoding.path: f"{recoding.path}__{revision}" for recoding in rewrite.recodings}
+    """Hash field or JSON path -> the temporary one beside it."""
+    return {recoding.path: _beside(recoding, revision) for recoding in rewrite.recodings}
+
+
+def _beside(recoding: Recoding, revision: str) -> str:
+    """Where the second form of a vector is: in the same hash, or in the same object of a JSON document."""
+    if not recoding.is_json:
+        return f"{recoding.path}__{revision}"
+    path = JsonPath.parse(recoding.path)
+    return str(path.sibling(f"{path.members[-1]}__{revision}"))
 
 
 def reading_second_fields(definition: IndexDefinition, names: dict[str, str]) -> IndexDefinition:
@@ -44,7 +53,7 @@ def reading_second_fields(definition: IndexDefinition, names: dict[str, str]) ->
 
     Args:
         definition: The index as it is wanted.
-        names: Hash field -> the temporary one.
+        names: Hash field or JSON path -> the temporary one.
     """
     fields = tuple(
         field.model_copy(update={"path": names[path]})
@@ -72,7 +81,7 @@ def shadow_field_steps(
         serving: The index over the temporary fields.
         new: The final one.
         rewrite: The recodings.
-        names: Hash field -> the temporary one.
+        names: Hash field or JSON path -> the temporary one.
         costs: What it costs.
         restores_from: The backups from which originals come back that a conversion can't give.
         is_all_indexed: No document failed to be indexed so far.

@@ -1,4 +1,4 @@
-"""How a change of one index can be carried out, and what forbids it."""
+"""How a change of one index can be carried out, and what forbids each way."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Situation:
         untold_because: Why the server does not tell what others write; None where it does.
         readers: Other indexes that read the values that are to be re-encoded or to get another path.
         at_target: Other indexes that cover the keys to which documents are to move.
+        is_way_back: An upgrade is taken back: what that has made comes back exactly.
     """
 
     adoption: Adoption = "alias"
@@ -57,6 +58,7 @@ class Situation:
     untold_because: str | None = None
     readers: tuple[str, ...] = ()
     at_target: tuple[str, ...] = ()
+    is_way_back: bool = False
 
 
 def choose(
@@ -88,7 +90,7 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    goes_beside = _why_not_rebuild(before, rewrite) is not None
+    goes_beside = rewrite.storage is not None or _why_not_rebuild(before, rewrite) is not None
     if rewrite and situation.exclusive and not goes_beside:
         order = ("alter",)
     possible = (
@@ -165,9 +167,6 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    at_their_paths = [recoding for recoding in rewrite.recodings if recoding.new_path is None]
-    if rewrite.storage_type == "json" and at_their_paths:
-        return "it gives vectors of hashes a second form; those of JSON documents are changed in their place"
     if not rewrite or rewrite.prefixes:
         return (
             "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
@@ -202,8 +201,8 @@ def _why_not_shadow_copy(
 ) -> str | None:
     if not rewrite.prefixes:
         return "it copies documents to another prefix, and these keep theirs"
-    if rewrite.recodings:
-        return "it can't re-encode vectors on the way; do that in a revision of its own"
+    if not (rewrite.keeps_all or (situation.is_way_back and rewrite.reversed().keeps_all)):
+        return "it can't re-encode vectors on the way where that rounds; do that in a revision of its own"
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
     covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)
     is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)
@@ -215,6 +214,11 @@ def _why_not_shadow_copy(
         return "one of the two indexes would have originals and copies"
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be copied, too"
+    if rewrite.storage is not None and before.quantization:
+        return (
+            "its vectors are integers that stand for other numbers, which JSON would not tell: make floats "
+            "of them in a revision of its own"
+        )
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.at_target:
@@ -299,99 +303,3 @@ def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> 
     if changing:
         shown = ", ".join(ascii(word) for word in changing)
         yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"
-
-
-def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
-    """Changes after which the documents would leave the index, whatever is done to them.
-
-    Args:
-        before: The index as it is.
-        after: The index as it is wanted.
-        rewrite: What is done to its documents.
-    """
-    if before.storage_type != after.storage_type:
-        yield (
-            f"index {before.name} changes its storage type from {before.storage_type} to "
-            f"{after.storage_type}: its documents would have to be rewritten, which this version can't do"
-        )
-        return
-    if rewrite.recodings and rewrite.reads_whole_documents:
-        yield (
-            f"index {before.name} renames members of JSON documents and changes their vectors, which is not "
-            "done in one pass: rename in a revision of its own"
-        )
-    new_paths = {rename.old: rename.new for rename in rewrite.renames}
-    resized = {new_paths.get(path, path) for path in rewrite.recoded_paths}
-    old_vectors = {
-        new_paths.get(path, path): field
-        for field in before.fields
-        if isinstance(field, VectorField) and (path := field.path_in(before.storage_type))
-    }
-    vectors: dict[str, VectorField] = {}
-    for field in after.fields:
-        old = old_vectors.get(field.path_in(after.storage_type))
-        if isinstance(field, VectorField):
-            same_place = vectors.setdefault(field.path_in(after.storage_type), field)
-            reads_otherwise = (same_place.datatype, same_place.dims) != (field.datatype, field.dims)
-            if after.storage_type == "json":
-                # Arrays of any other length may be at the path of one that nothing is done to.
-                is_resized = field.path_in("json") in resized
-                reads_otherwise = is_resized and same_place.dims != field.dims
-            if reads_otherwise:
-                yield (
-                    f"fields {same_place.name} and {field.name} of index {after.name} read the same bytes as "
-                    f"{same_place.dims} x {same_place.datatype} and {field.dims} x {field.datatype}: change "
-                    "both alike"
-                )
-        if old is None or not isinstance(field, VectorField) or old.dims == field.dims:
-            continue
-        if field.path_in(after.storage_type) not in resized:
-            yield _new_dimensions(field, old.dims, after)
-
-
-def _new_dimensions(field: VectorField, dims_before: int, after: IndexSchema) -> str:
-    told = (
-        f"field {field.name} of index {after.name} changes from {dims_before} to {field.dims} "
-        "dimensions: its documents would have to be rewritten, which this version can't do"
-    )
-    if field.dims < dims_before:
-        return f"{told}. index.truncate keeps the first {field.dims} numbers of each vector"
-    return told
-
-
-def what_forbids_rewriting(
-    definition: IndexDefinition, rewrite: Rewrite, inventory: Inventory, *, exclusive: bool, is_made: bool
-) -> Iterator[str]:
-    """Why the documents of an index can't be rewritten in place as things are.
-
-    Args:
-        definition: The index.
-        rewrite: What becomes of its documents.
-        inventory: The server as it is now.
-        exclusive: Nobody else writes to them, or there are none.
-        is_made: The run has made the index itself: what is not moved, no application has looked for.
-    """
-    name, filter_ = definition.served, definition.schema.filter
-    if inventory.capabilities.is_cluster:
-        yield why_not_in_cluster(definition)
-    if exclusive:
-        return
-    if rewrite.moves and not is_made:
-        yield (
-            f"{rewrite.moves_only()} in the documents of index {name} needs --exclusive: what writers delete "
-            "or write under the old name meanwhile can't be seen; pause them and say it, or let the script "
-            "say op.assume_exclusive(reason)"
-        )
-    elif rewrite.recodings and filter_ is not None:
-        yield (
-            f"index {name} has a FILTER, and which documents it keeps out can't be told while it is down: "
-            "pause writers and say --exclusive, or let the script say op.assume_exclusive(reason)"
-        )
-
-
-def why_not_in_cluster(definition: IndexDefinition) -> str:
-    """Why documents in a cluster are not rewritten."""
-    return (
-        f"the documents of index {definition.served} lie in several slots of a cluster, which no transaction "
-        "spans"
-    )

@@ -169,7 +169,7 @@ def _remove_what_was_copied_back(copy: Step) -> list[Step]:
 def _the_other_way(step: Step) -> Step:
     """A step that copies, from where it copied to."""
     changes = {"before": step.after, "after": step.before, "after_record": False}
-    return step.with_documents(rewrite=step.work.rewrite.moves_reversed()).model_copy(update=changes)
+    return step.with_documents(rewrite=step.work.rewrite.reversed()).model_copy(update=changes)
 
 
 def _drop_again(step: Step) -> list[Step]:

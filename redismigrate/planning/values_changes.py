@@ -13,6 +13,7 @@ from redismigrate.planning.document_estimates import (
     USUAL_VALUE_BYTES,
     backup_estimate,
 )
+from redismigrate.planning.document_obstacles import why_not_in_cluster
 from redismigrate.planning.document_sample import bytes_of, share_of
 from redismigrate.planning.estimates import build_estimate, documents_of
 from redismigrate.planning.index_memory import allocated_bytes
@@ -22,7 +23,6 @@ from redismigrate.planning.plan_in_progress import PlanInProgress
 from redismigrate.planning.room import why_backup_does_not_fit
 from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.step_payloads import DocumentsPayload
-from redismigrate.planning.strategies import why_not_in_cluster
 from redismigrate.quantities import size_text
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import IndexDefinition

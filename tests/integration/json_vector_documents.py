@@ -69,7 +69,8 @@ def texts(shop: Shop) -> dict[bytes, bytes]:
 def vectors(shop: Shop, path: str = "$.embedding") -> dict[bytes, list[float]]:
     found = {}
     for key in shop.client.scan_iter("p:*"):
-        (found[key],) = json.loads(shop.client.execute_command("JSON.GET", key, path))
+        values = json.loads(shop.client.execute_command("JSON.GET", key, path))
+        found.update(zip([key], values, strict=False))
     return found
 
 

@@ -41,6 +41,7 @@ CARRIED_OUT: dict[str, dict[str, str]] = {
         "index.change_prefix('p:', 'q:')": "shadow_copy",
         "index.change_prefix('p:', 'p:v2:')": "rebuild",
     },
+    "change_storage": {"index.change_storage('json', prefix=('p:', 'j:'))": "shadow_copy"},
     "rename_to": {"index.rename_to('goods')": "shadow"},
 }
 NEEDS_PAUSE = {"index.change_prefix('p:', 'p:v2:')"}
@@ -52,7 +53,7 @@ CLAIMS = [
         "index.alter_field('embedding', dims=4)",
         BLOCKED,
     ),
-    (README, "first ones, and so is hash to JSON.", "index.set_options(storage_type='json')", BLOCKED),
+    (README, "first ones, and so is hash to JSON where keys stay.", "index.change_storage('json')", BLOCKED),
     (
         README,
         "Re-encoding alone, and [renaming alone]",
@@ -85,7 +86,7 @@ CLAIMS = [
     ),
     (
         OPERATIONS,
-        "Blocked, because documents would have to\nbe rewritten: another `storage_type`.",
+        "Blocked, because it says nothing of the\ndocuments: another `storage_type`",
         "index.set_options(storage_type='json')",
         BLOCKED,
     ),
@@ -97,9 +98,9 @@ CLAIMS = [
     ),
     (
         REDISVL,
-        "| a new storage type | not yet: the plan is blocked",
-        "index.set_options(storage_type='json')",
-        BLOCKED,
+        "| a new storage type | [`change_storage`](how-to/from-hashes-to-json.md) with search up, to another",
+        "index.change_storage('json', prefix=('p:', 'j:'))",
+        "shadow_copy",
     ),
     (
         REDISVL,

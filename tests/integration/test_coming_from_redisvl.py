@@ -263,7 +263,7 @@ BLOCKED = "its documents would have to be rewritten, which this version can't do
     ("limit", "patch", "options", "reason"),
     [
         ("new dimensions", "update_fields: [{name: embedding, attrs: {dims: 4}}]", (), BLOCKED),
-        ("a new storage type", "index: {storage_type: json}", (), BLOCKED),
+        ("a new storage type", "index: {storage_type: json}", (), "say prefix=(old, new) in change_storage"),
         ("another separator of keys", "index: {key_separator: _}", (), ""),
         ("another type of a field", "update_fields: [{name: price, type: tag}]", (), ""),
         ("another path of a field", "update_fields: [{name: price, path: cost}]", (), ""),

@@ -362,14 +362,27 @@ def test_what_no_strategy_carries_out_is_commented_and_blocks_the_plan(shop, dec
     assert "changes from 4 to 8 dimensions" in plan.out + plan.err
 
 
-def test_a_new_storage_type_is_commented_and_blocks_the_plan(shop, declare):
+def test_a_new_storage_type_without_another_prefix_is_commented_and_blocks_the_plan(shop, declare):
     declare(PRODUCTS)
     generate(shop, "--autogenerate")
     shop.run("upgrade")
     declare(PRODUCTS.replace('"product:"', '"product:", storage_type: json'))
     written = generate(shop, "--autogenerate")
-    assert "# A new storage type: no strategy carries this out yet" in source_of(written)
+    source = source_of(written)
+    assert 'index.change_storage("json"' in source
+    assert "# The documents keep their keys" in source
     assert shop.run("plan").code == 6
+
+
+def test_a_new_storage_type_with_another_prefix_is_carried_out(shop, declare):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    shop.run("upgrade")
+    declare(PRODUCTS.replace('"product:"', '"item:", storage_type: json'))
+    written = generate(shop, "--autogenerate")
+    assert 'index.change_storage("json", prefix=["product:", "item:"]' in source_of(written)
+    assert shop.run("upgrade").code == 0
+    assert shop.run("check").code == 0
 
 
 def test_a_prefix_that_becomes_another_takes_the_keys_along(shop, declare):

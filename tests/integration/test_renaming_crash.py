@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from document_scenarios import BASE, Stage, set_stage
 from signalled_process import KILLED, kill_at
+from vector_documents import kill_before
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -40,6 +41,22 @@ def marks(shop: Shop) -> list[bytes]:
 
 @pytest.mark.slow_beyond(1)
 @NAMES
+def test_killed_with_both_names_there_it_is_rolled_back_and_killed_while_the_old_one_goes_it_goes_on(
+    shop: Shop, name: str
+):
+    stage = set_stage(shop, name, FEW_DOCUMENTS)
+    shop.strategy = stage.scenario.strategy
+    kill_before(shop, "swap_alias", "upgrade", "head")
+    stage.run("rollback")
+    stage.require(BASE)
+    kill_before(shop, "remove_documents", "upgrade", "head")
+    stage.run("upgrade", "head")
+    stage.require(stage.top)
+    assert marks(shop) == []
+
+
+@pytest.mark.slow
+@NAMES
 def test_killed_at_every_step_boundary_it_goes_on_up_and_down(shop: Shop, name: str):
     stage = set_stage(shop, name, FEW_DOCUMENTS)
     ways: list[tuple[Verb, str]] = [("upgrade", stage.top), ("downgrade", BASE)]
@@ -50,7 +67,7 @@ def test_killed_at_every_step_boundary_it_goes_on_up_and_down(shop: Shop, name: 
         assert marks(shop) == []
 
 
-@pytest.mark.slow_beyond(1)
+@pytest.mark.slow
 @NAMES
 def test_killed_at_every_step_boundary_it_is_rolled_back(shop: Shop, name: str):
     stage = set_stage(shop, name, FEW_DOCUMENTS)
@@ -64,7 +81,7 @@ def test_killed_at_every_step_boundary_it_is_rolled_back(shop: Shop, name: str):
     assert at > 5
 
 
-@pytest.mark.slow_beyond(1)
+@pytest.mark.slow
 @NAMES
 def test_an_expanded_revision_is_contracted_whatever_dies_and_rolled_back_before_or_after(
     shop: Shop, name: str

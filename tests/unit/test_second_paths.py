@@ -12,8 +12,9 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.field_changes import AlterField, Truncate
+from redismigrate.operations.index_block import IndexChanges
 from redismigrate.operations.operation_types import ChangeIndex, Operation
-from redismigrate.operations.recorder import IndexChanges, Operations
+from redismigrate.operations.recorder import Operations
 from redismigrate.operations.reversing import reversed_operations
 from redismigrate.operations.source import source_lines
 from redismigrate.planning.rewrites import rewrite_of

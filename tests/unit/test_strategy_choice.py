@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planned_revisions import SERVER, index, re_encoding, recoding, schema, server, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.planning.document_obstacles import what_documents_forbid, what_forbids_rewriting
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_life import STRATEGIES
 from redismigrate.planning.strategies import (
@@ -18,8 +19,6 @@ from redismigrate.planning.strategies import (
     StrategyChoice,
     changes_of,
     choose,
-    what_documents_forbid,
-    what_forbids_rewriting,
     what_server_lacks,
     why_impossible,
     why_not_alter,

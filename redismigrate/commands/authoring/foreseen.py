@@ -148,5 +148,6 @@ class Foresight:
                 strategy=strategy,
                 exclusive=exclusive,
                 allow_lossy=True,
+                drop_field_ttls=True,
                 ignores_other_databases=True,
             )

@@ -47,7 +47,14 @@ ENOUGH_DOCUMENTS = 50
 # Enough to tell how clients make them.
 KEPT_KEYS = 100
 SAMPLED_TYPES = {"text", "tag", "vector"}
-_OF_DOCUMENTS = {"rename_field", "change_prefix", "truncate", "drop_values", "restore_values"}
+_OF_DOCUMENTS = {
+    "rename_field",
+    "change_prefix",
+    "truncate",
+    "change_storage",
+    "drop_values",
+    "restore_values",
+}
 
 
 @dataclass
@@ -296,7 +303,7 @@ def _with_arrays(
     sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int], path: str, cut: Recoding
 ) -> FieldSample:
     """The sample of a JSON path with what its arrays of numbers tell of their neighbours."""
-    from redismigrate.documents.json_vectors import count_components
+    from redismigrate.documents.array_texts import count_components
     from redismigrate.documents.resized_arrays import components_of
 
     having = [key for key, size in sizes.items() if size]

@@ -306,6 +306,8 @@ class SecondFormSteps:
         """Count what becomes of documents that have both forms: none has once one of these is moved."""
         if step.life.has("makes_new_form"):
             self._counter.count(run, done)
+        if are_twins(step):
+            self._twins.note_made_again(step, done.made_again)
 
     def count_traffic(self) -> None:
         """Add to the state what was counted of documents since the last time."""

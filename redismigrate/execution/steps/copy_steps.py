@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from redismigrate.documents.failures import Failures
-from redismigrate.documents.whole_transform import RewriteDocuments
+from redismigrate.documents.storage_transform import documents_transform
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, conflict_with
 from redismigrate.execution.documents.beside.follower import Follower
@@ -45,11 +45,11 @@ class CopySteps:
     def mirror(self, step: Step, run: Run, aim: CopyAim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
         rewrite, before = step.work.rewrite, step.index_before
-        forward = RewriteDocuments.of(rewrite, {})
-        back = RewriteDocuments.of(rewrite.moves_reversed(), {})
+        forward = documents_transform(rewrite, {})
+        back = documents_transform(rewrite.reversed(), {})
         return Copies(
             before.schema,
-            before.schema.storage_type,
+            rewrite.storage_after,
             rewrite.prefixes,
             forward,
             self.marked.marks(step, run),
@@ -59,6 +59,7 @@ class CopySteps:
             self.marked.removals,
             self.marked.replaced_by(step, run).keep,
             is_slow=forward.is_slow or back.is_slow,
+            may_round=rewrite.storage is not None or bool(rewrite.recodings),
         )
 
     def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from redismigrate.backup.replaced_documents import VALUES_COLUMN
@@ -39,6 +40,8 @@ class TwinSteps:
     def __init__(self, work: DocumentWork) -> None:
         self._work = work
         self.marked = MarkedForms(work, VALUES_COLUMN)
+        # Index -> documents that were written as a whole, see `note_made_again`.
+        self._made_again: dict[str, int] = {}
 
     def mirror(self, step: Step, run: Run, aim: TwinAim) -> TwinValues:
         """Where the values are that a step makes, and what they should become."""
@@ -46,6 +49,8 @@ class TwinSteps:
         quantizations = run.quantizations.get(str(step.index), {})
         make_transform = self._work.job(step, run).make_transform
         removals = self.marked.removals
+        removals.is_used_up = self.marked.have_met_limit(step, run)
+        removals.on_limit = partial(self.marked.note_limit, step, run)
         removals.are_values, removals.documents = True, max(removals.documents, step.estimate.documents)
         return TwinValues(
             schema,
@@ -74,6 +79,20 @@ class TwinSteps:
             FenceLost: Another process has taken over the lock.
         """
         self.marked.note_looked_at_all(step, run)
+
+    def note_made_again(self, step: Step, documents: int) -> None:
+        """So many documents had a value under one name alone, as a release wrote them that knows no other.
+
+        It is said when that happens first, and how many there were at the end.
+        """
+        index = str(step.index)
+        if documents and index not in self._made_again:
+            self._work.watcher.warned(
+                f"documents of {index} are written as a whole by a release that knows one name of a value "
+                "alone: it is written under the other one again"
+            )
+        if documents:
+            self._made_again[index] = self._made_again.get(index, 0) + documents
 
     def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
         """What was written at new paths goes to the old ones; then the new values go.
@@ -104,6 +123,7 @@ class TwinSteps:
             The changes of the run.
         """
         done = Synchronised()
+        follower.stop_telling()
         follower.turn_to(self.mirror(step, run, "old_removed"))
         _until_nothing_changes(follower, done)
         return self._end(step, run, done, synchroniser)
@@ -116,9 +136,10 @@ class TwinSteps:
         """Forget the marks, and count what has to be told; the changes of the run."""
         failures = Failures(len(synchroniser.failing), seen=done.failures.seen)
         failures.listed += [each for each in done.failures.listed if each.key in synchroniser.failing]
-        if done.made_again:
+        self._made_again[str(step.index)] = self._made_again.get(str(step.index), 0) + done.made_again
+        if again := self._made_again[str(step.index)]:
             self._work.watcher.warned(
-                f"{done.made_again:,} documents of {step.index} were written by a release that knows one "
+                f"{again:,} documents of {step.index} were written as a whole by a release that knows one "
                 "name of a value alone: it stands under the other one again"
             )
         self._work.report(failures)

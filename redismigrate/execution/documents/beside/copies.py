@@ -25,6 +25,7 @@ from redismigrate.execution.documents.beside.mark_store import marked
 from redismigrate.execution.documents.beside.marks import Mark, encoded_first_mark, rendered
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
+from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.beside.whole_documents import (
     commands_between,
     reading_commands,
@@ -75,6 +76,7 @@ class Copies:
         removals: What may go because its other form is gone.
         keep: Backs up originals before they are replaced by what is in none of their copies.
         reported: The originals whose copies were reported as written, and not synchronised since.
+        may_round: A value may come back otherwise than it was when it is transformed there and back.
         is_slow: The transforms take longer than keys should be watched: they run before that, at the price of
             reading twice. They are asked once about the same content of a batch.
     """
@@ -91,6 +93,7 @@ class Copies:
     keep: KeepReplaced = _keep_nothing
     reported: set[bytes] = field(default_factory=set)
     is_slow: bool = False
+    may_round: bool = False
 
     @property
     def tracked(self) -> tuple[bytes, ...]:
@@ -187,7 +190,14 @@ class Copies:
             for mark, original, copy in zip(marks, originals, copies, strict=True)
         )
         given = self._circumstances(reader, needs_proof=needs_proof)
-        batch = CopyBatch(self.aim, given, partial(self.carried_back, reader), self.reported, decision)
+        batch = CopyBatch(
+            self.aim,
+            given,
+            partial(self.carried_back, reader),
+            self.reported,
+            decision,
+            self._way_back(reader) if self.may_round else None,
+        )
         for row, key in enumerate(keys):
             mark = MarkedDocument(key, self._mark(key), marks[row])
             batch.add(mark, targets[row], originals[row], wanted[row], copies[row], reasons.get(row))
@@ -252,14 +262,16 @@ class Copies:
 
     def carried_back(self, reader: Reader, copy: Found) -> Found | None:
         """What the original has to be so that the transform makes the copy of it; None where nothing does."""
-        if self.back is None or copy.document is None:
+        way = self._way_back(reader)
+        return None if way is None else way.original_of(copy)
+
+    def _way_back(self, reader: Reader) -> WayBack | None:
+        if self.back is None:
             return None
-        moments = {0: dict(copy.expiries)} if copy.expiries else {}
-        back = self._slowly(self.back, reader)(Documents([copy.document], moments))
-        forth = self._slowly(self.transform, reader)(back) if back.contents[0] is not None else back
-        if forth.contents[0] != copy.document:
-            return None
-        return Found(back.contents[0], copy.expires_ms, back.expiries.get(0, NO_EXPIRIES))
+        if self.may_round:
+            # Many attempts at one document, of which each would have to be made with nothing watched.
+            return WayBack(self.transform, self.back, self.storage_type == "json")
+        return WayBack(self._slowly(self.transform, reader), self._slowly(self.back, reader))
 
     def _slowly(self, transform: TransformDocuments, reader: Reader) -> TransformDocuments:
         """The transform; one that is slow takes what it made while nothing was watched."""

@@ -18,6 +18,7 @@ from redismigrate.execution.documents.beside.copy_verdicts import (
     verdict_on,
 )
 from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.redis_server.wire import render
@@ -58,6 +59,7 @@ class CopyBatch:
         carried_back: What an original has to be for a copy; None where that can't be.
         reported: The originals whose copies were reported as written.
         decision: Gets the commands.
+        inexact: The way back, where that may give an original that is spelled otherwise; None where not.
 
     Attributes:
         replaced: What has to be on disk before the commands are sent.
@@ -71,12 +73,14 @@ class CopyBatch:
         carried_back: Callable[[Found], Found | None],
         reported: set[bytes],
         decision: Decision,
+        inexact: WayBack | None = None,
     ) -> None:
         self.replaced: list[Replaced] = []
         self.unproved: list[bytes] = []
         self._aim = aim
         self._given = given
         self._carried_back = carried_back
+        self._inexact = inexact
         self._reported = reported
         self._decision = decision
         self._only_marks: list[bytes] = []
@@ -109,12 +113,15 @@ class CopyBatch:
         outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
         before = outcome.original
         if before is not None and before.document is not None:
-            before = self._carried_back(before)
+            wanted_copy = before
+            before = self._carried_back(wanted_copy)
+            if before is not None and self._inexact is not None:
+                before = self._inexact.with_unchanged(before, wanted_copy, original)
             if before is None:
                 alone = replace(self._given, carries_back=False)
                 outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
         self._tell(key, target, outcome, reason)
-        if outcome.backs_up:
+        if outcome.backs_up or self._would_be_lost(original, copy, outcome):
             self.replaced.append(Replaced(key, original, outcome.is_conflict))
         copy_changes = [] if outcome.copy is None else commands_between(target, copy, outcome.copy)
         changes = [] if before is None else commands_between(key, original, before)
@@ -139,6 +146,13 @@ class CopyBatch:
         is_new = not copy.exists and outcome.copy is not None
         undo = ((b"DEL", target),) if is_new else ()
         self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
+
+    def _would_be_lost(self, original: Found, copy: Found, outcome: CopyOutcome) -> bool:
+        """Whether an original goes of which the copy does not tell all."""
+        if self._aim != "originals_removed" or outcome.original is None or self._inexact is None:
+            return False
+        left = copy if outcome.copy is None else outcome.copy
+        return outcome.original.document is None and not self._inexact.tells_all(original, left)
 
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""

@@ -7,6 +7,7 @@ of the copy, or, which is the same, of what the transform makes of the original.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ _FORMAT = 1
 _MADE, _MOVED, _CARRIED, _DELETED = 1, 2, 4, 8
 # Digest of a field's name, when the field expires.
 _EXPIRY = struct.Struct(">Iq")
+# The server may print it otherwise than it was written, see `json_numbers`.
+_LONG_NUMBER = re.compile(rb"[\d.]{16}|\d[eE][-+]?\d")
 _NO_DIGEST = bytes(_DIGEST_BYTES)
 _NO_EXPIRIES: Mapping[bytes, int] = {}
 
@@ -72,9 +75,10 @@ class Mark:
         document = found.document
         if document is None:
             raise ValueError("only a document has a mark")
-        whole = digest_of(document, found.expiries)
         if isinstance(document, bytes):
+            whole = _digest_of_json(document)
             return cls(fence, whole, found.expires_ms, is_made=is_made, is_carried=is_carried)
+        whole = digest_of(document, found.expiries)
         fields = _digests_of_fields(document, found.expiries)
         expiries = {digest_of_name(name): moment for name, moment in found.expiries.items()}
         moment = found.expires_ms
@@ -223,6 +227,13 @@ def rendered(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def _digest(text: bytes) -> bytes:
     return sha1(text, usedforsecurity=False).digest()[:_DIGEST_BYTES]
+
+
+def _digest_of_json(text: bytes) -> bytes:
+    """Of a text that the server will print in the same spelling; else of the one that all have in common."""
+    if _LONG_NUMBER.search(text) is None:
+        return _digest(text)
+    return _digest_of_normalised(text) or _digest(text)
 
 
 def _digest_of_normalised(text: bytes) -> bytes | None:

@@ -221,7 +221,15 @@ class TwinBatch:
             counters["removed"] = None
         if list(before) != list(after):
             counters["changed"] = None
+            counters |= self._traffic(before, counters)
         return tuple(counters)
+
+    def _traffic(self, before: TwinRow, counters: Mapping[str, None]) -> dict[str, None]:
+        """As what a document counts that is brought in step, while no value is to go for good."""
+        if self._aim not in {"beside", "serving"} or "removed" in counters:
+            return {}
+        is_born = "made_again" not in counters and not (any(before[::2]) and any(before[1::2]))
+        return dict.fromkeys(("born",) if is_born else ("carried",))
 
 
 def _are_all_gone(values: Sequence[TwinValue | None]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from redismigrate.documents.json_vectors import as_written, count_components
+from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.whole import NEVER
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.traffic.decisions import Reader

@@ -11,13 +11,13 @@ from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT, backup_fields
 from redismigrate.backup.manifest import ChunkRecord
+from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import FixedWidth, size_bytes
 from redismigrate.documents.conversion import Quantizations
 from redismigrate.documents.exact_numbers import UNSPELLABLE
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.json_members import why_not_writable
-from redismigrate.documents.json_vectors import as_written, count_components
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.growing import CutOff

@@ -55,7 +55,7 @@ _DROPPING = {
 _FOLLOWING = (b"PEXPIRETIME", b"PEXPIREAT", b"PERSIST", b"SET", b"DEL")
 _BESIDE = {
     "hash": (*_FOLLOWING, b"HGETALL", b"HMGET", b"HSET", b"HDEL"),
-    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET"),
+    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
 
 
@@ -159,7 +159,7 @@ def _commands(
     if rewrite.storage_type == "hash" and job.has_expiring_fields():
         commands |= set(_EXPIRY_COMMANDS)
     if is_beside:
-        commands |= set(_BESIDE[rewrite.storage_type])
+        commands |= {*_BESIDE[rewrite.storage_type], *_BESIDE[rewrite.storage_after]}
     return tuple(sorted(commands))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from redismigrate.documents.json_vectors import as_written
+from redismigrate.documents.array_texts import as_written
 from redismigrate.execution.documents.traffic.decisions import REPLACED
 from redismigrate.execution.documents.traffic.expiries import replace_values
 from redismigrate.redis_server.wire import render, render_for_keys
@@ -57,6 +57,18 @@ class ValueStore(ABC):
             moments: Name -> when it expires, as read.
         """
 
+    @abstractmethod
+    def changes(
+        self, key: bytes, new: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes]
+    ) -> Iterator[tuple[bytes, ...]]:
+        """The words of commands that write values of one document, or make new ones, and remove others.
+
+        Args:
+            key: Of the document.
+            new: Names and values.
+            gone: Names.
+        """
+
 
 class _HashFields(ValueStore):
     """Values are fields of hashes."""
@@ -77,6 +89,15 @@ class _HashFields(ValueStore):
     ) -> Sequence[tuple[Sequence[ReadableBuffer], bytes]]:
         """One command, after which the fields expire as before."""
         return ((replace_values(key, values, moments), key),)
+
+    def changes(
+        self, key: bytes, new: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes]
+    ) -> Iterator[tuple[bytes, ...]]:
+        """At most one HSET and one HDEL."""
+        if new:
+            yield (b"HSET", key, *(word for pair in new for word in pair))
+        if gone:
+            yield (b"HDEL", key, *gone)
 
 
 class _JsonMembers(ValueStore):
@@ -108,9 +129,16 @@ class _JsonMembers(ValueStore):
         moments: Mapping[bytes, int],  # noqa: ARG002 - members of a JSON document don't expire
     ) -> Sequence[tuple[Sequence[ReadableBuffer], bytes]]:
         """A command for each value; what else is in the document keeps its words and its order."""
-        return [
-            ((render(b"JSON.SET", key, name, as_written(value) or value),), key) for name, value in values
-        ]
+        return [((render(*words),), key) for words in self.changes(key, values, ())]
+
+    def changes(
+        self, key: bytes, new: Sequence[tuple[bytes, bytes]], gone: Sequence[bytes]
+    ) -> Iterator[tuple[bytes, ...]]:
+        """A JSON.SET or JSON.DEL for each value; a new member is the last one of its object."""
+        for name, value in new:
+            yield (b"JSON.SET", key, name, as_written(value) or value)
+        for name in gone:
+            yield (b"JSON.DEL", key, name)
 
 
 HASH_FIELDS: ValueStore = _HashFields()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from test_exact_numbers import numbers
 
-from redismigrate.documents.json_vectors import as_printed, as_written
+from redismigrate.documents.array_texts import as_written
+from redismigrate.documents.json_numbers import printed as printed_number
 from redismigrate.documents.resized_arrays import texts_of
 
 
@@ -30,11 +31,11 @@ def test_vectors_are_printed_in_the_words_in_which_they_are_made(client):
 
 def test_any_number_is_spelled_as_the_server_prints_it_and_read_as_it_was(client):
     for seed in range(3):
-        text = ("[" + ",".join(map(as_printed, numbers(seed, 600))) + "]").encode()
+        text = ("[" + ",".join(map(printed_number, numbers(seed, 600))) + "]").encode()
         # Not each is read as it is: what is in a document has been read, and is printed so.
         text = printed(client, text)
         values = json.loads(text)
-        assert ("[" + ",".join(map(as_printed, values)) + "]").encode() == text
+        assert ("[" + ",".join(map(printed_number, values)) + "]").encode() == text
         written = as_written(text)
         assert written is not None
         assert printed(client, written) == text

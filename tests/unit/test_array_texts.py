@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from redismigrate.documents.batch import Batch
-from redismigrate.documents.conversion import transform_of
-from redismigrate.documents.json_vectors import (
-    as_printed,
+from redismigrate.documents.array_texts import (
     as_written,
     count_components,
     first_components,
 )
+from redismigrate.documents.batch import Batch
+from redismigrate.documents.conversion import transform_of
+from redismigrate.documents.json_numbers import printed
 from redismigrate.documents.resized_arrays import components_of, texts_of
 from redismigrate.documents.rewrite import Recoding, Rewrite
 
@@ -61,7 +61,7 @@ def test_what_is_cut_off_keeps_its_own_words():
     ],
 )
 def test_numbers_are_spelled_as_the_server_prints_them(number: float, text: str):
-    assert as_printed(number) == text
+    assert printed(number) == text
 
 
 def test_singles_come_back_from_their_texts():
