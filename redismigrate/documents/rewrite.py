@@ -274,7 +274,7 @@ class Rewrite:
 
     def reversed(self) -> Rewrite:
         """All of it taken back, where nothing is lost by it: see `keeps_all`."""
-        recodings = tuple(recoding.reversed() for recoding in self.recodings)
+        recodings = tuple(recoding.other_way() for recoding in self.recodings)
         names = {rename.old: rename.new for rename in self.renames}
         return replace(
             self.moves_reversed(),

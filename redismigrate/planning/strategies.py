@@ -162,7 +162,7 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite or rewrite.prefixes:
+    if not rewrite or rewrite.prefixes or rewrite.storage is not None:
         return (
             "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
             "their keys"
