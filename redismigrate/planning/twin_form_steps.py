@@ -42,7 +42,8 @@ def twin_steps(
         "copy_documents",
         f"write {beside} in the documents of {old.served}, and follow what is written",
         f"remove {' and '.join(twin.new for twin in twins)}",
-        estimate=costs.copy,
+        # Each write indexes its document once more in the index that serves, as each removal does.
+        estimate=costs.copy.model_copy(update={"seconds": costs.remove.seconds}),
         **both,
     )
     remove = step(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import redis
+from redisvl_application import PYTHON, Application, needs_redisvl
+from search_hammer import hammered
 from test_two_releases import FAR_AWAY, followed, replaced
 
 if TYPE_CHECKING:
-    import redis
     from conftest import Shop
 
 DIMS = 4
@@ -245,3 +248,90 @@ def test_without_another_prefix_the_plan_says_what_to_do(shop: Shop):
     blocked = shop.run("upgrade", "head")
     assert blocked.code == 6
     assert "say prefix=(old, new) in change_storage" in blocked.err
+
+
+def test_searches_find_all_and_no_write_is_lost_while_both_releases_write(shop: Shop, redis_url: str):
+    """Up and down, two hammers, and a writer of each release that knows its own form only."""
+    total = 120
+    stocked(shop, total)
+    for way, (old, new) in {"upgrade": ("p:", "j:"), "downgrade": ("j:", "p:")}.items():
+        target = ("head",) if way == "upgrade" else ("-1",)
+        with hammered(redis_url, "products", total, vector(5)) as counts:
+            applied(shop, way, *target, "--phase", "expand")
+            with followed(shop) as seen, ThreadPoolExecutor() as pool:
+                writers = [
+                    pool.submit(wrote, redis_url, prefix, range(start, total, 2), f"{way} of {prefix}")
+                    for start, prefix in enumerate((old, new))
+                ]
+                for writer in writers:
+                    writer.result()
+                seen()
+            applied(shop, way, *target, "--phase", "contract")
+        assert all(count["asked"] and not count["failed"] and not count["short"] for count in counts)
+        titles = {number: title_of(shop.client, f"{new}{number}") for number in range(total)}
+        assert titles == {
+            number: f"shoe {number} by {way} of {new if number % 2 else old}" for number in range(total)
+        }
+        assert not list(shop.client.scan_iter(match=f"{old}*", count=1000))
+
+
+def wrote(url: str, prefix: str, numbers: range, by: str) -> None:
+    """Write the titles of some documents, twice each, as a release that knows one form."""
+    client = redis.Redis.from_url(url)
+    for number in (*numbers, *numbers):
+        title = f"shoe {number} by {by}"
+        if prefix == "p:":
+            client.hset(f"{prefix}{number}", "title", title)
+        else:
+            client.execute_command("JSON.SET", f"{prefix}{number}", "$.meta.title", json.dumps(title))
+
+
+def title_of(client: redis.Redis, key: str) -> str:
+    if key.startswith("p:"):
+        return str(client.hget(key, "title").decode())
+    return str(document(client, key)["meta"]["title"])
+
+
+@needs_redisvl
+def test_redisvl_reads_and_writes_the_json_documents(shop: Shop, redis_url: str):
+    stocked(shop, 12)
+    applied(shop, "upgrade", "head")
+    with Application(str(PYTHON)) as application:
+        found = application.run(
+            """
+import numpy as np
+from redisvl.index import SearchIndex
+from redisvl.query import FilterQuery, VectorQuery
+from redisvl.query.filter import Num, Tag
+from redisvl.schema import IndexSchema
+
+schema = IndexSchema.from_dict({
+    "index": {"name": "products", "prefix": "j", "storage_type": "json"},
+    "fields": [
+        {"name": "title", "type": "text", "path": "$.meta.title"},
+        {"name": "tags", "type": "tag", "path": "$.tags[*]"},
+        {"name": "price", "type": "numeric", "path": "$.price"},
+        {"name": "embedding", "type": "vector", "path": "$.embedding",
+         "attrs": {"algorithm": "flat", "dims": 4, "distance_metric": "l2", "datatype": "float32"}},
+    ],
+})
+index = SearchIndex(schema, redis_url=url)
+near = index.query(VectorQuery(vector, "embedding", num_results=1, return_fields=["title", "price"]))
+tagged = index.query(FilterQuery(filter_expression=Tag("tags") == "a3", return_fields=["title"]))
+index.load([{"id": "own", "meta": {"title": "loaded"}, "tags": ["own"], "price": 3, "embedding": vector}],
+           id_field="id")
+own = index.query(FilterQuery(filter_expression=Tag("tags") == "own", return_fields=["title"]))
+answer = [near[0]["title"], near[0]["price"], tagged[0]["title"], own[0]["title"], index.fetch("7")["note"]]
+""",
+            url=redis_url,
+            vector=[float(each) for each in np.frombuffer(vector(8), np.float32)],
+        )
+    assert found == [
+        product(8)["title"],
+        "1.5",
+        product(3)["title"],
+        "loaded",
+        product(7)["note"],
+    ]
+    applied(shop, "downgrade", "-1")
+    assert shop.client.hget("p:own", "title") == b"loaded"

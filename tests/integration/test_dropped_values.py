@@ -80,6 +80,15 @@ def test_rollback_brings_them_back(shop: Shop):
     assert contents(shop) == before
 
 
+def test_a_backup_is_restored_by_itself(shop: Shop):
+    stocked(shop)
+    before = contents(shop)
+    run = shop.run("--json", "upgrade", "head").json["run"]
+    result = shop.run("backup", "restore", "--run", run)
+    assert result.code == 0, result.err
+    assert contents(shop) == before
+
+
 def test_what_the_application_has_written_since_stays(shop: Shop):
     stocked(shop)
     applied(shop)

@@ -24,12 +24,14 @@ from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
+from redismigrate.execution.documents.beside.dropping import bring_values_back
 from redismigrate.execution.documents.beside.restoring_replaced import restore_replaced
 from redismigrate.execution.documents.beside.restoring_values import restore_values
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.documents.traffic.node import Node
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.steps.document_work import failed
@@ -220,6 +222,9 @@ def _restored(node: Node, backup: Backup, older_backups: list[Backup], watcher: 
     if is_of_replaced(backup):
         return restore_replaced(node, backup, rewrite_in(backup).storage_type)
     job, quantizations = _job(node, backup), quantizations_in(backup)
+    if job.rewrite.dropped:
+        with Synchroniser(node, job.connections, job.batch_size) as synchroniser:
+            return bring_values_back(synchroniser, backup, job.schema, job.rewrite.dropped)
     # Documents that got older originals back don't hold what the conversion made of them.
     taken = take_precision_back(reversed(older_backups), backup, job, quantizations)
     for document in (document for refused in taken.refused for document in refused.listed):

@@ -23,6 +23,7 @@ from redismigrate.schema.strict import readable_key
 from redismigrate.state.keys import StateKeys
 
 WAY_DIGITS = 12
+_AT_LIMIT = b"limit"
 PROCESS_BYTES = 8
 
 
@@ -85,6 +86,14 @@ class MarkedForms:
         """
         self._work.require_lock()
         self._work.server.execute("SET", self._looked_key(step, run), "1")
+
+    def have_met_limit(self, step: Step, run: Run) -> bool:
+        """Whether a process of the run has come to the limit of what may go unproved."""
+        return bool(self._work.server.execute("GET", self._looked_key(step, run)) == _AT_LIMIT)
+
+    def note_limit(self, step: Step, run: Run) -> None:
+        """Note that no more may go: else every process that goes on would take as many again."""
+        self._work.server.execute("SET", self._looked_key(step, run), _AT_LIMIT)
 
     def _looked_key(self, step: Step, run: Run) -> bytes:
         # No mark of a document: those go on behind a colon.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from redismigrate.backup.replaced_documents import VALUES_COLUMN
@@ -48,6 +49,8 @@ class TwinSteps:
         quantizations = run.quantizations.get(str(step.index), {})
         make_transform = self._work.job(step, run).make_transform
         removals = self.marked.removals
+        removals.is_used_up = self.marked.have_met_limit(step, run)
+        removals.on_limit = partial(self.marked.note_limit, step, run)
         removals.are_values, removals.documents = True, max(removals.documents, step.estimate.documents)
         return TwinValues(
             schema,

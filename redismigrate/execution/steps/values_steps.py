@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.folders import backup_folder, discard_backup, room_problem
 from redismigrate.backup.location import BackupLocation
-from redismigrate.backup.values_on_disk import values_in
 from redismigrate.errors import AuthenticationFailed, BackupFailed
-from redismigrate.execution.documents.beside.dropping import WithOriginals, WithoutValues
+from redismigrate.execution.documents.beside.dropping import WithoutValues, bring_values_back
 from redismigrate.execution.documents.in_place.rights import require_rights
 from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised, keys_of
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
@@ -98,29 +96,22 @@ class ValuesSteps:
             else:
                 self._work.read_whole(location, step)
                 backup = self._work.open(location)
-            done, schema, paths = Synchronised(), step.index_before.schema, step.work.rewrite.dropped
-            # What was backed up last was there last.
-            for chunk in replace(backup, records=backup.records[::-1]).chunks():
-                mirror = WithOriginals(schema, paths, originals=dict(values_in(chunk, paths)))
-                self._all(step, run, mirror, [chunk.documents.keys], done)
-            self._work.report(done.failures)
-            counts = counts.plus(DocumentCounts(rewritten=done.written).plus(failed(done.failures)))
+            schema, paths = step.index_before.schema, step.work.rewrite.dropped
+            with self._synchroniser(step, run) as synchroniser:
+                restored = bring_values_back(synchroniser, backup, schema, paths)
+            self._work.report(restored.left)
+            counts = counts.plus(DocumentCounts(rewritten=restored.documents).plus(failed(restored.left)))
         return {"documents": run.documents.plus(counts)}
 
-    def _all(
-        self,
-        step: Step,
-        run: Run,
-        mirror: Mirror,
-        keys: Sequence[Sequence[bytes]] | None = None,
-        total: Synchronised | None = None,
-    ) -> Synchronised:
-        """Bring all documents of a mirror, or some, to what it says."""
-        job, work = self._work.job(step, run), self._work
-        synchroniser = Synchroniser(work.nodes, job.connections, job.batch_size, job.on_progress, work.pace)
-        with synchroniser:
-            done = synchroniser.synchronise(mirror, keys or keys_of(mirror, work.nodes), total)
+    def _all(self, step: Step, run: Run, mirror: Mirror) -> Synchronised:
+        """Bring all documents to what a mirror says."""
+        with self._synchroniser(step, run) as synchroniser:
+            done = synchroniser.synchronise(mirror, keys_of(mirror, self._work.nodes))
             while done.busy:
                 busy, done.busy = done.busy, []
                 synchroniser.synchronise(mirror, [busy], done)
         return done
+
+    def _synchroniser(self, step: Step, run: Run) -> Synchroniser:
+        job, work = self._work.job(step, run), self._work
+        return Synchroniser(work.nodes, job.connections, job.batch_size, job.on_progress, work.pace)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
-from redismigrate.backup.values_on_disk import ValueOnDisk, chunk_of_values
-from redismigrate.documents.failures import FailedDocument
+from redismigrate.backup.values_on_disk import ValueOnDisk, chunk_of_values, values_in
+from redismigrate.documents.failures import FailedDocument, Restored
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.beside.twin_places import (
     FoundRow,
@@ -19,7 +20,13 @@ from redismigrate.execution.documents.beside.twin_places import (
     TwinRow,
 )
 from redismigrate.execution.documents.traffic.decisions import Reader
-from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites, WithinDocuments
+from redismigrate.execution.documents.traffic.mirroring import (
+    Decision,
+    DocumentWrites,
+    Synchronised,
+    WithinDocuments,
+)
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.redis_server.wire import render_for_keys
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
@@ -153,3 +160,30 @@ class WithOriginals(_AtPaths):
         if kind == b"none":
             return GONE
         return None if kind in _TYPES[self.schema.storage_type] else ANOTHER_TYPE
+
+
+def bring_values_back(
+    synchroniser: Synchroniser, backup: Backup, schema: IndexSchema, paths: tuple[str, ...]
+) -> Restored:
+    """Write values of a backup where documents have none; of several of one document the newest.
+
+    Args:
+        synchroniser: Writes them.
+        backup: Of values that were dropped.
+        schema: Of the index whose documents had them.
+        paths: Hash fields or JSON paths, among those of the backup.
+
+    Raises:
+        BackupDamaged: A chunk is not as it was written.
+        FenceLost: Another process has taken over the lock.
+        RedisMigrateError: The server can't be reached or used.
+    """
+    done = Synchronised()
+    # What was backed up last was there last.
+    for chunk in replace(backup, records=backup.records[::-1]).chunks():
+        mirror = WithOriginals(schema, paths, originals=dict(values_in(chunk, paths)))
+        synchroniser.synchronise(mirror, [chunk.documents.keys], done)
+        while done.busy:
+            busy, done.busy = done.busy, []
+            synchroniser.synchronise(mirror, [busy], done)
+    return Restored(done.written, done.failures)

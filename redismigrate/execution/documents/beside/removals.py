@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -20,6 +20,10 @@ _EVICTED = re.compile(rb"^evicted_keys:(\d+)", re.MULTILINE)
 _SERVER = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
+def _tell_no_one() -> None:
+    """Where it is of no interest later."""
+
+
 @dataclass
 class Removals:
     """Counts what goes without a proof that it was deleted, and stops before it is too much.
@@ -31,6 +35,8 @@ class Removals:
         documents: How many documents there are, as far as is known.
         unproved: Those that went so far.
         are_values: What goes are values of documents that stay, and each is in the backup.
+        is_used_up: A process before this one has come to the usual limit: no more may go.
+        on_limit: Is called when the limit is met.
     """
 
     SHOWN: ClassVar[int] = 3
@@ -40,6 +46,8 @@ class Removals:
     documents: int = 0
     unproved: set[bytes] = field(default_factory=set)
     are_values: bool = False
+    is_used_up: bool = False
+    on_limit: Callable[[], object] = _tell_no_one
 
     @classmethod
     def since_now(cls, server: Server, most: int | None) -> Self:
@@ -55,7 +63,9 @@ class Removals:
     @property
     def limit(self) -> int:
         """How many documents may go that nobody saw being deleted."""
-        return max(FEWEST, self.documents // 1000) if self.most is None else self.most
+        if self.most is not None:
+            return self.most
+        return 0 if self.is_used_up else max(FEWEST, self.documents // 1000)
 
     def nothing_evicted(self, reader: Reader) -> bool:
         """Whether the server is the same and has evicted nothing since."""
@@ -90,6 +100,7 @@ class Removals:
             RunInterrupted: It would be more than the limit.
         """
         if key not in self.unproved and len(self.unproved) >= self.limit:
+            self.on_limit()
             raise self._too_many(len(self.unproved) + 1, [key])
         self.unproved.add(key)
 

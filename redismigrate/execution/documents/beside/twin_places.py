@@ -134,12 +134,8 @@ class JsonPlaces:
         for name, old, new in zip(self.names, before, after, strict=True):
             if new is not None and new != old:
                 is_vector = count_components(new.content) is not None
-                yield (
-                    b"JSON.SET",
-                    key,
-                    name,
-                    (as_written(new.content) if is_vector else None) or new.content,
-                )
+                text = as_written(new.content) if is_vector else None
+                yield (b"JSON.SET", key, name, text or new.content)
 
     def drops(self, key: bytes, before: TwinRow, after: TwinRow) -> Iterator[tuple[bytes, ...]]:
         """JSON.DEL of each of them."""

@@ -192,7 +192,9 @@ def _of_new(
         noted = TwinEntry.of(forms.back, forms.new, is_made=entry.is_made)
         return TwinOutcome(Verdict.CARRIED_BACK, noted, forms.back, forms.new, lost, is_conflict)
     # They are not in step: a further write of the old one meets one of the new again. It is told once.
-    noted = entry._replace(old=digest_of_twin(forms.old)) if is_conflict else entry
+    # An old one that comes again, where it was seen to be gone, was written since, too.
+    is_noted = is_conflict or forms.old is None
+    noted = entry._replace(old=digest_of_twin(forms.old)) if is_noted else entry
     return TwinOutcome(Verdict.ONLY_NEW, noted, forms.old, forms.new, lost, is_conflict)
 
 
