@@ -129,6 +129,11 @@ def why_impossible(
     if strategy == "rebuild":
         return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
+        if _why_not_rebuild(before, rewrite) is not None:
+            return (
+                f'index {before.served} is no alias, and adopt = "never" says that it may not become one, so '
+                "nothing can be built beside it: leave path= out, or say what adopt is to be"
+            )
         return (
             f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
             "strategy rebuild changes it in place, with search down meanwhile"
