@@ -90,13 +90,13 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    goes_beside = rewrite.storage is not None or _why_not_rebuild(before, rewrite) is not None
-    if rewrite and situation.exclusive and not goes_beside:
+    never_in_place = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not (never_in_place or rewrite.storage is not None):
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "shadow_field" if goes_beside else "rebuild")
+    return next(possible, "shadow_field" if never_in_place else "rebuild")
 
 
 def why_impossible(
