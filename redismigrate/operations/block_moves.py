@@ -163,8 +163,13 @@ def storage_change_of(changes: Iterable[IndexChange], schema: IndexSchema) -> St
     Args:
         changes: Of one `ChangeIndex`, in order.
         schema: The index before them.
+
+    Raises:
+        SchemaError: They change the documents otherwise as well.
     """
     first, found = schema, None
+    changes = tuple(changes)
+    _refuse_beside_storage(changes, schema)
     for change in changes:
         if isinstance(change, ChangeStorage):
             found = change.documents(schema)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from redismigrate.errors import SchemaError
-from redismigrate.operations.block_moves import moves_of
+from redismigrate.operations.block_moves import moves_of, storage_change_of
 from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo
 from redismigrate.operations.differing import Rename, applied, changes_between
 from redismigrate.operations.dropped_values import DropValues, RestoreValues
 from redismigrate.operations.field_changes import AlterField, Truncate
+from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
 
@@ -59,15 +60,17 @@ def lead_to_the_same(some: Sequence[IndexChange], others: Sequence[IndexChange],
     one, other = applied(before, some), applied(before, others)
     if one.name != other.name or diff(one, other):
         return False
+    if storage_change_of(some, before) != storage_change_of(others, before):
+        return False
     (renames, keys), (other_renames, other_keys) = moves_of(some, before), moves_of(others, before)
     return set(renames) == set(other_renames) and set(keys) == set(other_keys)
 
 
 def _shows_in_documents_alone(change: IndexChange) -> bool:
-    """Whether two schemas don't tell it: documents are cut, get another form elsewhere, or lose values."""
+    """Whether two schemas don't tell it: documents are cut, lose values, or have them elsewhere."""
     if isinstance(change, AlterField):
         return change.new_path is not None
-    return isinstance(change, Truncate | DropValues | RestoreValues)
+    return isinstance(change, Truncate | DropValues | RestoreValues | ChangeStorage)
 
 
 def _renames(changes: Iterable[IndexChange], before: IndexSchema) -> tuple[Rename, ...]:

@@ -117,6 +117,8 @@ class IndexHistory:
                 raise ValueError(
                     f"revision {part.revision} leaves values of documents beside others, or drops them"
                 )
+            if rewrite.storage is not None:
+                raise ValueError(f"revision {part.revision} changes the storage of the documents")
             resized = _resized(old, new)
             if resized is not None:
                 raise ValueError(f"revision {part.revision} changes the dimensions of {resized}")

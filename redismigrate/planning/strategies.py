@@ -167,7 +167,7 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite or rewrite.prefixes or rewrite.storage is not None:
+    if not (rewrite.recodings or rewrite.renames) or rewrite.prefixes or rewrite.storage is not None:
         return (
             "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
             "their keys"

@@ -57,6 +57,7 @@ class Scenario:
         datatype: Of their vectors at the base.
         is_sparse: Whether a doomed process takes the documents for few among many keys, which are shown to
             their new index one by one.
+        holds_text: Hashes hold text beside vectors and nothing that expires, as JSON documents do.
     """
 
     changes: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
@@ -65,6 +66,7 @@ class Scenario:
     storage_type: str = "hash"
     datatype: str = "float32"
     is_sparse: bool = False
+    holds_text: bool = False
 
     @property
     def options(self) -> MigrationOptions:
@@ -110,6 +112,19 @@ _RENAME = (
     ('index.rename_field("label", "brand")', 'index.rename_field("name", "title")'),
 )
 _PREFIX = (('index.change_prefix("p:", "q:")',), ('index.change_prefix("q:", "p:")',))
+_WIDER = (
+    ('index.change_prefix("p:", "q:")', 'index.alter_field("embedding", datatype="float64")'),
+    ('index.alter_field("embedding", datatype="float32")', 'index.change_prefix("q:", "p:")'),
+)
+_PLACES = {"title": "$.info.title", "brand": "$.b[*]"}
+_TO_JSON = (
+    (f'index.change_storage("json", prefix=("p:", "j:"), paths={_PLACES})',),
+    ('index.change_storage("hash", prefix=("j:", "p:"))',),
+)
+_TO_HASH = (
+    ('index.change_storage("hash", prefix=("p:", "h:"))',),
+    ('index.change_storage("json", prefix=("h:", "p:"), paths={"brand": "$.info.brand"})',),
+)
 _PHYSICAL_NAME = re.compile(r"(products)__[0-9a-f]{12}_[0-9_a-z]+")
 _SHADOW = (
     ('index.alter_field("embedding", algorithm="hnsw", m=8)', 'index.drop_field("brand")'),
@@ -176,6 +191,9 @@ SCENARIOS |= {
         ),
         "auto",
     ),
+    "hashes as JSON beside": Scenario((_TO_JSON,), "shadow_copy", holds_text=True),
+    "JSON as hashes beside": Scenario((_TO_HASH,), "shadow_copy", storage_type="json", holds_text=True),
+    "prefix and float64 beside": Scenario((_WIDER,), "shadow_copy"),
 }
 
 
@@ -272,7 +290,8 @@ def _add_hashes(shop: Shop, scenario: Scenario, count: int) -> None:
     pipeline: Any = shop.client.pipeline(transaction=False)
     for number in range(count):
         key = b"p:%d" % number if number % 7 else b"p:\xff\x00 %d" % number
-        mapping: dict[Any, Any] = {"brand": f"b{number % 3}", b"\xfe\n": b"\x00other"}
+        other = {"ünïcode.\n": "\0other"} if scenario.holds_text else {b"\xfe\n": b"\x00other"}
+        mapping: dict[Any, Any] = {"brand": f"b{number % 3}", **other}
         if number % 10:
             mapping["embedding"] = struct.pack(format_, *_vector(number))
         if number % 4:
@@ -280,6 +299,8 @@ def _add_hashes(shop: Shop, scenario: Scenario, count: int) -> None:
         pipeline.hset(key, mapping=mapping)
         if not number % 5:
             pipeline.pexpireat(key, EXPIRY + number)
+        if scenario.holds_text:
+            continue
         if not number % 6 and number % 10:
             pipeline.hpexpireat(key, EXPIRY + number, "embedding")
         if not number % 9 and number % 4:
@@ -377,7 +398,7 @@ def _neighbours(shop: Shop) -> int:
     execute: Any = shop.client.execute_command
     definition = (shop.state("indexes") or {})["indexes"]["products"]["schema"]
     (vector,) = (each for each in definition["fields"] if each["type"] == "vector")
-    width = {"FLOAT32": 4, "FLOAT16": 2, "BFLOAT16": 2}[vector["datatype"].upper()]
+    width = {"FLOAT64": 8, "FLOAT32": 4, "FLOAT16": 2, "BFLOAT16": 2}[vector["datatype"].upper()]
     query = f"*=>[KNN 10000 @{vector['name']} $vector]"
     parameters = ("PARAMS", "2", "vector", b"\x00" * (DIMS * width), "DIALECT", "2", "LIMIT", "0", "0")
     return int(execute("FT.SEARCH", "catalog", query, *parameters)[0])

@@ -335,3 +335,20 @@ answer = [near[0]["title"], near[0]["price"], tagged[0]["title"], own[0]["title"
     ]
     applied(shop, "downgrade", "-1")
     assert shop.client.hget("p:own", "title") == b"loaded"
+
+
+def test_it_is_carried_out_alone(shop: Shop):
+    """Neither folded with what waits beside it, nor printed for redis-cli."""
+    stocked(shop, 5)
+    shop.write(
+        "with op.index('products') as index:\n    index.add_field({'name': 'brand', 'type': 'tag'})",
+        "with op.index('products') as index:\n    index.drop_field('brand')",
+    )
+    refused = shop.run("upgrade", "head", "--script")
+    assert refused.code != 0
+    assert "copy_documents" in refused.err or "documents" in refused.err
+    applied(shop, "upgrade", "head", "--fold")
+    assert shop.hits("products") == 5
+    assert {field["name"] for field in shop.state("indexes")["indexes"]["products"]["schema"]["fields"]} >= {
+        "brand"
+    }

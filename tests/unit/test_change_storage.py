@@ -9,6 +9,7 @@ import pytest
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import storage_change_of
 from redismigrate.operations.differing import changes_between
+from redismigrate.operations.net_changes import lead_to_the_same, net_changes
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorder import Operations
 from redismigrate.operations.source import source_lines
@@ -165,3 +166,13 @@ def test_schemas_that_differ_in_storage_give_the_call():
     assert there == op.recorded[-1].changes[0]  # type: ignore[union-attr]
     (back,) = changes_between(after, before)
     assert (back.kind, back.storage_type) == ("change_storage", "hash")  # type: ignore[union-attr]
+
+
+def test_changes_that_say_where_values_go_stay_as_they_are():
+    """Two schemas do not tell where what no index reads is to stand."""
+    op = recorder()
+    before = op.catalog["docs"].schema
+    operation = changed(op, "json", prefix=("doc:", "jdoc:"), paths={"note": "$.meta.note"})
+    assert net_changes(operation.changes, before) == operation.changes
+    other = changed(recorder(), "json", prefix=("doc:", "jdoc:"))
+    assert not lead_to_the_same(operation.changes, other.changes, before)

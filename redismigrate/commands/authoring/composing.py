@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding
+from redismigrate.documents.storage_change import StorageChange
 from redismigrate.errors import SchemaError
-from redismigrate.operations.block_moves import check_block, moves_of, truncations_of
+from redismigrate.operations.block_moves import check_block, moves_of, storage_change_of, truncations_of
 from redismigrate.operations.changes import IndexChange, leaves_values
 from redismigrate.operations.net_changes import net_changes
 from redismigrate.operations.operation_types import (
@@ -178,15 +179,17 @@ class _Effect:
         renames: Where values go, from and to.
         prefixes: What keys begin with, from and to.
         recodings: The vectors that get other bytes.
+        storage: The other type that the documents get.
     """
 
     renames: frozenset[Pair]
     prefixes: frozenset[Pair]
     recodings: frozenset[Recoding]
+    storage: StorageChange | None = None
 
     @property
     def rewrites(self) -> bool:
-        return bool(self.renames or self.prefixes or self.recodings)
+        return bool(self.renames or self.prefixes or self.recodings or self.storage)
 
     @classmethod
     def of(cls, changes: Sequence[IndexChange], schema: IndexSchema, *, is_back: bool = False) -> _Effect:
@@ -199,10 +202,14 @@ class _Effect:
             frozenset((each.old, each.new) for each in renames),
             frozenset((each.old, each.new) for each in prefixes),
             frozenset(map(_comparable, recodings)),
+            storage_change_of(changes, schema),
         )
 
     def followed_by(self, other: _Effect, *, is_back: bool) -> _Effect | None:
         """What both do, one after the other; None where no one rewrite does that."""
+        if self.storage is not None or other.storage is not None:
+            only = self if self.storage is not None else other
+            return None if self.rewrites and other.rewrites else only
         sources = {new: old for old, new in self.renames}
         known = {recoding.path: recoding for recoding in self.recodings}
         for recoding in other.recodings:
