@@ -165,7 +165,7 @@ class Recoding:
         )
 
     def other_way(self) -> Recoding:
-        """What makes this one's old form of its new one, each where it stands."""
+        """What makes this one's old form of its new one, each where it stands if they have two paths."""
         other = self.reversed()
         if self.new_path is None:
             return other
@@ -274,7 +274,8 @@ class Rewrite:
 
     def reversed(self) -> Rewrite:
         """All of it taken back, where nothing is lost by it: see `keeps_all`."""
-        recodings = tuple(recoding.reversed() for recoding in self.recodings)
+        # A form at a path of its own comes and goes like a value that gets another name.
+        recodings = tuple(recoding.other_way() for recoding in self.recodings)
         names = {rename.old: rename.new for rename in self.renames}
         return replace(
             self.moves_reversed(),
@@ -289,11 +290,9 @@ class Rewrite:
         return all(recoding.is_lossless for recoding in self.recodings)
 
     def moves_reversed(self) -> Rewrite:
-        """The moves back to where all was, and the way back of what gets another form elsewhere."""
+        """The moves back to where all was."""
         return Rewrite(
             self.storage_type,
-            # A form at a path of its own comes and goes like a value that gets another name.
-            recodings=tuple(each.other_way() for each in self.recodings if each.new_path is not None),
             renames=tuple(PathRename(rename.new, rename.old) for rename in self.renames),
             prefixes=tuple(PrefixChange(prefix.new, prefix.old) for prefix in self.prefixes),
         )

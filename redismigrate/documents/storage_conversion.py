@@ -20,7 +20,7 @@ from redismigrate.documents.json_numbers import number_of, number_text, spelled
 from redismigrate.documents.json_vectors import numbers_text, vector_of
 from redismigrate.documents.storage_change import StorageChange, StoredValue
 from redismigrate.documents.vectors import VectorEncoding
-from redismigrate.documents.whole import Hash
+from redismigrate.documents.whole import Document, Hash
 from redismigrate.schema.strict import encode, readable
 
 FROM_HASH = "__from_hash"
@@ -192,6 +192,20 @@ class StorageConversion:
             _take(made, members)
         if inner and document.get(top, _MISSING) == made.get(top):
             del document[top]
+
+
+def without_memory(document: Document) -> Document:
+    """A document without what it remembers of its other form, which may be of values that are gone by now."""
+    if isinstance(document, dict):
+        return {name: value for name, value in document.items() if name != FROM_JSON.encode()}
+    if FROM_HASH.encode() not in document:
+        return document
+    try:
+        members = members_of(document)
+        members.pop(FROM_HASH, None)
+        return text_of_members(members)
+    except Unconvertible:
+        return document
 
 
 @dataclass(frozen=True, slots=True)

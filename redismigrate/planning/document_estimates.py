@@ -293,7 +293,9 @@ def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     total = 0.0
     for recoding in rewrite.recodings:
         if recoding.is_json:
-            total -= share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
+            is_one_more = recoding.new_path is not None and not recoding.is_way_back
+            saved = share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
+            total += _array_bytes_after(recoding, sample) if is_one_more else -saved
             continue
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
         replaced = allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)

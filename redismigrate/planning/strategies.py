@@ -90,13 +90,13 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    goes_beside = rewrite.storage is not None or _why_not_rebuild(before, rewrite) is not None
-    if rewrite and situation.exclusive and not goes_beside:
+    never_in_place = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not (never_in_place or rewrite.storage is not None):
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "shadow_field" if goes_beside else "rebuild")
+    return next(possible, "shadow_field" if never_in_place else "rebuild")
 
 
 def why_impossible(
@@ -129,6 +129,11 @@ def why_impossible(
     if strategy == "rebuild":
         return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
+        if _why_not_rebuild(before, rewrite) is not None:
+            return (
+                f'index {before.served} is no alias, and adopt = "never" says that it may not become one, so '
+                "nothing can be built beside it: leave path= out, or say what adopt is to be"
+            )
         return (
             f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
             "strategy rebuild changes it in place, with search down meanwhile"
@@ -162,7 +167,7 @@ def _why_not_shadow_field(
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite or rewrite.prefixes:
+    if not (rewrite.recodings or rewrite.renames) or rewrite.prefixes or rewrite.storage is not None:
         return (
             "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
             "their keys"

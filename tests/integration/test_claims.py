@@ -44,6 +44,8 @@ CARRIED_OUT: dict[str, dict[str, str]] = {
     "change_storage": {"index.change_storage('json', prefix=('p:', 'j:'))": "shadow_copy"},
     "rename_to": {"index.rename_to('goods')": "shadow"},
 }
+# What leaves the index as it is.
+OF_VALUES = {"`index(…).drop_values`", "`index(…).restore_values`"}
 NEEDS_PAUSE = {"index.change_prefix('p:', 'p:v2:')"}
 # A page, what it says, an example of it, and what becomes of that.
 CLAIMS = [
@@ -193,7 +195,7 @@ def test_the_table_of_operations_says_what_carries_a_change_out(
 
 def test_every_change_of_an_index_in_the_table_has_an_example():
     rows = [row[0] for row in rows_of(sections_of(OPERATIONS)[SECTION])]
-    assert [row for row in rows if row.startswith("`index(")] == [
+    assert [row for row in rows if row.startswith("`index(") and row not in OF_VALUES] == [
         f"`index(…).{name}`" for name in CARRIED_OUT
     ]
 

@@ -139,6 +139,7 @@ def test_a_document_that_has_nothing_else_stays(shop: Shop):
     assert shop.client.hget("p:only", "note") == b"x"
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_boundary(shop: Shop):
     stocked(shop)
     before = contents(shop)
@@ -147,6 +148,17 @@ def test_killed_at_every_step_boundary(shop: Shop):
     assert shop.client.hget("p:1", "note") is None
     kills, code = kill_at_every(shop, "downgrade", "-1")
     assert (kills >= 1, code) == (True, 0)
+    assert contents(shop) == before
+
+
+def test_killed_with_values_gone_and_with_values_back(shop: Shop):
+    stocked(shop)
+    before = contents(shop)
+    kill_before(shop, "record_revision", "upgrade", "head")
+    applied(shop)
+    assert shop.client.hget("p:1", "note") is None
+    kill_before(shop, "record_revision", "downgrade", "-1")
+    applied(shop, "-1", verb="downgrade")
     assert contents(shop) == before
 
 

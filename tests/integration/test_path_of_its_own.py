@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from signalled_process import kill_at_every
-from vector_documents import CHANGE, applied, converted, documents, kill_before, migrate, stock, vector
+from vector_documents import (
+    CHANGE,
+    Meanwhile,
+    applied,
+    converted,
+    documents,
+    kill_before,
+    migrate,
+    stock,
+    vector,
+)
+
+from redismigrate import commands
+from redismigrate.commands.migration_options import MigrationOptions
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -70,6 +83,7 @@ def nearest(shop: Shop, field: str, query: bytes, count: int = 3) -> list[bytes]
         (CUT, GROW, "short", cut),
         (PLAINLY_CUT, GROW, "short", lambda value: cut(value, renormalize=False)),
     ],
+    ids=["halved", "under its name", "cut", "plainly cut"],
 )
 def test_up_and_down_leave_every_byte(shop: Shop, up: str, down: str, field: str, make):
     stocked(shop, up, down)
@@ -176,6 +190,52 @@ def test_writers_of_both_releases_meanwhile(shop: Shop):
     assert found[b"p:late"][b"short"] == half(vector(83))
 
 
+def test_writers_of_both_releases_while_it_is_taken_back(shop: Shop):
+    stocked(shop)
+    applied(shop)
+
+    def write() -> None:
+        shop.client.hset("p:1", "embedding", vector(81))
+        shop.client.hset("p:2", "short", vector(82, "float16"))
+
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    commands.downgrade(project, "-1", MigrationOptions(), Meanwhile({"validate_index": write}))
+    found = documents(shop)
+    assert found[b"p:1"][b"embedding"] == vector(81)
+    assert found[b"p:2"][b"embedding"] == converted(vector(82, "float16"), "float16", "float32")
+    assert all(set(fields) == {b"title", b"embedding"} for fields in found.values())
+
+
+def test_expanded_and_contracted(shop: Shop):
+    stocked(shop)
+    before = documents(shop)
+    applied(shop, "head", "--phase", "expand")
+    shop.client.hset("p:1", "embedding", vector(81))
+    shop.client.hset("p:2", "short", vector(82, "float16"))
+    applied(shop, "head", "--phase", "contract")
+    found = documents(shop)
+    assert found[b"p:1"][b"short"] == half(vector(81))
+    assert found[b"p:2"][b"short"] == vector(82, "float16")
+    assert found[b"p:3"] == {**before[b"p:3"], b"short": half(before[b"p:3"][b"embedding"])}
+    assert nearest(shop, "short", vector(5, "float16"))[0] == b"p:5"
+
+
+def test_expanded_and_rolled_back(shop: Shop):
+    stocked(shop)
+    before = documents(shop)
+    applied(shop, "head", "--phase", "expand")
+    assert shop.run("rollback").code == 0
+    assert documents(shop) == before
+
+
+def test_another_index_that_reads_the_new_path_otherwise_blocks(shop: Shop):
+    stocked(shop)
+    shop.client.execute_command("FT.CREATE", "others", "PREFIX", 1, "p:", "SCHEMA", "short", "TEXT")
+    shop.refuses(
+        "upgrade", code=6, says=("The plan is blocked: ", "index others reads short of the same keys")
+    )
+
+
 def test_values_are_dropped_in_a_revision_after_and_come_back_first(shop: Shop):
     stocked(shop)
     before = documents(shop)
@@ -186,6 +246,7 @@ def test_values_are_dropped_in_a_revision_after_and_come_back_first(shop: Shop):
     assert documents(shop) == before
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_boundary(shop: Shop):
     stocked(shop)
     before = documents(shop)
@@ -194,6 +255,17 @@ def test_killed_at_every_step_boundary(shop: Shop):
     assert all(fields[b"short"] == half(fields[b"embedding"]) for fields in documents(shop).values())
     kills, code = kill_at_every(shop, "downgrade", "-1")
     assert (kills > 5, code) == (True, 0)
+    assert documents(shop) == before
+
+
+def test_killed_before_names_move_and_before_values_go(shop: Shop):
+    stocked(shop)
+    before = documents(shop)
+    kill_before(shop, "swap_alias", "upgrade", "head")
+    applied(shop)
+    assert all(fields[b"short"] == half(fields[b"embedding"]) for fields in documents(shop).values())
+    kill_before(shop, "remove_documents", "downgrade", "-1")
+    applied(shop, "-1", verb="downgrade")
     assert documents(shop) == before
 
 

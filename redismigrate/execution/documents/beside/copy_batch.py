@@ -17,7 +17,7 @@ from redismigrate.execution.documents.beside.copy_verdicts import (
     taken_back,
     verdict_on,
 )
-from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.beside.marks import Mark, are_equal
 from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
@@ -117,6 +117,7 @@ class CopyBatch:
             before = self._carried_back(wanted_copy)
             if before is not None and self._inexact is not None:
                 before = self._inexact.with_unchanged(before, wanted_copy, original)
+                outcome = self._up_to_date(outcome, copy, self._inexact.copy_of(before))
             if before is None:
                 alone = replace(self._given, carries_back=False)
                 outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
@@ -146,6 +147,21 @@ class CopyBatch:
         is_new = not copy.exists and outcome.copy is not None
         undo = ((b"DEL", target),) if is_new else ()
         self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
+
+    def _up_to_date(self, outcome: CopyOutcome, copy: Found, wanted: Found) -> CopyOutcome:
+        """The outcome with a copy that remembers nothing of values that the application has replaced.
+
+        The mark is of the text that the transform makes, not of the one that the application has written.
+        """
+        left = copy if outcome.copy is None else outcome.copy
+        if wanted.document is None or left.document is None or outcome.mark is None:
+            return outcome
+        mark = Mark.of(
+            self._given.fence, wanted, is_made=outcome.mark.is_made, is_carried=outcome.mark.is_carried
+        )
+        if are_equal(wanted.document, left.document):
+            return replace(outcome, mark=mark)
+        return replace(outcome, copy=wanted, mark=mark)
 
     def _would_be_lost(self, original: Found, copy: Found, outcome: CopyOutcome) -> bool:
         """Whether an original goes of which the copy does not tell all."""

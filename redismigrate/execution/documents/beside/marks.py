@@ -28,7 +28,7 @@ _MADE, _MOVED, _CARRIED, _DELETED = 1, 2, 4, 8
 # Digest of a field's name, when the field expires.
 _EXPIRY = struct.Struct(">Iq")
 # The server may print it otherwise than it was written, see `json_numbers`.
-_LONG_NUMBER = re.compile(rb"[\d.]{16}|\d[eE][-+]?\d")
+_LONG_NUMBER = re.compile(rb"[\d.]{16}|\d[eE][-+]?\d|0\.0000\d")
 _NO_DIGEST = bytes(_DIGEST_BYTES)
 _NO_EXPIRIES: Mapping[bytes, int] = {}
 
