@@ -187,3 +187,11 @@ def test_blocked_without_its_backup(shop: Shop, tmp_path: Path):
     shop.refuses("downgrade", "-1", code=6, says=("The plan is blocked: ", "--backup-dir"))
     assert shop.run("downgrade", "-1", "--allow-lossy").code == 0
     assert shop.client.hget("p:1", "note") is None
+
+
+def test_values_that_another_index_filters_by_stay(shop: Shop):
+    """On hashes a filter names fields of the hash as well, which the index need not have."""
+    stocked(shop)
+    fields = ("PREFIX", "1", "p:", "FILTER", "@note!='x'", "SCHEMA", "title", "TEXT")
+    shop.client.execute_command("FT.CREATE", "noted", *fields)
+    shop.refuses("upgrade", "head", code=6, says=("The plan is blocked", "FILTER of index noted reads note"))
