@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from redismigrate.errors import SchemaError
+from redismigrate.operations.index_block import IndexChanges
 from redismigrate.operations.operation_types import Operation
-from redismigrate.operations.recorder import IndexChanges, Operations
+from redismigrate.operations.recorder import Operations
 from redismigrate.operations.reversing import reversed_operations
 from redismigrate.operations.source import source_lines
 from redismigrate.schema import IndexSchema, TagField, VectorField

@@ -171,7 +171,8 @@ def _problem_of_conversion(rewrite: Rewrite, quantizations: Quantizations) -> st
 
 
 def _is_of(recoding: Recoding, field: VectorField) -> bool:
-    return (field.path_in("hash"), field.dims, field.datatype) == (
+    path = field.path_in("json" if recoding.is_json else "hash")
+    return (path, field.dims, field.datatype) == (
         recoding.path,
         recoding.dims,
         recoding.before,
@@ -189,4 +190,4 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
     """
     if rewrite.reads_whole_documents:
         return (WHOLE_DOCUMENT,)
-    return rewrite.recoded_paths
+    return (*rewrite.recoded_paths, *rewrite.dropped)

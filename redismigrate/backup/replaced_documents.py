@@ -1,4 +1,7 @@
-"""Whole documents in a backup: JSON as its text, a hash as names, values and lifetimes."""
+"""What was replaced, in a backup: whole documents, JSON as its text, a hash as names, values and lifetimes.
+
+Or some values of documents: those of JSON stand there as a hash does, with paths for names.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from redismigrate.documents.whole import NEVER, Found
 from redismigrate.errors import BackupDamaged
 
 COLUMN = "*"
+VALUES_COLUMN = "*values"
 IS_CONFLICT, EXPIRES_MS = "is_conflict", "expires_ms"
 _LENGTH = re.compile(rb"\$(\d{1,18})\r\n")
 _WORDS_A_FIELD = 3
@@ -33,12 +37,17 @@ class Replaced(NamedTuple):
 
 
 def is_of_replaced(backup: Backup) -> bool:
-    """Whether a backup holds originals that were replaced, rather than fields that were rewritten."""
-    return backup.manifest.fields == (COLUMN,)
+    """Whether a backup holds what nothing else had when it was replaced, rather than rewritten fields."""
+    return backup.manifest.fields in {(COLUMN,), (VALUES_COLUMN,)}
+
+
+def holds_values(backup: Backup) -> bool:
+    """Whether what was replaced are some values of documents, rather than whole ones."""
+    return backup.manifest.fields == (VALUES_COLUMN,)
 
 
 def replaced_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Replaced]:
-    """The originals in a chunk.
+    """The originals, or values, in a chunk.
 
     Args:
         backup: That the chunk is of.
@@ -50,12 +59,13 @@ def replaced_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Rep
     """
     flags = chunk.numbers.get(IS_CONFLICT, [0] * len(chunk.documents.keys))
     moments = chunk.numbers.get(EXPIRES_MS, [NEVER] * len(chunk.documents.keys))
-    texts = chunk.documents.columns[COLUMN]
+    (column,) = backup.manifest.fields
+    texts = chunk.documents.columns[column]
     for key, text, flag, moment in zip(chunk.documents.keys, texts, flags, moments, strict=True):
         if text is None:
             continue
         # A backup of one run may have both, where hashes became JSON documents and came back.
-        if storage_type == "json" or not text.startswith(b"$"):
+        if (storage_type == "json" or not text.startswith(b"$")) and not holds_values(backup):
             yield Replaced(key, Found(text, moment), bool(flag))
             continue
         yield Replaced(key, _hash_of(backup, text, moment), bool(flag))

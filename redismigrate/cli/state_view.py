@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redismigrate.cli.context import lines_text
 from redismigrate.cli.fold_text import folded_with
 from redismigrate.cli.progress_view import pace_lines
 from redismigrate.commands.checking import CheckReport
 from redismigrate.commands.inspect import Current, Status
-from redismigrate.schema.strict import readable
+from redismigrate.schema.strict import readable, readable_key
 
 if TYPE_CHECKING:
     from redismigrate.execution.index_states import IndexProgress
     from redismigrate.execution.run import Run
+    from redismigrate.state.while_expanded import WhileExpanded
 
+_SHOWN_DOCUMENTS = 3
 _BETWEEN = {
     "declared": "The declared schemas are not what the scripts make:",
     "history": "The scripts are not what was applied:",
@@ -142,6 +145,29 @@ def _follower_line(status: Status) -> str:
     )
 
 
+def _traffic_lines(counts: WhileExpanded | None) -> list[str]:
+    """What became of documents while there are two forms of them, and the first that need to be looked at."""
+    if counts is None:
+        return []
+    told = {
+        "born": counts.born,
+        "changed": counts.changed,
+        "deleted": counts.deleted,
+        "written differently in both forms": counts.conflicts,
+        "without the other form": counts.failed,
+    }
+    numbers = ", ".join(f"{count:,} {words}" for words, count in told.items() if count)
+    lines = [f"Documents while expanded: {numbers}"]
+    lines += [
+        f"  {readable_key(_key_of(each))}: {each.get('reason')}" for each in counts.listed[:_SHOWN_DOCUMENTS]
+    ]
+    return lines
+
+
+def _key_of(document: Mapping[str, Any]) -> bytes:
+    return str(document.get("key")).encode("utf-8", "surrogateescape")
+
+
 def _time_of(stream_id: str) -> str:
     """When an entry was added to the stream: its id begins with the milliseconds since 1970."""
     try:
@@ -169,6 +195,7 @@ def _run_lines(status: Status) -> list[str]:
     if run.failure is not None:
         lines.append(f"  failed: {run.failure}")
     lines += [f"  {index_text(each)}" for each in status.indexes]
+    lines += [f"  {line}" for line in _traffic_lines(status.while_expanded)]
     return [*lines, *(f"  {line}" for line in _way_on(status, run))]
 
 
@@ -192,7 +219,7 @@ def _way_on(status: Status, run: Run) -> list[str]:
     if status.partial is not None:
         return [f"Try the rest with `{command}`, or undo all of it with {undo}."]
     if status.expanded is not None:
-        from redismigrate.execution.steps.beside_steps import followed_indexes
+        from redismigrate.execution.steps.followed import followed_indexes
 
         lines = [f"Contract it with `{command} --phase contract`, or take it away with {undo}."]
         return [*lines, _follower_line(status)] if followed_indexes(run) else lines

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redismigrate.commands.leftovers import leftovers
+from redismigrate.commands.migration_options import key_to_json
 from redismigrate.commands.project import Project
 from redismigrate.commands.redis_ahead import revisions_ahead, told_ahead
 from redismigrate.commands.session import expanded_run, partial_run, unrecorded_indexes
@@ -21,6 +22,7 @@ from redismigrate.state.journal import read_journal
 from redismigrate.state.lock import Holder, read_holder
 from redismigrate.state.store import read_state
 from redismigrate.state.stored_documents import Head
+from redismigrate.state.while_expanded import WhileExpanded, read_while_expanded
 
 if TYPE_CHECKING:
     from redismigrate.execution.index_states import IndexProgress
@@ -121,6 +123,7 @@ class Status:
         indexes: How far each index of the revision at work is; empty without a run, and while it is undone.
         follower: What a process that follows the expanded revision said last; None when none does.
         control: What the run has to keep to; None without one.
+        while_expanded: What became of documents since they have two forms; None where nothing was counted.
     """
 
     project: str
@@ -134,6 +137,7 @@ class Status:
     indexes: tuple[IndexProgress, ...] = ()
     follower: FollowerReport | None = None
     control: Control | None = None
+    while_expanded: WhileExpanded | None = None
 
     @property
     def is_interrupted(self) -> bool:
@@ -153,10 +157,19 @@ class Status:
             "partial": self.partial,
             "indexes": [each.to_json() for each in self.indexes],
             "follower": None if self.follower is None else asdict(self.follower),
+            "while_expanded": _traffic_to_json(self.while_expanded),
             "lock": None if self.holder is None else asdict(self.holder),
             "problems": list(self.problems),
             "journal": list(self.journal),
         }
+
+
+def _traffic_to_json(counts: WhileExpanded | None) -> dict[str, Any] | None:
+    """What became of documents while there are two forms of them; keys that aren't UTF-8 as {"base64"}."""
+    if counts is None:
+        return None
+    listed = [{**document, "key": key_to_json(str(document.get("key")))} for document in counts.listed]
+    return {**asdict(counts), "listed": listed}
 
 
 def current(project: Project) -> Current:
@@ -203,6 +216,7 @@ def status(project: Project) -> Status:
         follower = read_follower(server, project.keys)
         journal = read_journal(server, project.keys, _JOURNAL_EVENTS)
         control = None if at_work is None else control_of(server, project, at_work)
+        counts = None if at_work is None else read_while_expanded(server, project.keys, at_work.id)
         server.capabilities.require_search()
         problems = tuple(
             f"{name}: its record is lost; restore the state's keys from a dump, or `redismigrate stamp REV`"
@@ -228,4 +242,5 @@ def status(project: Project) -> Status:
         partial=None if partial is None else partial.plan.revision,
         indexes=() if at_work is None else index_states(at_work),
         follower=follower,
+        while_expanded=counts,
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from redismigrate.documents.integer_vectors import Calibration, needs_calibration
+from redismigrate.documents.resized_arrays import ResizeArrays
 from redismigrate.documents.rewrite import Recoding
+from redismigrate.documents.transform import Transform
 from redismigrate.documents.vectors import (
     ReEncodeVectors,
     VectorColumn,
@@ -54,8 +56,20 @@ def quantizations_of(
     }
 
 
-def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) -> ReEncodeVectors:
-    """The transform of whole batches.
+def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) -> Transform:
+    """The transform of whole batches, of hashes or of JSON documents.
+
+    Args:
+        recodings: What to re-encode; of JSON documents, where a column has the texts of arrays, all or none.
+        quantizations: How to make integers.
+    """
+    if any(recoding.is_json for recoding in recodings):
+        return ResizeArrays(tuple(recodings))
+    return re_encoding_of(recodings, quantizations)
+
+
+def re_encoding_of(recodings: Sequence[Recoding], quantizations: Quantizations) -> ReEncodeVectors:
+    """The transform of whole batches of hashes.
 
     Args:
         recodings: What to re-encode.
@@ -81,4 +95,6 @@ def transform_of(recodings: Sequence[Recoding], quantizations: Quantizations) ->
 
 
 def _integer(recoding: Recoding) -> IntegerDatatype | None:
+    if recoding.is_json:
+        return None
     return recoding.after if recoding.after in ("INT8", "UINT8") else None

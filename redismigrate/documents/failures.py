@@ -51,6 +51,14 @@ class Failures:
         if len(self.listed) < LISTED_FAILURES and self.listed_bytes <= LISTED_BYTES:
             self.listed.append(FailedDocument(key, reason))
 
+    def add_all(self, other: Failures) -> None:
+        """Count what another one has counted and this one has not."""
+        for document in other.listed:
+            self.add(document.key, document.reason)
+        unlisted = other.seen - self.seen
+        self.seen |= unlisted
+        self.count += len(unlisted)
+
     def forget(self, keys: Iterable[bytes]) -> None:
         """Take documents out again that are not left as they are after all."""
         found = {key for key in keys if hash(key) in self.seen}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 
 _EXACT_DIGITS = 15  # a whole number of so many digits is a float
 _EXACT_EXPONENT = 22  # so is ten to that power
@@ -21,10 +22,11 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 # What the server takes for a number in a hash: no blanks, and no underscores as Python does.
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _HEXADECIMAL = re.compile(r"[-+]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][-+]?[0-9]+)?")
-_STEPS = 1500
+# Digits behind the point, where one is in front of it -> how far from a float others are tried: the last ones
+# are beyond what it holds.
+_PRECISIONS = {15: 10, 16: 50, 17: 300, 18: 3000}
 # How far from the decimal point digits may be for RedisJSON to print them without an exponent.
 _LEAST_POSITIONAL, _POSITIONAL_DIGITS = -4, 16
-_LAST_DIGITS = 100_000
 
 
 def number_of(text: str) -> int | float | None:
@@ -61,18 +63,18 @@ def spelled(number: float) -> str | None:
     """
     if isinstance(number, int):
         return str(number)
-    text = _printed(number)
-    return text if _is_exact(text, number) else _other_spelling(number)
+    text = printed(number)
+    return text if _is_exact(text, number) else other_spelling(number)
 
 
-def _printed(number: float) -> str:
+def printed(number: float) -> str:
     """A float as RedisJSON prints it: `0.00001` and `1e-7` where Python has `1e-05` and `1e-07`."""
     text = repr(number)
     if "e" not in text:
-        whole = text.partition(".")[0]
+        whole = text.lstrip("-").partition(".")[0]
         # Python prints 0.0001 so, RedisJSON one more power of ten.
-        return text if len(whole) <= _POSITIONAL_DIGITS else _with_exponent(*_parts(text))
-    sign, digits, exponent = _parts(text)
+        return text if len(whole) <= _POSITIONAL_DIGITS else _with_exponent(*number_parts(text))
+    sign, digits, exponent = number_parts(text)
     if _LEAST_POSITIONAL <= len(digits) + exponent <= 0:
         return f"{sign}0.{'0' * -(len(digits) + exponent)}{digits}"
     return _with_exponent(sign, digits, exponent)
@@ -84,30 +86,44 @@ def _with_exponent(sign: str, digits: str, exponent: int) -> str:
     return f"{sign}{digits[0]}{fraction}e{power}"
 
 
-def _other_spelling(number: float) -> str | None:
+def other_spelling(number: float, *, is_strict: bool = True) -> str | None:
+    """A number in digits that the server reads as that number; None where there are none.
+
+    Args:
+        number: A finite one.
+        is_strict: Who rounds once has to read it so, too; else that is preferred.
+    """
     sign, size = ("-" if math.copysign(1, number) < 0 else ""), abs(number)
-    digits, exponent = "0", 0
-    for form in ("%.16e", "%.17e", "%.18e"):
-        _, digits, exponent = _parts(form % size)
-        if _reads(digits, exponent, size):
-            return f"{sign}{digits}e{exponent}"
-    # Of 19 digits the last four are beyond what a float holds.
-    head, tail = digits[:-5], int(digits[-5:])
-    for step in range(1, _STEPS + 1):
-        for near in (tail - step, tail + step):
-            if 0 <= near < _LAST_DIGITS and _reads(found := f"{head}{near:05d}", exponent, size):
-                return f"{sign}{found}e{exponent}"
-    return None
+    second_best = None
+    for digits, exponent in _near(size):
+        if int(digits) >= _WHOLE_DIGITS or as_read(digits, exponent) != size:
+            continue
+        text = f"{digits}e{exponent}"
+        if float(text) == size:
+            return f"{sign}{text}"
+        second_best = second_best or f"{sign}{text}"
+    return None if is_strict else second_best
+
+
+def _near(size: float) -> Iterator[tuple[str, int]]:
+    """Digits and a power of ten that are a number, or near it."""
+    for precision, most_steps in _PRECISIONS.items():
+        _, digits, exponent = number_parts(f"{size:.{precision}e}")
+        yield digits, exponent
+        for step in range(1, most_steps):
+            for near in (int(digits) - step, int(digits) + step):
+                if near >= 0:
+                    yield str(near), exponent
 
 
 def _is_exact(text: str, number: float) -> bool:
-    _, digits, exponent = _parts(text)
+    _, digits, exponent = number_parts(text)
     if len(digits.lstrip("0")) <= _EXACT_DIGITS and abs(exponent) <= _EXACT_EXPONENT:
         return True
     return _reads(digits, exponent, abs(number))
 
 
-def _parts(text: str) -> tuple[str, str, int]:
+def number_parts(text: str) -> tuple[str, str, int]:
     """The sign, the digits as a whole number, and the power of ten that they are multiplied with."""
     found = _PARTS.fullmatch(text)
     if found is None:
@@ -117,10 +133,10 @@ def _parts(text: str) -> tuple[str, str, int]:
 
 
 def _reads(digits: str, exponent: int, size: float) -> bool:
-    return int(digits) < _WHOLE_DIGITS and _as_read(digits, exponent) == size == float(f"{digits}e{exponent}")
+    return int(digits) < _WHOLE_DIGITS and as_read(digits, exponent) == size == float(f"{digits}e{exponent}")
 
 
-def _as_read(digits: str, exponent: int) -> float | None:
+def as_read(digits: str, exponent: int) -> float | None:
     """The number that the server makes of digits and a power of ten."""
     value = float(int(digits))
     while abs(exponent) > _LARGEST_EXPONENT:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from redismigrate.documents.array_texts import count_components
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
@@ -31,6 +32,8 @@ BYTES_PER_COMPONENT: dict[Datatype, int] = {
     "INT8": 1,
     "UINT8": 1,
 }
+# Of a number as text, with its comma, as a rule.
+JSON_BYTES_PER_COMPONENT = 13
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Recoding:
     """The vectors of one hash field in another datatype, or of other dimensions.
 
     Attributes:
-        path: The hash field, as it is called before the change.
+        path: The hash field or JSON path, as it is called before the change.
         dims: Components of a vector before.
         distance_metric: Of the index afterwards; decides how integers are made.
         before: The datatype in Redis.
@@ -49,6 +52,10 @@ class Recoding:
             them; more are the original ones where a backup has them, and zeros behind those that are left.
         renormalize: Where some are cut off, whether what is left gets length 1.
         new_path: Where the new form goes, to stay there beside the old one; None: it replaces that.
+        is_way_back: What is at `new_path` is what that at `path` was made of: it stands where it is so still,
+            and what was made of it goes in the end.
+        is_json: The path is one of JSON documents, where vectors are arrays of numbers. Datatypes are a
+            matter of the index there: they say how precisely new numbers are spelled.
     """
 
     path: str
@@ -60,6 +67,8 @@ class Recoding:
     dims_changed: int | None = None
     renormalize: bool = True
     new_path: str | None = None
+    is_way_back: bool = False
+    is_json: bool = False
 
     @model_serializer(mode="wrap")
     def _without_what_others_never_have(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -70,6 +79,10 @@ class Recoding:
             del content["dims_changed"], content["renormalize"]
         if self.new_path is None:
             del content["new_path"]
+        if not self.is_way_back:
+            del content["is_way_back"]
+        if not self.is_json:
+            del content["is_json"]
         return content
 
     @property
@@ -89,13 +102,27 @@ class Recoding:
 
     @property
     def bytes_before(self) -> int:
-        """How many bytes a vector had before."""
-        return self.dims * BYTES_PER_COMPONENT[self.before]
+        """How many bytes a vector had before; in JSON about, as text."""
+        return self.dims * (JSON_BYTES_PER_COMPONENT if self.is_json else BYTES_PER_COMPONENT[self.before])
 
     @property
     def bytes_after(self) -> int:
-        """How many bytes a vector has afterwards."""
-        return self.dims_after * BYTES_PER_COMPONENT[self.after]
+        """How many bytes a vector has afterwards; in JSON about, as text."""
+        of_one = JSON_BYTES_PER_COMPONENT if self.is_json else BYTES_PER_COMPONENT[self.after]
+        return self.dims_after * of_one
+
+    def is_old_form(self, value: bytes) -> bool:
+        """Whether a value has the length of the old form; of an array in JSON, as many components."""
+        return count_components(value) == self.dims if self.is_json else len(value) == self.bytes_before
+
+    def is_new_form(self, value: bytes) -> bool:
+        """Whether a value has the length of the new form, likewise."""
+        return count_components(value) == self.dims_after if self.is_json else len(value) == self.bytes_after
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether values have to change: in JSON documents they don't for another datatype alone."""
+        return self.dims_changed is not None or (self.before != self.after and not self.is_json)
 
     @property
     def has_one_width(self) -> bool:
@@ -105,11 +132,13 @@ class Recoding:
     @property
     def makes_integers(self) -> bool:
         """Whether it quantizes: the new vectors are integers that a scale was found for."""
-        return self.after in {"INT8", "UINT8"}
+        return self.after in {"INT8", "UINT8"} and not self.is_json
 
     @property
     def has_integers(self) -> bool:
-        """Whether the vectors are integers, before or after."""
+        """Whether the vectors are integers that stand for other numbers, before or after."""
+        if self.is_json:
+            return False
         return not {self.before, self.after}.isdisjoint({"INT8", "UINT8"})
 
     @property
@@ -122,7 +151,7 @@ class Recoding:
         """Whether every number comes back when it is converted there and back."""
         if self.cuts:
             return False
-        return self.after in (self.before, *LOSSLESS.get(self.before, ()))
+        return self.is_json or self.after in (self.before, *LOSSLESS.get(self.before, ()))
 
     def reversed(self) -> Recoding:
         """The recoding that takes this one back."""
@@ -135,6 +164,13 @@ class Recoding:
             dims_changed=None if self.dims_changed is None else self.dims,
         )
 
+    def other_way(self) -> Recoding:
+        """What makes this one's old form of its new one, each where it stands if they have two paths."""
+        other = self.reversed()
+        if self.new_path is None:
+            return other
+        return replace(other, path=self.new_path, new_path=self.path, is_way_back=not self.is_way_back)
+
     def is_same_as(self, other: Recoding) -> bool:
         """Whether both make the same bytes: the metric decides about integers only.
 
@@ -146,9 +182,12 @@ class Recoding:
         )
 
     def __str__(self) -> str:
+        at = "" if self.new_path is None else f" at {self.new_path}"
+        if self.is_json:
+            return f"{self.path} from {self.dims} to {self.dims_after} components{at}"
         if self.dims_changed is None:
-            return f"{self.path} from {self.before} to {self.after}"
-        return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}"
+            return f"{self.path} from {self.before} to {self.after}{at}"
+        return f"{self.path} from {self.dims} x {self.before} to {self.dims_after} x {self.after}{at}"
 
 
 @dataclass(frozen=True)
@@ -161,6 +200,7 @@ class Rewrite:
         renames: Values that move within their documents, after that.
         prefixes: Keys that move, after that.
         excluded_prefixes: Keys that an earlier change of the same revision has rewritten already.
+        dropped: Hash fields or JSON paths whose values are removed, or brought back by what undoes that.
         storage: The other type that the documents get; None where they stay what they are.
     """
 
@@ -169,12 +209,17 @@ class Rewrite:
     renames: tuple[PathRename, ...] = ()
     prefixes: tuple[PrefixChange, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     storage: StorageChange | None = None
 
     @model_serializer(mode="wrap")
-    def _without_storage_that_stays(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # As versions have written it that knew nothing of it.
+    def _without_what_other_changes_never_have(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        # What drops nothing and keeps the type of documents is written as by versions that could not do else.
         content: dict[str, Any] = handler(self)
+        if not self.dropped:
+            del content["dropped"]
         if self.storage is None:
             del content["storage"]
         return content
@@ -196,7 +241,7 @@ class Rewrite:
 
     @property
     def recoded_paths(self) -> tuple[str, ...]:
-        """The hash fields whose bytes change."""
+        """The hash fields or JSON paths whose values change."""
         return tuple(recoding.path for recoding in self.recodings)
 
     def quantizations_after(
@@ -210,6 +255,7 @@ class Rewrite:
             found: Hash field, as it was called before -> how the rewrite made integers.
         """
         new_paths = {rename.old: rename.new for rename in self.renames}
+        new_paths |= {each.path: each.new_path for each in self.recodings if each.new_path is not None}
         fields = definition.schema.fields
         read = {(field.path_in("hash"), field.datatype) for field in fields if isinstance(field, VectorField)}
         kept = {
@@ -228,7 +274,8 @@ class Rewrite:
 
     def reversed(self) -> Rewrite:
         """All of it taken back, where nothing is lost by it: see `keeps_all`."""
-        recodings = tuple(recoding.reversed() for recoding in self.recodings)
+        # A form at a path of its own comes and goes like a value that gets another name.
+        recodings = tuple(recoding.other_way() for recoding in self.recodings)
         names = {rename.old: rename.new for rename in self.renames}
         return replace(
             self.moves_reversed(),
@@ -239,8 +286,8 @@ class Rewrite:
 
     @property
     def keeps_all(self) -> bool:
-        """Whether every value comes back when the documents are rewritten there and back."""
-        return all(recoding.is_lossless for recoding in self.recodings)
+        """Whether every value comes back, in its place, when the documents are rewritten there and back."""
+        return all(each.is_lossless and not each.grows and each.new_path is None for each in self.recodings)
 
     def moves_reversed(self) -> Rewrite:
         """The moves back to where all was."""
@@ -265,11 +312,12 @@ class Rewrite:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.recodings or self.moves or self.storage)
+        return bool(self.recodings or self.moves or self.dropped or self.storage)
 
     def __str__(self) -> str:
         parts = [f"re-encode {recoding}" for recoding in self.recodings]
         parts += [f"rename {rename}" for rename in self.renames]
         parts += [f"move keys {prefix}" for prefix in self.prefixes]
+        parts += [f"drop the values at {path}" for path in self.dropped]
         parts += [] if self.storage is None else [str(self.storage)]
         return ", ".join(parts)

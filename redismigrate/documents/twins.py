@@ -27,7 +27,8 @@ class Twin:
 def twins_of(rewrite: Rewrite) -> tuple[Twin, ...]:
     """What stands twice while a change is made with search up; nothing where no value gets another path.
 
-    What is renamed goes in the end from where it was; vectors that get a second form elsewhere stay.
+    What is renamed goes in the end from where it was; vectors that get a second form elsewhere stay, but for
+    that form where the change is taken back.
 
     Args:
         rewrite: All that the change does to documents.
@@ -35,7 +36,7 @@ def twins_of(rewrite: Rewrite) -> tuple[Twin, ...]:
     recodings = {recoding.path: recoding for recoding in rewrite.recodings}
     renamed = [Twin(each.old, each.new, recodings.get(each.old)) for each in rewrite.renames]
     beside = [
-        Twin(each.path, each.new_path, each, keeps_old=True)
+        Twin(each.path, each.new_path, each, keeps_old=not each.is_way_back)
         for each in rewrite.recodings
         if each.new_path is not None
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.columns import Column
-from redismigrate.documents.conversion import Quantizations, transform_of
+from redismigrate.documents.conversion import Quantizations, re_encoding_of
 from redismigrate.documents.json_members import rename_member
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.transform import Transform
@@ -123,7 +123,7 @@ class RewriteDocuments:
         """
         if rewrite.storage_type == "json":
             return cls(RenameMembers(rewrite.renames))
-        recoding = transform_of(rewrite.recodings, quantizations)
+        recoding = re_encoding_of(rewrite.recodings, quantizations)
         return cls(replace(recoding, leaves_new_form=True), rewrite.renames)
 
     @property

@@ -161,7 +161,10 @@ class Executor:
         Raises:
             RunInterrupted: It is not complete; it stays, and so does what it was built beside.
         """
-        swaps = [step for step in self.run.plan.steps if step.life.name == "swap_alias"]
+        built = self.run.plan.built_beside.values()
+        swaps = [
+            step for step in self.run.plan.steps if step.life.name == "swap_alias" and step.after in built
+        ]
         self._work.watcher.measured(self.run)  # which revision it is that is looked at
         try:
             self._validate_again(swaps)

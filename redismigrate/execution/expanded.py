@@ -16,8 +16,9 @@ from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.pace.busy_writers import Backlog, BusyWriters
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Run, now
-from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_indexes
+from redismigrate.execution.steps.beside_steps import SecondFormSteps
 from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS, DocumentWork
+from redismigrate.execution.steps.followed import followed_indexes
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.fence import Fence
 from redismigrate.state.follower_report import FollowerReport, forget_follower, write_follower
@@ -124,6 +125,7 @@ class ExpandedRun:
             only_new=done.only_new,
             failed=done.failures.count,
         )
+        self._steps.count_traffic()
         write_follower(self._server, self._keys, self._report)
         return self._report
 

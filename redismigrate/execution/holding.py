@@ -17,6 +17,7 @@ from redismigrate.execution.steps.document_work import DocumentWork
 from redismigrate.execution.steps.in_place_steps import DocumentSteps
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
 from redismigrate.execution.steps.runner import FunctionSource, StepRunner
+from redismigrate.execution.steps.values_steps import ValuesSteps
 from redismigrate.execution.written_run import WrittenRun
 from redismigrate.redis_server.connection import Server
 from redismigrate.state.fence import Fence
@@ -84,6 +85,7 @@ def hold(
         DocumentSteps(work),
         RestoringSteps(work, allows_lossy=allows_lossy),
         SecondFormSteps(work, allows_lossy=allows_lossy),
+        ValuesSteps(work, allows_lossy=allows_lossy),
         build_brake,
     )
     elsewhere = BeforeTheLoss(server, watcher.warned)

@@ -9,7 +9,9 @@ from itertools import combinations, permutations, product
 
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.errors import SchemaError
-from redismigrate.operations.changes import ChangePrefix, IndexChange, RenameField, Truncate
+from redismigrate.operations.changes import AddField, ChangePrefix, IndexChange, RenameField
+from redismigrate.operations.dropped_values import DropValues, RestoreValues
+from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.renaming import paths_read
 from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import IndexSchema, VectorField
@@ -81,10 +83,31 @@ def truncations_of(changes: Iterable[IndexChange], schema: IndexSchema) -> dict[
             path = schema.field(change.name).path_in(schema.storage_type)
             first = called_before.get(path, path)
             truncated[first] = truncated.get(first, False) or change.renormalize
+        if isinstance(change, AlterField | Truncate) and change.new_path is not None:
+            path = schema.field(change.name).path_in(schema.storage_type)
+            called_before[change.new_path] = called_before.get(path, path)
         elif isinstance(change, RenameField) and (move := change.path_rename(schema)) is not None:
             called_before[move.new] = called_before.pop(move.old, move.old)
         schema = change.apply(schema)
     return truncated
+
+
+def second_paths_of(changes: Iterable[IndexChange], schema: IndexSchema) -> dict[str, str]:
+    """Where the changes of one index write a new form of vectors, beside the old one.
+
+    Args:
+        changes: Of one `ChangeIndex`, in order.
+        schema: The index before them.
+
+    Returns:
+        Path of the old form -> that of the new one.
+    """
+    paths: dict[str, str] = {}
+    for change in changes:
+        if isinstance(change, AlterField | Truncate) and change.new_path is not None:
+            paths[schema.field(change.name).path_in(schema.storage_type)] = change.new_path
+        schema = change.apply(schema)
+    return paths
 
 
 def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: IndexSchema) -> None:
@@ -96,17 +119,24 @@ def check_block(changes: Sequence[IndexChange], before: IndexSchema, after: Inde
         after: The index after the last.
 
     Raises:
-        SchemaError: The moves depend on their order, the filter of the index would lose what it names, or a
-            field is truncated twice.
+        SchemaError: The moves depend on their order, the filter of the index would lose what it names, a
+            field is truncated twice or moves in two ways, or values are dropped beside other changes.
     """
     _refuse_two_truncations(changes, before)
+    _refuse_second_paths_that_move(changes, before)
+    _refuse_values_beside(changes, before)
     _refuse_beside_storage(changes, before)
-    if not any(isinstance(change, RenameField | ChangePrefix) for change in changes):
+    called = {
+        change.name: change.name_after for change in changes if isinstance(change, AlterField | Truncate)
+    }
+    called = {name: after for name, after in called.items() if name != after}
+    if not called and not any(isinstance(change, RenameField | ChangePrefix) for change in changes):
         return
     renames, prefixes = moves_of(changes, before)
     names = {
         name for change in changes if isinstance(change, RenameField) for name in (change.old, change.new)
     } | {path for rename in renames for path in (rename.old, rename.new)}
+    names |= {*called, *called.values()}
     if before.filter == after.filter:
         lost = {
             name
@@ -165,7 +195,9 @@ def _refuse_beside_storage(changes: Sequence[IndexChange], schema: IndexSchema) 
     for change in changes:
         seen += isinstance(change, ChangeStorage)
         moves = isinstance(change, RenameField) and change.path_rename(schema) is not None
-        if moves or isinstance(change, ChangePrefix | Truncate) or seen > 1:
+        is_elsewhere = isinstance(change, AlterField) and "path" in change.attributes
+        others = ChangePrefix | Truncate | DropValues | RestoreValues
+        if moves or is_elsewhere or isinstance(change, others) or seen > 1:
             raise SchemaError(
                 f"Index {schema.name!r} can't change the storage of its documents and {change} at once.",
                 "Give places in paths= and prefixes in prefix= of change_storage, or do it in two revisions.",
@@ -185,7 +217,43 @@ def _refuse_two_truncations(changes: Iterable[IndexChange], schema: IndexSchema)
                     f"Field {change.name!r} of index {schema.name!r} is truncated twice in one block.",
                     "Truncate it once, to the dims that it is to have in the end.",
                 )
-            truncated.add(change.name)
+            truncated.add(change.name_after)
+        elif isinstance(change, AlterField) and change.name in truncated:
+            truncated = truncated - {change.name} | {change.name_after}
+
+
+def _refuse_second_paths_that_move(changes: Iterable[IndexChange], schema: IndexSchema) -> None:
+    """A new form elsewhere is made of what documents have before the block, and stays where it goes."""
+    moved: set[str] = set()  # fields that are read from elsewhere than before the block
+    made: set[str] = set()  # those among them whose values are made there
+    for change in changes:
+        old, new = None, None
+        if isinstance(change, AddField):
+            new = change.field.name
+        elif isinstance(change, RenameField):
+            old, new = change.old, change.new
+        elif isinstance(change, AlterField | Truncate) and change.new_path is not None:
+            old, new = change.name, change.name_after
+            if old in moved:
+                raise _moves_twice(old, schema)
+        elif isinstance(change, AlterField) and "path" in change.attributes:
+            old = new = change.name
+        if old in made:
+            raise _moves_twice(old, schema)
+        if new is not None:
+            moved.add(new)
+        if isinstance(change, AlterField | Truncate) and change.new_path is not None:
+            made.add(change.name_after)
+
+
+def _refuse_values_beside(changes: Sequence[IndexChange], schema: IndexSchema) -> None:
+    """Values go when nothing reads them any more, which other changes of the same block only bring about."""
+    of_values = [change for change in changes if isinstance(change, DropValues | RestoreValues)]
+    if of_values and len(of_values) < len(changes):
+        raise SchemaError(
+            f"Index {schema.name!r} can't {of_values[0]} beside other changes.",
+            "Give them a revision of their own, after the one that lets the index read something else.",
+        )
 
 
 def _net(steps: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -220,6 +288,14 @@ def _refuse_renames_within_renames(renames: Iterable[tuple[str, str]], schema: I
         for outer, inner in product(map(JsonPath.parse, one), map(JsonPath.parse, other)):
             if outer != inner and inner.is_within(outer):
                 raise _entangled(one, other, schema)
+
+
+def _moves_twice(name: str, schema: IndexSchema) -> SchemaError:
+    return SchemaError(
+        f"Field {name!r} of index {schema.name!r} is given two places in one block, one of them for a "
+        "new form of its vectors.",
+        "Name the last one alone, with path= and attribute=, or do it in two revisions.",
+    )
 
 
 def _entangled(one: tuple[str, str], other: tuple[str, str], schema: IndexSchema) -> SchemaError:

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field as PydanticField
 
 from redismigrate.errors import SchemaError
+from redismigrate.operations.dropped_values import DropValues, RestoreValues
+from redismigrate.operations.field_changes import AlterField, Truncate, as_json
 from redismigrate.operations.prefix_exchange import with_prefix_exchanged
 from redismigrate.operations.renaming import rename_field
 from redismigrate.operations.storage_operation import ChangeStorage
-from redismigrate.schema import Field, IndexSchema, VectorField
+from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.moves import PathRename
-from redismigrate.schema.vector_field import SVS_DEFAULTS, becomes_svs, svs_parameters
 
 
 @dataclass(frozen=True)
@@ -55,83 +56,6 @@ class DropField:
 
 
 @dataclass(frozen=True)
-class AlterField:
-    """Attributes of a field that change, by RedisVL's attribute names."""
-
-    name: str
-    attributes: dict[str, Any]
-    kind: Literal["alter_field"] = "alter_field"
-
-    def apply(self, schema: IndexSchema) -> IndexSchema:
-        """The schema with the altered field; SchemaError for an unknown field or attribute."""
-        return schema.replace_field(self.name, schema.field(self.name).altered(**self.attributes))
-
-    def reverse(self, before: IndexSchema) -> IndexChange:
-        """The change that gives every touched attribute its value back."""
-        old = before.field(self.name)
-        new = old.altered(**self.attributes)
-        attributes = {
-            attribute: getattr(old, attribute)
-            for attribute in type(old).model_fields
-            if getattr(old, attribute) != getattr(new, attribute)
-        }
-        if becomes_svs(new, attributes):
-            # A script that says nothing of them would get other ones.
-            attributes |= {name: getattr(old, name) for name in SVS_DEFAULTS}
-        return AlterField(self.name, attributes)
-
-    def __str__(self) -> str:
-        values = ", ".join(f"{name}={value}" for name, value in self.attributes.items())
-        return f"alter field {self.name}: {values}"
-
-
-@dataclass(frozen=True)
-class Truncate:
-    """Vectors that keep their first components only, in the documents as well.
-
-    Attributes:
-        name: The vector field.
-        dims: How many components stay.
-        renormalize: What is left gets length 1.
-    """
-
-    name: str
-    dims: int
-    renormalize: bool = True
-    kind: Literal["truncate"] = "truncate"
-
-    def apply(self, schema: IndexSchema) -> IndexSchema:
-        """The schema with fewer dimensions; SchemaError where that can't be."""
-        field = schema.field(self.name)
-        if not isinstance(field, VectorField):
-            raise SchemaError(
-                f"Field {self.name!r} of index {schema.name!r} is a {field.type} field: only vectors are "
-                "truncated.",
-                "Name a vector field.",
-            )
-        if schema.storage_type != "hash":
-            raise SchemaError(
-                f"Vectors of JSON documents, as in index {schema.name!r}, can't be truncated yet.",
-                "Let the application write shorter ones to another path, and change the field's path to it.",
-            )
-        if not 0 < self.dims < field.dims:
-            raise SchemaError(
-                f"Field {self.name!r} has {field.dims} dimensions and can't be truncated to {self.dims}.",
-                f"Give 1 to {field.dims - 1} dimensions.",
-            )
-        return schema.replace_field(self.name, field.altered(dims=self.dims))
-
-    def reverse(self, before: IndexSchema) -> IndexChange:
-        """The change back to all dimensions; the components come from the backup."""
-        field = before.field(self.name)
-        return AlterField(self.name, {"dims": getattr(field, "dims", self.dims)})
-
-    def __str__(self) -> str:
-        length = "with length 1" if self.renormalize else "as they are"
-        return f"truncate {self.name} to {self.dims} dimensions, {length}"
-
-
-@dataclass(frozen=True)
 class SetOptions:
     """Options of the index itself that change."""
 
@@ -144,10 +68,10 @@ class SetOptions:
 
     def reverse(self, before: IndexSchema) -> IndexChange:
         """The change that sets each option back."""
-        return SetOptions({name: _as_json(getattr(before, name)) for name in self.options})
+        return SetOptions({name: as_json(getattr(before, name)) for name in self.options})
 
     def __str__(self) -> str:
-        return "set " + ", ".join(f"{name}={_as_json(value)!r}" for name, value in self.options.items())
+        return "set " + ", ".join(f"{name}={as_json(value)!r}" for name, value in self.options.items())
 
 
 @dataclass(frozen=True)
@@ -242,16 +166,16 @@ def prefixes_changed(change: IndexChange) -> tuple[tuple[str, str], ...]:
 
 
 def as_asked(change: IndexChange, before: IndexSchema) -> IndexChange:
-    """The change with what a script means by what it does not say, see `svs_parameters`.
+    """The change with what a script means by what it does not say.
 
     Args:
         change: As the script gives it.
         before: The schema that it is to change.
+
+    Raises:
+        SchemaError: It asks for what can't be meant.
     """
-    if not isinstance(change, AlterField):
-        return change
-    more = svs_parameters(before.field(change.name), change.attributes)
-    return AlterField(change.name, {**change.attributes, **more})
+    return change.as_asked(before) if isinstance(change, AlterField | Truncate) else change
 
 
 def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:
@@ -264,16 +188,23 @@ def as_recorded(change: IndexChange, after: IndexSchema) -> IndexChange:
         after: The schema that it made.
     """
     if isinstance(change, AlterField):
-        field = after.field(change.name)
-        return AlterField(change.name, {name: _as_json(getattr(field, name)) for name in change.attributes})
+        return change.as_recorded(after)
     if isinstance(change, SetOptions):
-        return SetOptions({name: _as_json(getattr(after, name)) for name in change.options})
+        return SetOptions({name: as_json(getattr(after, name)) for name in change.options})
     return change
 
 
-def _as_json(value: Any) -> Any:
-    # So that the record is equal to itself after it was stored.
-    return list(value) if isinstance(value, tuple) else value
+def leaves_values(change: IndexChange) -> bool:
+    """Whether it makes values that stay beside others, drops such, or brings them back.
+
+    Each of these is about documents as the one before has left them, so they are carried out one by one.
+
+    Args:
+        change: Of an index.
+    """
+    if isinstance(change, DropValues | RestoreValues):
+        return True
+    return isinstance(change, AlterField | Truncate) and change.new_path is not None
 
 
 IndexChange = Annotated[
@@ -285,6 +216,8 @@ IndexChange = Annotated[
     | RenameTo
     | RenameField
     | ChangePrefix
+    | DropValues
+    | RestoreValues
     | ChangeStorage,
     PydanticField(discriminator="kind"),
 ]

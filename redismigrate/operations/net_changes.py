@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import moves_of, storage_change_of
-from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo, Truncate
+from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField, RenameTo
 from redismigrate.operations.differing import Rename, applied, changes_between
+from redismigrate.operations.dropped_values import DropValues, RestoreValues
+from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.compare import diff
@@ -29,8 +31,8 @@ def net_changes(changes: Sequence[IndexChange], before: IndexSchema) -> tuple[In
         SchemaError: One of them can't be applied.
     """
     after = applied(before, changes)
-    if any(isinstance(change, Truncate | ChangeStorage) for change in changes):
-        return tuple(changes)  # two schemas don't tell whether documents are cut, nor where all values go
+    if any(map(_shows_in_documents_alone, changes)):
+        return tuple(changes)
     try:
         net = changes_between(before, after, _renames(changes, before))
         if after.name != before.name:
@@ -62,6 +64,13 @@ def lead_to_the_same(some: Sequence[IndexChange], others: Sequence[IndexChange],
         return False
     (renames, keys), (other_renames, other_keys) = moves_of(some, before), moves_of(others, before)
     return set(renames) == set(other_renames) and set(keys) == set(other_keys)
+
+
+def _shows_in_documents_alone(change: IndexChange) -> bool:
+    """Whether two schemas don't tell it: documents are cut, lose values, or have them elsewhere."""
+    if isinstance(change, AlterField):
+        return change.new_path is not None
+    return isinstance(change, Truncate | DropValues | RestoreValues | ChangeStorage)
 
 
 def _renames(changes: Iterable[IndexChange], before: IndexSchema) -> tuple[Rename, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from redismigrate.errors import SchemaError
-from redismigrate.operations.changes import AddField, AlterField, DropField, IndexChange, RenameField
+from redismigrate.operations.changes import AddField, DropField, IndexChange, RenameField
+from redismigrate.operations.field_changes import AlterField
 from redismigrate.operations.net_changes import lead_to_the_same
 from redismigrate.operations.redisvl_patch import SECTIONS, VERSION, changes_of_patch, schema_patch
 from redismigrate.operations.source import field_layout

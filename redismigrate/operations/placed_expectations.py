@@ -140,7 +140,7 @@ def lasting_expectations(recorded: RecordedRevision, catalog: Catalog) -> tuple[
 def bears(expectation: Expectation, change: Change) -> bool:
     """Whether an index is to answer as expected after a change, too: it is no other question then."""
     match change.kind:
-        case "rename_to":
+        case "rename_to" | "drop_values" | "restore_values":
             return True
         case "set_synonyms":
             return expectation.query is None

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.foreign_modules import function_name
 from redismigrate.foreign_text import shell_command
 from redismigrate.operations.block_order import in_order
-from redismigrate.operations.changes import (
-    AddField,
-    AlterField,
-    ChangePrefix,
-    DropField,
-    IndexChange,
-    RenameField,
-    RenameTo,
-    SetOptions,
-    Truncate,
-    as_asked,
-    as_recorded,
-)
-from redismigrate.operations.given import as_field, as_name, as_reason, as_schema
+from redismigrate.operations.changes import IndexChange, as_asked, as_recorded
+from redismigrate.operations.given import as_name, as_reason, as_schema
 from redismigrate.operations.given_expectations import as_expectation
-from redismigrate.operations.given_storage import as_storage_change
+from redismigrate.operations.index_block import IndexChanges
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
-    ChangeIndex,
     CreateAlias,
     CreateIndex,
     DropAlias,
@@ -41,9 +27,8 @@ from redismigrate.operations.operation_types import (
     RunFunction,
     SetSynonyms,
 )
-from redismigrate.schema import Field, IndexSchema
+from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog, IndexDefinition
-from redismigrate.schema.fields import StorageType
 from redismigrate.schema.strict import as_items
 
 DataMigration = Callable[[Any], object]
@@ -207,7 +192,8 @@ class Operations:
         self._adopt(name)
         self._catalog.index(name)
         names = [after] if isinstance(after, str) else as_items(after)
-        return IndexChanges(self, name, tuple(dict.fromkeys(as_name(each, "index") for each in names)))
+        after_names = tuple(dict.fromkeys(as_name(each, "index") for each in names))
+        return IndexChanges(name, self._catalog.index(name).schema, after_names, self._changed, self._record)
 
     def _put_in_order(self) -> None:
         """Bring the operations into the order that `after` asks for, once the script has recorded all.
@@ -271,112 +257,3 @@ class Operations:
         change = as_asked(change, schema)
         after = change.apply(schema)
         return after, as_recorded(change, after)
-
-
-class IndexChanges:
-    """The changes of one index; recorded as one operation when the `with` block ends."""
-
-    def __init__(self, operations: Operations, name: str, after: tuple[str, ...] = ()) -> None:
-        self._operations = operations
-        self._name = name
-        self._after = after
-        self._schema = operations.catalog.index(name).schema
-        self._changes: list[IndexChange] = []
-        self._is_open = False
-
-    @property
-    def schema(self) -> IndexSchema:
-        """The schema with the changes so far."""
-        return self._schema
-
-    def add_field(self, field: Field | Mapping[str, Any]) -> None:
-        """Add a field; our model or a dict in RedisVL's form."""
-        self._record(AddField(as_field(field)))
-
-    def drop_field(self, name: str) -> None:
-        """Take a field out of the index; the documents keep its data."""
-        self._record(DropField(name))
-
-    def alter_field(self, name: str, /, **attributes: Any) -> None:
-        """Change attributes of a field, by RedisVL's names: algorithm, m, sortable, separator, weight.
-
-        A field that becomes SVS-VAMANA gets RedisVL's parameters for it, as in `create_index`.
-        """
-        if not attributes:
-            raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
-        self._record(AlterField(name, attributes))
-
-    def truncate(self, name: str, dims: int, *, renormalize: bool = True) -> None:
-        """Keep the first components of a vector field, in the documents, too: for models trained for that.
-
-        `renormalize` gives what is left length 1. The way back, `alter_field(name, dims=...)` in the
-        downgrade, brings the original vectors back from the backup.
-        """
-        if not isinstance(dims, int) or isinstance(dims, bool):
-            raise SchemaError(f"truncate({name!r}) takes a number of dimensions.", "Write dims=128.")
-        self._record(Truncate(name, dims, bool(renormalize)))
-
-    def set_options(self, **options: Any) -> None:
-        """Change options of the index: prefixes, stopwords, language, filter."""
-        if not options:
-            raise SchemaError("set_options names no option.", "Write set_options(language='german').")
-        if "name" in options:
-            raise SchemaError("set_options can't change the name.", "Use rename_to(name).")
-        self._record(SetOptions(options))
-
-    def rename_field(self, old: str, new: str, path: str | None = None) -> None:
-        """Give a field another name, in the documents as well where it has its own name there.
-
-        `path` says where the documents shall hold it; the path that it has leaves them as they are.
-        """
-        new = as_name(new, "field")
-        self._record(RenameField(old, new, None if path is None else as_name(path, "path")))
-
-    def change_prefix(self, old: str, new: str) -> None:
-        """Give the documents under a prefix of the index another one: their keys are renamed."""
-        self._record(ChangePrefix(old, as_name(new, "prefix")))
-
-    def change_storage(
-        self,
-        storage_type: StorageType,
-        prefix: Sequence[Any] | None = None,
-        paths: Mapping[str, str] | None = None,
-        separators: Mapping[str, str | None] | None = None,
-    ) -> None:
-        """Make JSON documents of the hashes of the index, or hashes of its JSON documents.
-
-        Args:
-            storage_type: "json" or "hash".
-            prefix: ("doc:", "jdoc:"): what keys begin with, and what the new documents' keys shall; several
-                such pairs for several prefixes. Search stays up with it; without it the keys stay, which
-                takes search away and needs --exclusive.
-            paths: Attribute, or hash field -> JSON path, {"title": "$.meta.title"}; to "hash": attribute, or
-                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags.
-            separators: Attribute of a tag field -> the byte between its tags; None for none, in JSON alone.
-        """
-        self._record(as_storage_change(storage_type, prefix, paths, separators))
-
-    def rename_to(self, name: str) -> None:
-        """Give the index another name."""
-        self._record(RenameTo(name))
-
-    def _record(self, change: IndexChange) -> None:
-        if not self._is_open:
-            raise SchemaError(
-                "Changes of an index are recorded when their `with` block ends, so they have to be in it.",
-                f"Write `with op.index({self._name!r}) as index:` and put them below.",
-            )
-        self._schema, recorded = self._operations._changed(change, self._schema)  # noqa: SLF001 - one module
-        self._changes.append(recorded)
-
-    def __enter__(self) -> Self:
-        self._is_open = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._is_open = False
-        if kind is None and self._changes:
-            operation = ChangeIndex(self._name, tuple(self._changes), after=self._after)
-            self._operations._record(operation)  # noqa: SLF001 - one module

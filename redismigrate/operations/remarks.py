@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
-from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.changes import DropField, IndexChange
 from redismigrate.operations.differing import Rename
+from redismigrate.operations.field_changes import AlterField
 from redismigrate.operations.index_renames import IndexRename
 from redismigrate.operations.operation_types import DropIndex
 from redismigrate.operations.source import Remarks, literal
@@ -16,6 +18,7 @@ def remarks_on_upgrade(
     candidates: Collection[Rename] = (),
     index_candidates: Collection[IndexRename] = (),
     say_rename: str = "with --rename {old}:{new}",
+    second_forms: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Remarks:
     """The comments of an `upgrade`.
 
@@ -23,6 +26,7 @@ def remarks_on_upgrade(
         candidates: Pairs of fields of which nobody has said whether they are renames.
         index_candidates: Pairs of indexes likewise.
         say_rename: How the user says that of fields, with the names as {old} and {new}.
+        second_forms: Index and vector field -> the call that would make another one of it.
     """
 
     def remarks(change: IndexChange | DropIndex, schema: IndexSchema) -> Iterator[str]:
@@ -47,22 +51,40 @@ def remarks_on_upgrade(
                         f"{say_rename.format(old=rename.old, new=rename.new)}: as it stands, the documents "
                         "keep the field under its old name."
                     )
-
+        yield from _second_form(change, schema, second_forms)
         if change.kind == "drop_index":
-            for pair in index_candidates:
-                if pair.old == change.name:
-                    yield (
-                        f"Index {literal(pair.new)}, which is created, has the same definition. If it is "
-                        f"this one under a new name, generate the script again with --rename {pair}: as it "
-                        "stands, the new index has none of its aliases and synonyms."
-                    )
+            yield from _index_renames(change.name, index_candidates)
 
     return remarks
 
 
+def _second_form(
+    change: IndexChange | DropIndex, schema: IndexSchema, calls: Mapping[tuple[str, str], str]
+) -> Iterator[str]:
+    if not isinstance(change, DropField | AlterField):
+        return
+    is_told = isinstance(change, DropField) or "path" in change.attributes
+    call = calls.get((schema.name, change.name)) if is_told else None
+    if call is not None:
+        yield (
+            f"If the new vectors are to be made of those of {literal(change.name)}, write {call} instead: as "
+            "it stands, the application has to write them."
+        )
+
+
+def _index_renames(name: str, candidates: Collection[IndexRename]) -> Iterator[str]:
+    for pair in candidates:
+        if pair.old == name:
+            yield (
+                f"Index {literal(pair.new)}, which is created, has the same definition. If it is this one "
+                f"under a new name, generate the script again with --rename {pair}: as it stands, the new "
+                "index has none of its aliases and synonyms."
+            )
+
+
 def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> Iterator[str]:
     """The comments on a change in either direction: those that no strategy carries out."""
-    if change.kind == "alter_field":
+    if change.kind == "alter_field" and change.new_path is None:
         field = schema.field(change.name)
         if "dims" in change.attributes:
             yield (

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from redismigrate.errors import SchemaError, ScriptError, ServerError
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure
-from redismigrate.operations.recorder import IndexChanges, LiveIndexReader, Operations, UnmanagedNames
+from redismigrate.operations.index_block import IndexChanges
+from redismigrate.operations.recorder import LiveIndexReader, Operations, UnmanagedNames
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.strict import did_you_mean
 

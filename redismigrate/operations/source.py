@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.changes import IndexChange
 from redismigrate.operations.expectations import expectation_words
+from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.operation_types import ChangeIndex, CreateIndex, DropIndex, Operation
+from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import Field, IndexSchema
 from redismigrate.schema.definition import Catalog
 from redismigrate.schema.redisvl import LAYOUT_VERSION, schema_to_redisvl
@@ -125,38 +128,59 @@ def _block(operation: ChangeIndex, catalog: Catalog, remarks: Remarks) -> list[s
 
 
 def _change_lines(change: IndexChange, schema: IndexSchema) -> list[str]:
+    return _call(f"index.{change.kind}", *_said_of(change, schema))
+
+
+def _said_of(change: IndexChange, schema: IndexSchema) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """The arguments of the call that a change is, without and with names."""
     match change.kind:
         case "add_field":
-            return _call("index.add_field", [field_layout(change.field, schema)], {})
-        case "drop_field":
-            return _call("index.drop_field", [change.name], {})
+            return [field_layout(change.field, schema)], {}
+        case "drop_field" | "rename_to":
+            return [change.name], {}
         case "alter_field":
-            attributes = {
-                name: value.lower() if name in _LOWER and isinstance(value, str) else value
-                for name, value in change.attributes.items()
-            }
-            return _call("index.alter_field", [change.name], attributes)
+            return [change.name], {**_of_field(change), **_called(change, schema)}
         case "truncate":
+            path = {} if change.path is None else {"path": change.path, **_called(change, schema)}
             renormalize = {} if change.renormalize else {"renormalize": False}
-            return _call("index.truncate", [change.name], {"dims": change.dims, **renormalize})
+            return [change.name], {"dims": change.dims, **path, **renormalize}
         case "set_options":
-            return _call("index.set_options", [], change.options)
-        case "rename_to":
-            return _call("index.rename_to", [change.name], {})
+            return [], change.options
         case "rename_field":
-            path = {} if change.path is None else {"path": change.path}
-            return _call("index.rename_field", [change.old, change.new], path)
+            return [change.old, change.new], {} if change.path is None else {"path": change.path}
         case "change_prefix":
-            return _call("index.change_prefix", [change.old, change.new], {})
+            return [change.old, change.new], {}
+        case "drop_values" | "restore_values":
+            return [change.path], {}
         case "change_storage":
-            pairs = [list(pair) for pair in change.prefixes]
-            given = {
-                "prefix": pairs[0] if len(pairs) == 1 else pairs,
-                "paths": change.paths,
-                "separators": change.separators,
-            }
-            said = {name: value for name, value in given.items() if value}
-            return _call("index.change_storage", [change.storage_type], said)
+            return [change.storage_type], _of_storage(change)
+
+
+def _of_field(change: AlterField) -> dict[str, Any]:
+    """What becomes another one about a field."""
+    return {
+        name: value.lower() if name in _LOWER and isinstance(value, str) else value
+        for name, value in change.attributes.items()
+    }
+
+
+def _of_storage(change: ChangeStorage) -> dict[str, Any]:
+    """What a change of storage says beyond the type."""
+    pairs = [list(pair) for pair in change.prefixes]
+    given = {
+        "prefix": pairs[0] if len(pairs) == 1 else pairs,
+        "paths": change.paths,
+        "separators": change.separators,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _called(change: AlterField | Truncate, schema: IndexSchema) -> dict[str, str]:
+    """The name of a field whose vectors get a new form elsewhere, where the call alone means another one."""
+    if change.attribute is None:
+        return {}
+    meant = replace(change, attribute=None).as_asked(schema).attribute
+    return {} if meant == change.attribute else {"attribute": change.attribute}
 
 
 def _call(function: str, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> list[str]:

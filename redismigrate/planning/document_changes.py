@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
@@ -13,9 +14,11 @@ from redismigrate.planning.document_estimates import (
     expected_quantizations,
     is_sparse,
     rewrite_estimate,
+    saved_bytes_of,
     second_form_estimate,
     without_scan,
 )
+from redismigrate.planning.document_obstacles import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.planning.document_sample import share_of
 from redismigrate.planning.estimates import documents_of
 from redismigrate.planning.index_steps import RewriteCosts
@@ -24,7 +27,6 @@ from redismigrate.planning.overlap import overlap_problems
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.second_form_steps import SecondFormCosts
 from redismigrate.planning.step_life import Strategy
-from redismigrate.planning.strategies import what_forbids_rewriting, why_not_in_cluster
 from redismigrate.quantities import size_text
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.quantization import Quantization, uint8_problem
@@ -105,7 +107,8 @@ class DocumentChange:
         memory = {name: getattr(in_place, name) for name in ("memory_bytes", "kept_memory_bytes")}
         again = copy.model_copy(update={"seconds": seconds, **memory})
         remove = Estimate(documents=copy.documents, seconds=seconds, kept_memory_bytes=-copy.memory_bytes)
-        backup = backup_estimate(old, rewrite, inventory) if strategy == "shadow_field" else None
+        is_backed_up = strategy == "shadow_field" and not twins_of(rewrite)
+        backup = backup_estimate(old, rewrite, inventory) if is_backed_up else None
         return SecondFormCosts(backup, copy, build, again, remove)
 
     def problems(self, documents: int) -> Iterator[str]:
@@ -180,6 +183,8 @@ class DocumentChange:
         for recoding in self.rewrite.recodings:
             if recoding.cuts:
                 yield from self._what_truncating_does(recoding)
+            if recoding.new_path is not None:
+                continue  # which form a value has is known by where it stands
             if recoding.grows and not self.exclusive:
                 yield (
                     f"what writers write to {recoding.path} of {self.new.served} with {recoding.dims} "
@@ -195,9 +200,7 @@ class DocumentChange:
         """What it saves in the documents, and what searches find afterwards, by the sample."""
         sample = self.inventory.samples.get(self.old.served)
         documents = documents_of(self.old, self.inventory)
-        saved_bytes = (
-            documents * share_of(sample, recoding.path) * (recoding.bytes_before - recoding.bytes_after)
-        )
+        saved_bytes = documents * share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
         found = None if sample is None else sample.fields.get(recoding.path)
         overlap = None if found is None else found.overlaps.get(recoding.dims_after)
         kept = (
@@ -211,6 +214,9 @@ class DocumentChange:
         yield (
             f"{recoding.path} of {self.new.served} keeps {recoding.dims_after} of {recoding.dims} "
             f"components, which saves {size_text(round(saved_bytes))} in the documents; {kept}"
+            if recoding.new_path is None
+            else f"{recoding.new_path} of {self.new.served} gets {recoding.dims_after} of the "
+            f"{recoding.dims} components of {recoding.path}, which stays until index.drop_values; {kept}"
         )
         if overlap is not None and overlap < LEAST_OVERLAP:
             yield (
@@ -244,7 +250,12 @@ class DocumentChange:
         """Whether it undoes a conversion that has lost some: the originals are in a backup only."""
         if self.recorded.direction == "upgrade":
             return False
-        return any(not recoding.reversed().is_lossless for recoding in self.rewrite.recodings)
+        return any(not each.reversed().is_lossless for each in self._replacing)
+
+    @property
+    def _replacing(self) -> tuple[Recoding, ...]:
+        """What takes the place of another form: elsewhere the original stands in the document still."""
+        return tuple(each for each in self.rewrite.recodings if each.new_path is None)
 
     @property
     def restores_from(self) -> tuple[str, ...]:
@@ -257,7 +268,7 @@ class DocumentChange:
         new_paths = {rename.old: rename.new for rename in self.rewrite.renames}
         paths = {
             new_paths.get(recoding.path, recoding.path)
-            for recoding in self.rewrite.recodings
+            for recoding in self._replacing
             if not recoding.reversed().is_lossless
         }
         found = backups_that_hold(
@@ -271,7 +282,7 @@ class DocumentChange:
         return tuple(backup.location for backup in found)
 
     def _what_is_lost(self) -> str:
-        lossy = next(r for r in self.rewrite.recodings if not r.reversed().is_lossless)
+        lossy = next(r for r in self._replacing if not r.reversed().is_lossless)
         backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
         where = f"its backup {backup.location} is not here" if backup else "there is no backup of it"
         what = f"{lossy.path} of index {self.old.served}"

@@ -8,8 +8,9 @@ first. SCAN takes 0.5 us for each key of the server. A backup has 40 bytes besid
 
 from __future__ import annotations
 
-from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Rewrite
+from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Recoding, Rewrite
 from redismigrate.documents.storage_change import StorageChange
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.document_sample import DocumentSample, bytes_of, share_of
 from redismigrate.planning.estimates import BUILD_SECONDS_PER_KEY, documents_of, slowness_of
 from redismigrate.planning.index_memory import allocated_bytes
@@ -26,6 +27,7 @@ LENGTH_SECONDS = 2e-6
 BACKUP_SECONDS, BACKUP_SECONDS_PER_BYTE = 3.5e-6, 2e-9
 WRITE_SECONDS, WRITE_SECONDS_PER_BYTE = 3.5e-6, 3e-9
 # A string of the state beside every copy, as long as copies are followed; of hashes it remembers every field.
+# Beside documents of which values stand twice there is one, too.
 MARK_BYTES_PER_COPY, MARK_BYTES_PER_FIELD = 175, 9
 # A number of a vector in a JSON document, and in its text: seen with 384 of them, 11,460 and 4,230 bytes.
 JSON_BYTES_PER_COMPONENT, TEXT_BYTES_PER_COMPONENT = 30, 11
@@ -41,6 +43,8 @@ BACKUP_BYTES_PER_BACKUP = 10_000
 SPARSE_KEYS_PER_DOCUMENT = 20
 SPARSE_FROM_KEYS = 20_000
 
+# Of a number in an array, for the server.
+JSON_MEMORY_PER_COMPONENT = 24
 # Where no sample tells.
 USUAL_KEY_BYTES = 20.0
 USUAL_VALUE_BYTES = 100.0
@@ -124,7 +128,9 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
     """
     documents = documents_of(before, inventory)
     sample = inventory.samples.get(before.served)
-    size_bytes, marks = _written_bytes(rewrite, sample), 0
+    size_bytes, twins = _written_bytes(rewrite, sample), twins_of(rewrite)
+    # Both paths of a value are remembered.
+    marks = MARK_BYTES_PER_COPY + 2 * MARK_BYTES_PER_FIELD * len(twins) if twins else 0
     if rewrite.prefixes:
         marks = MARK_BYTES_PER_COPY
         if rewrite.storage_after == "hash":
@@ -136,7 +142,10 @@ def second_form_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: I
         components = sum(value.dims for value in rewrite.storage.values)
         seconds = documents * components * TEXT_SECONDS_PER_COMPONENT
     seconds += documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
-    memory_bytes = round(documents * (allocated_bytes(round(held_bytes) + HASH_VALUE_OVERHEAD) + marks))
+    of_values = allocated_bytes(round(held_bytes) + HASH_VALUE_OVERHEAD)
+    if rewrite.storage_type == "json" and rewrite.recodings and not rewrite.prefixes:
+        of_values = round(sum(_array_bytes_after(recoding, sample) for recoding in rewrite.recodings))
+    memory_bytes = round(documents * (of_values + marks))
     return Estimate(
         documents=documents,
         bytes_read=round(documents * (_read_bytes(rewrite, sample) or size_bytes)),
@@ -260,14 +269,39 @@ def _written_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     return total
 
 
+def _array_bytes_after(recoding: Recoding, sample: DocumentSample | None) -> float:
+    """What the new array takes in the server, by what the old ones of a sample take."""
+    usual = JSON_MEMORY_PER_COMPONENT * recoding.dims
+    return bytes_of(sample, recoding.path, usual) * recoding.dims_after / recoding.dims
+
+
+def saved_bytes_of(recoding: Recoding, sample: DocumentSample | None) -> float:
+    """What one vector takes less afterwards; below 0: more.
+
+    Args:
+        recoding: Of it.
+        sample: Of the documents; what an array of JSON takes, the server has told of some.
+    """
+    found = None if sample is None else sample.fields.get(recoding.path)
+    if recoding.is_json and found is not None and found.mean_bytes:
+        return found.mean_bytes * (1 - recoding.dims_after / recoding.dims)
+    return recoding.bytes_before - recoding.bytes_after
+
+
 def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """What one document takes more in the server afterwards; below 0: less."""
     total = 0.0
     for recoding in rewrite.recodings:
+        if recoding.is_json:
+            is_one_more = recoding.new_path is not None and not recoding.is_way_back
+            saved = share_of(sample, recoding.path) * saved_bytes_of(recoding, sample)
+            total += _array_bytes_after(recoding, sample) if is_one_more else -saved
+            continue
         wider = allocated_bytes(recoding.bytes_after + HASH_VALUE_OVERHEAD)
-        total += share_of(sample, recoding.path) * (
-            wider - allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
-        )
+        replaced = allocated_bytes(recoding.bytes_before + HASH_VALUE_OVERHEAD)
+        if recoding.new_path is not None and not recoding.is_way_back:
+            replaced = -len(encode(recoding.new_path))  # it is one more field
+        total += share_of(sample, recoding.path) * (wider - replaced)
     for rename in rewrite.renames:
         total += share_of(sample, rename.old) * (len(encode(rename.new)) - len(encode(rename.old)))
     return total + max((len(encode(p.new)) - len(encode(p.old)) for p in rewrite.prefixes), default=0)

@@ -80,7 +80,7 @@ class DocumentSample:
         fields = dict(self.fields)
         for recoding in rewrite.recodings:
             if recoding.path in fields:
-                fields[recoding.path] = replace(
+                fields[recoding.new_path or recoding.path] = replace(
                     fields[recoding.path],
                     mean_bytes=recoding.bytes_after,
                     wrong_length=0,

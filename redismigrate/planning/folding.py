@@ -8,11 +8,11 @@ from itertools import combinations
 
 from redismigrate.documents.rewrite import LOSSLESS, Recoding, Rewrite
 from redismigrate.errors import SchemaError
-from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.changes import IndexChange, leaves_values
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
+from redismigrate.planning.document_obstacles import what_documents_forbid
 from redismigrate.planning.rewrites import rewrite_of
-from redismigrate.planning.strategies import what_documents_forbid
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import Catalog, IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
@@ -113,6 +113,10 @@ class IndexHistory:
         one_by_one = _Effect()
         for part in self.parts:
             old, new, rewrite = part.before.schema, part.after.schema, part.rewrite
+            if any(map(leaves_values, part.changes)):
+                raise ValueError(
+                    f"revision {part.revision} leaves values of documents beside others, or drops them"
+                )
             if rewrite.storage is not None:
                 raise ValueError(f"revision {part.revision} changes the storage of the documents")
             resized = _resized(old, new)

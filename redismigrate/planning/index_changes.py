@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from redismigrate.documents.rewrite import BYTES_PER_COMPONENT, Rewrite
+from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
+from redismigrate.planning.both_names import with_both_names
 from redismigrate.planning.document_changes import DocumentChange
-from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.estimates import build_estimate, memory_of
 from redismigrate.planning.hidden_keys import keys_that_clients_miss
 from redismigrate.planning.index_steps import (
     alter_steps,
@@ -13,11 +15,14 @@ from redismigrate.planning.index_steps import (
     rewrite_steps,
     shadow_steps,
 )
+from redismigrate.planning.overlap import reads_place
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.plan_in_progress import PlanInProgress
+from redismigrate.planning.query_warnings import query_bytes_warnings, query_names_warnings
 from redismigrate.planning.rewrites import DoneRewrite
-from redismigrate.planning.room import why_backup_does_not_fit
+from redismigrate.planning.room import why_backup_does_not_fit, why_memory_is_short
 from redismigrate.planning.second_form_steps import (
+    SecondFormCosts,
     reading_second_fields,
     second_field_names,
     shadow_copy_steps,
@@ -25,15 +30,10 @@ from redismigrate.planning.second_form_steps import (
 )
 from redismigrate.planning.step_life import BESIDE, Strategy
 from redismigrate.planning.storage_warnings import warnings_of_storage
-from redismigrate.planning.strategies import (
-    Situation,
-    changes_of,
-    choose,
-    untold,
-    what_server_lacks,
-)
+from redismigrate.planning.strategies import Situation, changes_of, choose, untold, what_server_lacks
+from redismigrate.planning.twin_form_steps import twin_steps
 from redismigrate.quantities import duration
-from redismigrate.schema import IndexSchema, VectorField
+from redismigrate.schema import IndexSchema
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import IndexDefinition
 from redismigrate.schema.prefixes import KeyPrefixes
@@ -99,7 +99,7 @@ def _change(
     in_place = build_estimate(old, new, sampled, "rebuild") if strategy in BESIDE else None
     if strategy not in SECOND_FORMS:  # of those the documents take memory, too
         plan.check_memory(new.served, estimate, in_place)
-    _warn_of_query_bytes(plan, old, new)
+    plan.warnings += query_bytes_warnings(old, new)
     plan.warnings += warnings_of_storage(new, rewrite)
     sample = plan.inventory.samples.get(old.served)
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
@@ -139,6 +139,8 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
     keys = KeyPrefixes.of(old.schema.prefixes)
     targets = KeyPrefixes.of(change.new for change in rewrite.prefixes)
     others = {name: schema for name, schema in plan.inventory.schemas.items() if name != old.physical}
+    changed = {recoding.path for recoding in rewrite.recodings if recoding.new_path is None}
+    changed |= {rename.old for rename in rewrite.renames}
     return Situation(
         plan.options.adoption,
         plan.is_exclusive,
@@ -147,8 +149,9 @@ def _situation(plan: PlanInProgress, old: IndexDefinition, rewrite: Rewrite) -> 
         readers=tuple(
             name
             for name, schema in others.items()
-            if keys.overlap(KeyPrefixes.of(schema.prefixes))
-            and any(field.path_in("hash") in rewrite.recoded_paths for field in schema.fields)
+            if schema.storage_type == rewrite.storage_type
+            and keys.overlap(KeyPrefixes.of(schema.prefixes))
+            and any(reads_place(schema, path) for path in changed)
         ),
         at_target=tuple(
             name
@@ -170,14 +173,20 @@ def _second_form(
 ) -> None:
     change = _document_change(plan, old, new, rewrite, is_beside=True)
     costs = change.second_form_costs(build, strategy)
+    expanded = _expanded(plan, old, new, rewrite, costs)
     plan.blocked += change.problems(build.documents)
     if costs.backup is not None:
         plan.block(why_backup_does_not_fit(costs.backup.backup_bytes, plan.inventory, plan.steps))
-    both = build.memory_bytes + costs.copy.memory_bytes
+    builds = 1 if expanded is None else 2
+    both = builds * build.memory_bytes + costs.copy.memory_bytes
     plan.check_memory(new.served, build.model_copy(update={"memory_bytes": both}), in_place)
     plan.warnings += change.warnings_beside()
     if strategy == "shadow_copy":
         plan.steps += shadow_copy_steps(old, new, rewrite, costs)
+    elif twins_of(rewrite):
+        plan.warnings += query_names_warnings(old, new, rewrite, expanded)
+        final = new if expanded is None else plan.beside(new)
+        plan.steps += twin_steps(old, final, rewrite, costs, expanded)
     else:
         names = second_field_names(rewrite, plan.recorded.revision)
         serving = reading_second_fields(new, names)
@@ -186,6 +195,27 @@ def _second_form(
             old, serving, final, rewrite, names, costs, change.restores_from, change.is_all_indexed
         )
     plan.inventory = plan.inventory.renamed(plan.steps)
+
+
+def _expanded(
+    plan: PlanInProgress,
+    old: IndexDefinition,
+    new: IndexDefinition,
+    rewrite: Rewrite,
+    costs: SecondFormCosts,
+) -> IndexDefinition | None:
+    """An index that answers to old and new names of fields, for as long as two releases ask; None for none.
+
+    It is one more index, which a server that is short of memory goes without. What else a revision does to
+    indexes would have to wait until the names of this one have moved, which the expand phase comes before.
+    """
+    kinds = [operation.kind for operation in plan.recorded.operations if operation.kind != "expect"]
+    if not plan.options.expands or rewrite.prefixes or kinds != ["change_index"]:
+        return None
+    both = with_both_names(old, new, rewrite)
+    needed = 2 * costs.build.memory_bytes + costs.copy.memory_bytes
+    is_short = why_memory_is_short(new.served, needed, plan.inventory, memory_of(plan.steps)) is not None
+    return None if is_short else both
 
 
 def _why_not_shared(old: IndexDefinition, strategy: Strategy) -> str | None:
@@ -262,27 +292,6 @@ def warn_of_scan(plan: PlanInProgress, old: IndexDefinition) -> None:
         )
 
 
-def _warn_of_query_bytes(plan: PlanInProgress, old: IndexDefinition, new: IndexDefinition) -> None:
-    before = {field.name: field for field in old.schema.fields if isinstance(field, VectorField)}
-    for field in new.schema.fields:
-        known = before.get(field.name)
-        if not isinstance(field, VectorField) or known is None:
-            continue
-        if (field.datatype, field.dims) != (known.datatype, known.dims):
-            form = _form_of(field, known)
-            plan.warnings.append(f"queries on {new.served} must send {form} afterwards (query_bytes_change)")
-            if new.schema.storage_type == "hash":
-                plan.warnings.append(_of_old_writers(new.served, known, field))
-
-
-def _form_of(field: VectorField, known: VectorField) -> str:
-    """What of the vectors of a field is another than before, in words."""
-    if field.dims == known.dims:
-        return f"{field.datatype} vectors"
-    of_type = "" if field.datatype == known.datatype else f"{field.datatype} "
-    return f"{of_type}vectors of {field.dims} dimensions"
-
-
 def warn_of_globs(plan: PlanInProgress, name: str, new: IndexSchema, old: IndexSchema | None = None) -> None:
     """Say of prefixes that are new that they are no globs."""
     for prefix in new.prefixes:
@@ -291,24 +300,6 @@ def warn_of_globs(plan: PlanInProgress, name: str, new: IndexSchema, old: IndexS
                 f"the * in prefix {prefix} of index {name} is taken literally: Redis Search matches the "
                 "beginning of keys; leave it out unless keys have it"
             )
-
-
-def _of_old_writers(served: str, before: VectorField, after: VectorField) -> str:
-    """What becomes of documents that a release writes which does not know the new form."""
-    old, new = _in_words(before, after), _in_words(after, before)
-    written = f"what is written to {served} {old} after the run is not converted: searches"
-    sizes = {field.dims * BYTES_PER_COMPONENT[field.datatype] for field in (before, after)}
-    if len(sizes) == 1:
-        return f"{written} take it for {after.datatype} (old_form_writers)"
-    return f"{written} do not find it until it is written {new} (old_form_writers)"
-
-
-def _in_words(field: VectorField, other: VectorField) -> str:
-    """In which of two forms vectors are written."""
-    if field.dims == other.dims:
-        return f"in {field.datatype}"
-    of_type = "" if field.datatype == other.datatype else f" in {field.datatype}"
-    return f"with {field.dims} dimensions{of_type}"
 
 
 def warn_of_rebuild(plan: PlanInProgress, old: IndexDefinition, estimate: Estimate) -> None:

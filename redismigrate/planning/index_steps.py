@@ -239,15 +239,23 @@ def shadow_steps(old: IndexDefinition, new: IndexDefinition, estimate: Estimate,
     return steps
 
 
-def leave_step(old: IndexDefinition, new: IndexDefinition, strategy: Strategy) -> Step:
+def leave_step(
+    old: IndexDefinition, new: IndexDefinition, strategy: Strategy, *, has_other_bytes: bool = False
+) -> Step:
     """The index that was swapped out is dropped, and leaves its name to the one that serves.
 
     Some clients look up what an alias points to and query that from then on, as RedisVL's
     `SearchIndex.from_existing` does. The name is an alias until the other one is swapped out in its turn.
     Where queries have other bytes from now on, those clients fail anyway; and a served name that is given up
     is meant to be free.
+
+    Args:
+        old: The index that was swapped out.
+        new: The one that serves.
+        strategy: How the change is carried out.
+        has_other_bytes: Queries have to send other bytes to the new one.
     """
-    is_left = strategy != "shadow_field" and old.physical != old.served
+    is_left = not has_other_bytes and old.physical != old.served
     what_then = (
         f"whose name becomes an alias of {new.physical}" if is_left else "which nothing queries any more"
     )

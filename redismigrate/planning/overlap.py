@@ -57,10 +57,20 @@ def overlap_problems(
 
 def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Iterator[str]:
     """Redis Search looks at the length of a vector only: bytes of another type pass if it is the same."""
+    if recoding.new_path is not None:
+        yield from _second_form_problems(name, other, recoding, recoding.new_path)
+        return
     for field in other.fields:
-        if not isinstance(field, VectorField) or field.path_in("hash") != recoding.path:
+        if not isinstance(field, VectorField) or field.path_in(other.storage_type) != recoding.path:
             continue
         if (field.datatype, field.dims) == (recoding.after, recoding.dims_after):
+            continue
+        if recoding.is_json:
+            if field.dims == recoding.dims:
+                yield (
+                    f"index {name} reads {recoding.path} of the same keys with {field.dims} dimensions: "
+                    "after the change its documents would leave it; change both in one revision"
+                )
             continue
         expected_bytes = field.dims * BYTES_PER_COMPONENT[field.datatype]
         told = f"index {name} reads field {recoding.path} of the same keys as {field.dims} x {field.datatype}"
@@ -74,10 +84,28 @@ def _recoding_problems(name: str, other: IndexSchema, recoding: Recoding) -> Ite
             yield f"{told}: after the change its documents would leave it; change both in one revision"
 
 
+def _second_form_problems(name: str, other: IndexSchema, recoding: Recoding, path: str) -> Iterator[str]:
+    """The old form stays for whoever reads it; the new one is written where something may read another."""
+    if recoding.is_way_back and reads_place(other, recoding.path):
+        yield (
+            f"index {name} reads {recoding.path} of the same keys, which the way back removes: let it read "
+            f"{path} before"
+        )
+    for field in other.fields:
+        if field.path_in(other.storage_type) != path:
+            continue
+        form = (field.datatype, field.dims) if isinstance(field, VectorField) else None
+        if form != (recoding.after, recoding.dims_after):
+            yield (
+                f"index {name} reads {path} of the same keys, where vectors of {recoding.dims_after} x "
+                f"{recoding.after} are to be written: name another path"
+            )
+
+
 def _rename_problems(
     name: str, other: IndexSchema, rename: PathRename, schema_after: IndexSchema
 ) -> Iterator[str]:
-    if _reads(other, rename.old):
+    if reads_place(other, rename.old):
         yield (
             f"index {name} reads {rename.old} of the same keys: after the rename to {rename.new} it would "
             "lose it; change both in one revision"
@@ -129,8 +157,13 @@ def _leaves(before: KeyPrefixes, after: KeyPrefixes, old: bytes, new: bytes) -> 
     return False
 
 
-def _reads(schema: IndexSchema, path: str) -> bool:
-    """Whether an index reads a hash field or a JSON path, or something within it."""
+def reads_place(schema: IndexSchema, path: str) -> bool:
+    """Whether an index reads a hash field or a JSON path, or something within it.
+
+    Args:
+        schema: The index.
+        path: A hash field, or a plain JSON path.
+    """
     read = [told for _, told in paths_read(schema)]
     if any(reads(told, path, schema.storage_type) for told in read):
         return True

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.html_tables import box, heading, paragraph, table
 from redismigrate.operations.expectations import LookBefore
 from redismigrate.operations.recorded import Direction, RecordedRevision
@@ -119,6 +120,7 @@ class Step(BaseModel):
                 takes_back=self.documents is not None and self.documents.takes_back,
                 after_record=self.after_record,
                 has_second_fields=self.drop is not None and bool(self.drop.second_fields),
+                has_twins=self.documents is not None and bool(twins_of(self.documents.rewrite)),
             )
         ]
 
@@ -309,11 +311,11 @@ class RevisionPlan(BaseModel):
 
     @property
     def built_beside(self) -> dict[str, IndexDefinition]:
-        """Served name -> the index that is built beside it, to be swapped in."""
+        """Served name -> the index that is built beside it, to be swapped in; of several the first."""
         swaps = [
             step.after for step in self.steps if step.life.name == "swap_alias" and step.after is not None
         ]
-        return {definition.served: definition for definition in swaps}
+        return {definition.served: definition for definition in reversed(swaps)}
 
     @property
     def cutover(self) -> int | None:

@@ -23,6 +23,7 @@ from redismigrate.operations.operation_types import (
 from redismigrate.operations.placed_expectations import PlacedExpectation, expectations_of
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.adopting import adopt
+from redismigrate.planning.document_obstacles import what_documents_forbid
 from redismigrate.planning.estimates import build_estimate
 from redismigrate.planning.expected import with_checks
 from redismigrate.planning.index_changes import (
@@ -54,18 +55,14 @@ from redismigrate.planning.other_databases import (
 )
 from redismigrate.planning.plan import RevisionPlan, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress, PlanOptions
-from redismigrate.planning.rewrites import rewrite_of
+from redismigrate.planning.rewrites import rewrite_of, unmade_forms
 from redismigrate.planning.room import by_turns, told_of_each, what_each_would_need
 from redismigrate.planning.shared_keys import told_of_shared_keys
 from redismigrate.planning.step_life import StepKind
 from redismigrate.planning.step_order import backups_first, in_phases, losses_before_cutover
 from redismigrate.planning.step_payloads import FunctionPayload
-from redismigrate.planning.strategies import (
-    what_documents_forbid,
-    what_server_lacks,
-    why_dropping_deletes,
-    words_that_change,
-)
+from redismigrate.planning.strategies import what_server_lacks, why_dropping_deletes, words_that_change
+from redismigrate.planning.values_changes import change_values, is_of_values
 from redismigrate.schema.compression import compression_warnings
 from redismigrate.schema.definition import Catalog, IndexDefinition
 
@@ -261,6 +258,9 @@ class _RevisionPlanner(PlanInProgress):
         if operation.after:
             first = " and ".join(operation.after)
             self.warnings.append(f"index {operation.name} is changed after {first}, as the script says")
+        if is_of_values(operation.changes):
+            change_values(self, old, operation.changes)
+            return
         rewrite = rewrite_of(
             old,
             new,
@@ -269,6 +269,7 @@ class _RevisionPlanner(PlanInProgress):
             drops_field_ttls=self.options.drop_field_ttls,
         )
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
+        self.blocked += unmade_forms(operation.changes, old.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
 
     def _create_alias(self, operation: CreateAlias, before: Catalog) -> None:

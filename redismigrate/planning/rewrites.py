@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
-from redismigrate.operations.block_moves import moves_of, storage_change_of, truncations_of
+from redismigrate.operations.block_moves import (
+    moves_of,
+    second_paths_of,
+    storage_change_of,
+    truncations_of,
+)
 from redismigrate.operations.changes import IndexChange, prefixes_changed
 from redismigrate.schema import IndexSchema, VectorField
 from redismigrate.schema.definition import IndexDefinition
@@ -127,9 +132,28 @@ def rewrite_of(
         renames,
         old.quantization,
         truncations_of(changes, old.schema),
+        second_paths_of(changes, old.schema),
         is_way_back=is_way_back,
     )
     return Rewrite(old.schema.storage_type, recodings, renames, prefixes)
+
+
+def unmade_forms(changes: Sequence[IndexChange], before: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
+    """What changes ask for at paths of their own, and nothing can make.
+
+    Args:
+        changes: Of one block, in order.
+        before: The index before them.
+        rewrite: What they do to its documents.
+    """
+    made = {recoding.new_path for recoding in rewrite.recodings}
+    for path, new_path in second_paths_of(changes, before).items():
+        if new_path not in made:
+            yield (
+                f"vectors at {path} of index {before.name} can't be made longer for {new_path}: where the "
+                "application has written longer ones there, let the index read them by "
+                "alter_field(name, dims=..., path=...) alone, without attribute="
+            )
 
 
 def recodings_of(
@@ -138,10 +162,11 @@ def recodings_of(
     renames: Iterable[PathRename],
     quantizations: dict[str, Quantization],
     truncations: Mapping[str, bool] | None = None,
+    second_paths: Mapping[str, str] | None = None,
     *,
     is_way_back: bool = False,
 ) -> tuple[Recoding, ...]:
-    """The vector fields whose bytes in the hashes have to change.
+    """The vectors of documents that have to change, or get another form beside.
 
     JSON documents hold vectors as numbers: there a datatype is a matter of the index alone.
 
@@ -150,17 +175,24 @@ def recodings_of(
         after: The index as it is wanted.
         renames: What moves between the two.
         quantizations: Hash field -> how its integers were made, as recorded.
-        truncations: Hash field, as it is called before -> whether what is left of its vectors gets length 1.
+        truncations: Hash field or JSON path, as it is called before -> whether what is left of its vectors
+            gets length 1.
+        second_paths: Path of vectors -> the one where they get another form beside.
         is_way_back: Vectors may get components back that were cut off.
     """
     truncated = truncations or {}
-    if before.storage_type != "hash" or after.storage_type != "hash":
+    beside = second_paths or {}
+    storage_type = before.storage_type
+    if after.storage_type != storage_type:
         return ()
-    old_paths = {rename.new: rename.old for rename in renames}
-    old = {field.path_in("hash"): field for field in before.fields if isinstance(field, VectorField)}
+    is_json = storage_type == "json"
+    old_paths = {rename.new: rename.old for rename in renames} | {new: path for path, new in beside.items()}
+    old = {field.path_in(storage_type): field for field in before.fields if isinstance(field, VectorField)}
     recodings: dict[str, Recoding] = {}
     for field in after.fields:
-        path = old_paths.get(field.path_in("hash"), field.path_in("hash"))
+        found = field.path_in(storage_type)
+        path = old_paths.get(found, found)
+        new_path = found if beside.get(path) == found else None
         source = old.get(path)
         if not isinstance(field, VectorField) or source is None:
             continue
@@ -176,11 +208,14 @@ def recodings_of(
             quantizations.get(path),
             None if source.dims == field.dims else field.dims,
             truncated.get(path, True),
+            new_path,
+            is_way_back=is_way_back and new_path is not None,
+            is_json=is_json,
         )
         known = recodings.get(path, recoding)
         if known.distance_metric != recoding.distance_metric:
             # Integers for several metrics need one scale and no offset, which is what those for IP have.
             recoding = replace(recoding, distance_metric="IP")
-        if recoding.before != recoding.after or recoding.dims_changed is not None:
+        if recoding.changes_values:
             recodings[path] = recoding
     return tuple(recodings.values())

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.planning.index_steps import complete_steps, leave_step, prove_step
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.step_life import StepKind, Strategy
 from redismigrate.planning.step_payloads import DocumentsPayload, DropPayload
 from redismigrate.schema import VectorField
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.json_paths import JsonPath
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,16 @@ class SecondFormCosts:
 
 
 def second_field_names(rewrite: Rewrite, revision: str) -> dict[str, str]:
-    """Hash field -> the temporary one beside it."""
-    return {recoding.path: f"{recoding.path}__{revision}" for recoding in rewrite.recodings}
+    """Hash field or JSON path -> the temporary one beside it."""
+    return {recoding.path: _beside(recoding, revision) for recoding in rewrite.recodings}
+
+
+def _beside(recoding: Recoding, revision: str) -> str:
+    """Where the second form of a vector is: in the same hash, or in the same object of a JSON document."""
+    if not recoding.is_json:
+        return f"{recoding.path}__{revision}"
+    path = JsonPath.parse(recoding.path)
+    return str(path.sibling(f"{path.members[-1]}__{revision}"))
 
 
 def reading_second_fields(definition: IndexDefinition, names: dict[str, str]) -> IndexDefinition:
@@ -44,11 +53,11 @@ def reading_second_fields(definition: IndexDefinition, names: dict[str, str]) ->
 
     Args:
         definition: The index as it is wanted.
-        names: Hash field -> the temporary one.
+        names: Hash field or JSON path -> the temporary one.
     """
     fields = tuple(
         field.model_copy(update={"path": names[path]})
-        if isinstance(field, VectorField) and (path := field.path_in("hash")) in names
+        if isinstance(field, VectorField) and (path := field.path_in(definition.schema.storage_type)) in names
         else field
         for field in definition.schema.fields
     )
@@ -72,14 +81,14 @@ def shadow_field_steps(
         serving: The index over the temporary fields.
         new: The final one.
         rewrite: The recodings.
-        names: Hash field -> the temporary one.
+        names: Hash field or JSON path -> the temporary one.
         costs: What it costs.
         restores_from: The backups from which originals come back that a conversion can't give.
         is_all_indexed: No document failed to be indexed so far.
     """
     documents = DocumentsPayload(rewrite=rewrite, second_fields=names, restores_from=restores_from)
     both: dict[str, Any] = {"before": old, "after": new, "documents": documents}
-    step = _steps_of("shadow_field", new.served)
+    step = steps_of("shadow_field", new.served)
     beside = " and ".join(names.values())
     back_up = step(
         "back_up_documents",
@@ -128,7 +137,7 @@ def shadow_field_steps(
         prove_step(new, "shadow_field"),
         back_up,
         copy,
-        *_built_beside(old, serving, "shadow_field", costs.build),
+        *built_beside(old, serving, "shadow_field", costs.build, has_other_bytes=True),
         promote,
         final,
         *(
@@ -156,7 +165,7 @@ def shadow_copy_steps(
         costs: What it costs.
     """
     both: dict[str, Any] = {"before": old, "after": new, "documents": DocumentsPayload(rewrite=rewrite)}
-    step = _steps_of("shadow_copy", new.served)
+    step = steps_of("shadow_copy", new.served)
     copy = step(
         "copy_documents",
         f"copy the documents of {old.served} and follow what is written: {rewrite}",
@@ -175,15 +184,29 @@ def shadow_copy_steps(
     return [
         prove_step(new, "shadow_copy"),
         copy,
-        *_built_beside(old, new, "shadow_copy", costs.build),
+        *built_beside(old, new, "shadow_copy", costs.build),
         remove,
     ]
 
 
-def _built_beside(
-    old: IndexDefinition, new: IndexDefinition, strategy: Strategy, estimate: Estimate
+def built_beside(
+    old: IndexDefinition,
+    new: IndexDefinition,
+    strategy: Strategy,
+    estimate: Estimate,
+    *,
+    has_other_bytes: bool = False,
 ) -> Iterable[Step]:
-    step = _steps_of(strategy, new.served)
+    """An index over a second form beside the one over the first, which gets the names and replaces it.
+
+    Args:
+        old: The index as it is.
+        new: The one over the second form.
+        strategy: How the change is carried out.
+        estimate: Of the build.
+        has_other_bytes: Queries have to send other bytes to the new one.
+    """
+    step = steps_of(strategy, new.served)
     yield step(
         "create_index",
         f"create {new.physical} beside index {old.served}",
@@ -194,13 +217,13 @@ def _built_beside(
     yield from complete_steps(old, new, strategy, estimate)
     yield _swap(old, new, strategy)
     if old.physical not in new.all_aliases:
-        yield leave_step(old, new, strategy)
+        yield leave_step(old, new, strategy, has_other_bytes=has_other_bytes)
 
 
 def _swap(
     old: IndexDefinition, new: IndexDefinition, strategy: Strategy, *, after_record: bool = False
 ) -> Step:
-    return _steps_of(strategy, new.served)(
+    return steps_of(strategy, new.served)(
         "swap_alias",
         f"point {' and '.join(new.all_aliases)} to {new.physical} in one command",
         "move the names back",
@@ -210,7 +233,14 @@ def _swap(
     )
 
 
-def _steps_of(strategy: Strategy, index: str) -> Callable[..., Step]:
+def steps_of(strategy: Strategy, index: str) -> Callable[..., Step]:
+    """What makes the steps of one change: it takes kind, description, what undoing would do, other values.
+
+    Args:
+        strategy: How the change is carried out.
+        index: The served name of its index.
+    """
+
     def step(kind: StepKind, description: str, rollback: str = "", **values: Any) -> Step:
         return Step(
             kind=kind, index=index, strategy=strategy, description=description, rollback=rollback, **values

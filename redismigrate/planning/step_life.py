@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -31,6 +32,9 @@ StepKind = Literal[
     "copy_documents",
     "promote_documents",
     "remove_documents",
+    "start_backup",
+    "drop_values",
+    "restore_values",
     "create_index",
     "alter_index",
     "replace_index",
@@ -66,8 +70,14 @@ LifeName = Literal[
     "promote_documents",
     "remove_second_fields",
     "take_second_fields_back",
+    "fill_twins",
+    "take_twins_back",
+    "remove_twins",
     "remove_originals",
     "take_copies_back",
+    "start_backup",
+    "drop_values",
+    "restore_values",
     "create_index",
     "create_beside",
     "alter_index",
@@ -148,6 +158,14 @@ class StepLife:
         return trait in self.traits
 
 
+# What a second form is made of -> how it is made, how the first form is removed, how it is taken back.
+_OF_SECOND_FORMS: Mapping[str, tuple[LifeName, LifeName, LifeName]] = {
+    "copies": ("make_copies", "remove_originals", "take_copies_back"),
+    "twins": ("fill_twins", "remove_twins", "take_twins_back"),
+    "second_fields": ("fill_second_fields", "remove_second_fields", "take_second_fields_back"),
+}
+
+
 def life_name_of(
     kind: StepKind,
     strategy: Strategy | None = None,
@@ -155,6 +173,7 @@ def life_name_of(
     takes_back: bool = False,
     after_record: bool = False,
     has_second_fields: bool = False,
+    has_twins: bool = False,
 ) -> LifeName:
     """What a step means, by what is stored of it.
 
@@ -164,6 +183,7 @@ def life_name_of(
         takes_back: Of a removal: it takes back what was copied, rather than what it was copied from.
         after_record: It comes once the revision is recorded.
         has_second_fields: It is about an index over second fields.
+        has_twins: It is about values that stand at two paths of their documents, see `documents.twins`.
     """
     in_fields = strategy == "shadow_field"
     match kind:
@@ -171,12 +191,9 @@ def life_name_of(
             return "back_up_beside" if in_fields else "back_up_documents"
         case "restore_documents":
             return "restore_promoted" if in_fields else "restore_rewritten"
-        case "copy_documents":
-            return "fill_second_fields" if in_fields else "make_copies"
-        case "remove_documents" if in_fields:
-            return "take_second_fields_back" if takes_back else "remove_second_fields"
-        case "remove_documents":
-            return "take_copies_back" if takes_back else "remove_originals"
+        case "copy_documents" | "remove_documents":
+            form = "copies" if not in_fields else "twins" if has_twins else "second_fields"
+            return _OF_SECOND_FORMS[form][0 if kind == "copy_documents" else 1 + takes_back]
         case "create_index":
             return "create_beside" if strategy in BESIDE else "create_index"
         case "swap_alias":

@@ -1,4 +1,4 @@
-"""How a change of one index can be carried out, and what forbids it."""
+"""How a change of one index can be carried out, and what forbids each way."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.step_life import Strategy, StrategyChoice
+from redismigrate.planning.twin_limits import why_no_twins
 from redismigrate.schema import IndexSchema, TextField, VectorField
 from redismigrate.schema.compare import NARROW_TEXT_FIELDS, Difference, diff
 from redismigrate.schema.create import misread_field
@@ -45,7 +47,7 @@ class Situation:
         exclusive: Nobody else writes to the documents.
         ignores_partial_updates: The server may not index what is written to a field with another attribute.
         untold_because: Why the server does not tell what others write; None where it does.
-        readers: Other indexes that read the vectors that are to be re-encoded.
+        readers: Other indexes that read the values that are to be re-encoded or to get another path.
         at_target: Other indexes that cover the keys to which documents are to move.
         is_way_back: An upgrade is taken back: what that has made comes back exactly.
     """
@@ -88,12 +90,13 @@ def _cheapest(
     takes the least time and memory.
     """
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    if rewrite and situation.exclusive and rewrite.storage is None:
+    never_in_place = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not (never_in_place or rewrite.storage is not None):
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "rebuild")
+    return next(possible, "shadow_field" if never_in_place else "rebuild")
 
 
 def why_impossible(
@@ -124,14 +127,29 @@ def why_impossible(
             "documents; create a new index instead"
         )
     if strategy == "rebuild":
-        return None
+        return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
+        if _why_not_rebuild(before, rewrite) is not None:
+            return (
+                f'index {before.served} is no alias, and adopt = "never" says that it may not become one, so '
+                "nothing can be built beside it: leave path= out, or say what adopt is to be"
+            )
         return (
             f'index {before.served} is no alias, and adopt = "never" says that it may not become one: '
             "strategy rebuild changes it in place, with search down meanwhile"
         )
     reason = _WHY_NOT[strategy](before, after, rewrite, situation)
     return reason and f"strategy {strategy} can't change index {before.served}: {reason}"
+
+
+def _why_not_rebuild(before: IndexDefinition, rewrite: Rewrite) -> str | None:
+    for recoding in rewrite.recodings:
+        if recoding.new_path is not None:
+            return (
+                f"strategy rebuild can't change index {before.served}: it writes new forms over old "
+                f"ones, and that of {recoding.path} goes beside it, to {recoding.new_path}"
+            )
+    return None
 
 
 def _why_not_shadow(
@@ -145,26 +163,33 @@ def _why_not_shadow(
 
 def _why_not_shadow_field(
     before: IndexDefinition,
-    after: IndexDefinition,  # noqa: ARG001 - one signature
+    after: IndexDefinition,
     rewrite: Rewrite,
     situation: Situation,
 ) -> str | None:
-    if not rewrite.recodings or rewrite.moves:
-        return "it re-encodes vectors of hashes, and nothing else of the documents"
+    if not (rewrite.recodings or rewrite.renames) or rewrite.prefixes or rewrite.storage is not None:
+        return (
+            "it re-encodes vectors of hashes and gives values another path in their documents, which keep "
+            "their keys"
+        )
     if before.schema.filter is not None:
-        return "it has a FILTER, and documents that this keeps out would be re-encoded, too"
+        return "it has a FILTER, and documents that this keeps out would be changed, too"
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.ignores_partial_updates:
         return "this server has PARTIAL_INDEXED_DOCS and would not index what is written to a second field"
-    for recoding in rewrite.recodings:
+    twins = twins_of(rewrite)
+    reason = why_no_twins(before.schema, after.schema, rewrite)
+    if reason is not None:
+        return reason
+    for recoding in () if twins else rewrite.recodings:
         if recoding.has_one_width:
             return (
                 f"{recoding.before} and {recoding.after} are equally long, so it can't be told in which of "
                 "them the application writes"
             )
     if situation.readers:
-        return f"index {', '.join(situation.readers)} reads the same vectors"
+        return f"index {', '.join(situation.readers)} reads the same {'values' if twins else 'vectors'}"
     return None
 
 
@@ -177,7 +202,10 @@ def _why_not_shadow_copy(
     if not rewrite.prefixes:
         return "it copies documents to another prefix, and these keep theirs"
     if not (rewrite.keeps_all or (situation.is_way_back and rewrite.reversed().keeps_all)):
-        return "it can't re-encode vectors on the way where that rounds; do that in a revision of its own"
+        return (
+            "it can't re-encode vectors on the way where that rounds, or goes to another path; do that in a "
+            "revision of its own"
+        )
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
     covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)
     is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)
@@ -278,113 +306,3 @@ def words_that_change(what: str, words: Iterable[str], inventory: Inventory) -> 
     if changing:
         shown = ", ".join(ascii(word) for word in changing)
         yield f"{what}: {shown} is no UTF-8, and this server makes other bytes of it; write it in UTF-8"
-
-
-def what_documents_forbid(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
-    """Changes after which the documents would leave the index, whatever is done to them.
-
-    Args:
-        before: The index as it is.
-        after: The index as it is wanted.
-        rewrite: What is done to its documents.
-    """
-    if before.storage_type != after.storage_type:
-        yield from _what_storage_forbids(before, after, rewrite)
-        return
-    new_paths = {rename.old: rename.new for rename in rewrite.renames}
-    resized = {new_paths.get(path, path) for path in rewrite.recoded_paths}
-    old_vectors = {
-        new_paths.get(path, path): field
-        for field in before.fields
-        if isinstance(field, VectorField) and (path := field.path_in(before.storage_type))
-    }
-    vectors: dict[str, VectorField] = {}
-    for field in after.fields:
-        old = old_vectors.get(field.path_in(after.storage_type))
-        if isinstance(field, VectorField):
-            same_place = vectors.setdefault(field.path_in(after.storage_type), field)
-            if after.storage_type == "hash" and (same_place.datatype, same_place.dims) != (
-                field.datatype,
-                field.dims,
-            ):
-                yield (
-                    f"fields {same_place.name} and {field.name} of index {after.name} read the same bytes as "
-                    f"{same_place.dims} x {same_place.datatype} and {field.dims} x {field.datatype}: change "
-                    "both alike"
-                )
-        if old is None or not isinstance(field, VectorField) or old.dims == field.dims:
-            continue
-        if field.path_in(after.storage_type) not in resized:
-            yield _new_dimensions(field, old.dims, after)
-
-
-def _what_storage_forbids(before: IndexSchema, after: IndexSchema, rewrite: Rewrite) -> Iterator[str]:
-    told = f"index {before.name} changes its storage type from {before.storage_type} to {after.storage_type}"
-    if rewrite.storage is None:
-        yield (
-            f"{told}, and nothing says what becomes of its documents: write "
-            f'index.change_storage("{after.storage_type}", prefix=(old, new)) instead'
-        )
-        return
-    dims = {field.name: field.dims for field in before.fields if isinstance(field, VectorField)}
-    for field in after.fields:
-        if isinstance(field, VectorField) and dims.get(field.name, field.dims) != field.dims:
-            yield (
-                f"{told}, and field {field.name} from {dims[field.name]} to {field.dims} dimensions: do it "
-                "in two revisions"
-            )
-
-
-def _new_dimensions(field: VectorField, dims_before: int, after: IndexSchema) -> str:
-    told = (
-        f"field {field.name} of index {after.name} changes from {dims_before} to {field.dims} "
-        "dimensions: its documents would have to be rewritten, which this version can't do"
-    )
-    if field.dims < dims_before and after.storage_type == "hash":
-        return f"{told}. index.truncate keeps the first {field.dims} numbers of each vector"
-    return told
-
-
-def what_forbids_rewriting(
-    definition: IndexDefinition, rewrite: Rewrite, inventory: Inventory, *, exclusive: bool, is_made: bool
-) -> Iterator[str]:
-    """Why the documents of an index can't be rewritten in place as things are.
-
-    Args:
-        definition: The index.
-        rewrite: What becomes of its documents.
-        inventory: The server as it is now.
-        exclusive: Nobody else writes to them, or there are none.
-        is_made: The run has made the index itself: what is not moved, no application has looked for.
-    """
-    name, filter_ = definition.served, definition.schema.filter
-    if inventory.capabilities.is_cluster:
-        yield why_not_in_cluster(definition)
-    if rewrite.storage is not None:
-        yield (
-            f"the documents of index {name} can become {rewrite.storage.named} as copies under another "
-            "prefix alone: say prefix=(old, new) in change_storage, and let search stay up; `redismigrate "
-            "plan --compare` tells what else forbids that"
-        )
-        return
-    if exclusive:
-        return
-    if rewrite.moves and not is_made:
-        yield (
-            f"{rewrite.moves_only()} in the documents of index {name} needs --exclusive: what writers delete "
-            "or write under the old name meanwhile can't be seen; pause them and say it, or let the script "
-            "say op.assume_exclusive(reason)"
-        )
-    elif rewrite.recodings and filter_ is not None:
-        yield (
-            f"index {name} has a FILTER, and which documents it keeps out can't be told while it is down: "
-            "pause writers and say --exclusive, or let the script say op.assume_exclusive(reason)"
-        )
-
-
-def why_not_in_cluster(definition: IndexDefinition) -> str:
-    """Why documents in a cluster are not rewritten."""
-    return (
-        f"the documents of index {definition.served} lie in several slots of a cluster, which no transaction "
-        "spans"
-    )

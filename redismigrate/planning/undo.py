@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from redismigrate.documents.twins import twins_of
 from redismigrate.planning.index_steps import scanning
 from redismigrate.planning.physical_names import (
     index_brought_back,
@@ -20,7 +21,7 @@ from redismigrate.schema.definition import IndexDefinition
 def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The steps that undo these, last first, as far as they changed something."""
     undo: list[Step] = []
-    moved = {step.index for step in steps if step.life.name == "remove_originals"}
+    moved = {step.index for step in steps if _takes_first_form_away(step)}
     made = {
         step.after.physical for step in steps if step.life.name == "create_beside" and step.after is not None
     }
@@ -35,7 +36,7 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         names |= names_brought_back((step,))
         if makes_an_index(planned) and planned.after is not None:
             names.pop(planned.after.physical, None)
-        if step.life.name == "make_copies" and step.index in moved:
+        if step.life.name in {"make_copies", "fill_twins"} and step.index in moved:
             undo += _remove_what_was_copied_back(step)
         elif (
             planned.life.has("stays_same_index") and step.before is not None and step.before.physical in made
@@ -55,6 +56,12 @@ def undo_of(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         if step.kind == "restore_documents"
     ]
     return (*checks, *undo)
+
+
+def _takes_first_form_away(step: Step) -> bool:
+    """Whether the second form alone is known after a step, so that going back makes the first of it."""
+    # Where the old values stay, nothing tells any more after it which of the new ones the run has made.
+    return step.life.name in {"remove_twins", "remove_originals"}
 
 
 def is_kept(step: Step) -> bool:
@@ -108,6 +115,21 @@ def _restore(step: Step) -> list[Step]:
     return [step.model_copy(update={"kind": "restore_documents", "description": description})]
 
 
+def _bring_values_back(step: Step) -> list[Step]:
+    description = f"bring the values back: {step.description}"
+    return [step.model_copy(update={"kind": "restore_values", "description": description})]
+
+
+def _drop_values_again(step: Step) -> list[Step]:
+    """What came back goes to a backup of this run: it may be another by now."""
+    again = step.with_documents(restores_from=(), backup=None)
+    kinds: tuple[StepKind, ...] = ("start_backup", "drop_values")
+    return [
+        again.model_copy(update={"kind": kind, "description": f"drop again: {step.description}"})
+        for kind in kinds
+    ]
+
+
 def _remove_second_form(step: Step) -> list[Step]:
     description = f"take back: {step.description}"
     changes = {"kind": "remove_documents", "description": description}
@@ -115,18 +137,33 @@ def _remove_second_form(step: Step) -> list[Step]:
 
 
 def _copy_back(removal: Step) -> list[Step]:
-    """Documents go back under their old keys. Where some have not left them yet, all leave them first."""
+    """Documents go back under their old keys, or values to their old paths.
+
+    Where some have not left them yet, all leave them first.
+    """
     finish = removal.model_copy(
         update={"after_record": False, "description": f"finish: {removal.description}"}
     )
-    changes = {"kind": "copy_documents", "description": f"copy the documents of {removal.index} back"}
-    return [finish, _the_other_way(removal).model_copy(update=changes)]
+    back = _the_other_way(removal)
+    description = f"copy the documents of {removal.index} back"
+    if removal.life.name == "remove_twins":
+        beside = " and ".join(f"{twin.new} beside {twin.old}" for twin in twins_of(back.work.rewrite))
+        description = f"write {beside} in the documents of {removal.index} again"
+    changes = {"kind": "copy_documents", "description": description}
+    return [finish, back.model_copy(update=changes)]
 
 
 def _remove_what_was_copied_back(copy: Step) -> list[Step]:
+    back = _the_other_way(copy)
     description = f"remove the documents of {copy.index} that were copied back"
+    if copy.life.name == "fill_twins":
+        twins = twins_of(back.work.rewrite)
+        gone = " and ".join(twin.old for twin in twins if not twin.keeps_old)
+        description = f"remove {gone} from the documents of {copy.index}"
+        if not gone:
+            description = f"follow no longer what is written to {' and '.join(twin.old for twin in twins)}"
     changes = {"kind": "remove_documents", "description": description}
-    return [_the_other_way(copy).model_copy(update=changes)]
+    return [back.model_copy(update=changes)]
 
 
 def _the_other_way(step: Step) -> Step:
@@ -266,7 +303,11 @@ UNDOERS: Mapping[LifeName, Callable[[Step], list[Step]]] = {
     "rewrite_documents": _restore,
     "promote_documents": _restore,
     "fill_second_fields": _remove_second_form,
+    "fill_twins": _remove_second_form,
     "make_copies": _remove_second_form,
+    "remove_twins": _copy_back,
+    "drop_values": _bring_values_back,
+    "restore_values": _drop_values_again,
     "remove_originals": _copy_back,
     "create_index": _drop_again,
     "create_beside": _drop_beside_again,

@@ -61,3 +61,25 @@ def reads(path: str, place: str, storage_type: StorageType) -> bool:
     if storage_type == "hash":
         return path == place
     return JsonPath.parse(path).is_within(JsonPath.parse(place))
+
+
+def is_one_place(one: str, other: str, storage_type: StorageType) -> bool:
+    """Whether two paths lead to the same values of documents, however they are spelled."""
+    if storage_type == "hash":
+        return one == other
+    return JsonPath.parse(one) == JsonPath.parse(other)
+
+
+def may_read(path: str, place: str, storage_type: StorageType) -> bool:
+    """Whether a path reads what is at a place, inside of it or around it, or may find it by a wildcard.
+
+    Args:
+        path: A hash field or a JSON path.
+        place: A hash field or a plain JSON path.
+        storage_type: Of the documents.
+    """
+    if storage_type == "hash":
+        return path == place
+    found, at = JsonPath.parse(path), JsonPath.parse(place)
+    is_around = not found.rest and at.is_within(found)
+    return found.is_within(at) or is_around or found.may_find(at)

@@ -14,6 +14,7 @@ from redismigrate.state.keys import OWNERS_KEY, StateKeys
 _LOST = {
     "control": "the run keeps to the limits that it was begun with",
     "follower": "whoever follows gives a sign of life again",
+    "while_expanded": "what became of documents while a revision was expanded is counted anew",
     "lock": "who works on the project says so again",
     "fence": "who works on the project stops",
     "journal": "what happened so far is forgotten",

@@ -50,6 +50,11 @@ class StateKeys:
         return self._key("follower")
 
     @property
+    def while_expanded(self) -> str:
+        """String, JSON: what became of documents while that run has two forms of them."""
+        return self._key("while_expanded")
+
+    @property
     def last_run(self) -> str:
         """String, JSON: the run that finished last, if it can be rolled back."""
         return self._key("last_run")

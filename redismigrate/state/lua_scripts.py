@@ -212,3 +212,14 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', '10000', '*', unpack(ARGV, 4))
 redis.call('SET', KEYS[2], ARGV[3])
 return 1
 """.strip()
+
+# KEYS: fence, run, counts. ARGV: token, id of the run, expected value ("" for none), new value. What came
+# too late is not written: there would be nobody to delete it.
+REPLACE_COUNTS = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local run = redis.call('GETRANGE', KEYS[2], 0, 99)
+if not string.find(run, '"id": "' .. ARGV[2] .. '"', 1, true) then return 0 end
+if (redis.call('GET', KEYS[3]) or '') ~= ARGV[3] then return 0 end
+redis.call('SET', KEYS[3], ARGV[4])
+return 1
+""".strip()

@@ -253,8 +253,9 @@ class StateWriter:
             keys.append(self._keys.undo(revision))
             arguments += [ANY_VERSION, _text(1, content, is_sealed=True)]
         if transaction.end_run:
-            keys.append(self._keys.control)
-            arguments += [ANY_VERSION, _text(1, None)]
+            for key in (self._keys.control, self._keys.while_expanded):
+                keys.append(key)
+                arguments += [ANY_VERSION, _text(1, None)]
         arguments.insert(1, len(keys) - 2)
         # Names of indexes may hold bytes that are not UTF-8.
         event = transaction.event.items()

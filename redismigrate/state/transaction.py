@@ -24,7 +24,8 @@ class Transaction:
         catalog: The new indexes document, None to leave it.
         run: The new run document, None to leave it. It tells everything: that of its progress is empty.
         progress: The new document of the run's progress, None to leave it.
-        end_run: Delete the run document, that of its progress, and what was changed of its limits.
+        end_run: Delete the run document, that of its progress, what was changed of its limits, and what was
+            counted while it was expanded.
         last_run: The new document of the run that finished last, None to leave it.
         end_last_run: Delete that document.
         undo: Revision -> the document that tells what undoes it, None to delete it. It is written once,

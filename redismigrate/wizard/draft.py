@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.index_block import IndexChanges
 from redismigrate.operations.net_changes import net_changes
 from redismigrate.operations.operation_types import ChangeIndex
-from redismigrate.operations.recorder import IndexChanges, Operations
+from redismigrate.operations.recorder import Operations
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import Catalog
 

@@ -111,7 +111,8 @@ def _change(draft: Draft, values: Values) -> Question | Done:
         return value_question(type(known), attribute, current)
     if values["value"] == "" and not isinstance(values["value"], Exact):
         return Done(draft, "change", {"change": name})
-    changed = draft.changed(lambda index: index.alter_field(name, **{attribute: values["value"]}))
+    given: dict[str, Any] = {attribute: values["value"]}
+    changed = draft.changed(lambda index: index.alter_field(name, **given))
     return Done(changed, "change", {"change": name})
 
 

@@ -175,6 +175,8 @@ SCENARIOS |= {
         "shadow",
     ),
     "float16 beside": Scenario((((_FLOAT16,), (_FLOAT32,)),), "shadow_field"),
+    "rename beside": Scenario((_RENAME,), "shadow_field"),
+    "JSON beside": Scenario((_RENAME,), "shadow_field", storage_type="json"),
     "prefix beside": Scenario((_PREFIX,), "shadow_copy"),
     "everything beside": Scenario(
         (

@@ -68,7 +68,7 @@ class RandomChange:
 
     Attributes:
         seed: Makes it.
-        kind: "re-encode", "move", or "all" in one pass.
+        kind: "re-encode", "rename", "move", or "all" in one pass.
         is_strange: Whether names and keys hold any bytes, and some documents can't be rewritten.
     """
 
@@ -84,14 +84,17 @@ class RandomChange:
         choose = self.random.choice
         for number in range(choose([1, 1, 2])):
             old = self._name(f"p{number}") + choose([":", "", "/"])
-            self.prefixes[old] = old if self.kind == "re-encode" else f"q{number}{self._name('')}:"
+            keeps_keys = self.kind in {"re-encode", "rename"}
+            self.prefixes[old] = old if keeps_keys else f"q{number}{self._name('')}:"
         text = self._name("text")
         self.renames[text] = text if self.kind == "re-encode" else self._name("new text")
         for number in range(choose([1, 2, 3]) if self.kind != "move" else 1):
             old = self._name(f"vector{number}")
-            new = self._name(f"new{number}") if self.kind == "all" and choose([True, False]) else old
+            renames = self.kind in {"all", "rename"} and choose([True, False])
+            new = self._name(f"new{number}") if renames else old
             before = choose(list(DTYPES))
-            after = choose([name for name in DTYPES if name != before]) if self.kind != "move" else before
+            keeps_type = self.kind in {"move", "rename"}
+            after = before if keeps_type else choose([name for name in DTYPES if name != before])
             self.vectors.append(Vector(old, new, choose([1, 2, 5]), before, after))
 
     @property
@@ -125,7 +128,9 @@ class RandomChange:
         calls = []
         for vector in self.vectors:
             name = vector.new if back else vector.old
-            calls.append(f"index.alter_field({name!r}, datatype={vector.before if back else vector.after!r})")
+            datatype = vector.before if back else vector.after
+            if vector.before != vector.after or self.kind == "move":
+                calls.append(f"index.alter_field({name!r}, datatype={datatype!r})")
         renamed = {vector.old: vector.new for vector in self.vectors} | self.renames
         for verb, pairs in (("rename_field", renamed), ("change_prefix", self.prefixes)):
             moving = [pair for pair in pairs.items() if pair[0] != pair[1]]
@@ -164,6 +169,14 @@ class RandomChange:
             if encode(name) in new:
                 return None
             new[encode(name)] = new.pop(encode(old))
+        return new
+
+    def after_with_search_up(self, document: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """What a rename makes of a document: a value whose new name is taken stays, and the others go."""
+        new = dict(document)
+        for old, name in ({vector.old: vector.new for vector in self.vectors} | self.renames).items():
+            if old != name and encode(old) in new and encode(name) not in new:
+                new[encode(name)] = new.pop(encode(old))
         return new
 
     def _document(self, number: int) -> tuple[bytes, dict[bytes, bytes]]:

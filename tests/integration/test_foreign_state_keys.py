@@ -23,7 +23,8 @@ op.create_index(
 )
 """
 NAMES = (
-    "head", "indexes", "run", "progress", "last_run", "control", "follower", "lock", "fence", "journal",
+    "head", "indexes", "run", "progress", "last_run", "control", "follower", "while_expanded",
+    "lock", "fence", "journal",
 )  # fmt: skip
 COMMANDS = (("upgrade",), ("downgrade", "-1"), ("status",), ("current",), ("stamp", "head"), ("rollback",))
 

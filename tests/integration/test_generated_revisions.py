@@ -775,9 +775,11 @@ def round_trip(shop, client, before, after):
         for cached in (shop.folder / "__pycache__").glob("wanted*"):
             cached.unlink()
 
-    def found():
+    def differences(wanted):
         index = live(client, "products")
-        return observable(index.schema.renamed("products"), has_vector_details=index.has_vector_details)
+        details = index.has_vector_details
+        there = observable(index.schema.renamed("products"), has_vector_details=details)
+        return diff(there, observable(wanted, has_vector_details=details))
 
     def run(*arguments):
         result = shop.run(*arguments)
@@ -786,16 +788,16 @@ def round_trip(shop, client, before, after):
     declare(before)
     generate(shop, "--autogenerate")
     run("upgrade")
-    assert diff(found(), observable(before)) == ()
+    assert differences(before) == ()
     declare(after)
     written = generate(shop, "--autogenerate")
     assert generate(shop, "--autogenerate")["path"] is None
     run("upgrade", "--exclusive", "--allow-lossy")
-    assert diff(found(), observable(after)) == ()
+    assert differences(after) == ()
     run("check")
     if written["path"] is not None:
         run("downgrade", "-1", "--exclusive", "--allow-lossy")
-        assert diff(found(), observable(before)) == ()
+        assert differences(before) == ()
 
 
 def is_taken(schema):

@@ -41,8 +41,8 @@ def test_of_a_way_that_can_not_do_the_change_only_that_is_told(shop: Shop) -> No
     name = shop.write(TO_HNSW)
     (reason,) = alternatives(shop)["shadow_field"]["impossible"]
     assert reason == (
-        "strategy shadow_field can't change index products: it re-encodes vectors of hashes, and nothing "
-        "else of the documents"
+        "strategy shadow_field can't change index products: it re-encodes vectors of hashes and gives values "
+        "another path in their documents, which keep their keys"
     )
     blocked = shop.run("plan", "--strategy", "shadow_field", "--json").json["revisions"][0]["blocked"]
     assert blocked == [reason]

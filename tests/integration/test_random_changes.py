@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 FAR_AWAY = 4_102_444_800_000
 STRATEGIES = {
     "re-encode": ("rebuild", "shadow_field"),
+    "rename": ("rebuild", "shadow_field"),
     "move": ("rebuild", "shadow_copy"),
     "all": ("rebuild",),
 }
@@ -102,6 +103,8 @@ def test_documents_become_what_a_model_says_and_come_back(shop: Shop, kind: str,
     if strategy == "rebuild" and (kind != "re-encode" or choose([True, False])):
         options.append("--exclusive")
     options += ["--max-failures", str(len(failures))]
+    if kind == "rename" and strategy == "shadow_field":
+        after = {key: change.after_with_search_up(document) for key, document in before.items()}
 
     upgraded = shop.run("upgrade", *options, "--json")
 
@@ -241,4 +244,46 @@ def test_no_write_between_any_two_commands_is_lost(
                 assert strategy == "rebuild"
                 assert application.step_of(key, vector) == TOO_LATE[strategy]
                 assert found[key][name] == vector.back(vector.forward(document[name]) or b"")
+    require_as_if_new(shop, change.schema())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_write_between_any_two_commands_of_a_rename_is_lost(
+    shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a release that knows the old names; what it writes while these are removed may be too late."""
+    change = RandomChange(seed, "rename", is_strange=False)
+    fill(shop, change, count=25)
+    application = Application(shop.url, change, documents(shop))
+    send = Wire.send
+
+    def write_and_send(wire: Wire, *parts: Any) -> None:
+        application.may_write()
+        send(wire, *parts)
+
+    monkeypatch.setattr(Wire, "send", write_and_send)
+    project = commands.Project.load(shop.folder / "redismigrate.toml")
+    options = MigrationOptions(strategy="shadow_field", batch_size=change.random.choice([1, 4, 500]))
+    run = commands.upgrade(project, "head", options, application)
+    monkeypatch.undo()
+
+    assert run.result == "done"
+    late = {
+        key
+        for (key, _), step in application.written.items()
+        if step in {TOO_LATE["shadow_field"], "record_revision"}
+    }
+    found = documents(shop)
+    assert found.keys() == application.held.keys()
+    for key, document in application.held.items():
+        if key not in late:
+            assert found[key] == change.after_with_search_up(document), key
+    require_as_if_new(shop, change.schema(after=True))
+
+    assert shop.run("rollback", "--run", run.run).code == 0
+    found = documents(shop)
+    assert found.keys() == application.held.keys()
+    for key, document in application.held.items():
+        # What came too late stands under its old name, and what it did not replace under the new one.
+        assert found[key] == document if key not in late else found[key].items() >= document.items(), key
     require_as_if_new(shop, change.schema())

@@ -569,3 +569,31 @@ def test_a_schema_of_redisvl_is_declared_as_the_object_that_the_application_has(
         assert done.returncode == 0, done.stderr
         assert says in done.stdout
     assert application.run("answer = nearest(index)") == nearest
+
+
+@pytest.mark.parametrize("attribute", [None, "embedding"])
+def test_a_form_at_a_path_of_its_own_is_queried_by_its_path_alone(
+    shop: Shop, application: Application, attribute: str | None
+):
+    """RedisVL's schema drops `path` on hashes, so what is called otherwise can't be queried."""
+    begin(shop, application, schema())
+    before = application.run("answer = nearest(index)")
+    called = "" if attribute is None else f", attribute={attribute!r}"
+    (head,) = shop.run("heads", "--json").json
+    shop.write(
+        "with op.index('products') as index:\n"
+        f"    index.alter_field('embedding', datatype='float16', path='embedding_f16'{called})",
+        down_revision=head["revision"],
+    )
+    assert ("(client_paths)" in succeed(shop, "plan")) == (attribute is not None)
+    succeed(shop, "upgrade")
+    ask = """
+again = SearchIndex.from_existing("products", redis_client=client)
+query = VectorQuery(vectors[17], name, return_fields=["title"], num_results=3, dtype="float16")
+answer = titles(again.query(query))
+"""
+    if attribute is None:
+        assert application.run(ask, name="embedding_f16") == before
+    else:
+        with pytest.raises(ApplicationError, match="KeyError"):
+            application.run(ask, name=attribute)

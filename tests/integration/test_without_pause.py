@@ -113,6 +113,7 @@ def test_with_documents_an_index_from_an_earlier_run_needs_it(shop: Shop, move: 
     applied(shop, "--exclusive")
 
 
+@pytest.mark.usefixtures("rebuilding")
 @pytest.mark.parametrize("unseen", ["unindexed", "not scanned"])
 def test_documents_that_the_index_does_not_hold_count(shop: Shop, unseen: str):
     if unseen == "unindexed":
@@ -144,6 +145,7 @@ def test_documents_of_an_index_that_the_run_makes_move_as_well(shop: Shop, move:
     assert documents(shop) == before
 
 
+@pytest.mark.usefixtures("rebuilding")
 def test_the_plan_says_what_becomes_of_writes_to_documents_of_an_index_that_the_run_makes(shop: Shop):
     add_documents(shop)
     shop.write(CREATE)
@@ -170,6 +172,7 @@ def test_a_run_that_is_killed_still_knows_what_it_has_made(shop: Shop):
     assert shop.hits("products", "@name:shoe") == COUNT
 
 
+@pytest.mark.usefixtures("rebuilding")
 def test_an_index_in_the_place_of_one_that_was_dropped_is_not_new(shop: Shop):
     add_documents(shop)
     shop.write(CREATE)
@@ -196,6 +199,7 @@ def test_a_revision_that_makes_and_changes_an_index_needs_no_pause(shop: Shop):
     assert shop.hits("products", "@name:shoe") == COUNT
 
 
+@pytest.mark.usefixtures("rebuilding")
 def test_documents_that_come_between_plan_and_rewrite_are_left_and_the_revision_is_undone(shop: Shop):
     shop.write(CREATE)
     applied(shop)
@@ -232,6 +236,7 @@ def test_a_script_can_say_that_nobody_else_writes(shop: Shop):
     assert documents(shop) == before
 
 
+@pytest.mark.usefixtures("rebuilding")
 def test_what_a_script_says_counts_for_one_direction_of_one_revision(shop: Shop):
     add_documents(shop)
     shop.write(CREATE)

@@ -27,7 +27,8 @@ from redismigrate.commands.progress_events import Progress, ProgressKind
 from redismigrate.config import ENVIRONMENT_PREFIX, Settings
 from redismigrate.execution.pace_report import PaceReport
 from redismigrate.execution.run import Run
-from redismigrate.operations.recorder import IndexChanges, Operations
+from redismigrate.operations.index_block import IndexChanges
+from redismigrate.operations.recorder import Operations
 from redismigrate.schema import create, fields, vector_field
 from redismigrate.schema import index_schema as model
 from redismigrate.state.control import Control

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from redismigrate.documents.rewrite import PrefixChange, Rewrite
+from redismigrate.documents.rewrite import PathRename, PrefixChange, Rewrite
 from redismigrate.planning.plan import Step, moves_names
 from redismigrate.planning.step_kinds import LIVES
 from redismigrate.planning.step_life import STRATEGIES, LifeName, StepKind, Trait, life_name_of
@@ -44,14 +44,18 @@ SETS: Mapping[Trait, set[str]] = {
         "release_index",
         "rewrite_documents",
         "copy_documents",
+        "drop_values",
+        "restore_values",
     },
-    "restores": {"verify_backup", "restore_documents"},
+    "restores": {"verify_backup", "restore_documents", "restore_values"},
     "keeps_to_rate": {
         "back_up_documents",
         "rewrite_documents",
         "index_documents",
         "catch_up_documents",
         "restore_documents",
+        "drop_values",
+        "restore_values",
     },
     "is_repeated": {"catch_up_documents"},
     "makes_new_form": {"rewrite_documents", "copy_documents"},
@@ -70,6 +74,7 @@ ROWS: Mapping[Trait, set[LifeName]] = {
         "catch_up_documents",
         "promote_documents",
         "remove_second_fields",
+        "drop_values",
     },
 }
 PHASES = {
@@ -82,6 +87,9 @@ PHASES = {
         "copy_documents",
         "promote_documents",
         "remove_documents",
+        "start_backup",
+        "drop_values",
+        "restore_values",
         "run_function",
     },
     "validate": {"validate_index", "check_expectations"},
@@ -104,13 +112,14 @@ OFFLINE = {
 OLD = IndexDefinition(IndexSchema(name="a", prefixes=("p:",), fields=()), physical="a__1")
 NEW = IndexDefinition(IndexSchema(name="a", prefixes=("q:",), fields=()), physical="a__2")
 MOVE = Rewrite("hash", (), (), (PrefixChange("p:", "q:"),))
+RENAME = Rewrite("hash", (), (PathRename("title", "name"),))
 
 
 def every_step() -> list[Step]:
     """A step of every row, with all that it may have."""
     steps = {}
-    for kind, strategy, takes_back, after, fields in product(
-        KINDS, (None, *STRATEGIES), (False, True), (False, True), ({}, {"v": "v__1"})
+    for rewrite, kind, strategy, takes_back, after, fields in product(
+        (MOVE, RENAME), KINDS, (None, *STRATEGIES), (False, True), (False, True), ({}, {"v": "v__1"})
     ):
         step = Step(
             kind=kind,
@@ -119,7 +128,7 @@ def every_step() -> list[Step]:
             before=OLD,
             after=NEW,
             alias="c",
-            documents=DocumentsPayload(rewrite=MOVE, second_fields=fields, takes_back=takes_back),
+            documents=DocumentsPayload(rewrite=rewrite, second_fields=fields, takes_back=takes_back),
             call=FunctionPayload(function=0, function_in="upgrade", function_direction="up"),
             drop=DropPayload(second_fields=fields),
             after_record=after,
@@ -190,6 +199,26 @@ def test_a_copy_whose_originals_are_gone_is_copied_back():
     assert (undo[1].before, undo[1].after, str(undo[1].work.rewrite)) == (NEW, OLD, "move keys q:* to p:*")
     for step in (copy, removal):
         told = {each.life.name for each in undo if each.kind != step.kind} | {"remove_originals"}
+        assert told <= {*copy.life.undone_by, *removal.life.undone_by}
+
+
+def test_values_that_have_left_their_path_are_written_there_again():
+    copy, removal = (
+        Step(
+            kind=kind,
+            index="a",
+            strategy="shadow_field",
+            before=OLD,
+            after=NEW,
+            documents=DocumentsPayload(rewrite=RENAME),
+        )
+        for kind in ("copy_documents", "remove_documents")
+    )
+    undo = undo_of((copy, removal))
+    assert [step.life.name for step in undo] == ["remove_twins", "fill_twins", "remove_twins"]
+    assert (undo[1].before, undo[1].after, str(undo[1].work.rewrite)) == (NEW, OLD, "rename name to title")
+    for step in (copy, removal):
+        told = {each.life.name for each in undo if each.kind != step.kind} | {"remove_twins"}
         assert told <= {*copy.life.undone_by, *removal.life.undone_by}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planned_revisions import SERVER, index, re_encoding, recoding, schema, server, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.planning.document_obstacles import what_documents_forbid, what_forbids_rewriting
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_life import STRATEGIES
 from redismigrate.planning.strategies import (
@@ -18,8 +19,6 @@ from redismigrate.planning.strategies import (
     StrategyChoice,
     changes_of,
     choose,
-    what_documents_forbid,
-    what_forbids_rewriting,
     what_server_lacks,
     why_impossible,
     why_not_alter,
@@ -59,7 +58,7 @@ def why_not(strategy, before, after, rewrite=NOTHING, **situation):
         (DROPPED, "shadow"),
         (FLOAT16, "shadow_field"),
         (MOVED, "shadow_copy"),
-        (RENAMED, "rebuild"),
+        (RENAMED, "shadow_field"),
     ],
 )
 def test_a_change_is_made_in_the_cheapest_way_that_keeps_search_up(change, strategy):
@@ -127,13 +126,16 @@ def test_a_second_field_needs_vectors_that_their_length_tells_apart():
     assert chosen(*change, rewrite)[0] == "rebuild"
 
 
-def test_a_second_field_is_for_nothing_but_vectors():
-    both = replace(FLOAT16[2], renames=(PathRename("desc", "description"),))
-    assert "nothing else of the documents" in why_not("shadow_field", *FLOAT16[:2], both)
-    assert "nothing else of the documents" in why_not("shadow_field", *RENAMED)
+def test_a_second_field_is_for_values_of_documents_that_keep_their_keys():
+    both = replace(RENAMED[2], prefixes=MOVED[2].prefixes)
+    assert "which keep their keys" in why_not("shadow_field", *RENAMED[:2], both)
+    assert "which keep their keys" in why_not("shadow_field", *DROPPED)
 
 
-@pytest.mark.parametrize(("strategy", "change"), [("shadow_field", FLOAT16), ("shadow_copy", MOVED)])
+@pytest.mark.parametrize(
+    ("strategy", "change"),
+    [("shadow_field", FLOAT16), ("shadow_field", RENAMED), ("shadow_copy", MOVED)],
+)
 def test_documents_that_a_filter_keeps_out_get_no_second_form(strategy, change):
     before, after, rewrite = change
     filtered = replace(before, schema=before.schema.with_options(filter="@color=='red'"))

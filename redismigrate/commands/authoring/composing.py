@@ -14,7 +14,7 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import check_block, moves_of, storage_change_of, truncations_of
-from redismigrate.operations.changes import IndexChange
+from redismigrate.operations.changes import IndexChange, leaves_values
 from redismigrate.operations.net_changes import net_changes
 from redismigrate.operations.operation_types import (
     AssumeExclusive,
@@ -94,7 +94,8 @@ def _asked(operation: Operation, revisions: tuple[str, ...], catalog: Catalog) -
         return Asked(operation, revisions)
     schema = catalog.index(operation.name).schema
     effect = _Effect.of(operation.changes, schema)
-    return Asked(operation, revisions, rewrites=effect.rewrites)
+    rewrites = effect.rewrites or any(map(leaves_values, operation.changes))
+    return Asked(operation, revisions, rewrites=rewrites)
 
 
 def _add(found: list[Asked], each: Asked, before: Catalog, *, is_back: bool) -> None:
@@ -151,6 +152,8 @@ def _as_one_block(
 ) -> tuple[IndexChange, ...] | None:
     """The changes of two blocks as those of one; None where documents would not end the same."""
     middle, changes = _applied(first, schema), (*first, *second)
+    if any(map(leaves_values, changes)):
+        return None
     try:
         check_block(changes, schema, _applied(second, middle))
         done, more = _Effect.of(first, schema, is_back=is_back), _Effect.of(second, middle, is_back=is_back)
@@ -226,7 +229,7 @@ class _Effect:
                 dims=first.dims,
                 dims_changed=None if first.dims == recoding.dims_after else recoding.dims_after,
             )
-            if both.before != both.after or both.dims_changed is not None:
+            if both.changes_values:
                 known[source] = _comparable(both)
         return _Effect(
             _followed(self.renames, other.renames),

@@ -10,6 +10,7 @@ from redismigrate.operations.client_keys import remarks_on_keys
 from redismigrate.operations.operation_types import ChangeIndex, DropIndex, Operation
 from redismigrate.operations.remarks import remarks_on_change, remarks_on_upgrade
 from redismigrate.operations.reversing import reversed_operations
+from redismigrate.operations.second_form_candidates import second_form_calls
 from redismigrate.operations.source import comment_lines, source_lines
 from redismigrate.schema.definition import Catalog
 
@@ -60,7 +61,8 @@ def content_of(
     """
     if not operations:
         return ScriptContent()
-    remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes, **texts)
+    forms = _second_forms(operations, catalog)
+    remarks = remarks_on_upgrade(renames.open_fields, renames.open_indexes, second_forms=forms, **texts)
     after = catalog
     told, of_keys = list(notes), []
     for operation in operations:
@@ -85,3 +87,15 @@ def content_of(
         changed=changed,
         gone=tuple(name for name in changed if name not in after),
     )
+
+
+def _second_forms(operations: tuple[Operation, ...], catalog: Catalog) -> dict[tuple[str, str], str]:
+    """Index and vector field -> the call that would make of it what comes instead."""
+    found: dict[tuple[str, str], str] = {}
+    for operation in operations:
+        if isinstance(operation, ChangeIndex):
+            schema = catalog.index(operation.name).schema
+            calls = second_form_calls(operation.changes, schema)
+            found |= {(schema.name, name): call for name, call in calls.items()}
+        catalog = operation.apply(catalog)
+    return found

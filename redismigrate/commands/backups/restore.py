@@ -15,7 +15,7 @@ from redismigrate.backup.contents import (
     schema_before,
 )
 from redismigrate.backup.folders import open_in_place
-from redismigrate.backup.replaced_documents import is_of_replaced
+from redismigrate.backup.replaced_documents import holds_values, is_of_replaced
 from redismigrate.commands.backups.backup_needs import is_known
 from redismigrate.commands.backups.listing import list_backups, translated_errors
 from redismigrate.commands.migration_options import MigrationOptions, failed_to_json
@@ -24,11 +24,14 @@ from redismigrate.commands.session import locked_state, refuse_unfinished_run
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.errors import BackupDamaged, BackupError, PlanBlocked
+from redismigrate.execution.documents.beside.dropping import bring_values_back
 from redismigrate.execution.documents.beside.restoring_replaced import restore_replaced
+from redismigrate.execution.documents.beside.restoring_values import restore_values
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.documents.traffic.node import Node
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.steps.document_work import failed
@@ -214,9 +217,14 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
 
 
 def _restored(node: Node, backup: Backup, older_backups: list[Backup], watcher: Watcher) -> Restored:
+    if holds_values(backup):
+        return restore_values(node, backup)
     if is_of_replaced(backup):
         return restore_replaced(node, backup, rewrite_in(backup).storage_type)
     job, quantizations = _job(node, backup), quantizations_in(backup)
+    if job.rewrite.dropped:
+        with Synchroniser(node, job.connections, job.batch_size) as synchroniser:
+            return bring_values_back(synchroniser, backup, job.schema, job.rewrite.dropped)
     # Documents that got older originals back don't hold what the conversion made of them.
     taken = take_precision_back(reversed(older_backups), backup, job, quantizations)
     for document in (document for refused in taken.refused for document in refused.listed):

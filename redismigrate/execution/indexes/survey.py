@@ -243,7 +243,7 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
     return KnownBackup(
         str(location),
         is_here=True,
-        paths=rewrite.recoded_paths,
+        paths=(*rewrite.recoded_paths, *rewrite.dropped),
         prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
     )

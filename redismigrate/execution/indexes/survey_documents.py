@@ -16,7 +16,7 @@ from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.word_counts import WordCounts, words_of_tags, words_of_texts
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
-from redismigrate.operations.block_moves import moves_of, truncations_of
+from redismigrate.operations.block_moves import moves_of, second_paths_of, truncations_of
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
@@ -47,6 +47,14 @@ ENOUGH_DOCUMENTS = 50
 # Enough to tell how clients make them.
 KEPT_KEYS = 100
 SAMPLED_TYPES = {"text", "tag", "vector"}
+_OF_DOCUMENTS = {
+    "rename_field",
+    "change_prefix",
+    "truncate",
+    "change_storage",
+    "drop_values",
+    "restore_values",
+}
 
 
 @dataclass
@@ -57,13 +65,15 @@ class Interest:
         schema: As the first revision meets it or creates it: where its documents are found.
         paths: Hash fields and JSON paths to look at -> the field that is there now.
         may_be_rewritten: Whether a revision may rewrite its documents.
-        cuts: Hash field -> how its vectors are truncated first.
+        cuts: Hash field or JSON path -> how its vectors are truncated first.
+        dropped: Hash fields and JSON paths that nothing reads, of which a revision removes the values.
     """
 
     schema: IndexSchema
     paths: dict[str, Field]
     may_be_rewritten: bool = False
     cuts: dict[str, Recoding] = dataclass_field(default_factory=dict)
+    dropped: set[str] = dataclass_field(default_factory=set)
 
     def add(self, schema: IndexSchema) -> None:
         """Look at what a later revision reads, too."""
@@ -100,6 +110,7 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
             interest.add(new)
             if operation.kind == "change_index" and may_rewrite(operation, old, new):
                 interest.may_be_rewritten = True
+                interest.dropped |= {each.path for each in operation.changes if each.kind == "drop_values"}
                 for cut in _cuts(operation, old, new):
                     interest.cuts.setdefault(cut.path, cut)
     return interests
@@ -107,16 +118,17 @@ def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict
 
 def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:
     """Whether a change of an index may concern the bytes of its documents."""
-    kinds = {"rename_field", "change_prefix", "truncate", "change_storage"}
-    if any(change.kind in kinds for change in operation.changes):
+    if any(change.kind in _OF_DOCUMENTS for change in operation.changes):
         return True
-    return bool(recodings_of(before, after, (), {}))
+    beside = second_paths_of(operation.changes, before)
+    return bool(recodings_of(before, after, (), {}, second_paths=beside))
 
 
 def _cuts(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> list[Recoding]:
     """The vectors of float datatypes that a change truncates."""
     renames, _ = moves_of(operation.changes, before)
-    recodings = recodings_of(before, after, renames, {}, truncations_of(operation.changes, before))
+    truncated, beside = truncations_of(operation.changes, before), second_paths_of(operation.changes, before)
+    recodings = recodings_of(before, after, renames, {}, truncated, beside)
     return [recoding for recoding in recodings if recoding.cuts and not recoding.has_integers]
 
 
@@ -138,10 +150,11 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
             keys = _some_indexed_keys(server, physical) or keys
     if not keys:
         return None
-    keys = keys[: max(BATCH_SIZE, MOST_COMMANDS // max(1, len(interest.paths)))]
+    paths = dict.fromkeys((*interest.paths, *sorted(interest.dropped)))
+    keys = keys[: max(BATCH_SIZE, MOST_COMMANDS // max(1, len(paths)))]
     reader = _Reader(server)
     is_hash = interest.schema.storage_type == "hash"
-    sizes = {path: reader.sizes(keys, path, is_hash=is_hash) for path in interest.paths}
+    sizes = {path: reader.sizes(keys, path, is_hash=is_hash) for path in paths}
     if not is_hash:
         sizes[WHOLE_DOCUMENT] = reader.sizes(keys, WHOLE_DOCUMENT, is_hash=False)
     timings = reader.take_timings()
@@ -152,8 +165,11 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
             continue
         fields[path] = _field_sample(known)
         field = interest.paths.get(path)
-        if is_hash and isinstance(field, VectorField):
-            fields[path] = _with_vectors(fields[path], reader, known, path, field, interest.cuts.get(path))
+        cut = interest.cuts.get(path)
+        if not is_hash and isinstance(field, VectorField) and cut is not None:
+            fields[path] = _with_arrays(fields[path], reader, known, path, cut)
+        elif is_hash and isinstance(field, VectorField):
+            fields[path] = _with_vectors(fields[path], reader, known, path, field, cut)
         elif path == WHOLE_DOCUMENT:
             fields[path] = _with_texts(fields[path], reader, known)
     timings = reader.take_timings() or timings
@@ -281,6 +297,20 @@ def _with_vectors(
         largest=float(numbers.max()) if numbers.size else None,
         **({} if cut is None else _overlap(vectors[np.isfinite(vectors).all(axis=1)], cut)),
     )
+
+
+def _with_arrays(
+    sample: FieldSample, reader: _Reader, sizes: Mapping[bytes, int], path: str, cut: Recoding
+) -> FieldSample:
+    """The sample of a JSON path with what its arrays of numbers tell of their neighbours."""
+    from redismigrate.documents.array_texts import count_components
+    from redismigrate.documents.resized_arrays import components_of
+
+    having = [key for key, size in sizes.items() if size]
+    few = having[: max(1, int(SAMPLED_BYTES // max(1, cut.bytes_before)))]
+    texts = [text[1:-1] for text in reader.replies("JSON.GET", few, encode(path))]
+    right = [text for text in texts if count_components(text) == cut.dims]
+    return replace(sample, **_overlap(components_of(right, cut.dims), cut))
 
 
 def _overlap(vectors: NDArray[Any], cut: Recoding) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from redismigrate.documents.failures import SHOWN_FAILURES
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.beside.copy_batch import CopyAim
 from redismigrate.execution.documents.beside.follower import Follower, Guard
 from redismigrate.execution.documents.beside.mark_store import forget_other_runs
 from redismigrate.execution.documents.beside.second_fields import SecondFields
 from redismigrate.execution.documents.beside.second_forms import FieldAim
+from redismigrate.execution.documents.beside.twin_values import TwinValues
 from redismigrate.execution.documents.in_place.older_originals import bring_precision_back
 from redismigrate.execution.documents.in_place.rights import require_rights
 from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised
@@ -24,12 +25,18 @@ from redismigrate.execution.indexes.live import look_at
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.copy_steps import CopySteps
 from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.expansion_counter import ExpansionCounter
+from redismigrate.execution.steps.followed import followed_at, have_names_moved
 from redismigrate.execution.steps.refusals import DocumentsRefused
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
+from redismigrate.execution.steps.twin_steps import TwinSteps, are_twins
 from redismigrate.planning.plan import Step
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import readable
 from redismigrate.state.keys import StateKeys
+
+# Who owns what: until the names move, and from then on.
+_Aim = Literal["beside", "serving"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,17 @@ class SecondFormSteps:
     def __init__(self, work: DocumentWork, *, allows_lossy: bool = False) -> None:
         self._work = work
         self._copies = CopySteps(work)
+        self._twins = TwinSteps(work)
         self._second_fields = SecondFieldSteps(work, allows_lossy=allows_lossy)
         self._followed: dict[str, _Followed] = {}
+        self._counter = ExpansionCounter(work.nodes.home, StateKeys(work.project))
 
     def close(self) -> None:
         """Stop following; what can't be closed keeps nothing else open."""
         with ExitStack() as closing:
+            closing.callback(self._counter.add)
             closing.callback(self._copies.close)
+            closing.callback(self._twins.close)
             for index in self._followed:
                 closing.callback(self._stop, index)
 
@@ -76,9 +87,13 @@ class SecondFormSteps:
             require_reports(self._work.server, KeyPrefixes.of(job.schema.prefixes).outermost)
         except (AuthenticationFailed, WritesUntold) as error:
             raise DocumentsRefused(error.message, error.hint) from error
-        if step.life.name == "make_copies":
+        are_marked = step.life.name != "fill_second_fields"
+        if are_marked:
             forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)
         done = self._start(step, run, is_first=True).follower.synchronise_all()
+        if are_twins(step):
+            self._twins.end_first_pass(step, run)
+            self._turn(str(step.index), self.mirror(step, run))
         self._work.report(done.failures)
         # On the way back they stay where they are: what the application has put in their place is its own.
         if done.failures.count > self._allowed(step, run) and run.failure is None:
@@ -87,14 +102,14 @@ class SecondFormSteps:
             refused.documents = failed(done.failures)
             raise refused
         counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
-        if step.life.name == "make_copies":  # else they were counted when they were backed up
+        if are_marked:  # else they were counted when they were backed up
             counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
         return {"documents": run.documents.plus(counts)}
 
     def _with_second_form(self, step: Step, run: Run, done: Synchronised) -> int:
         """How many documents have the second form by now, those of an attempt that was cut off among them."""
         have = done.documents - done.failures.count - done.only_new - done.only_new_deleted
-        made = run.backups.get(str(step.index)) if step.strategy == "shadow_field" else None
+        made = run.backups.get(str(step.index)) if step.life.name == "fill_second_fields" else None
         if made is not None:
             # Not all documents have a vector.
             kept = self._work.open(made).count("kept")
@@ -131,23 +146,28 @@ class SecondFormSteps:
             follower = self._followed[index].follower
             follower.follow()
             self._second_fields.note_written(step, follower.converted)
-        return self.take_second_fields_back(step, run)
+        return self.take_back(step, run)
 
-    def take_second_fields_back(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """Remove second fields, brought in step by the pass that removes them; the changes of the run."""
+    def take_back(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove second forms, once what was written to them is in the first ones; the changes of the run.
+
+        Second fields are brought in step by the pass that removes them.
+        """
         self._stop(str(step.index))
         with self._synchroniser(step, run) as synchroniser:
+            match step.life.name:
+                case "take_copies_back":
+                    return self._copies.take_back(step, run, synchroniser)
+                case "take_twins_back":
+                    return self._twins.take_back(step, run, synchroniser)
             counts = self._second_fields.remove(step, run, synchroniser)
         return {"documents": run.documents.plus(counts)}
 
-    def take_copies_back(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """Remove the copies, once what was written to them is in their originals; the changes of the run."""
-        self._stop(str(step.index))
-        with self._synchroniser(step, run) as synchroniser:
-            return self._copies.take_back(step, run, synchroniser)
+    def remove_first_forms(self, step: Step, run: Run) -> Mapping[str, Any]:
+        """Remove originals or old values; what is written there goes on to the second forms.
 
-    def remove_originals(self, step: Step, run: Run) -> Mapping[str, Any]:
-        """Remove originals; what is written under their keys goes on to the copies. The changes of the run.
+        Returns:
+            The changes of the run.
 
         Raises:
             ValidationFailed: The new index lacks documents whose originals were to be removed.
@@ -159,19 +179,26 @@ class SecondFormSteps:
         followed = self._followed[index]
         followed.follower.follow()
         # Undoing goes on whatever it meets: what has no copy stays.
-        if run.failure is None and step.after is not None:
+        if run.failure is None and step.after is not None and not are_twins(step):
             allowed = self._allowed(step, run) + run.documents.failed_count
             self._copies.require_copies(step, run, allowed, self)
+        remove = self._twins.remove_old if are_twins(step) else self._copies.remove_originals
         try:
-            return self._copies.remove_originals(step, run, followed.follower, followed.synchroniser)
+            return remove(step, run, followed.follower, followed.synchroniser)
         finally:
             self._stop(index)
 
     def names_moved(self, run: Run) -> None:
-        """From now on what is written to copies stays there: they serve."""
-        for index, followed in self._followed.items():
-            if isinstance(followed.mirror, Copies) and _have_names_moved(run, index):
-                followed.follower.turn_to(replace(followed.mirror, aim="serving"))
+        """From now on what is written to copies, or at new paths, stays there: they serve."""
+        for index, followed in list(self._followed.items()):
+            if isinstance(followed.mirror, Copies | TwinValues) and have_names_moved(run, index):
+                self._turn(index, replace(followed.mirror, aim="serving"))
+
+    def _turn(self, index: str, mirror: Mirror) -> None:
+        """Follow another mirror of the same documents from now on."""
+        followed = self._followed[index]
+        followed.follower.turn_to(mirror)
+        self._followed[index] = replace(followed, mirror=mirror)
 
     def follow(self) -> None:
         """Synchronise what was written since the last time; called often while something else goes on."""
@@ -208,18 +235,18 @@ class SecondFormSteps:
             followed.follower.follow()
             return None
         settled = followed.follower.settle(step.before.physical)
-        if isinstance(followed.mirror, Copies):
+        if isinstance(followed.mirror, Copies | TwinValues):
             self._require_few_failures(step, run, followed)
         return None if settled.remaining else settled.guard
 
     def _allowed(self, step: Step, run: Run) -> int:
         """How many documents may have no second form."""
         # Vectors that can't be converted were counted when they were backed up.
-        known = run.documents.failed_count if step.strategy == "shadow_field" else 0
+        known = run.documents.failed_count if step.strategy == "shadow_field" and not are_twins(step) else 0
         return max(int(run.arguments.get("max_failures", 0)), known)
 
     def _require_few_failures(self, step: Step, run: Run, followed: _Followed) -> None:
-        """Refuse to swap where documents have no copy by now: no index would find them.
+        """Refuse to swap where documents have no second form by now: no index would find them.
 
         Raises:
             DocumentsRefused: More than allowed have none.
@@ -248,14 +275,12 @@ class SecondFormSteps:
                 return None
             followed = self._start(source, run)
             done = followed.follower.synchronise_all()
-            if isinstance(followed.mirror, Copies):
+            if isinstance(followed.mirror, Copies | TwinValues):
                 # Written since the process that copied them is gone, so that it could not tell.
                 self._work.report(done.failures)
         return self._followed[index]
 
-    def _start(
-        self, step: Step, run: Run, aim: CopyAim | None = None, *, is_first: bool = False
-    ) -> _Followed:
+    def _start(self, step: Step, run: Run, aim: _Aim | None = None, *, is_first: bool = False) -> _Followed:
         index = str(step.index)
         self._stop(index)
         mirror = self.mirror(step, run, aim)
@@ -266,10 +291,27 @@ class SecondFormSteps:
                 self._synchroniser(step, run, lambda documents: self._look(index, documents))
             )
             follower = opened.enter_context(
-                Follower(self._work.nodes, mirror, synchroniser, is_first=is_first)
+                Follower(
+                    self._work.nodes,
+                    mirror,
+                    synchroniser,
+                    is_first=is_first,
+                    on_round=partial(self._count, step, run),
+                )
             )
             self._followed[index] = _Followed(mirror, synchroniser, follower, opened.pop_all())
         return self._followed[index]
+
+    def _count(self, step: Step, run: Run, done: Synchronised) -> None:
+        """Count what becomes of documents that have both forms: none has once one of these is moved."""
+        if step.life.has("makes_new_form"):
+            self._counter.count(run, done)
+        if are_twins(step):
+            self._twins.note_made_again(step, done.made_again)
+
+    def count_traffic(self) -> None:
+        """Add to the state what was counted of documents since the last time."""
+        self._counter.add()
 
     def _look(self, index: str, documents: int) -> None:
         """Look whether writers are ahead, after a batch of so many documents."""
@@ -297,13 +339,16 @@ class SecondFormSteps:
         if followed is not None:
             followed.opened.close()
 
-    def mirror(self, step: Step, run: Run, aim: CopyAim | None = None) -> Mirror:
+    def mirror(self, step: Step, run: Run, aim: _Aim | None = None) -> Mirror:
         """Where the second forms are that a step makes, and what they should be."""
+        moved = have_names_moved(run, str(step.index))
+        aim = aim or ("serving" if moved else "beside")
+        if are_twins(step):
+            return self._twins.mirror(step, run, aim)
         if step.strategy == "shadow_field":
             of_fields: FieldAim = "promoted" if step.life.name == "promote_documents" else "beside"
             return self._second_fields.mirror(step, run, of_fields)
-        moved = _have_names_moved(run, str(step.index))
-        return self._copies.mirror(step, run, aim or ("serving" if moved else "beside"))
+        return self._copies.mirror(step, run, aim)
 
     @contextmanager
     def following(self, run: Run, index: str) -> Iterator[Follower | None]:
@@ -337,18 +382,8 @@ class SecondFormSteps:
             job.batch_size,
             on_progress,
             work.pace,
-            self._copies.tell,
+            (self._twins if are_twins(step) else self._copies).marked.tell,
         )
-
-
-def _have_names_moved(run: Run, index: str) -> bool:
-    """Whether the served name points to the index over what a step has copied."""
-    for step in reversed(run.steps[: run.position]):
-        if step.index == index and step.kind == "swap_alias":
-            return True
-        if step.index == index and step.life.has("is_followed"):
-            return False
-    return False
 
 
 def _refused(index: str, count: int, first: str) -> DocumentsRefused:
@@ -356,19 +391,3 @@ def _refused(index: str, count: int, first: str) -> DocumentsRefused:
         f"{count:,} documents of {index} can't have a second form: {first}.",
         f"Correct them, or leave them as they are with --max-failures {count}.",
     )
-
-
-def followed_indexes(run: Run) -> tuple[str, ...]:
-    """The served names whose documents have a second form; an index over the same ones needs none."""
-    names = dict.fromkeys(str(step.index) for step in run.plan.steps if step.index is not None)
-    return tuple(name for name in names if followed_at(run, name) is not None)
-
-
-def followed_at(run: Run, index: str) -> Step | None:
-    """The step that made what has to be followed for an index where a run is now; None where nothing has."""
-    for step in reversed(run.steps[: run.position]):
-        if step.index == index and step.life.has("ends_following"):
-            return None
-        if step.index == index and step.life.has("is_followed"):
-            return step
-    return None

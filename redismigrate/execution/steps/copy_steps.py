@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from hashlib import sha1
-from pathlib import Path
 from typing import Any
 
-from redismigrate.backup.location import BackupLocation
-from redismigrate.documents.failures import FailedDocument, Failures
+from redismigrate.documents.failures import Failures
 from redismigrate.documents.storage_transform import documents_transform
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, conflict_with
 from redismigrate.execution.documents.beside.follower import Follower
-from redismigrate.execution.documents.beside.mark_store import forget_marks, mark_prefix
-from redismigrate.execution.documents.beside.marks import fence_of
-from redismigrate.execution.documents.beside.removals import Removals
-from redismigrate.execution.documents.beside.replaced import ReplacedOriginals
 from redismigrate.execution.documents.traffic.mirroring import Synchronised, keys_of
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import batches_of_keys, count_keys, look_at, not_in_index, types_of
 from redismigrate.execution.indexes.validation import ValidationFailed
 from redismigrate.execution.run import Run
 from redismigrate.execution.steps.answers import Following, difference_in_vectors
-from redismigrate.execution.steps.document_work import TOLD_FAILURES, DocumentWork, failed
+from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.marked_forms import MarkedForms
 from redismigrate.planning.plan import Step
 from redismigrate.schema.definition import IndexDefinition
-from redismigrate.schema.strict import readable, readable_key
-from redismigrate.state.keys import StateKeys
+from redismigrate.schema.strict import readable
 
-WAY_DIGITS = 12
-PROCESS_BYTES = 8
 _KEYS_PER_LOOK = 500
 _LOOKS = 3
 SHOWN = 3
@@ -43,7 +32,7 @@ WRITTEN_LATE = "it was written under its old key when its document had moved; le
 
 
 class CopySteps:
-    """Makes the mirrors of copies for one process, which share what proves a deletion, and the backup.
+    """Makes the mirrors of copies for one process, with what their marks, proofs and backups share.
 
     Args:
         work: Where.
@@ -51,49 +40,27 @@ class CopySteps:
 
     def __init__(self, work: DocumentWork) -> None:
         self._work = work
-        self._keys = StateKeys(work.project)
-        self._removals: Removals | None = None
-        self._replaced: dict[str, ReplacedOriginals] = {}
-        self._told = Failures()
-        # Those who follow one after the other, or side by side, have one token, for none of them holds the
-        # lock. But what went between two of them was seen by neither.
-        self._process = os.urandom(PROCESS_BYTES)
-
-    def tell(self, conflict: FailedDocument) -> None:
-        """Tell of a document that both releases have written, once, and not of more than a few."""
-        count = self._told.count
-        self._told.add(conflict.key, conflict.reason)
-        if count < self._told.count <= TOLD_FAILURES:
-            self._work.watcher.warned(f"{readable_key(conflict.key)}: {conflict.reason}")
+        self.marked = MarkedForms(work)
 
     def mirror(self, step: Step, run: Run, aim: CopyAim) -> Copies:
         """Where the copies are that a step makes, and what they should become."""
         rewrite, before = step.work.rewrite, step.index_before
         forward = documents_transform(rewrite, {})
         back = documents_transform(rewrite.reversed(), {})
-        replaced = self._replaced_by(step, run)
-        if self._removals is None:
-            self._removals = Removals.since_now(self._work.server, self._work.max_removals)
         return Copies(
             before.schema,
             rewrite.storage_after,
             rewrite.prefixes,
             forward,
-            self.marks(step, run),
+            self.marked.marks(step, run),
             aim,
             back,
-            fence_of(self._work.nodes.home.fence.token + self._process),
-            self._removals,
-            replaced.keep,
+            self.marked.fence,
+            self.marked.removals,
+            self.marked.replaced_by(step, run).keep,
             is_slow=forward.is_slow or back.is_slow,
             may_round=rewrite.storage is not None or bool(rewrite.recodings),
         )
-
-    def marks(self, step: Step, run: Run) -> bytes:
-        """How the keys of the marks begin. There and back are two sets of copies."""
-        way = f"{run.plan.revision}:{step.index}:{step.work.rewrite}".encode("utf-8", "surrogateescape")
-        digest = sha1(way, usedforsecurity=False).hexdigest()[:WAY_DIGITS]
-        return mark_prefix(self._keys, run.id, digest)
 
     def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
         """What was written to copies goes to their originals; then the copies go. The changes of the run."""
@@ -133,34 +100,26 @@ class CopySteps:
 
     def close(self) -> None:
         """Finish the backups of originals that were replaced; where one can't be, the others are."""
-        with ExitStack() as closing:
-            for replaced in self._replaced.values():
-                closing.callback(replaced.close)
+        self.marked.close()
 
     def _end(
         self, step: Step, run: Run, failures: Failures, *, looks_for_late: bool = False
     ) -> Mapping[str, Any]:
         """Forget the marks, and count what has to be told; the changes of the run."""
         conflicts = self._conflicts(step, run)
-        forget_marks(self._work.server, self.marks(step, run))
-        for conflict in conflicts.listed:
-            self.tell(conflict)
-        if conflicts.count > TOLD_FAILURES:
-            self._work.watcher.warned(f"both were written of {conflicts.count - TOLD_FAILURES:,} more")
+        self.marked.forget(step, run)
+        self.marked.tell_all(conflicts)
         counts = run.documents.plus(failed(failures)).plus(failed(conflicts))
         if looks_for_late:
             late = self._written_late(step, failures)
             self._work.report(late)
             counts = counts.plus(failed(late))
-        replaced, backups = self._replaced_by(step, run), dict(run.backups)
-        if replaced.exists:
-            backups[str(step.index)] = str(BackupLocation.here(replaced.folder))
-        return {"documents": counts, "backups": backups}
+        return {"documents": counts, "backups": self.marked.backups(step, run)}
 
     def _conflicts(self, step: Step, run: Run) -> Failures:
         """The documents of which both forms were written, by whatever process they were met."""
         conflicts, copies = Failures(), self.mirror(step, run, "serving")
-        for key in self._replaced_by(step, run).conflicts():
+        for key in self.marked.conflicts(step, run):
             # Undone, the run has copied the other way as well, and its backup is one.
             if key.startswith(copies.tracked):
                 conflicts.add(key, conflict_with(copies.target(key)))
@@ -244,18 +203,6 @@ class CopySteps:
             key for key, found in zip(suspects, there, strict=True) if found != b"none" and key not in outside
         ]
 
-    def _replaced_by(self, step: Step, run: Run) -> ReplacedOriginals:
-        index = str(step.index)
-        if index not in self._replaced:
-            manifest = self._work.manifest(step, run)
-            options = {**manifest.options, "replaced": True}
-            self._replaced[index] = ReplacedOriginals(
-                Path(run.arguments["backup_dir"]),
-                manifest.model_copy(update={"options": options}),
-                self._work.require_lock,
-            )
-        return self._replaced[index]
-
 
 def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
     """Remove originals, while what is written under old keys goes on to their copies.
@@ -265,6 +212,7 @@ def move_away(follower: Follower, copies: Copies, total: Synchronised) -> None:
         copies: Of the originals.
         total: Is added to.
     """
+    follower.stop_telling()
     follower.turn_to(replace(copies, aim="originals_removed"))
     follower.synchronise_all(total)
     for _ in range(MOST_ROUNDS):

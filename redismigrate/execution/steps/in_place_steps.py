@@ -39,7 +39,7 @@ from redismigrate.execution.documents.in_place.rewriting import (
 )
 from redismigrate.execution.documents.in_place.rights import KeyRights, require_rights
 from redismigrate.execution.documents.in_place.touching import touch
-from redismigrate.execution.documents.traffic.reading import documents_on, keys_of_length
+from redismigrate.execution.documents.traffic.reading import documents_on, keys_in_form
 from redismigrate.execution.indexes.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
@@ -306,7 +306,7 @@ class DocumentSteps:
             return frozenset(
                 key
                 for recoding in recodings
-                for found in keys_of_length(self._work.nodes, (keys,), recoding.path, recoding.bytes_before)
+                for found in keys_in_form(self._work.nodes, (keys,), recoding, is_new=False)
                 for key in found
             )
 

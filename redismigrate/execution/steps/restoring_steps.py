@@ -13,7 +13,6 @@ from redismigrate.backup.contents import (
 )
 from redismigrate.execution.documents.in_place.older_originals import take_precision_back
 from redismigrate.execution.documents.in_place.restoring import restore_documents
-from redismigrate.execution.documents.traffic.reading import keys_of_length
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.planning.plan import Step
@@ -68,10 +67,7 @@ class RestoringSteps:
         if step.life.name == "restore_promoted":
             # What has the new form is turned back with its second field, or told then.
             for recoding in job.rewrite.recodings:
-                in_new_form = keys_of_length(
-                    self._work.nodes, job.keys(), recoding.path, recoding.bytes_after
-                )
-                for keys in in_new_form:
+                for keys in job.keys_in_form(recoding, is_new=True):
                     restored.left.forget(keys)
         self._work.report(restored.left)
         counts = counts.plus(DocumentCounts(rewritten=restored.documents).plus(failed(restored.left)))

@@ -29,12 +29,14 @@ from redismigrate.execution.pace.build_brake import BuildBrake
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.run import Baseline, Run
 from redismigrate.execution.steps.answers import different_answer
-from redismigrate.execution.steps.beside_steps import SecondFormSteps, followed_at
+from redismigrate.execution.steps.beside_steps import SecondFormSteps
 from redismigrate.execution.steps.document_work import HEARTBEAT_SECONDS
 from redismigrate.execution.steps.expectation_steps import answers_of, require_met
+from redismigrate.execution.steps.followed import followed_at
 from redismigrate.execution.steps.in_place_steps import DocumentSteps, is_shown_one_by_one
 from redismigrate.execution.steps.name_steps import commands_of_moves, require_as_expected
 from redismigrate.execution.steps.restoring_steps import RestoringSteps
+from redismigrate.execution.steps.values_steps import ValuesSteps
 from redismigrate.foreign_modules import ForeignCode, ForeignFailure, place_in
 from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.operations.recorder import DataMigration
@@ -82,6 +84,7 @@ class StepRunner:
         documents: Does the steps that rewrite documents.
         restoring: Does the steps that bring documents back.
         second_forms: Does the steps that make second forms of documents, and follows writers meanwhile.
+        values: Does the steps that drop values, and bring them back.
         build_brake: Slows down the server's own builds where a limit asks for that.
     """
 
@@ -94,6 +97,7 @@ class StepRunner:
     documents: DocumentSteps
     restoring: RestoringSteps
     second_forms: SecondFormSteps
+    values: ValuesSteps
     build_brake: BuildBrake
 
     def carry_out(self, step: Step, run: Run) -> Effect:  # noqa: C901, PLR0912 - a table of kinds
@@ -138,18 +142,22 @@ class StepRunner:
                 self.restoring.verify(step)
             case "restore_rewritten" | "restore_promoted":
                 return Effect(changes=self.restoring.restore(step, run))
-            case "fill_second_fields" | "make_copies":
+            case "fill_second_fields" | "fill_twins" | "make_copies":
                 return Effect(changes=self.second_forms.copy(step, run))
             case "promote_documents":
                 return Effect(changes=self.second_forms.promote(step, run))
             case "remove_second_fields":
                 return Effect(changes=self.second_forms.remove_second_fields(step, run))
-            case "take_second_fields_back":
-                return Effect(changes=self.second_forms.take_second_fields_back(step, run))
-            case "remove_originals":
-                return Effect(changes=self.second_forms.remove_originals(step, run))
-            case "take_copies_back":
-                return Effect(changes=self.second_forms.take_copies_back(step, run))
+            case "take_second_fields_back" | "take_twins_back" | "take_copies_back":
+                return Effect(changes=self.second_forms.take_back(step, run))
+            case "remove_twins" | "remove_originals":
+                return Effect(changes=self.second_forms.remove_first_forms(step, run))
+            case "start_backup":
+                return Effect(changes=self.values.start_backup(step, run))
+            case "drop_values":
+                return Effect(changes=self.values.drop(step, run))
+            case "restore_values":
+                return Effect(changes=self.values.restore(step, run))
             case "drop_index" | "drop_left" | "drop_over_second_fields":
                 return Effect(self._drop(step))
             case "drop_to_rewrite":

@@ -46,6 +46,8 @@ from redismigrate.schema.strict import encode
 _KEYS_PER_PORTION = 1000
 _TIME = render(b"TIME")
 _ABSENT = Found()
+# What counts a document that had no copy yet.
+_MADE = ("written", "born")
 
 
 def _keep_nothing(originals: Sequence[Replaced]) -> None:
@@ -223,6 +225,7 @@ class Copies:
             if document is None:
                 continue
             decision.result.written += 1
+            decision.result.born += 1
             if isinstance(document, dict) and want.expires_ms == NEVER and not want.expiries:
                 fields = rendered(document.items())
                 decision.pieces += render_first_hash(target, fields, len(document))
@@ -233,12 +236,12 @@ class Copies:
             commands.append((b"SET", self._mark(key), Mark.of(self.fence, want).encoded()))
             touched = (target, self._mark(key))
             undo = ((b"DEL", target),)
-            decision.documents.append(DocumentWrites(key, touched, commands, ("written",), undo=undo))
+            decision.documents.append(DocumentWrites(key, touched, commands, _MADE, undo=undo))
         if marks:
             decision.pieces.append(render(b"MSET", *marks))
             owners.append(b"")
         decision.commands, decision.owners = len(owners), owners
-        decision.forget, decision.counters = self._forgotten, ("written",)
+        decision.forget, decision.counters = self._forgotten, _MADE
 
     def _forgotten(self, key: bytes) -> bytes:
         return render(b"DEL", self._mark(key))

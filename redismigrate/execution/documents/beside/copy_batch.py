@@ -129,6 +129,8 @@ class CopyBatch:
         counters = list(_COUNTERS.get(outcome.verdict, ()))
         if copy_changes and outcome.copy is not None:
             counters.append("removed" if outcome.copy.document is None else "written")
+        if changes or copy_changes:
+            counters += self._traffic(outcome, original, copy, before)
         if changes:
             counters += ("removed" if self._aim == "originals_removed" else "turned_back", "changed")
         # A copy that can't be carried back stands all the same.
@@ -173,6 +175,17 @@ class CopyBatch:
         if self._only_marks:
             self._decision.add((render(b"MSET", *self._only_marks),), b"")
         return self._decision
+
+    def _traffic(
+        self, outcome: CopyOutcome, original: Found, copy: Found, before: Found | None
+    ) -> tuple[str, ...]:
+        """As what a document counts whose forms are brought in step, while none of them is to go for good."""
+        changes = ((copy, outcome.copy), (original, before))
+        written = [(now, then) for now, then in changes if then is not None]
+        if self._aim not in {"beside", "serving"} or any(then.document is None for _, then in written):
+            return ()
+        is_born = outcome.verdict is not Verdict.MADE_AGAIN and not all(now.exists for now, _ in written)
+        return ("born",) if is_born else ("carried",)
 
     def _outcome(
         self,

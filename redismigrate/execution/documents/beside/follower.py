@@ -8,7 +8,7 @@ nothing else was written by then, and the index still looks the same when a scri
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -83,6 +83,10 @@ def read_guard(server: Server, physical: str) -> Guard:
     return Guard(index.statistics.max_doc_id, index.statistics.num_docs)
 
 
+def _tell_nobody(done: Synchronised) -> None:
+    """Where nobody counts what becomes of documents."""
+
+
 class Follower:
     """Owns the trackers of a mirror, and knows what is still to be synchronised.
 
@@ -94,13 +98,20 @@ class Follower:
         mirror: Where second forms live. Of those that it aims at only "beside" needs to be followed.
         synchroniser: Does the work; it is closed by who made it.
         is_first: No second form was made before.
+        on_round: Told what became of documents in every pass and round but the first pass.
 
     Attributes:
         converted: Documents whose first form was replaced since `count_from_now`, or from the beginning.
     """
 
     def __init__(
-        self, nodes: Nodes, mirror: Mirror, synchroniser: Synchroniser, *, is_first: bool = False
+        self,
+        nodes: Nodes,
+        mirror: Mirror,
+        synchroniser: Synchroniser,
+        *,
+        is_first: bool = False,
+        on_round: Callable[[Synchronised], object] = _tell_nobody,
     ) -> None:
         self._nodes = nodes
         self._mirror = mirror
@@ -110,11 +121,12 @@ class Follower:
         self._tracker = Trackers(nodes, mirror.tracked)
         # Our own writes of second forms are reported, too: during a first pass all of them.
         self._is_first = is_first
+        self._on_round = on_round
         self._second_tracker: Trackers | None = None
         # Of the pass or the round that goes on: how many keys it has done, and what became of them so far.
         self._done = 0
         self._result = Synchronised()
-        self._result_before = self._written_before = self._reported_before = 0
+        self._written_before = self._reported_before = 0
         self.converted = 0
 
     def __enter__(self) -> Self:
@@ -147,7 +159,7 @@ class Follower:
     @property
     def backlog(self) -> Backlog:
         """How far behind it is at this moment."""
-        written = self._written_before + self._result.own_writes - self._result_before
+        written = self._written_before + self._result.own_writes
         reported = self._reported_before + self._tracker.reported
         left = max(0, len(self._pending) - self._done)
         return Backlog(left + self._tracker.waiting, max(0, reported - written), written, self.is_behind)
@@ -161,6 +173,10 @@ class Follower:
         self._mirror = mirror
         if not mirror.tracked_second:
             self._stop_tracking_second()
+
+    def stop_telling(self) -> None:
+        """Tell no more what becomes of documents: what is done to them now is no traffic."""
+        self._on_round = _tell_nobody
 
     def note_done(self, documents: int) -> None:
         """So many keys of the pass, or of the round, are done; told while it goes on."""
@@ -273,13 +289,18 @@ class Follower:
 
     def _synchronise(self, keys: Iterable[Sequence[bytes]], total: Synchronised | None) -> Synchronised:
         total = total or Synchronised()
-        before, converted = total.own_writes, total.converted
-        self._done, self._result, self._result_before = 0, total, before
-        self._synchroniser.synchronise(self._mirror, keys, total)
-        self._pending, total.busy = set(total.busy), []
-        self._done, self._result, self._result_before = 0, Synchronised(), 0
-        self._written_before += total.own_writes - before
-        self.converted += total.converted - converted
+        done = Synchronised()
+        self._done, self._result = 0, done
+        self._synchroniser.synchronise(self._mirror, keys, done)
+        self._pending, done.busy = set(done.busy), []
+        self._done, self._result = 0, Synchronised()
+        self._written_before += done.own_writes
+        self.converted += done.converted
+        if not self._is_first:
+            self._on_round(done)
+        total.add(done)
+        total.failures.add_all(done.failures)
+        total.conflicts.add_all(done.conflicts)
         return total
 
     def _drain(self) -> None:

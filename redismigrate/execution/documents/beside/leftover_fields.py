@@ -8,7 +8,8 @@ from typing import Any
 
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.mirroring import Decision, WithinDocuments
-from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, render_for_keys
+from redismigrate.execution.documents.traffic.value_store import store_of
+from redismigrate.redis_server.wire import is_of_another_type, raise_refusal
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
@@ -18,7 +19,7 @@ class LeftoverFields(WithinDocuments):
     """The mirror in which no document has some fields.
 
     Attributes:
-        schema: Tells the documents: its prefixes, hashes alone.
+        schema: Tells the documents: its prefixes and their type.
         names: Of the fields.
         excluded_prefixes: Of keys that are no documents of this mirror.
     """
@@ -29,19 +30,22 @@ class LeftoverFields(WithinDocuments):
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """The fields, which as a rule are not there."""
-        return render_for_keys(b"HMGET", keys, tuple(map(encode, self.names))), len(keys)
+        return store_of(self.schema.storage_type).reads(keys, tuple(map(encode, self.names)))
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:  # noqa: ARG002
         """Remove those that are there."""
         decision = Decision()
-        raise_refusal(*(reply for reply in replies if not is_of_another_type(reply)))
-        for key, row in zip(keys, replies, strict=True):
+        store = store_of(self.schema.storage_type)
+        rows = store.rows(replies, len(self.names))
+        raise_refusal(*(row for row in rows if not is_of_another_type(row)))
+        for key, row in zip(keys, rows, strict=True):
             if not isinstance(row, list):
                 continue
             pairs = zip(self.names, row, strict=True)
             left = [encode(name) for name, value in pairs if value is not None]
             if left:
-                decision.write(b"HDEL", key, *left)
+                for command in store.changes(key, (), left):
+                    decision.write(*command)
                 decision.result.removed += 1
                 decision.result.changed += 1
         decision.size_bytes = sum(map(len, keys))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -20,6 +20,10 @@ _EVICTED = re.compile(rb"^evicted_keys:(\d+)", re.MULTILINE)
 _SERVER = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
 
 
+def _tell_no_one() -> None:
+    """Where it is of no interest later."""
+
+
 @dataclass
 class Removals:
     """Counts what goes without a proof that it was deleted, and stops before it is too much.
@@ -30,6 +34,9 @@ class Removals:
             counts as none.
         documents: How many documents there are, as far as is known.
         unproved: Those that went so far.
+        are_values: What goes are values of documents that stay, and each is in the backup.
+        is_used_up: A process before this one has come to the usual limit: no more may go.
+        on_limit: Is called when the limit is met.
     """
 
     SHOWN: ClassVar[int] = 3
@@ -38,6 +45,9 @@ class Removals:
     before: tuple[bytes, int] | None = None
     documents: int = 0
     unproved: set[bytes] = field(default_factory=set)
+    are_values: bool = False
+    is_used_up: bool = False
+    on_limit: Callable[[], object] = _tell_no_one
 
     @classmethod
     def since_now(cls, server: Server, most: int | None) -> Self:
@@ -53,7 +63,9 @@ class Removals:
     @property
     def limit(self) -> int:
         """How many documents may go that nobody saw being deleted."""
-        return max(FEWEST, self.documents // 1000) if self.most is None else self.most
+        if self.most is not None:
+            return self.most
+        return 0 if self.is_used_up else max(FEWEST, self.documents // 1000)
 
     def nothing_evicted(self, reader: Reader) -> bool:
         """Whether the server is the same and has evicted nothing since."""
@@ -79,7 +91,7 @@ class Removals:
         """
         self.documents = max(self.documents, documents)
         if unseen > self.limit:
-            raise _too_many(unseen, sample)
+            raise self._too_many(unseen, sample)
 
     def count(self, key: bytes) -> None:
         """Count one more.
@@ -88,14 +100,23 @@ class Removals:
             RunInterrupted: It would be more than the limit.
         """
         if key not in self.unproved and len(self.unproved) >= self.limit:
-            raise _too_many(len(self.unproved) + 1, [key])
+            self.on_limit()
+            raise self._too_many(len(self.unproved) + 1, [key])
         self.unproved.add(key)
 
-
-def _too_many(count: int, sample: Sequence[bytes]) -> RunInterrupted:
-    names = ", ".join(map(readable, sample))
-    return RunInterrupted(
-        f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being deleted.",
-        "Nothing more was removed. Bring them back and run the same command again; if they were deleted on "
-        f"purpose, run it with --max-removals {count}.",
-    )
+    def _too_many(self, count: int, sample: Sequence[bytes]) -> RunInterrupted:
+        names = ", ".join(map(readable, sample))
+        if self.are_values:
+            return RunInterrupted(
+                f"{count:,} documents, {names} among them, have a value under one of its two names alone: it "
+                "was deleted, or a release that does not know the other name writes whole documents.",
+                "No more was removed; the backup has what was. If they were deleted on purpose, run the same "
+                f"command again with --max-removals {count}. Else let that release keep fields that it does "
+                "not know, or rename in place with --exclusive.",
+            )
+        return RunInterrupted(
+            f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being "
+            "deleted.",
+            "Nothing more was removed. Bring them back and run the same command again; if they were deleted "
+            f"on purpose, run it with --max-removals {count}.",
+        )

@@ -1,7 +1,7 @@
 """Keeps on disk what a newer form replaces: originals of the application that nothing else holds.
 
-They are whole documents, so the backup has one column. JSON stands there as its text, a hash as `hash_text`
-writes it: names, values and lifetimes, each with its length.
+They are whole documents, or some values of documents, so the backup has one column. JSON stands there as its
+text, a hash as `hash_text` writes it: names, values and lifetimes, each with its length. So do values.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ class ReplacedOriginals:
         backup_dir: Above all backups.
         manifest: Of the backup, without chunks.
         require_lock: Raises when another process may write the backup by now.
+        column: Whether they are whole documents or values.
     """
 
-    def __init__(self, backup_dir: Path, manifest: Manifest, require_lock: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        backup_dir: Path,
+        manifest: Manifest,
+        require_lock: Callable[[], None],
+        column: str = COLUMN,
+    ) -> None:
         self._backup_dir = backup_dir
-        self._manifest = manifest.model_copy(update={"fields": (COLUMN,)})
+        self._manifest = manifest.model_copy(update={"fields": (column,)})
         self._require_lock = require_lock
+        self._column = column
         self._writer: BackupWriter | None = None
 
     @property
@@ -59,7 +67,7 @@ class ReplacedOriginals:
             BackupFailed: They can't be written.
         """
         documents = Batch(
-            [each.key for each in originals], {COLUMN: [_text_of(each.original) for each in originals]}
+            [each.key for each in originals], {self._column: [_text_of(each.original) for each in originals]}
         )
         numbers = {
             IS_CONFLICT: [int(each.is_conflict) for each in originals],

@@ -1,4 +1,4 @@
-"""A second form of vectors in fields of their own, beside the declared ones in the same hashes.
+"""A second form of vectors in fields of their own, beside the declared ones in the same documents.
 
 The declared field holds the old form, the second field the new one, and an index over each finds all
 documents. Once the old index is gone the new form moves to the declared path, and the second fields go.
@@ -25,7 +25,8 @@ from redismigrate.execution.documents.traffic.aside import Aside, NotMadeYet
 from redismigrate.execution.documents.traffic.decisions import ADDED, Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, let_expire, read_expiries
 from redismigrate.execution.documents.traffic.mirroring import Decision, WithinDocuments
-from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, render_for_keys
+from redismigrate.execution.documents.traffic.value_store import HASH_FIELDS, ValueStore, store_of
+from redismigrate.redis_server.wire import is_of_another_type, raise_refusal
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
@@ -48,7 +49,7 @@ class _Looked(NamedTuple):
 
 @dataclass(frozen=True)
 class SecondFields(WithinDocuments):
-    """The mirror whose second forms are fields in the same hash.
+    """The mirror whose second forms are fields in the same hash, or members in the same JSON document.
 
     A declared value as long as the old form is the truth, and the second one follows it. One as long as the
     new form was written by a client that knows no other: it becomes the second form, and the declared field
@@ -57,7 +58,7 @@ class SecondFields(WithinDocuments):
     has no second form at all.
 
     Attributes:
-        schema: Tells the documents: its prefixes, hashes alone. FILTER is not looked at.
+        schema: Tells the documents: its prefixes and their type. FILTER is not looked at.
         fields: The second forms.
         aim: What the documents should become.
             "beside": old form declared, new form beside it.
@@ -89,11 +90,11 @@ class SecondFields(WithinDocuments):
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """Both forms of every field."""
-        return render_for_keys(b"HMGET", keys, self._names), len(keys)
+        return self._store.reads(keys, self._names)
 
     def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
         """Convert what was read, as far as the decision asks for it."""
-        _, rows = _hashes(keys, replies)
+        _, rows = self._documents(keys, replies)
         self._look(rows, reader.aside)
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
@@ -104,8 +105,9 @@ class SecondFields(WithinDocuments):
             NotMadeYet: A slow transform has to run first.
         """
         decision = Decision()
-        keys, rows = _hashes(keys, replies)
-        expiries = self._read_expiries(keys, rows, reader) if reader.fields_expire else None
+        keys, rows = self._documents(keys, replies)
+        expires = reader.fields_expire and self._store is HASH_FIELDS
+        expiries = self._read_expiries(keys, rows, reader) if expires else None
         try:
             pairs, wanted, lost, is_first = self._look(rows, reader.aside)
         except NotMadeYet:
@@ -167,9 +169,9 @@ class SecondFields(WithinDocuments):
             return {}
         replacing: dict[str, list[bytes | None]] = {}
         for field, (declared, _), forms in zip(self.fields, pairs, wanted, strict=True):
-            size, path = field.recoding.bytes_before, field.recoding.path
+            is_old_form, path = field.recoding.is_old_form, field.recoding.path
             replacing[path] = [
-                new if value is not None and value == now and len(value) == size and new != now else None
+                new if value is not None and value == now and is_old_form(value) and new != now else None
                 for value, now, new in zip(lost[path], declared, forms.declared, strict=True)
             ]
             # What a client of the new form has written is not the run's own.
@@ -181,9 +183,25 @@ class SecondFields(WithinDocuments):
         """Add the commands for documents that had no second form of their one vector yet, in a few blocks."""
         if isinstance(column, FixedWidth):
             decision.write_all(keys, self._names[1], column, ADDED)
-            decision.counters = ("documents", "written", "changed")
+            decision.counters = ("documents", "written", "born", "changed")
         decision.result.written += len(keys)
+        decision.result.born += len(keys)
         decision.result.changed += len(keys)
+
+    @property
+    def _store(self) -> ValueStore:
+        return store_of(self.schema.storage_type)
+
+    def _documents(
+        self, keys: Sequence[bytes], replies: list[Any]
+    ) -> tuple[Sequence[bytes], list[list[bytes | None]]]:
+        """The documents with their values, without keys of other types."""
+        rows = self._store.rows(replies, len(self._names))
+        if not any(isinstance(row, Exception) for row in rows):
+            return keys, list(rows)
+        raise_refusal(*(row for row in rows if not is_of_another_type(row)))
+        found = [(key, row) for key, row in zip(keys, rows, strict=True) if isinstance(row, list)]
+        return [key for key, _ in found], [row for _, row in found]
 
     @cached_property
     def _names(self) -> tuple[bytes, ...]:
@@ -217,17 +235,19 @@ class SecondFields(WithinDocuments):
         if now == then and moments is None:
             return
         changes = [(name, new) for name, old, new in zip(self._names, now, then, strict=True) if new != old]
-        words = [word for name, new in changes if new is not None for word in (name, new)]
+        written = [(name, new) for name, new in changes if new is not None]
         gone = [name for name, new in changes if new is None]
-        if words:
-            decision.write(b"HSET", key, *words)
-        if gone:
-            decision.write(b"HDEL", key, *gone)
-        names = {name for name, new in changes if new is not None}
+        for command in self._store.changes(key, written, gone):
+            decision.write(*command)
+        names = {name for name, _ in written}
         result = decision.result
         result.changed += bool(changes)
         result.removed += bool(gone)
         result.written += not names.isdisjoint(self._names[1::2])
+        if self.aim == "beside" and names:
+            is_born = any(then[1::2]) and not any(now[1::2])
+            result.born += is_born
+            result.carried += not is_born
         if self.aim in {"promoted", "removed"}:
             result.converted += not names.isdisjoint(self._names[::2])
         if moments is not None:
@@ -272,12 +292,3 @@ def _is_first(forms: Forms, declared: Column, second: Column) -> bool:
         and isinstance(forms.second, FixedWidth)
         and all(value is None for value in second)
     )
-
-
-def _hashes(keys: Sequence[bytes], replies: list[Any]) -> tuple[Sequence[bytes], list[list[bytes | None]]]:
-    """The documents, without keys of other types."""
-    if not any(isinstance(reply, Exception) for reply in replies):
-        return keys, replies
-    raise_refusal(*(reply for reply in replies if not is_of_another_type(reply)))
-    found = [(key, reply) for key, reply in zip(keys, replies, strict=True) if isinstance(reply, list)]
-    return [key for key, _ in found], [row for _, row in found]

@@ -10,6 +10,7 @@ from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column
 from redismigrate.documents.conversion import Quantizations, encoding_after, encoding_before, transform_of
 from redismigrate.documents.fitting import MakeTransform
+from redismigrate.documents.resized_arrays import odd_array
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.execution.documents.traffic.aside import Aside, TransformValues
 
@@ -22,7 +23,7 @@ class SecondField:
 
     Attributes:
         recoding: What differs between the two.
-        name: The hash field of the second form.
+        name: The hash field or JSON path of the second form.
         forward: From the old form to the new; reads and writes the path of the recoding alone.
         back: The way back; None where there is none, as with integers.
         is_slow: They take longer than keys should be watched.
@@ -46,7 +47,7 @@ class SecondField:
 
         Args:
             recoding: Between float datatypes, or to integers that have a quantization.
-            name: The hash field of the second form.
+            name: The hash field or JSON path of the second form.
             quantizations: How integers are made, by the path of the recoding.
             make_transform: Makes the transform of the recoding.
 
@@ -107,10 +108,9 @@ def forms_of(field: SecondField, aim: FieldAim, declared: Column, second: Column
         forms = forms_of(field, "promoted", declared, none)
         forms.second = none
         return forms
-    size = recoding.bytes_before
     old = declared
-    if any(value is None or len(value) != size for value in declared):
-        old = [value if value is not None and len(value) == size else None for value in declared]
+    if any(value is None or not recoding.is_old_form(value) for value in declared):
+        old = [value if value is not None and recoding.is_old_form(value) else None for value in declared]
     new, problems, kept = (none, {}, []) if aim == "reverted" else _new_forms(field, aim, old, second)
     forms = Forms(declared, new, problems, kept=kept)
     if old is not declared:
@@ -142,7 +142,7 @@ def lost_values(field: SecondField, declared: Column, second: Column, after: For
     for row, (value, beside, *wanted) in enumerate(rows):
         if value is not None and value not in wanted:
             lost[row] = value
-            if len(value) != field.recoding.bytes_before:
+            if not field.recoding.is_old_form(value):
                 in_new_form.append(row)
         elif value is not None and beside is not None and beside not in wanted:
             lost[row] = beside
@@ -201,16 +201,18 @@ def _new_forms(
 
 def _odd_lengths(field: SecondField, declared: Column) -> dict[int, str]:
     """The rows whose vectors are in no form, and why."""
-    sizes = {field.recoding.bytes_before, field.recoding.bytes_after}
+    recoding = field.recoding
     return {
         row: _odd_length(field, value)
         for row, value in enumerate(declared)
-        if value is not None and len(value) not in sizes
+        if value is not None and not (recoding.is_old_form(value) or recoding.is_new_form(value))
     }
 
 
 def _odd_length(field: SecondField, value: bytes) -> str:
     recoding = field.recoding
+    if recoding.is_json:
+        return f"{recoding.path}: {odd_array(recoding, value)} or {recoding.dims_after}"
     alternative = f" or {recoding.bytes_after} ({encoding_after(recoding)})"
     expected = f"{recoding.bytes_before} ({encoding_before(recoding)})"
     return (
@@ -227,7 +229,7 @@ def _take_new_forms(field: SecondField, forms: Forms, old: Column) -> None:
     for row, value in enumerate(declared):
         if value is None or old[row] is not None:
             continue
-        if len(value) == recoding.bytes_after:
+        if recoding.is_new_form(value):
             rows.append(row)
             second[row] = value
             continue

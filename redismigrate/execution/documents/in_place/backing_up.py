@@ -11,9 +11,11 @@ from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT, backup_fields
 from redismigrate.backup.manifest import ChunkRecord
+from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import FixedWidth, size_bytes
 from redismigrate.documents.conversion import Quantizations
+from redismigrate.documents.exact_numbers import UNSPELLABLE
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.json_members import why_not_writable
 from redismigrate.documents.rewrite import Rewrite
@@ -27,7 +29,6 @@ from redismigrate.execution.documents.traffic.reading import (
     KEYS_PER_SCRIPT,
     ask_ahead,
     ask_in_halves,
-    read_batches,
     read_json,
 )
 from redismigrate.execution.indexes.live import in_complete_index
@@ -105,7 +106,7 @@ def back_up(
             _add_problems(mover, batch, answers, problems)
         every: Sequence[int] = range(len(batch.keys))
         rows = every if all_move else _rows_to_rewrite(mover, job.rewrite, batch, answers)
-        problems = _refusals(batch, rows, unreadable, rights) | problems
+        problems = _refusals(rewrite, batch, rows, unreadable, rights) | problems
         failures = problems if leaves_new_form else _suspects(probe, read, batch) | problems
         for row in sorted(failures):
             prepared.failures.add(batch.keys[row], failures[row])
@@ -125,7 +126,11 @@ def back_up(
 
 
 def _refusals(
-    batch: Batch, rows: Sequence[int], unreadable: dict[bytes, str], rights: KeyRights | None
+    rewrite: Rewrite,
+    batch: Batch,
+    rows: Sequence[int],
+    unreadable: dict[bytes, str],
+    rights: KeyRights | None,
 ) -> dict[int, str]:
     """The rows that the server would refuse to read or to write, with the reason."""
     problems = {}
@@ -137,10 +142,22 @@ def _refusals(
             reason = why_not_writable(texts[row] or b"")
             if reason is not None:
                 problems[row] = reason
+    problems |= _misread(rewrite, batch)
     if rights is not None:
         lacking = rights.lacking([batch.keys[row] for row in rows])
         problems |= {row: lacking[batch.keys[row]] for row in rows if batch.keys[row] in lacking}
     return problems
+
+
+def _misread(rewrite: Rewrite, batch: Batch) -> dict[int, str]:
+    """The rows whose arrays could not be put back, with the reason."""
+    return {
+        row: f"{recoding.path}: {UNSPELLABLE.removeprefix('ERR ')}"
+        for recoding in rewrite.recodings
+        if recoding.is_json
+        for row, text in enumerate(batch.columns[recoding.path])
+        if text is not None and count_components(text) is not None and as_written(text) is None
+    }
 
 
 class _Chunks:
@@ -184,7 +201,7 @@ def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> 
         column = columns[recoding.path]
         if isinstance(column, FixedWidth) and column.width != recoding.bytes_after:
             continue
-        is_new = [value is not None and len(value) == recoding.bytes_after for value in column]
+        is_new = [value is not None and recoding.is_new_form(value) for value in column]
         if any(is_new) and not recoding.has_one_width:
             already[recoding.path] += sum(is_new)
             columns[recoding.path] = [
@@ -209,7 +226,7 @@ def _read(job: RewriteJob, unreadable: dict[bytes, str]) -> Iterator[Batch]:
     if job.rewrite.reads_whole_documents:
         return read_json(job.nodes, batches, WHOLE_DOCUMENT, unreadable.__setitem__)
     if fields:
-        return read_batches(job.nodes, batches, fields, unreadable.__setitem__)
+        return job.read(batches, fields, unreadable.__setitem__)
     return (Batch(list(keys), {}) for keys in batches)
 
 

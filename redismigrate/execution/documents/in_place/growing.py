@@ -43,7 +43,7 @@ class CutOff:
             keys = [self._rewrite.key_after(key) for key in batch.keys]
             are_own = self._written.are_known(bound_to_keys(path, keys, value_digests(column)))
             for row, value in enumerate(column):
-                if value is not None and len(value) == recoding.bytes_before and not are_own[row]:
+                if value is not None and recoding.is_old_form(value) and not are_own[row]:
                     reasons[row] = (
                         f"{recoding.path}: written since it was truncated, so that no backup has its "
                         f"{recoding.dims_after} components"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from redismigrate.documents.batch import Batch
 from redismigrate.documents.conversion import Quantizations, transform_of
 from redismigrate.documents.fitting import Fit, MakeTransform
 from redismigrate.documents.results_ahead import ready_ahead
@@ -15,7 +16,14 @@ from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.traffic.exchange import Exchange
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
 from redismigrate.execution.documents.traffic.node import Nodes
-from redismigrate.execution.documents.traffic.reading import documents_on
+from redismigrate.execution.documents.traffic.reading import (
+    OnRefused,
+    documents_on,
+    keys_in_form,
+    pass_over,
+    read_batches,
+)
+from redismigrate.execution.documents.traffic.value_store import ValueStore, store_of
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.pace.pace import Pace
 from redismigrate.redis_server.connection import Server
@@ -74,6 +82,24 @@ class RewriteJob:
         document_bytes = sum(max(recoding.bytes_before, recoding.bytes_after) for recoding in recodings)
         return max(1, min(self.batch_size, BATCH_BYTES // max(1, document_bytes)))
 
+    @property
+    def store(self) -> ValueStore:
+        """Where the values are that change."""
+        return store_of(self.rewrite.storage_type)
+
+    def read(
+        self,
+        batches: Iterable[Sequence[bytes]],
+        paths: Sequence[str],
+        on_refused: OnRefused = pass_over,
+    ) -> Iterator[Batch]:
+        """The values of some fields of documents, batch by batch, see `read_batches`."""
+        return read_batches(self.nodes, batches, paths, on_refused, self.store)
+
+    def keys_in_form(self, recoding: Recoding, *, is_new: bool) -> Iterator[list[bytes]]:
+        """The keys of the documents whose vector has one form by its length, batch by batch."""
+        return keys_in_form(self.nodes, self.keys(), recoding, is_new=is_new)
+
     def keys(self) -> Iterator[list[bytes]]:
         """The keys of the documents as they are called before the rewrite, in batches."""
         size, excluded = self.documents_per_batch, self.rewrite.excluded_prefixes
@@ -116,7 +142,7 @@ class RewriteJob:
 
     def exchanger(self) -> Exchanger:
         """Connections to write over, to be used in a `with` statement."""
-        return Exchanger(self.nodes, self.connections, self.pace)
+        return Exchanger(self.nodes, self.connections, self.pace, self.store)
 
     def mover(self) -> Mover | None:
         """What moves the documents; None when nothing moves."""

@@ -22,7 +22,6 @@ from redismigrate.documents.digests import Digests, bound_to_keys, value_digests
 from redismigrate.documents.failures import Failures
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.in_place.putting_back import Replacement, own_values, put_back
-from redismigrate.execution.documents.traffic.reading import read_batches
 
 
 @dataclass
@@ -134,7 +133,7 @@ def _back_up_left(
     """
     with BackupWriter.reopen(backup.folder, require_lock=require_lock) as writer:
         for chunk in older.chunks():
-            for now in read_batches(job.nodes, (chunk.documents.keys,), tuple(paths)):
+            for now in job.read((chunk.documents.keys,), tuple(paths)):
                 left = {path: own_values(path, now, chunk.written or ()) for path in paths}
                 rows = [row for row, values in enumerate(zip(*left.values(), strict=True)) if any(values)]
                 if not rows:

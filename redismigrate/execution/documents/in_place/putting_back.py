@@ -23,7 +23,6 @@ from redismigrate.documents.results_ahead import computed_ahead
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.job import RewriteJob
 from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
-from redismigrate.execution.documents.traffic.reading import read_batches
 
 REWRITTEN_SINCE = "the application has rewritten it since; left as it is"
 
@@ -143,7 +142,7 @@ def _exchanges(
             asked.append(each)
             yield each.documents.keys
 
-    for now in read_batches(job.nodes, keys(), paths):
+    for now in job.read(keys(), paths):
         of = asked.popleft()
         expected = {
             path: own_values(path, now, of.written, given_back)

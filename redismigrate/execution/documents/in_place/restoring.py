@@ -28,11 +28,7 @@ from redismigrate.execution.documents.in_place.putting_back import (
     written_into,
 )
 from redismigrate.execution.documents.traffic.exchange import Exchange, Mode
-from redismigrate.execution.documents.traffic.reading import (
-    documents_on,
-    keys_of_length,
-    read_batches,
-)
+from redismigrate.execution.documents.traffic.reading import documents_on
 
 HAS_NEW_NAME = "it has the new name, and no backup knows it; left as it is"
 # Whether a FILTER keeps a document out can't be told while its index is gone.
@@ -92,8 +88,8 @@ def _convert_back(job: RewriteJob, quantizations: Quantizations, left: Failures)
             back = job.transform(quantizations, (recoding,)).back
             if back is None:
                 continue
-            in_new_form = keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_after)
-            for found in read_batches(job.nodes, filter(None, in_new_form), (recoding.path,)):
+            in_new_form = job.keys_in_form(recoding, is_new=True)
+            for found in job.read(filter(None, in_new_form), (recoding.path,)):
                 exchange = Exchange.of(found.keys, found.columns, back(found).columns)
                 for outcome in exchanger.run((exchange,), Mode()):
                     converted += outcome.done
@@ -135,7 +131,7 @@ def note_written_since(job: RewriteJob, backup: Backup, left: Failures) -> None:
         if recoding.has_one_width:
             _note_unknown(job, backup, recoding, left)
             continue
-        for keys in keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_after):
+        for keys in job.keys_in_form(recoding, is_new=True):
             for key in keys:
                 left.add(key, reason)
     if job.rewrite.renames:
@@ -171,6 +167,6 @@ def _note_unknown(job: RewriteJob, backup: Backup, recoding: Recoding, left: Fai
     for chunk in backup.chunks():
         column = chunk.documents.columns[recoding.path]
         originals.add(digests_of(recoding.path, chunk.documents.keys, column))
-    for batch in read_batches(job.nodes, job.keys(), (recoding.path,)):
+    for batch in job.read(job.keys(), (recoding.path,)):
         for row in originals.lacking(digests_of(recoding.path, batch.keys, batch.columns[recoding.path])):
             left.add(batch.keys[row], WRITTEN_SINCE)

@@ -32,7 +32,6 @@ from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.putting_back import own_values, written_into
 from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
 from redismigrate.execution.documents.traffic.exchanger import Exchanger
-from redismigrate.execution.documents.traffic.reading import keys_of_length, read_batches
 
 
 @dataclass
@@ -118,7 +117,7 @@ def _take_back(job: RewriteJob, exchange: Exchange, stay: Collection[bytes]) -> 
     )
     back = Exchange([exchange.keys[row] for row in rows], *columns)
     # Over a connection of its own: on those of the pass further batches are under way.
-    with Exchanger(job.nodes, 1) as exchanger:
+    with Exchanger(job.nodes, 1, store=job.store) as exchanger:
         deque(exchanger.run((back,), Mode()), maxlen=0)
 
 
@@ -187,7 +186,7 @@ def _to_be_done(job: RewriteJob, chunk: Chunk, transform: Transform) -> _Work:
     if transform.is_deterministic or not chunk.written:
         return _Work(chunk, every, chunk.documents)
     originals = chunk.documents
-    (now,) = read_batches(job.nodes, (originals.keys,), tuple(originals.columns))
+    (now,) = job.read((originals.keys,), tuple(originals.columns))
     rows = [
         row
         for row in every
@@ -269,11 +268,11 @@ def _convertible(
     problems = job.transform(quantizations, (recoding,)).check(batch)
     others = [other for other in job.rewrite.recodings if other is not recoding]
     if others:
-        (whole,) = read_batches(job.nodes, (batch.keys,), [other.path for other in others])
+        (whole,) = job.read((batch.keys,), [other.path for other in others])
         for other in others:
             column = whole.columns[other.path]
             if not other.has_one_width:  # what has the new form already is no problem
-                column = [None if value and len(value) == other.bytes_after else value for value in column]
+                column = [None if value and other.is_new_form(value) else value for value in column]
             check = job.transform(quantizations, (other,)).check(Batch(batch.keys, {other.path: column}))
             problems = check | problems
     for row in sorted(problems):
@@ -317,7 +316,7 @@ def in_old_form(job: RewriteJob, recoding: Recoding, digests: Digests | None) ->
     """
     found = chain.from_iterable(_keys_in_old_form(job, recoding, digests))
     while keys := list(islice(found, job.documents_per_batch)):
-        (batch,) = read_batches(job.nodes, (keys,), (recoding.path,))
+        (batch,) = job.read((keys,), (recoding.path,))
         rows = _rows_in_old_form(batch, recoding, digests)
         if rows:
             yield batch.take(rows)
@@ -327,10 +326,10 @@ def _keys_in_old_form(
     job: RewriteJob, recoding: Recoding, digests: Digests | None
 ) -> Iterator[Sequence[bytes]]:
     if recoding.has_one_width:
-        for batch in read_batches(job.nodes, job.keys(), (recoding.path,)):
+        for batch in job.read(job.keys(), (recoding.path,)):
             yield batch.take(_rows_in_old_form(batch, recoding, digests)).keys
         return
-    yield from keys_of_length(job.nodes, job.keys(), recoding.path, recoding.bytes_before)
+    yield from job.keys_in_form(recoding, is_new=False)
 
 
 def _rows_in_old_form(batch: Batch, recoding: Recoding, digests: Digests | None) -> Sequence[int]:
@@ -340,7 +339,7 @@ def _rows_in_old_form(batch: Batch, recoding: Recoding, digests: Digests | None)
         if digests is None:
             raise ValueError(f"{recoding} needs digests")
         rows = digests.lacking(digests_of(recoding.path, batch.keys, column))
-    return [row for row in rows if (value := column[row]) is not None and len(value) == recoding.bytes_before]
+    return [row for row in rows if (value := column[row]) is not None and recoding.is_old_form(value)]
 
 
 def digests_of_converted(job: RewriteJob, backup: Backup, quantizations: Quantizations) -> Digests | None:

@@ -36,7 +36,10 @@ return answers
 """
 # Documents, before a right that lacks for a prefix counts as one that lacks for all of its keys.
 LOOKED_AT = 500
-_HASH_COMMANDS = (b"HMGET", b"HSET", b"HSTRLEN")
+_RECODING = {
+    "hash": (b"HMGET", b"HSET", b"HSTRLEN"),
+    "json": (b"JSON.GET", b"JSON.SET", b"JSON.ARRLEN"),
+}
 _SHOWING = b"HRANDFIELD"
 _EXPIRY_COMMANDS = (b"HPEXPIRETIME", b"HPEXPIREAT")
 _PINNING = (b"HRANDFIELD", b"HPEXPIRETIME", b"HPEXPIRE", b"HPERSIST")
@@ -44,11 +47,15 @@ _MOVING = {
     "hash": (b"EXISTS", b"TYPE", b"HMGET", b"HSET", b"HDEL", b"HEXISTS", b"HGET", b"HSETNX"),
     "json": (b"EXISTS", b"TYPE", b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
+_DROPPING = {
+    "hash": (b"HLEN", b"HMGET", b"HSET", b"HDEL"),
+    "json": (b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
+}
 # A sentinel, too, is written under a prefix that is tracked.
 _FOLLOWING = (b"PEXPIRETIME", b"PEXPIREAT", b"PERSIST", b"SET", b"DEL")
 _BESIDE = {
     "hash": (*_FOLLOWING, b"HGETALL", b"HMGET", b"HSET", b"HDEL"),
-    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET"),
+    "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
 
 
@@ -138,9 +145,11 @@ def _commands(
 ) -> tuple[bytes, ...]:
     """What the rewrite runs on documents."""
     rewrite = job.rewrite
-    commands = set(_HASH_COMMANDS if rewrite.recodings else ())
+    commands = set(_RECODING[rewrite.storage_type] if rewrite.recodings else ())
     if rewrite.moves:
         commands |= set(_MOVING[rewrite.storage_type])
+    if rewrite.dropped:
+        commands |= set(_DROPPING[rewrite.storage_type])
     if rewrite.prefixes:
         commands |= {b"COPY", b"DEL"} if job.meets_other_storage_type() else {b"RENAMENX"}
     if not is_beside and job.may_lose_names():

@@ -1,4 +1,4 @@
-"""Replaces values in hashes where they are what they are expected to be, many batches at a time.
+"""Replaces values of documents where they are what they are expected to be, many batches at a time.
 
 A user of the optimistic writer: what is read is compared with what may be replaced, document by document.
 As a rule all documents of a batch are as expected, and their new values are written in one block.
@@ -6,13 +6,12 @@ As a rule all documents of a batch are as expected, and their new values are wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from redismigrate.documents.columns import FixedWidth
 from redismigrate.execution.documents.traffic.decisions import (
-    REPLACED,
     Asks,
     Reader,
     Work,
@@ -20,10 +19,13 @@ from redismigrate.execution.documents.traffic.decisions import (
     Written,
 )
 from redismigrate.execution.documents.traffic.exchange import Exchange, ExchangeOutcome, Mode
-from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, read_expiries, replace_values
+from redismigrate.execution.documents.traffic.expiries import NO_MOMENTS, NO_SUCH_FIELD, read_expiries
+from redismigrate.execution.documents.traffic.node import Nodes
 from redismigrate.execution.documents.traffic.optimistic import OptimisticWriter
 from redismigrate.execution.documents.traffic.reading import KEYS_PER_SCRIPT
-from redismigrate.redis_server.wire import is_of_another_type, refusal, render_for_keys
+from redismigrate.execution.documents.traffic.value_store import HASH_FIELDS, ValueStore
+from redismigrate.execution.pace.pace import Pace
+from redismigrate.redis_server.wire import is_of_another_type, refusal
 
 # In a transaction that reads or writes values. WATCH compares a key with all that its client watches already,
 # and commands that were queued long ago have left the processor's caches when EXEC comes to them.
@@ -31,7 +33,24 @@ _MOST_KEYS = 200
 
 
 class Exchanger(OptimisticWriter):
-    """Owns the connections over which batches are exchanged, see `OptimisticWriter`."""
+    """Owns the connections over which batches are exchanged.
+
+    Args:
+        nodes: As of `OptimisticWriter`.
+        connections: As of `OptimisticWriter`.
+        pace: As of `OptimisticWriter`.
+        store: Tells how values are read and written.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        connections: int,
+        pace: Pace | None = None,
+        store: ValueStore = HASH_FIELDS,
+    ) -> None:
+        super().__init__(nodes, connections, pace)
+        self._store = store
 
     def run(self, exchanges: Iterable[Exchange | None], mode: Mode) -> Iterator[ExchangeOutcome]:
         """Carry out exchanges, in order.
@@ -48,7 +67,9 @@ class Exchanger(OptimisticWriter):
             FenceLost: Another process has taken over the lock; the batch was not written.
             RedisMigrateError: The server can't be reached or used.
         """
-        works = (None if exchange is None else ExchangeWork(exchange, mode) for exchange in exchanges)
+        works = (
+            None if exchange is None else ExchangeWork(exchange, mode, self._store) for exchange in exchanges
+        )
         for turn in self.write(works):
             yield turn.outcome
 
@@ -75,10 +96,12 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
     Attributes:
         exchange: What to write.
         mode: How.
+        store: Tells how values are read and written.
     """
 
     exchange: Exchange
     mode: Mode
+    store: ValueStore
 
     @property
     def keys(self) -> list[bytes]:
@@ -92,7 +115,7 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
 
     def part(self, start: int, stop: int) -> ExchangeWork:
         """The same work for some of its documents, from one row up to another."""
-        return ExchangeWork(self.exchange.part(start, stop), self.mode)
+        return ExchangeWork(self.exchange.part(start, stop), self.mode, self.store)
 
     def new_outcome(self) -> ExchangeOutcome:
         """The outcome before anything was written: nothing of the exchange was done."""
@@ -103,8 +126,8 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
         if not self._reads_values:
             return Asks()
         fields = tuple(self.exchange.new)
-        commands = render_for_keys(b"HMGET", self.keys, fields)
-        return Asks(self.keys, commands, len(self.keys), is_column=len(fields) == 1)
+        commands, replies = self.store.reads(self.keys, fields)
+        return Asks(self.keys, commands, replies, is_column=len(fields) == 1 and self.store.reads_columns)
 
     def decide(self, replies: Any, reader: Reader) -> ExchangeWrites:
         """Write the new values of those that are as expected."""
@@ -123,11 +146,15 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
 
     def _are_all_expected(self, current: Any, reader: Reader) -> bool:
         """Whether every key has its expected value of one field, and gets a new one: so it is as a rule."""
-        if reader.fields_expire or not isinstance(current, FixedWidth):
+        if self._may_expire(reader) or not isinstance(current, FixedWidth):
             return False
         (name,) = self.exchange.new
         expected, new = self.exchange.expected[name], self.exchange.new[name]
         return isinstance(expected, FixedWidth) and isinstance(new, FixedWidth) and current == expected
+
+    def _may_expire(self, reader: Reader) -> bool:
+        """Whether fields may have a time to live of their own."""
+        return reader.fields_expire and self.store is HASH_FIELDS
 
     def _write_all(self, writes: ExchangeWrites) -> None:
         """Write every new value without a look."""
@@ -135,25 +162,35 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
         if not columns:
             return
         writes.done = self.keys
-        writes.usual_reply = REPLACED
-        if len(columns) == 1:
+        writes.usual_reply = self.store.usual_reply
+        if len(columns) == 1 and self.store is HASH_FIELDS:
             ((name, column),) = columns.items()
             if isinstance(column, FixedWidth):
-                writes.write_all(self.keys, name, column, REPLACED)
+                writes.write_all(self.keys, name, column, self.store.usual_reply)
                 return
         for row, key in enumerate(self.keys):
             values = [(name, value) for name, column in columns.items() if (value := column[row]) is not None]
-            if values:
-                writes.add(replace_values(key, values), key)
+            self._add(writes, key, values)
 
-    def _compare(  # noqa: C901 - the inner loop, kept flat
-        self, writes: ExchangeWrites, current: Any, reader: Reader
+    def _add(
+        self,
+        writes: ExchangeWrites,
+        key: bytes,
+        values: Sequence[tuple[bytes, bytes]],
+        moments: Mapping[bytes, int] = NO_MOMENTS,
     ) -> None:
+        """Write values of a document."""
+        if values:
+            for command in self.store.replace(key, values, moments):
+                writes.add(*command)
+
+    def _compare(self, writes: ExchangeWrites, current: Any, reader: Reader) -> None:
         """Look at document by document: the values of the fields, and when these expire."""
         exchange, fields = self.exchange, tuple(self.exchange.new)
         rows = [[value] for value in current] if isinstance(current, FixedWidth) else current
-        expiries = read_expiries(reader, self.keys, fields) if reader.fields_expire else None
-        writes.usual_reply = REPLACED
+        rows = self.store.rows(rows, len(fields))
+        expiries = read_expiries(reader, self.keys, fields) if self._may_expire(reader) else None
+        writes.usual_reply = self.store.usual_reply
         columns = [(name, exchange.expected[name], exchange.new[name]) for name in fields]
         for row, (key, found) in enumerate(zip(self.keys, rows, strict=True)):
             if not isinstance(found, list):
@@ -179,8 +216,7 @@ class ExchangeWork(Work[ExchangeWrites, ExchangeOutcome]):
                 writes.changed.append(key)
             elif values or as_wanted:
                 writes.done.append(key)
-            if values:
-                writes.add(replace_values(key, values, moments), key)
+            self._add(writes, key, values, moments)
 
     def take(self, writes: ExchangeWrites, written: Written, outcome: ExchangeOutcome) -> None:
         """Note it; those that are neither refused nor changed are done."""

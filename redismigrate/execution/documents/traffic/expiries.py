@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # field of a small hash whose time is over, and that HGET in the same script still finds (seen on 7.4.1).
 NO_SUCH_FIELD = -2
 NO_EXPIRY = -1
-_NO_MOMENTS: Mapping[bytes, int] = MappingProxyType({})
+NO_MOMENTS: Mapping[bytes, int] = MappingProxyType({})
 
 # Lua. Whether any hash of the database has a field with a time to live is asked in the same script, since a
 # writer may set the first one at any moment; a server before 7.4, which knows none, does not say `subexpiry`.
@@ -100,7 +100,7 @@ def read_own_expiries(reader: Reader, hashes: Sequence[tuple[bytes, Sequence[byt
 
 
 def replace_values(
-    key: bytes, values: Sequence[tuple[bytes, bytes]], moments: Mapping[bytes, int] = _NO_MOMENTS
+    key: bytes, values: Sequence[tuple[bytes, bytes]], moments: Mapping[bytes, int] = NO_MOMENTS
 ) -> list[ReadableBuffer]:
     """One rendered command, in pieces: it writes over the values of fields and lets these expire as before.
 

@@ -30,6 +30,8 @@ class Synchronised:
         documents: That were there. One that was looked at twice, as it was written meanwhile, counts twice.
         written: Whose second form was written.
         removed: Whose first or second form was removed.
+        born: Whose second form was made where there was none, while both are kept in step.
+        carried: Whose other form follows from what the application has written in one, likewise.
         converted: Whose first form was replaced by the new one.
         changed: Which were written or deleted by us under their first key.
         turned_back: Which the application had written in the new form, and whose old form follows from that.
@@ -45,6 +47,8 @@ class Synchronised:
     documents: int = 0
     written: int = 0
     removed: int = 0
+    born: int = 0
+    carried: int = 0
     converted: int = 0
     changed: int = 0
     turned_back: int = 0
@@ -65,6 +69,8 @@ class Synchronised:
         self.documents += other.documents
         self.written += other.written
         self.removed += other.removed
+        self.born += other.born
+        self.carried += other.carried
         self.converted += other.converted
         self.changed += other.changed
         self.turned_back += other.turned_back

@@ -10,10 +10,19 @@ from typing import Protocol, TypeVar
 
 from redismigrate.documents.batch import Batch
 from redismigrate.documents.columns import Column, FixedWidth
+from redismigrate.documents.rewrite import Recoding
 from redismigrate.execution.documents.traffic.node import Nodes
+from redismigrate.execution.documents.traffic.value_store import HASH_FIELDS, ValueStore, render_lengths
 from redismigrate.execution.indexes.live import batches_of_keys
 from redismigrate.redis_server.connection import Server
-from redismigrate.redis_server.wire import Wire, is_of_another_type, refusal, render, render_for_keys
+from redismigrate.redis_server.wire import (
+    Wire,
+    is_of_another_type,
+    raise_refusal,
+    refusal,
+    render,
+    render_for_keys,
+)
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.strict import encode
 
@@ -109,20 +118,22 @@ def read_batches(
     batches: Iterable[Sequence[bytes]],
     fields: Sequence[str],
     on_refused: OnRefused = pass_over,
+    store: ValueStore = HASH_FIELDS,
 ) -> Iterator[Batch]:
-    """The values of some hash fields, batch by batch; a key that has gone has none.
+    """The values of some fields, batch by batch; a key that has gone has none.
 
     Args:
         keys_on: Which server they are on; each batch is on one.
         batches: The keys.
-        fields: The hash fields.
+        fields: The hash fields or JSON paths.
         on_refused: Told of each document that can't be read, which has no values then.
+        store: Tells how they are read.
 
     Raises:
         redis.ResponseError: The server refuses what it would refuse for every document.
     """
     names = tuple(map(encode, fields))
-    if len(names) == 1:
+    if len(names) == 1 and store.reads_columns:
         columns_of_one = ask_ahead(
             keys_on,
             batches,
@@ -132,7 +143,14 @@ def read_batches(
         )
         yield from (Batch(list(keys), {fields[0]: column}) for keys, column in columns_of_one)
         return
-    for keys, rows in _replies(keys_on, batches, b"HMGET", names, on_refused):
+    replies = ask_ahead(
+        keys_on,
+        batches,
+        _themselves,
+        lambda keys: store.reads(keys, names)[0],
+        lambda wire, keys: _receive_rows(wire, keys, names, store, on_refused),
+    )
+    for keys, rows in replies:
         columns: dict[str, Column] = {
             field: [row[position] if isinstance(row, list) else None for row in rows]
             for position, field in enumerate(fields)
@@ -146,6 +164,40 @@ def keys_of_length(
     """The keys whose value in a hash field has so many bytes, batch by batch; the values are not read."""
     for keys, lengths in _replies(keys_on, batches, b"HSTRLEN", (encode(field),)):
         yield [key for key, length in zip(keys, lengths, strict=True) if length == size_bytes]
+
+
+def keys_of_components(
+    keys_on: KeySpace, batches: Iterable[Sequence[bytes]], path: str, components: int
+) -> Iterator[list[bytes]]:
+    """The keys whose array at a JSON path has so many elements, batch by batch; it is not read."""
+
+    def received(wire: Wire, keys: Sequence[bytes]) -> list[bytes]:
+        (lengths,) = wire.receive(1)
+        raise_refusal(lengths)
+        return [key for key, length in zip(keys, lengths, strict=True) if length == components]
+
+    filled = (keys for keys in batches if keys)
+    yield from ask_ahead(
+        keys_on, filled, _themselves, lambda keys: render_lengths(keys, encode(path)), received
+    )
+
+
+def keys_in_form(
+    keys_on: KeySpace, batches: Iterable[Sequence[bytes]], recoding: Recoding, *, is_new: bool
+) -> Iterator[list[bytes]]:
+    """The keys whose vector has the old form of a recoding, or the new one, by its length.
+
+    Args:
+        keys_on: Which server they are on; each batch is on one.
+        batches: The keys.
+        recoding: Between the two.
+        is_new: Which of them is asked for.
+    """
+    if recoding.is_json:
+        components = recoding.dims_after if is_new else recoding.dims
+        return keys_of_components(keys_on, batches, recoding.path, components)
+    size_bytes = recoding.bytes_after if is_new else recoding.bytes_before
+    return keys_of_length(keys_on, batches, recoding.path, size_bytes)
 
 
 def read_json(
@@ -298,6 +350,15 @@ def _receive_column(
         return keys, replies
     _note_refusals(keys, replies, on_refused)
     return keys, [reply[0] if isinstance(reply, list) else None for reply in replies]
+
+
+def _receive_rows(
+    wire: Wire, keys: Sequence[bytes], names: Sequence[bytes], store: ValueStore, on_refused: OnRefused
+) -> tuple[Sequence[bytes], Sequence[object]]:
+    _, count = store.reads(keys, names)
+    rows = store.rows(wire.receive(count), len(names))
+    _note_refusals(keys, rows, on_refused)
+    return keys, rows
 
 
 def _receive(

@@ -1,0 +1,189 @@
+"""Values that go from documents, each once it is on disk; and that come back where there are none by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from redismigrate.backup.backup import Backup
+from redismigrate.backup.chunk_file import Chunk
+from redismigrate.backup.values_on_disk import ValueOnDisk, chunk_of_values, values_in
+from redismigrate.documents.failures import FailedDocument, Restored
+from redismigrate.execution.documents.beside.twin_marks import TwinValue
+from redismigrate.execution.documents.beside.twin_places import (
+    FoundRow,
+    HashPlaces,
+    JsonPlaces,
+    TwinPlaces,
+    TwinRow,
+)
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.mirroring import (
+    Decision,
+    DocumentWrites,
+    Synchronised,
+    WithinDocuments,
+)
+from redismigrate.execution.documents.traffic.synchronising import Synchroniser
+from redismigrate.redis_server.wire import render_for_keys
+from redismigrate.schema import IndexSchema
+from redismigrate.schema.strict import encode
+
+LAST_FIELDS = "it has nothing else: with the values that are dropped it would be gone; left as it is"
+GONE = "it is gone; left so"
+ANOTHER_TYPE = "it is a key of another type by now; left as it is"
+_TYPES = {"hash": (b"hash",), "json": (b"ReJSON-RL",)}
+
+
+@dataclass(frozen=True)
+class _AtPaths(WithinDocuments):
+    """A mirror of the values at some paths.
+
+    Attributes:
+        schema: Tells the documents: its prefixes and storage type. FILTER is not looked at.
+        paths: Hash fields or plain JSON paths.
+        excluded_prefixes: Of keys that are no documents of this mirror.
+    """
+
+    schema: IndexSchema
+    paths: tuple[str, ...]
+    excluded_prefixes: tuple[str, ...] = ()
+
+    @property
+    def is_hash(self) -> bool:
+        """Whether the documents are hashes."""
+        return self.schema.storage_type == "hash"
+
+    @cached_property
+    def _places(self) -> TwinPlaces:
+        names = tuple(map(encode, self.paths))
+        return HashPlaces(names) if self.is_hash else JsonPlaces(names)
+
+    def _write(self, decision: Decision, key: bytes, commands: list[tuple[bytes, ...]], counter: str) -> None:
+        for name in (counter, "changed"):
+            setattr(decision.result, name, getattr(decision.result, name) + 1)
+        decision.documents.append(DocumentWrites(key, (key,), commands, (counter, "changed")))
+
+
+@dataclass(frozen=True)
+class WithoutValues(_AtPaths):
+    """The mirror in which no document has values at some paths.
+
+    A hash that has nothing else stays as it is: the server would remove it with its last field.
+
+    Attributes:
+        keep: Writes a chunk to disk; it is there when this returns.
+    """
+
+    keep: Callable[[Chunk], object] = lambda _: None
+
+    def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
+        """The values, and how many fields each hash has."""
+        commands, count = self._places.reads(keys)
+        if self.is_hash:
+            return render_for_keys(b"HLEN", keys, ()) + commands, len(keys) + count
+        return commands, count
+
+    def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
+        """Remove what is there, once it is on disk.
+
+        Raises:
+            BackupFailed: It can't be written; nothing is removed.
+        """
+        decision = Decision()
+        lengths, found = (replies[: len(keys)], replies[len(keys) :]) if self.is_hash else ([], replies)
+        rows = self._places.rows(keys, found, reader)
+        going: list[tuple[bytes, TwinRow]] = []
+        for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            there = sum(value is not None for value in row.values)
+            if row.refused is not None:
+                decision.failures.append(FailedDocument(key, row.refused))
+            elif there and self.is_hash and lengths[at] == there:
+                decision.failures.append(FailedDocument(key, LAST_FIELDS))
+            elif there:
+                going.append((key, row.values))
+        decision.result.documents = len(keys)
+        decision.size_bytes = sum(
+            len(value.content) for _, values in going for value in values if value is not None
+        ) + sum(map(len, keys))
+        if going:
+            self.keep(chunk_of_values([key for key, _ in going], self.paths, [row for _, row in going]))
+        nothing = (None,) * len(self.paths)
+        for key, values in going:
+            self._write(decision, key, list(self._places.drops(key, values, nothing)), "removed")
+        return decision
+
+
+@dataclass(frozen=True)
+class WithOriginals(_AtPaths):
+    """The mirror in which documents have values of a backup where they have none of their own.
+
+    Attributes:
+        originals: Key -> the values, path by path; None where the backup has none.
+    """
+
+    originals: Mapping[bytes, Sequence[ValueOnDisk | None]] = field(default_factory=dict)
+
+    def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
+        """What each key is, and the values that are there."""
+        commands, count = self._places.reads(keys)
+        return render_for_keys(b"TYPE", keys, ()) + commands, len(keys) + count
+
+    def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
+        """Write what is not there; documents that are gone stay so."""
+        decision = Decision()
+        rows = self._places.rows(keys, replies[len(keys) :], reader)
+        for key, kind, row in zip(keys, replies, rows, strict=False):
+            if (reason := self._why_not(kind, row)) is not None:
+                decision.failures.append(FailedDocument(key, reason))
+                continue
+            wanted = [
+                TwinValue(*original) if there is None and original is not None else there
+                for there, original in zip(row.values, self.originals[key], strict=True)
+            ]
+            commands = list(self._places.puts(key, row.values, wanted))
+            if commands:
+                self._write(decision, key, commands, "written")
+        decision.result.documents = len(keys)
+        decision.size_bytes = sum(
+            len(key) + sum(len(value[0]) for value in self.originals[key] if value is not None)
+            for key in keys
+        )
+        return decision
+
+    def _why_not(self, kind: Any, row: FoundRow) -> str | None:
+        if row.refused is not None:
+            return row.refused
+        kind = kind.encode() if isinstance(kind, str) else kind
+        if kind == b"none":
+            return GONE
+        return None if kind in _TYPES[self.schema.storage_type] else ANOTHER_TYPE
+
+
+def bring_values_back(
+    synchroniser: Synchroniser, backup: Backup, schema: IndexSchema, paths: tuple[str, ...]
+) -> Restored:
+    """Write values of a backup where documents have none; of several of one document the newest.
+
+    Args:
+        synchroniser: Writes them.
+        backup: Of values that were dropped.
+        schema: Of the index whose documents had them.
+        paths: Hash fields or JSON paths, among those of the backup.
+
+    Raises:
+        BackupDamaged: A chunk is not as it was written.
+        FenceLost: Another process has taken over the lock.
+        RedisMigrateError: The server can't be reached or used.
+    """
+    done = Synchronised()
+    # What was backed up last was there last.
+    for chunk in replace(backup, records=backup.records[::-1]).chunks():
+        mirror = WithOriginals(schema, paths, originals=dict(values_in(chunk, paths)))
+        synchroniser.synchronise(mirror, [chunk.documents.keys], done)
+        while done.busy:
+            busy, done.busy = done.busy, []
+            synchroniser.synchronise(mirror, [busy], done)
+    return Restored(done.written, done.failures)
