@@ -169,12 +169,16 @@ def reads_place(schema: IndexSchema, path: str) -> bool:
         return True
     if schema.storage_type == "json":
         return any(JsonPath.parse(told).may_find(JsonPath.parse(path)) for told in read)
-    return _filters_by(schema, path)
+    return filters_by(schema, path)
 
 
-def _filters_by(schema: IndexSchema, path: str) -> bool:
+def filters_by(schema: IndexSchema, path: str) -> bool:
     """Whether FILTER reads a hash field: a name that no attribute has is that of a field of the hash."""
-    if schema.filter is None or path in {field.name for field in schema.fields}:
+    if (
+        schema.filter is None
+        or schema.storage_type == "json"
+        or path in {field.name for field in schema.fields}
+    ):
         return False
     return re.search(rf"@{re.escape(path)}(?!\w)", schema.filter) is not None
 

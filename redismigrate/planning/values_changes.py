@@ -18,6 +18,7 @@ from redismigrate.planning.document_sample import bytes_of, share_of
 from redismigrate.planning.estimates import build_estimate, documents_of
 from redismigrate.planning.index_memory import allocated_bytes
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.overlap import filters_by
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress
 from redismigrate.planning.room import why_backup_does_not_fit
@@ -156,7 +157,7 @@ def _what_reads(plan: PlanInProgress, index: IndexDefinition, paths: tuple[str, 
 def _reader(schema: IndexSchema, path: str) -> str | None:
     return next(
         (who for who, read in paths_read(schema) if may_read(read, path, schema.storage_type)),
-        None,
+        "FILTER" if filters_by(schema, path) else None,
     )
 
 

@@ -83,6 +83,7 @@ def nearest(shop: Shop, field: str, query: bytes, count: int = 3) -> list[bytes]
         (CUT, GROW, "short", cut),
         (PLAINLY_CUT, GROW, "short", lambda value: cut(value, renormalize=False)),
     ],
+    ids=["halved", "under its name", "cut", "plainly cut"],
 )
 def test_up_and_down_leave_every_byte(shop: Shop, up: str, down: str, field: str, make):
     stocked(shop, up, down)
@@ -245,6 +246,7 @@ def test_values_are_dropped_in_a_revision_after_and_come_back_first(shop: Shop):
     assert documents(shop) == before
 
 
+@pytest.mark.slow
 def test_killed_at_every_step_boundary(shop: Shop):
     stocked(shop)
     before = documents(shop)
@@ -253,6 +255,17 @@ def test_killed_at_every_step_boundary(shop: Shop):
     assert all(fields[b"short"] == half(fields[b"embedding"]) for fields in documents(shop).values())
     kills, code = kill_at_every(shop, "downgrade", "-1")
     assert (kills > 5, code) == (True, 0)
+    assert documents(shop) == before
+
+
+def test_killed_before_names_move_and_before_values_go(shop: Shop):
+    stocked(shop)
+    before = documents(shop)
+    kill_before(shop, "swap_alias", "upgrade", "head")
+    applied(shop)
+    assert all(fields[b"short"] == half(fields[b"embedding"]) for fields in documents(shop).values())
+    kill_before(shop, "remove_documents", "downgrade", "-1")
+    applied(shop, "-1", verb="downgrade")
     assert documents(shop) == before
 
 

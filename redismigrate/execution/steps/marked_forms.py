@@ -23,7 +23,8 @@ from redismigrate.schema.strict import readable_key
 from redismigrate.state.keys import StateKeys
 
 WAY_DIGITS = 12
-_AT_LIMIT = b"limit"
+# No mark of a document: those go on behind a colon, and no way is written with a dash.
+_LIMIT_MET = b"-limit"
 PROCESS_BYTES = 8
 
 
@@ -70,9 +71,9 @@ class MarkedForms:
         return mark_prefix(self._keys, run.id, _way_of(step, run))
 
     def forget(self, step: Step, run: Run) -> None:
-        """Remove the marks, and the note that all documents have been looked at."""
+        """Remove the marks, and the notes beside them."""
         forget_marks(self._work.server, self.marks(step, run))
-        self._work.server.execute("DEL", self._looked_key(step, run))
+        self._work.server.execute("DEL", self._looked_key(step, run), self._limit_key(step, run))
 
     def have_looked_at_all(self, step: Step, run: Run) -> bool:
         """Whether a pass over all documents has ended since the run began."""
@@ -89,15 +90,19 @@ class MarkedForms:
 
     def have_met_limit(self, step: Step, run: Run) -> bool:
         """Whether a process of the run has come to the limit of what may go unproved."""
-        return bool(self._work.server.execute("GET", self._looked_key(step, run)) == _AT_LIMIT)
+        return bool(self._work.server.execute("EXISTS", self._limit_key(step, run)))
 
     def note_limit(self, step: Step, run: Run) -> None:
         """Note that no more may go: else every process that goes on would take as many again."""
-        self._work.server.execute("SET", self._looked_key(step, run), _AT_LIMIT)
+        self._work.server.execute("SET", self._limit_key(step, run), "1")
 
     def _looked_key(self, step: Step, run: Run) -> bytes:
         # No mark of a document: those go on behind a colon.
         return self.marks(step, run).removesuffix(b":")
+
+    def _limit_key(self, step: Step, run: Run) -> bytes:
+        # A key of its own: the limit may be met before all documents have been looked at, and after it.
+        return self._looked_key(step, run) + _LIMIT_MET
 
     def replaced_by(self, step: Step, run: Run) -> ReplacedOriginals:
         """The backup of what is replaced."""
