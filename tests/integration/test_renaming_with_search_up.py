@@ -189,7 +189,7 @@ def test_a_field_is_renamed_under_two_releases_up_down_and_up(shop: Shop, storag
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("storage", ["hash", "json"])
 @pytest.mark.parametrize(("index", "per_second"), [(FLAT, 200), (HNSW, 20)], ids=["flat", "hnsw"])
 def test_many_documents_are_renamed_under_two_releases(
@@ -202,7 +202,7 @@ def test_many_documents_are_renamed_under_two_releases(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_writers_that_are_ahead_of_a_graph_are_told_of_and_the_run_ends_in_order(shop: Shop):
     """A machine that keeps up with them ends it well."""
     roll = RollOut(shop, "hash", 2000, 2000, 128, MEAN)
