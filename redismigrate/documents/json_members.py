@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redismigrate.schema.json_paths import JsonPath
 
@@ -92,6 +92,19 @@ def normalised(text: bytes) -> str:
         return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     except (RecursionError, ValueError):
         return text.decode("utf-8", "surrogateescape")
+
+
+def parsed_json(text: bytes) -> Any:
+    """A document's text as Python's values.
+
+    Args:
+        text: As JSON.GET answers, or as a hash remembers it.
+
+    Raises:
+        ValueError: It is no JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return json.loads(text)
 
 
 def _members(text: str, at: int) -> Iterator[_Member]:

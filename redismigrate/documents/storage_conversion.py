@@ -9,14 +9,22 @@ still the one that it was remembered for, so whoever writes the other form needs
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from redismigrate.documents.json_members import why_not_writable
-from redismigrate.documents.json_numbers import number_of, number_text, spelled
+from redismigrate.documents.json_documents import (
+    RawJson,
+    Unconvertible,
+    kind_of,
+    members_of,
+    put_value,
+    take_value,
+    text_of_members,
+    value_at,
+)
+from redismigrate.documents.json_numbers import number_of, number_text
 from redismigrate.documents.json_vectors import numbers_text, vector_of
 from redismigrate.documents.storage_change import StorageChange, StoredValue
 from redismigrate.documents.vectors import VectorEncoding
@@ -28,11 +36,6 @@ FROM_HASH = "__from_hash"
 FROM_JSON = "__from_json"
 """The field that remembers what a JSON document had that a hash has no form for: JSON text."""
 _MISSING = object()
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
-
-
-class Unconvertible(Exception):
-    """A document has no form in the other type; the text says why, as a sentence about it."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,14 @@ class StorageConversion:
                 if stored is None:
                     self._put_other(document, name, value, homeless)
                 elif not _is_kept(stored, document, value):
-                    _put(document, stored.members, _json_of(stored, value))
+                    put_value(document, stored.members, _json_of(stored, value))
                     if stored.form == "number" and encode(number_text(_number(value))) != value:
                         homeless[stored.field] = _text(value)
             except ValueError as error:
                 reasons.append(f"{readable(name)}: {error}")
         for stored in self.values:
-            if encode(stored.field) not in fields and _value_at(document, stored.members) is not None:
-                _take(document, stored.members)
+            if encode(stored.field) not in fields and value_at(document, stored.members) is not None:
+                take_value(document, stored.members)
         if homeless:
             document[FROM_HASH] = homeless
         if reasons:
@@ -107,7 +110,7 @@ class StorageConversion:
         reasons: list[str] = []
         for stored in self.values:
             try:
-                value = _bytes_of(stored, _value_at(document, stored.members))
+                value = _bytes_of(stored, value_at(document, stored.members))
             except ValueError as error:
                 reasons.append(f"{readable(stored.path)}: {error}")
                 continue
@@ -172,9 +175,9 @@ class StorageConversion:
             value = fields.get(encode(stored.field))
             if value is None:
                 continue
-            found = _value_at(document, stored.members)
+            found = value_at(document, stored.members)
             if stored.form == "vector" or _is_made_again(stored, value, found):
-                _take(document, stored.members)
+                take_value(document, stored.members)
         for top in self._tops:
             self._drop_if_made_again(document, top, fields)
         return document
@@ -188,8 +191,8 @@ class StorageConversion:
         ]
         made: dict[str, Any] = {}
         for members in inner:
-            _put(made, members, None)
-            _take(made, members)
+            put_value(made, members, None)
+            take_value(made, members)
         if inner and document.get(top, _MISSING) == made.get(top):
             del document[top]
 
@@ -208,18 +211,11 @@ def without_memory(document: Document) -> Document:
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """JSON text that is put into a document as it is."""
-
-    text: str
-
-
 def _json_of(stored: StoredValue, value: bytes) -> Any:
     """What a JSON document has for the value of a hash field."""
     match stored.form:
         case "vector":
-            return _Raw(numbers_text(value, _encoding(stored)))
+            return RawJson(numbers_text(value, _encoding(stored)))
         case "number":
             return _number(value)
         case "tags":
@@ -245,7 +241,7 @@ def _bytes_of(stored: StoredValue, value: Any) -> bytes | None:
             return encode(number_text(value))
         case "string" | "tags":
             return _joined(stored, value)
-    raise ValueError(f"{_kind(value)} where the index reads a {stored.form}")
+    raise ValueError(f"{kind_of(value)} where the index reads a {stored.form}")
 
 
 def _joined(stored: StoredValue, value: Any) -> bytes:
@@ -253,7 +249,7 @@ def _joined(stored: StoredValue, value: Any) -> bytes:
     if not stored.is_tag:
         if isinstance(value, str):
             return value.encode()
-        raise ValueError(f"{_kind(value)} where a hash has a string")
+        raise ValueError(f"{kind_of(value)} where a hash has a string")
     is_array = isinstance(value, list)
     tags = [tag for each in (value if is_array else [value]) if (tag := _tag(each)) is not None]
     separator = stored.separator or ","
@@ -270,18 +266,12 @@ def _tag(value: Any) -> str | None:
         return "true" if value else "false"
     if value is None or isinstance(value, str):
         return value
-    raise ValueError(f"{_kind(value)} where the index reads tags")
-
-
-def _kind(value: Any) -> str:
-    """What a value is, in words."""
-    kinds = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
-    return kinds.get(type(value), "a number")
+    raise ValueError(f"{kind_of(value)} where the index reads tags")
 
 
 def _is_kept(stored: StoredValue, document: dict[str, Any], value: bytes) -> bool:
     """Whether what a hash remembers of a value is still what it has."""
-    found = _value_at(document, stored.members)
+    found = value_at(document, stored.members)
     if found is None or stored.form == "vector":
         return False
     try:
@@ -315,90 +305,3 @@ def _encoding(stored: StoredValue) -> VectorEncoding:
     if stored.datatype is None:
         raise ValueError("its datatype is not known")
     return VectorEncoding(stored.datatype, stored.dims)
-
-
-def _value_at(document: Any, members: Iterable[str]) -> Any:
-    """What is at a path; None where nothing is."""
-    for name in members:
-        if not isinstance(document, dict) or name not in document:
-            return None
-        document = document[name]
-    return document
-
-
-def _put(document: dict[str, Any], members: tuple[str, ...], value: Any) -> None:
-    """Put a value at a path, and objects above it where there are none."""
-    for name in members[:-1]:
-        inner = document.get(name)
-        if not isinstance(inner, dict):
-            inner = document[name] = {}
-        document = inner
-    document[members[-1]] = value
-
-
-def _take(document: dict[str, Any], members: tuple[str, ...]) -> None:
-    """Take what is at a path out."""
-    above = _value_at(document, members[:-1])
-    if isinstance(above, dict):
-        above.pop(members[-1], None)
-
-
-def members_of(text: bytes) -> dict[str, Any]:
-    """The members of a JSON document.
-
-    Raises:
-        Unconvertible: It is no object, or can't be read.
-    """
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Unconvertible("it can't be read as JSON, or is nested too deeply for that") from None
-    if not isinstance(document, dict):
-        raise Unconvertible(f"it is {_kind(document)}, and only an object can be a hash")
-    return document
-
-
-def text_of_members(document: dict[str, Any]) -> bytes:
-    """The text of a JSON document, which the server reads as just these values.
-
-    Args:
-        document: Its members.
-
-    Raises:
-        Unconvertible: There is no such text.
-    """
-    try:
-        text = "".join(_pieces(document)).encode()
-    except (ValueError, RecursionError) as error:
-        raise Unconvertible(f"it can't be written as JSON: {error}") from error
-    reason = why_not_writable(text)
-    if reason is not None:
-        raise Unconvertible(reason)
-    return text
-
-
-def _pieces(value: Any) -> Iterator[str]:
-    """The text of a value, as `json_members.normalised` spells it where the server reads that right."""
-    if isinstance(value, _Raw):
-        yield value.text
-    elif isinstance(value, dict):
-        yield "{"
-        for at, name in enumerate(sorted(value)):
-            yield f"{',' if at else ''}{_quoted(name)}:"
-            yield from _pieces(value[name])
-        yield "}"
-    elif isinstance(value, list):
-        yield "["
-        for at, each in enumerate(value):
-            yield "," if at else ""
-            yield from _pieces(each)
-        yield "]"
-    elif isinstance(value, str):
-        yield _quoted(value)
-    elif isinstance(value, float):
-        text = spelled(value)
-        if text is None:
-            raise ValueError(f"the server does not read {value!r} as the number that it is")
-        yield text
-    else:
-        yield json.dumps(value, ensure_ascii=False)

@@ -7,9 +7,10 @@ from functools import cached_property
 
 from redismigrate.documents.batch import Failure
 from redismigrate.documents.conversion import Quantizations
+from redismigrate.documents.json_documents import Unconvertible
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.storage_change import StorageChange
-from redismigrate.documents.storage_conversion import StorageConversion, Unconvertible
+from redismigrate.documents.storage_conversion import StorageConversion
 from redismigrate.documents.whole import Document
 from redismigrate.documents.whole_transform import Documents, RewriteDocuments
 from redismigrate.schema.strict import readable

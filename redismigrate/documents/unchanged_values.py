@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from redismigrate.documents.json_documents import Unconvertible, members_of, text_of_members
 from redismigrate.documents.json_members import normalised
-from redismigrate.documents.storage_conversion import Unconvertible, members_of, text_of_members
 from redismigrate.documents.whole import Document
 
 _Value = TypeVar("_Value")

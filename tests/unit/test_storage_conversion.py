@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from redismigrate.documents.json_documents import Unconvertible
 from redismigrate.documents.json_members import normalised
 from redismigrate.documents.json_numbers import number_of, spelled
 from redismigrate.documents.json_vectors import numbers_text, vector_of
@@ -20,7 +21,6 @@ from redismigrate.documents.storage_conversion import (
     FROM_HASH,
     FROM_JSON,
     StorageConversion,
-    Unconvertible,
 )
 from redismigrate.documents.vectors import VectorEncoding
 
