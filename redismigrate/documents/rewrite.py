@@ -286,8 +286,8 @@ class Rewrite:
 
     @property
     def keeps_all(self) -> bool:
-        """Whether every value comes back when the documents are rewritten there and back."""
-        return all(recoding.is_lossless for recoding in self.recodings)
+        """Whether every value comes back, in its place, when the documents are rewritten there and back."""
+        return all(each.is_lossless and not each.grows and each.new_path is None for each in self.recodings)
 
     def moves_reversed(self) -> Rewrite:
         """The moves back to where all was."""

@@ -195,7 +195,9 @@ def _refuse_beside_storage(changes: Sequence[IndexChange], schema: IndexSchema) 
     for change in changes:
         seen += isinstance(change, ChangeStorage)
         moves = isinstance(change, RenameField) and change.path_rename(schema) is not None
-        if moves or isinstance(change, ChangePrefix | Truncate) or seen > 1:
+        is_elsewhere = isinstance(change, AlterField) and "path" in change.attributes
+        others = ChangePrefix | Truncate | DropValues | RestoreValues
+        if moves or is_elsewhere or isinstance(change, others) or seen > 1:
             raise SchemaError(
                 f"Index {schema.name!r} can't change the storage of its documents and {change} at once.",
                 "Give places in paths= and prefixes in prefix= of change_storage, or do it in two revisions.",

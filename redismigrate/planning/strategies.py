@@ -202,7 +202,10 @@ def _why_not_shadow_copy(
     if not rewrite.prefixes:
         return "it copies documents to another prefix, and these keep theirs"
     if not (rewrite.keeps_all or (situation.is_way_back and rewrite.reversed().keeps_all)):
-        return "it can't re-encode vectors on the way where that rounds; do that in a revision of its own"
+        return (
+            "it can't re-encode vectors on the way where that rounds, or goes to another path; do that in a "
+            "revision of its own"
+        )
     old, new = ({getattr(p, side) for p in rewrite.prefixes} for side in ("old", "new"))
     covered, wanted = KeyPrefixes.of(before.schema.prefixes), KeyPrefixes.of(after.schema.prefixes)
     is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)

@@ -66,3 +66,11 @@ def test_where_that_rounds_the_plan_says_to_take_two_revisions(shop: Shop):
     refused = shop.run("upgrade", "head", "--strategy", "shadow_copy")
     assert refused.code == 6
     assert "do that in a revision of its own" in refused.err
+
+
+def test_a_second_form_at_another_path_is_not_made_on_the_way(shop: Shop):
+    stock(shop, 5)
+    shop.write(WIDER.replace("'float64')", "'float64', path='wide')"), "pass")
+    refused = shop.run("upgrade", "head", "--strategy", "shadow_copy")
+    assert refused.code == 6
+    assert "or goes to another path" in refused.err

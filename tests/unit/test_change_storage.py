@@ -138,7 +138,9 @@ def test_what_reads_no_one_value_can_not_go_into_a_hash():
         changed(op, "hash")
 
 
-@pytest.mark.parametrize("other", ["rename_field", "change_prefix", "truncate", "change_storage"])
+@pytest.mark.parametrize(
+    "other", ["rename_field", "change_prefix", "truncate", "change_storage", "alter_field"]
+)
 def test_what_rewrites_documents_otherwise_needs_a_revision_of_its_own(other: str):
     op = recorder()
     arguments = {
@@ -146,11 +148,13 @@ def test_what_rewrites_documents_otherwise_needs_a_revision_of_its_own(other: st
         "change_prefix": ("doc:", "other:"),
         "truncate": ("embedding", 2),
         "change_storage": ("json",),
+        "alter_field": ("embedding",),
     }[other]
+    options = {"datatype": "float16", "path": "half"} if other == "alter_field" else {}
 
     def change() -> None:
         with op.index("docs") as index:
-            getattr(index, other)(*arguments)
+            getattr(index, other)(*arguments, **options)
             index.change_storage("hash" if other == "change_storage" else "json")
 
     with pytest.raises(SchemaError, match="at once"):

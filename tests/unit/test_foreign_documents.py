@@ -35,7 +35,6 @@ OF_MODELS = {"model_validate_json", "validate_json"}
 ELSEWHERE = {
     "foreign_documents.py": "the one place",
     "documents/json_members.py": "documents of the application: any JSON is right, and stays",
-    "documents/storage_conversion.py": "documents of the application, which become hashes",
     "testing/document_forms.py": "replies of a server that the tests started",
     "testing/snapshot.py": "replies of a server that the tests started",
 }
