@@ -195,3 +195,25 @@ def test_values_that_another_index_filters_by_stay(shop: Shop):
     fields = ("PREFIX", "1", "p:", "FILTER", "@note!='x'", "SCHEMA", "title", "TEXT")
     shop.client.execute_command("FT.CREATE", "noted", *fields)
     shop.refuses("upgrade", "head", code=6, says=("The plan is blocked", "FILTER of index noted reads note"))
+
+
+def test_members_whose_object_is_gone_are_told(shop: Shop):
+    """The server writes nothing there, and says nothing of it."""
+    for number in range(3):
+        text = json.dumps({"title": "shoe", "meta": {"note": number}})
+        shop.client.execute_command("JSON.SET", f"p:{number}", "$", text)
+    schema = {
+        "index": {"name": "products", "prefix": "p:", "storage_type": "json"},
+        "fields": [{"name": "title", "type": "text", "path": "$.title"}],
+    }
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    shop.write(DROP.format("$.meta.note"), RESTORE.format("$.meta.note"))
+    applied(shop)
+    shop.client.execute_command("JSON.DEL", "p:0", "$.meta")
+    shop.client.execute_command("JSON.SET", "p:1", "$", "[1]")
+    counts = applied(shop, "-1", verb="downgrade")
+    reason = "nothing holds $.meta.note there any more; left as it is"
+    assert counts["failed"] == [{"key": key, "reason": reason} for key in ("p:0", "p:1")]
+    assert counts["rewritten"] == 1
+    found = [shop.client.execute_command("JSON.GET", f"p:{number}") for number in range(3)]
+    assert found == [b'{"title":"shoe"}', b"[1]", b'{"title":"shoe","meta":{"note":2}}']

@@ -27,12 +27,14 @@ from redismigrate.execution.documents.traffic.mirroring import (
     WithinDocuments,
 )
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
-from redismigrate.redis_server.wire import render_for_keys
+from redismigrate.redis_server.wire import render, render_for_keys
 from redismigrate.schema import IndexSchema
+from redismigrate.schema.json_paths import JsonPath
 from redismigrate.schema.strict import encode
 
 LAST_FIELDS = "it has nothing else: with the values that are dropped it would be gone; left as it is"
 GONE = "it is gone; left so"
+HOMELESS = "nothing holds %s there any more; left as it is"
 ANOTHER_TYPE = "it is a key of another type by now; left as it is"
 _TYPES = {"hash": (b"hash",), "json": (b"ReJSON-RL",)}
 
@@ -127,21 +129,31 @@ class WithOriginals(_AtPaths):
     originals: Mapping[bytes, Sequence[ValueOnDisk | None]] = field(default_factory=dict)
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
-        """What each key is, and the values that are there."""
+        """What each key is, what is above each path of JSON documents, and the values that are there."""
         commands, count = self._places.reads(keys)
-        return render_for_keys(b"TYPE", keys, ()) + commands, len(keys) + count
+        above = b"".join(render(b"JSON.TYPE", key, path) for key in keys for path in self._above)
+        known = len(keys) * (1 + len(self._above))
+        return render_for_keys(b"TYPE", keys, ()) + above + commands, known + count
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
         """Write what is not there; documents that are gone stay so."""
         decision = Decision()
-        rows = self._places.rows(keys, replies[len(keys) :], reader)
-        for key, kind, row in zip(keys, replies, rows, strict=False):
-            if (reason := self._why_not(kind, row)) is not None:
+        width = len(self._above)
+        rows = self._places.rows(keys, replies[len(keys) * (1 + width) :], reader)
+        for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            if (reason := self._why_not(replies[at], row)) is not None:
                 decision.failures.append(FailedDocument(key, reason))
                 continue
-            wanted = [
-                TwinValue(*original) if there is None and original is not None else there
+            missing = [
+                original if there is None else None
                 for there, original in zip(row.values, self.originals[key], strict=True)
+            ]
+            above = replies[len(keys) + at * width :][:width]
+            if homeless := self._homeless(missing, above):
+                decision.failures.append(FailedDocument(key, HOMELESS % " and ".join(homeless)))
+            wanted = [
+                there if original is None or path in homeless else TwinValue(*original)
+                for path, there, original in zip(self.paths, row.values, missing, strict=True)
             ]
             commands = list(self._places.puts(key, row.values, wanted))
             if commands:
@@ -152,6 +164,20 @@ class WithOriginals(_AtPaths):
             for key in keys
         )
         return decision
+
+    @cached_property
+    def _above(self) -> tuple[bytes, ...]:
+        """The object in which each path is; of hashes there is none."""
+        return (
+            ()
+            if self.is_hash
+            else tuple(encode(str(JsonPath(JsonPath.parse(path).members[:-1]))) for path in self.paths)
+        )
+
+    def _homeless(self, missing: Sequence[ValueOnDisk | None], above: Sequence[Any]) -> list[str]:
+        """The paths of values that have no place: there the server writes nothing, and does not say so."""
+        known = zip(self.paths, missing, above, strict=False)
+        return [path for path, value, found in known if value is not None and b"object" not in (found or ())]
 
     def _why_not(self, kind: Any, row: FoundRow) -> str | None:
         if row.refused is not None:
