@@ -125,6 +125,11 @@ _TO_HASH = (
     ('index.change_storage("hash", prefix=("p:", "h:"))',),
     ('index.change_storage("json", prefix=("h:", "p:"), paths={"brand": "$.info.brand"})',),
 )
+_BESIDE_ITSELF = (
+    ('index.alter_field("embedding", datatype="float16", path="embedding_f16")',),
+    ('index.alter_field("embedding_f16", datatype="float32", path="embedding")',),
+)
+_TRUNCATED = (('index.truncate("embedding", dims=4)',), ('index.alter_field("embedding", dims=8)',))
 _PHYSICAL_NAME = re.compile(r"(products)__[0-9a-f]{12}_[0-9_a-z]+")
 _SHADOW = (
     ('index.alter_field("embedding", algorithm="hnsw", m=8)', 'index.drop_field("brand")'),
@@ -193,6 +198,11 @@ SCENARIOS |= {
     ),
     "hashes as JSON beside": Scenario((_TO_JSON,), "shadow_copy", holds_text=True),
     "JSON as hashes beside": Scenario((_TO_HASH,), "shadow_copy", storage_type="json", holds_text=True),
+    "a path of its own beside": Scenario((_BESIDE_ITSELF,), "shadow_field"),
+    "truncated": Scenario((_TRUNCATED,), is_exclusive=True),
+    "truncated beside": Scenario((_TRUNCATED,), "shadow_field"),
+    "JSON truncated": Scenario((_TRUNCATED,), is_exclusive=True, storage_type="json"),
+    "JSON truncated beside": Scenario((_TRUNCATED,), "shadow_field", storage_type="json"),
     "prefix and float64 beside": Scenario((_WIDER,), "shadow_copy"),
 }
 
@@ -338,7 +348,9 @@ def documents(shop: Shop) -> dict[bytes, object]:
 
     Not DUMP: a hash keeps its fields in the order in which they were written, which nobody sees.
     """
-    keys = sorted(key for key in shop.client.scan_iter(count=10_000) if not key.startswith(b"{redismigrate"))
+    # What a killed process has written to hear of it expires soon.
+    passing = (b"{redismigrate", b"p:redismigrate:barrier:")
+    keys = sorted(key for key in shop.client.scan_iter(count=10_000) if not key.startswith(passing))
     content: dict[bytes, object] = {}
     for start in range(0, len(keys), 500):
         content.update(_content(shop, keys[start : start + 500]))
@@ -400,5 +412,5 @@ def _neighbours(shop: Shop) -> int:
     (vector,) = (each for each in definition["fields"] if each["type"] == "vector")
     width = {"FLOAT64": 8, "FLOAT32": 4, "FLOAT16": 2, "BFLOAT16": 2}[vector["datatype"].upper()]
     query = f"*=>[KNN 10000 @{vector['name']} $vector]"
-    parameters = ("PARAMS", "2", "vector", b"\x00" * (DIMS * width), "DIALECT", "2", "LIMIT", "0", "0")
+    parameters = ("PARAMS", "2", "vector", b"\x00" * (vector["dims"] * width), "DIALECT", "2", "LIMIT", "0", "0")
     return int(execute("FT.SEARCH", "catalog", query, *parameters)[0])

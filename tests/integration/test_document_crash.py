@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from signalled_process import Verb
 
 LOSSES: tuple[Loss, Loss] = ("request", "reply")
-SLOW = [pytest.mark.slow, pytest.mark.timeout(600)]
+SLOW = [pytest.mark.slow, pytest.mark.timeout(1200)]
 # Of kills at random moments: per scenario with `-m slow`, and in every run.
-MANY, FEW = 12, 2
+MANY, FEW = 30, 2
 
 
 @dataclass(frozen=True)
