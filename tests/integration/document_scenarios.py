@@ -349,8 +349,9 @@ def documents(shop: Shop) -> dict[bytes, object]:
     Not DUMP: a hash keeps its fields in the order in which they were written, which nobody sees.
     """
     # What a killed process has written to hear of it expires soon.
-    passing = (b"{redismigrate", b"p:redismigrate:barrier:")
-    keys = sorted(key for key in shop.client.scan_iter(count=10_000) if not key.startswith(passing))
+    found = shop.client.scan_iter(count=10_000)
+    passing = b"redismigrate:barrier:"
+    keys = sorted(key for key in found if not key.startswith(b"{redismigrate") and passing not in key)
     content: dict[bytes, object] = {}
     for start in range(0, len(keys), 500):
         content.update(_content(shop, keys[start : start + 500]))
@@ -412,5 +413,15 @@ def _neighbours(shop: Shop) -> int:
     (vector,) = (each for each in definition["fields"] if each["type"] == "vector")
     width = {"FLOAT64": 8, "FLOAT32": 4, "FLOAT16": 2, "BFLOAT16": 2}[vector["datatype"].upper()]
     query = f"*=>[KNN 10000 @{vector['name']} $vector]"
-    parameters = ("PARAMS", "2", "vector", b"\x00" * (vector["dims"] * width), "DIALECT", "2", "LIMIT", "0", "0")
+    parameters = (
+        "PARAMS",
+        "2",
+        "vector",
+        b"\x00" * (vector["dims"] * width),
+        "DIALECT",
+        "2",
+        "LIMIT",
+        "0",
+        "0",
+    )
     return int(execute("FT.SEARCH", "catalog", query, *parameters)[0])
