@@ -10,6 +10,7 @@ from typing import Any
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.values_on_disk import ValueOnDisk, chunk_of_values, values_in
+from redismigrate.documents.exact_numbers import why_not_written_again
 from redismigrate.documents.failures import FailedDocument, Restored
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.beside.twin_places import (
@@ -104,6 +105,8 @@ class WithoutValues(_AtPaths):
                 decision.failures.append(FailedDocument(key, row.refused))
             elif there and self.is_hash and lengths[at] == there:
                 decision.failures.append(FailedDocument(key, LAST_FIELDS))
+            elif not self.is_hash and (reason := _why_lost(row.values)) is not None:
+                decision.failures.append(FailedDocument(key, reason))
             elif there:
                 going.append((key, row.values))
         decision.result.documents = len(keys)
@@ -116,6 +119,12 @@ class WithoutValues(_AtPaths):
         for key, values in going:
             self._write(decision, key, list(self._places.drops(key, values, nothing)), "removed")
         return decision
+
+
+def _why_lost(row: TwinRow) -> str | None:
+    """Why members could not come back by their text, so that they stay; None where they could."""
+    texts = (value.content for value in row if value is not None)
+    return next((reason for text in texts if (reason := why_not_written_again(text)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,21 @@ class WithOriginals(_AtPaths):
     def _homeless(self, missing: Sequence[ValueOnDisk | None], above: Sequence[Any]) -> list[str]:
         """The paths of values that have no place: there the server writes nothing, and does not say so."""
         known = zip(self.paths, missing, above, strict=False)
-        return [path for path, value, found in known if value is not None and b"object" not in (found or ())]
+        return [
+            path
+            for path, value, found in known
+            if value is not None and path not in self._inner and b"object" not in (found or ())
+        ]
+
+    @cached_property
+    def _inner(self) -> frozenset[str]:
+        """The paths within others of them, which come back with those."""
+        parsed = {path: JsonPath.parse(path) for path in self.paths}
+        return frozenset(
+            path
+            for path in parsed
+            if any(path != other and parsed[path].is_within(parsed[other]) for other in parsed)
+        )
 
     def _why_not(self, kind: Any, row: FoundRow) -> str | None:
         if row.refused is not None:
