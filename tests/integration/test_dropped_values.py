@@ -244,3 +244,21 @@ def test_what_could_not_come_back_stays(shop: Shop, paths: tuple[str, str]):
     assert contents(shop)[b"p:2"] == {"title": "shoe"}
     assert applied(shop, "-1", verb="downgrade")["failed"] == []
     assert contents(shop) == before
+
+
+def test_values_of_the_application_outlive_a_downgrade_that_is_rolled_back(shop: Shop):
+    stocked(shop)
+    applied(shop)
+    shop.client.hset("p:1", "note", "newer")
+    before = contents(shop)
+    run = shop.run("--json", "downgrade", "-1").json["run"]
+    shop.client.hset("p:3", "note", "of an old release")
+    result = shop.run("rollback", "--run", run)
+    assert result.code == 0, result.err
+    assert contents(shop) == {
+        **before,
+        b"p:3": {**before[b"p:3"], b"note": b"of an old release"},
+    }
+    assert shop.run("downgrade", "-1").code == 0
+    assert shop.client.hget("p:1", "note") == b"newer"
+    assert shop.client.hget("p:5", "note") == b"\xff\x00 5"

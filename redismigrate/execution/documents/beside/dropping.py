@@ -78,9 +78,12 @@ class WithoutValues(_AtPaths):
 
     Attributes:
         keep: Writes a chunk to disk; it is there when this returns.
+        brought_back: Key -> the values that a backup has brought back, path by path: no others go. None: all
+            go.
     """
 
     keep: Callable[[Chunk], object] = lambda _: None
+    brought_back: Mapping[bytes, Sequence[ValueOnDisk | None]] | None = None
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """The values, and how many fields each hash has."""
@@ -97,7 +100,10 @@ class WithoutValues(_AtPaths):
         """
         decision = Decision()
         lengths, found = (replies[: len(keys)], replies[len(keys) :]) if self.is_hash else ([], replies)
-        rows = self._places.rows(keys, found, reader)
+        rows = [
+            replace(row, values=self._going(key, row.values))
+            for key, row in zip(keys, self._places.rows(keys, found, reader), strict=True)
+        ]
         going: list[tuple[bytes, TwinRow]] = []
         for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
             there = sum(value is not None for value in row.values)
@@ -119,6 +125,16 @@ class WithoutValues(_AtPaths):
         for key, values in going:
             self._write(decision, key, list(self._places.drops(key, values, nothing)), "removed")
         return decision
+
+    def _going(self, key: bytes, values: TwinRow) -> TwinRow:
+        """Those of the values of a document that are to go."""
+        if self.brought_back is None:
+            return values
+        known = self.brought_back.get(key, [None] * len(values))
+        return [
+            there if there is not None and original is not None and there.content == original[0] else None
+            for there, original in zip(values, known, strict=True)
+        ]
 
 
 def _why_lost(row: TwinRow) -> str | None:
