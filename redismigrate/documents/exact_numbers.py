@@ -6,6 +6,17 @@ as a neighbour (seen on RedisJSON 2.8.3; those without exponent come out right).
 is not always one that gives the same document. Another spelling of the same number is, as a rule.
 """
 
+from __future__ import annotations
+
+import json
+import re
+
+from redismigrate.documents.json_members import why_not_writable
+from redismigrate.documents.json_numbers import spelled
+
+# Those without come out right.
+_WITH_EXPONENT = re.compile(rb"\d[eE][-+]?\d")
+
 # `exact_text(text)`: the text with other spellings where that is needed; nil where a number has none. The
 # digits of every spelling, as a whole number, fit 64 bits. A reader that rounds once gets the same number.
 EXACT_TEXT = """
@@ -77,3 +88,18 @@ do
 end
 """
 UNSPELLABLE = "ERR it holds a number that the server does not read as it prints it"
+
+
+def why_not_written_again(text: bytes) -> str | None:
+    """Why a value of a JSON document could not be written again as it is; None where it could.
+
+    Args:
+        text: Of the value, as the server prints it.
+    """
+    reason = why_not_writable(text)
+    if reason is not None or not _WITH_EXPONENT.search(text):
+        return reason
+    numbers: list[str] = []
+    json.loads(text, parse_float=numbers.append)
+    is_lost = any("e" in number and spelled(float(number)) is None for number in map(str.lower, numbers))
+    return UNSPELLABLE.removeprefix("ERR ") if is_lost else None

@@ -121,8 +121,8 @@ def _bring_values_back(step: Step) -> list[Step]:
 
 
 def _drop_values_again(step: Step) -> list[Step]:
-    """What came back goes to a backup of this run: it may be another by now."""
-    again = step.with_documents(restores_from=(), backup=None)
+    """What came back goes to a backup of this run, and nothing else: documents may have their own values."""
+    again = step.with_documents(backup=None)
     kinds: tuple[StepKind, ...] = ("start_backup", "drop_values")
     return [
         again.model_copy(update={"kind": kind, "description": f"drop again: {step.description}"})

@@ -217,3 +217,48 @@ def test_members_whose_object_is_gone_are_told(shop: Shop):
     assert counts["rewritten"] == 1
     found = [shop.client.execute_command("JSON.GET", f"p:{number}") for number in range(3)]
     assert found == [b'{"title":"shoe"}', b"[1]", b'{"title":"shoe","meta":{"note":2}}']
+
+
+@pytest.mark.parametrize("paths", [("$.meta", "$.meta.note"), ("$.meta.note", "$.meta")])
+def test_what_could_not_come_back_stays(shop: Shop, paths: tuple[str, str]):
+    """The server reads no text as this number; of one path within another all comes back with that."""
+    texts = {
+        b"p:1": b'{"title":"shoe","meta":{"note":[7.710130092190573e-87,{"a":2.9079095546198844e79}]}}',
+        b"p:2": b'{"title":"shoe","meta":{"note":[1e-7,{"a":1.5}],"more":1e22}}',
+    }
+    for key, text in texts.items():
+        shop.client.execute_command("JSON.SET", key, "$", text)
+    schema = {
+        "index": {"name": "products", "prefix": "p:", "storage_type": "json"},
+        "fields": [{"name": "title", "type": "text", "path": "$.title"}],
+    }
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    applied(shop)
+    drops = [f"index.drop_values({path!r})" for path in paths]
+    restores = [f"index.restore_values({path!r})" for path in reversed(paths)]
+    shop.write(CHANGE + "\n    ".join(drops), CHANGE + "\n    ".join(restores))
+    before = contents(shop)
+    reason = "it holds a number that the server does not read as it prints it"
+    assert applied(shop)["failed"] == [{"key": "p:1", "reason": reason}]
+    assert contents(shop)[b"p:1"] == before[b"p:1"]
+    assert contents(shop)[b"p:2"] == {"title": "shoe"}
+    assert applied(shop, "-1", verb="downgrade")["failed"] == []
+    assert contents(shop) == before
+
+
+def test_values_of_the_application_outlive_a_downgrade_that_is_rolled_back(shop: Shop):
+    stocked(shop)
+    applied(shop)
+    shop.client.hset("p:1", "note", "newer")
+    before = contents(shop)
+    run = shop.run("--json", "downgrade", "-1").json["run"]
+    shop.client.hset("p:3", "note", "of an old release")
+    result = shop.run("rollback", "--run", run)
+    assert result.code == 0, result.err
+    assert contents(shop) == {
+        **before,
+        b"p:3": {**before[b"p:3"], b"note": b"of an old release"},
+    }
+    assert shop.run("downgrade", "-1").code == 0
+    assert shop.client.hget("p:1", "note") == b"newer"
+    assert shop.client.hget("p:5", "note") == b"\xff\x00 5"

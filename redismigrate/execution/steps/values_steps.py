@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.folders import backup_folder, discard_backup, room_problem
 from redismigrate.backup.location import BackupLocation
+from redismigrate.backup.values_on_disk import values_in
 from redismigrate.errors import AuthenticationFailed, BackupFailed
 from redismigrate.execution.documents.beside.dropping import WithoutValues, bring_values_back
 from redismigrate.execution.documents.in_place.rights import require_rights
@@ -68,8 +70,11 @@ class ValuesSteps:
         folder = self._work.open(run.backups[step.served]).folder
         with BackupWriter.reopen(folder, require_lock=self._work.require_lock) as writer:
             mirror = WithoutValues(schema, rewrite.dropped, rewrite.excluded_prefixes, keep=writer.add)
-            done = self._all(step, run, mirror)
-            again = self._all(step, run, mirror)
+            if step.backups_read:
+                done, again = self._drop_what_came_back(step, run, mirror), Synchronised()
+            else:
+                done = self._all(step, run, mirror)
+                again = self._all(step, run, mirror)
             writer.finish()
         if again.removed:
             self._work.watcher.warned(
@@ -80,6 +85,22 @@ class ValuesSteps:
         self._work.report(done.failures)
         counts = DocumentCounts(read=done.documents, rewritten=done.removed + again.removed)
         return {"documents": run.documents.plus(counts).plus(failed(done.failures))}
+
+    def _drop_what_came_back(self, step: Step, run: Run, mirror: WithoutValues) -> Synchronised:
+        """Drop the values that this run has brought back, and are as they were in the backup."""
+        done = Synchronised()
+        with self._synchroniser(step, run) as synchroniser:
+            for location in step.backups_read:
+                backup = self._work.what_is_left(location, step) if self._allows_lossy else None
+                if backup is None and self._allows_lossy:
+                    continue
+                for chunk in (backup or self._work.open(location)).chunks():
+                    known = replace(mirror, brought_back=dict(values_in(chunk, mirror.paths)))
+                    synchroniser.synchronise(known, [chunk.documents.keys], done)
+                    while done.busy:
+                        busy, done.busy = done.busy, []
+                        synchroniser.synchronise(known, [busy], done)
+        return done
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Bring values back where documents have none by now; the changes of the run.

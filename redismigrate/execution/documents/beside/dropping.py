@@ -10,6 +10,7 @@ from typing import Any
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.values_on_disk import ValueOnDisk, chunk_of_values, values_in
+from redismigrate.documents.exact_numbers import why_not_written_again
 from redismigrate.documents.failures import FailedDocument, Restored
 from redismigrate.execution.documents.beside.twin_marks import TwinValue
 from redismigrate.execution.documents.beside.twin_places import (
@@ -77,9 +78,12 @@ class WithoutValues(_AtPaths):
 
     Attributes:
         keep: Writes a chunk to disk; it is there when this returns.
+        brought_back: Key -> the values that a backup has brought back, path by path: no others go. None: all
+            go.
     """
 
     keep: Callable[[Chunk], object] = lambda _: None
+    brought_back: Mapping[bytes, Sequence[ValueOnDisk | None]] | None = None
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
         """The values, and how many fields each hash has."""
@@ -96,7 +100,10 @@ class WithoutValues(_AtPaths):
         """
         decision = Decision()
         lengths, found = (replies[: len(keys)], replies[len(keys) :]) if self.is_hash else ([], replies)
-        rows = self._places.rows(keys, found, reader)
+        rows = [
+            replace(row, values=self._going(key, row.values))
+            for key, row in zip(keys, self._places.rows(keys, found, reader), strict=True)
+        ]
         going: list[tuple[bytes, TwinRow]] = []
         for at, (key, row) in enumerate(zip(keys, rows, strict=True)):
             there = sum(value is not None for value in row.values)
@@ -104,6 +111,8 @@ class WithoutValues(_AtPaths):
                 decision.failures.append(FailedDocument(key, row.refused))
             elif there and self.is_hash and lengths[at] == there:
                 decision.failures.append(FailedDocument(key, LAST_FIELDS))
+            elif not self.is_hash and (reason := _why_lost(row.values)) is not None:
+                decision.failures.append(FailedDocument(key, reason))
             elif there:
                 going.append((key, row.values))
         decision.result.documents = len(keys)
@@ -116,6 +125,22 @@ class WithoutValues(_AtPaths):
         for key, values in going:
             self._write(decision, key, list(self._places.drops(key, values, nothing)), "removed")
         return decision
+
+    def _going(self, key: bytes, values: TwinRow) -> TwinRow:
+        """Those of the values of a document that are to go."""
+        if self.brought_back is None:
+            return values
+        known = self.brought_back.get(key, [None] * len(values))
+        return [
+            there if there is not None and original is not None and there.content == original[0] else None
+            for there, original in zip(values, known, strict=True)
+        ]
+
+
+def _why_lost(row: TwinRow) -> str | None:
+    """Why members could not come back by their text, so that they stay; None where they could."""
+    texts = (value.content for value in row if value is not None)
+    return next((reason for text in texts if (reason := why_not_written_again(text)) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -177,7 +202,21 @@ class WithOriginals(_AtPaths):
     def _homeless(self, missing: Sequence[ValueOnDisk | None], above: Sequence[Any]) -> list[str]:
         """The paths of values that have no place: there the server writes nothing, and does not say so."""
         known = zip(self.paths, missing, above, strict=False)
-        return [path for path, value, found in known if value is not None and b"object" not in (found or ())]
+        return [
+            path
+            for path, value, found in known
+            if value is not None and path not in self._inner and b"object" not in (found or ())
+        ]
+
+    @cached_property
+    def _inner(self) -> frozenset[str]:
+        """The paths within others of them, which come back with those."""
+        parsed = {path: JsonPath.parse(path) for path in self.paths}
+        return frozenset(
+            path
+            for path in parsed
+            if any(path != other and parsed[path].is_within(parsed[other]) for other in parsed)
+        )
 
     def _why_not(self, kind: Any, row: FoundRow) -> str | None:
         if row.refused is not None:
