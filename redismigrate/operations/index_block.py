@@ -146,7 +146,8 @@ class IndexChanges:
                 such pairs for several prefixes. Search stays up with it; without it the keys stay, which
                 takes search away and needs --exclusive.
             paths: Attribute, or hash field -> JSON path, {"title": "$.meta.title"}; to "hash": attribute, or
-                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags.
+                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags,
+                which a hash has under the attribute's name.
             separators: Attribute of a tag field -> the byte between its tags; None for none, in JSON alone.
         """
         self._record(as_storage_change(storage_type, prefix, paths, separators))
