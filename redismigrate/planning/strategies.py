@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,6 +89,9 @@ def _cheapest(
     Who says that writers are paused has paused the application: documents are rewritten in place then, which
     takes the least time and memory.
     """
+    if rewrite.storage is not None:
+        # Nothing else gives documents another type, so what forbids it is what has to be told.
+        return "shadow_copy" if rewrite.prefixes else "rebuild"
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
     never_in_place = _why_not_rebuild(before, rewrite) is not None
     if rewrite and situation.exclusive and not (never_in_place or rewrite.storage is not None):
@@ -129,6 +132,11 @@ def why_impossible(
     if strategy == "rebuild":
         return _why_not_rebuild(before, rewrite)
     if situation.adoption == "never" and before.physical == before.served:
+        if rewrite.storage is not None and rewrite.prefixes:
+            return (
+                f'index {before.served} is no alias, and adopt = "never" says that it may not become one, so '
+                "nothing can be built beside it: say what adopt is to be"
+            )
         if _why_not_rebuild(before, rewrite) is not None:
             return (
                 f'index {before.served} is no alias, and adopt = "never" says that it may not become one, so '
@@ -211,8 +219,9 @@ def _why_not_shadow_copy(
     is_moved = all(any(encode(each).startswith(prefix) for each in old) for prefix in covered.outermost)
     if covered.cover_everything or not is_moved:
         return "some of its documents would keep their keys"
-    if any(one.startswith(other) or other.startswith(one) for one in old for other in new):
-        return "a new prefix begins with an old one, or an old with a new one"
+    nested = _why_not_nested(old, new, rewrite)
+    if nested is not None:
+        return nested
     if covered.overlap(wanted) or covered.overlap(KeyPrefixes.of(new)):
         return "one of the two indexes would have originals and copies"
     if before.schema.filter is not None:
@@ -227,6 +236,31 @@ def _why_not_shadow_copy(
     if situation.at_target:
         return f"index {', '.join(situation.at_target)} covers the new keys"
     return None
+
+
+# Prefixes that a message may name; none of them begins as another does.
+_EXAMPLES = ("item:", "doc:", "new:", "copy:", "other:")
+
+
+def _why_not_nested(old: Collection[str], new: Collection[str], rewrite: Rewrite) -> str | None:
+    """Why copies can't go under prefixes that begin as those of the originals do; None where none does."""
+    nested = next(iter(_nested(old, new)), None)
+    if nested is None:
+        return None
+    if rewrite.storage is None:
+        return "a new prefix begins with an old one, or an old with a new one"
+    other = next((each for each in _EXAMPLES if not any(_nested(old, {each}))), "another:")
+    return (
+        f"{nested[1]} begins with {nested[0]}, so originals and copies could not be told apart; take a "
+        f"prefix that does not begin so, for example {other}"
+    )
+
+
+def _nested(old: Iterable[str], new: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of an old prefix and a new one of which one begins with the other, the shorter first."""
+    for short, long in (sorted((one, other), key=len) for one in old for other in new):
+        if long.startswith(short):
+            yield short, long
 
 
 _WHY_NOT = {

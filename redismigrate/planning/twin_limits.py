@@ -44,10 +44,8 @@ def _of_recodings(rewrite: Rewrite, twins: tuple[Twin, ...]) -> Iterator[str]:
         )
     for recoding in rewrite.recodings:
         if recoding.new_path is not None and recoding.has_integers:
-            yield (
-                f"it can't make integers of {recoding.path} at {recoding.new_path}, nor vectors of these, "
-                "since the scale is found by a pass of its own: leave path= out"
-            )
+            integers = recoding.after if recoding.makes_integers else recoding.before
+            yield f"path= is for floats, and {integers} is none: leave path= out"
     at_old_paths = [recoding for recoding in rewrite.recodings if recoding.new_path is None]
     if at_old_paths and twins:
         others = " and ".join(f"{twin.old} to {twin.new}" for twin in twins)

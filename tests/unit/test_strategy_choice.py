@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planned_revisions import SERVER, index, re_encoding, recoding, schema, server, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.storage_change import StorageChange
 from redismigrate.planning.document_obstacles import what_documents_forbid, what_forbids_rewriting
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_life import STRATEGIES
@@ -165,6 +166,23 @@ def moved(old, new, before=("p:",), after=None):
 )
 def test_copies_are_made_only_where_none_can_be_taken_for_an_original(change, why):
     assert why in why_not("shadow_copy", *change)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("product:", "product:json:", "product:json: begins with product:, so originals and copies"),
+        ("product:json:", "product:", "does not begin so, for example item:"),
+        ("item:", "item:json:", "does not begin so, for example doc:"),
+    ],
+)
+def test_of_documents_that_can_not_get_another_type_the_reason_of_the_copies_is_told(old, new, why):
+    before, after, rewrite = moved(old, new, before=(old,))
+    change = (before, after, replace(rewrite, storage=StorageChange("json")))
+    for exclusive in (False, True):
+        strategy, reason = chosen(*change, exclusive=exclusive)
+        assert strategy == "shadow_copy"
+        assert why in reason
 
 
 def test_copies_are_not_made_under_keys_that_another_index_reads():
@@ -353,3 +371,15 @@ def test_no_documents_are_rewritten_in_a_cluster_whoever_writes():
     for exclusive in (True, False):
         reason = forbidden(FLOAT16[0], FLOAT16[2], exclusive=exclusive, is_cluster=True)[0]
         assert "several slots of a cluster" in reason
+
+
+@pytest.mark.parametrize(("old", "new"), [("FLOAT32", "INT8"), ("UINT8", "FLOAT32")])
+def test_integers_get_no_path_of_their_own(old, new):
+    integers = old if new == "FLOAT32" else new
+    before = index("products", vector(old))
+    after = index("products", vector(new).altered(path="other"))
+    rewrite = Rewrite("hash", (replace(recoding(new, old), new_path="other"),))
+    assert why_not("shadow_field", before, after, rewrite) == (
+        "strategy shadow_field can't change index products: "
+        f"path= is for floats, and {integers} is none: leave path= out"
+    )
