@@ -200,7 +200,9 @@ def _refuse_beside_storage(changes: Sequence[IndexChange], schema: IndexSchema) 
         if moves or is_elsewhere or isinstance(change, others) or seen > 1:
             raise SchemaError(
                 f"Index {schema.name!r} can't change the storage of its documents and {change} at once.",
-                "Give places in paths= and prefixes in prefix= of change_storage, or do it in two revisions.",
+                "Give places in paths= and prefixes in prefix= of change_storage, or do it in two revisions."
+                if isinstance(change, RenameField | ChangePrefix)
+                else "Take two revisions.",
             )
         schema = change.apply(schema)
 

@@ -162,7 +162,7 @@ class IndexChanges:
                 which a hash has under the attribute's name.
             separators: Attribute of a tag field -> the byte between its tags; None for none, in JSON alone.
         """
-        self._record(as_storage_change(storage_type, prefix, paths, separators))
+        self._record(as_storage_change(storage_type, prefix, paths, separators, self._schema))
 
     def rename_to(self, name: str) -> None:
         """Give the index another name."""

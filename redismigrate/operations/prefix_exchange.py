@@ -19,9 +19,11 @@ def with_prefix_exchanged(schema: IndexSchema, old: str, new: str) -> IndexSchem
             same, or another prefix of the index begins with one of them or the other way round.
     """
     if old not in schema.prefixes:
+        meant = next((known for known in schema.prefixes if known == f"{old}{schema.key_separator}"), None)
         raise SchemaError(
             f"Index {schema.name!r} has no prefix {old!r}.",
-            f"Its prefixes: {', '.join(map(repr, schema.prefixes)) or 'none, it takes every key'}.",
+            f"Its prefixes: {', '.join(map(repr, schema.prefixes)) or 'none, it takes every key'}."
+            + (f" Did you mean {meant!r}?" if meant is not None else ""),
         )
     if not old or not new:
         raise SchemaError(

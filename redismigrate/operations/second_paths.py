@@ -34,7 +34,13 @@ def reading_second_path(
             f"The documents of index {schema.name!r} hold field {name!r} at {path} already.",
             "Name another path, or leave path= out: then the new form replaces the old one.",
         )
-    if attribute != name and any(known.name == attribute for known in schema.fields):
+    taken = next((known for known in schema.fields if known.name == attribute != name), None)
+    if taken is not None and is_one_place(taken.path_in(schema.storage_type), path, schema.storage_type):
+        raise SchemaError(
+            f"Index {schema.name!r} already has a field {attribute!r}, which reads {path}.",
+            "Name a path that nothing reads.",
+        )
+    if taken is not None:
         raise SchemaError(
             f"Index {schema.name!r} already has a field {attribute!r}.",
             "Name another path, say what the field is to be called with attribute=, or drop that one first.",

@@ -282,6 +282,12 @@ def as_mapping(given: Any, what: str) -> Mapping[str, Any]:
 def _require(given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
     for key in keys:
         if key not in given:
+            for other in given:
+                meant = did_you_mean(str(other), (key,))
+                if meant:
+                    raise SchemaError(
+                        f"{what} has an unknown key {shown_value(other)}{meant}.", f"Write {key}."
+                    )
             raise SchemaError(f"{what} has no {key!r}.", f"Add {key}.")
 
 

@@ -138,7 +138,7 @@ def test_the_script_says_what_was_asked_for():
     [
         (("xml",), "'xml' is no storage type"),
         (("hash",), "Index 'docs' is on hash already"),
-        (("json", "jdoc:"), "does not say what which prefix becomes"),
+        (("json", "jdoc:"), "prefix= takes two, the one that keys have and the one that they get"),
         (("json", ("other:", "jdoc:")), "has no prefix 'other:'"),
         (("json", ("doc:", "doc:")), "has the prefix 'doc:' already"),
         (("json", None, {"title": "$.a[0]"}), "can't stand at '$.a[0]'"),
@@ -231,3 +231,50 @@ def test_changes_that_say_where_values_go_stay_as_they_are():
     assert net_changes(operation.changes, before) == operation.changes
     other = changed(recorder(), "json", prefix=("doc:", "jdoc:"))
     assert not lead_to_the_same(operation.changes, other.changes, before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("hashes",), 'Write "json" or "hash".'),
+        (("json", "jdoc:"), 'Write prefix=("doc:", "jdoc:").'),
+        (("json", "doc:"), 'Write prefix=("doc:", "new:").'),
+        (("json", [("doc:",)]), 'Write prefix=("doc:", "new:").'),
+        (("json", ("doc:", "doc:")), "Give another prefix as the second: a key has one type."),
+    ],
+)
+def test_a_refused_call_says_what_to_write(arguments: tuple[Any, ...], hint: str):
+    with pytest.raises(SchemaError) as refused:
+        changed(recorder(), *arguments)
+    assert refused.value.hint == hint
+
+
+def test_a_prefix_without_its_colon_is_told_to_have_one():
+    with pytest.raises(SchemaError, match="has no prefix 'doc'") as refused:
+        changed(recorder(), "json", ("doc", "item"))
+    assert refused.value.hint == "Its prefixes: 'doc:'. Did you mean 'doc:'?"
+
+
+@pytest.mark.parametrize(
+    ("other", "hint"),
+    [
+        (lambda index: index.truncate("embedding", 2), "Take two revisions."),
+        (
+            lambda index: index.alter_field("embedding", datatype="float16", path="half"),
+            "Take two revisions.",
+        ),
+        (
+            lambda index: index.rename_field("title", "name"),
+            "Give places in paths= and prefixes in prefix= of",
+        ),
+    ],
+)
+def test_paths_are_named_only_where_they_help(other: Any, hint: str):
+    def change() -> None:
+        with recorder().index("docs") as index:
+            other(index)
+            index.change_storage("json")
+
+    with pytest.raises(SchemaError) as refused:
+        change()
+    assert str(refused.value.hint).startswith(hint)

@@ -86,3 +86,22 @@ def test_values_are_restored_in_a_downgrade_alone():
     with pytest.raises(ScriptError, match=r"restore_values belongs in downgrade\(\)"):
         record(restore, catalog, __file__, is_upgrade=True)
     assert len(record(restore, catalog, __file__).recorded) == 1
+
+
+def test_a_path_that_another_field_reads_is_told_in_one_go():
+    assert refusal(lambda index: index.alter_field("embedding", datatype="float16", path="title")) == (
+        "Index 'products' already has a field 'title', which reads title.",
+        "Name a path that nothing reads.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"name": "brand", "typ": "tag"}, "a field has an unknown key 'typ' (did you mean 'type'?)."),
+        ({"nam": "brand", "type": "tag"}, "a field has an unknown key 'nam' (did you mean 'name'?)."),
+        ({"name": "brand"}, "a field has no 'type'."),
+    ],
+)
+def test_a_misspelt_key_of_a_field_is_told_as_such(field: dict[str, str], message: str):
+    assert refusal(lambda index: index.add_field(field))[0] == message
