@@ -82,8 +82,10 @@ class IndexChanges:
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
         called = None if attribute is None else as_name(attribute, "field")
-        if isinstance(attributes.get("path"), str) and (called or {"datatype", "dims"} & attributes.keys()):
-            attributes["path"] = as_place(attributes["path"], self._schema)
+        path = attributes.get("path")
+        is_new_form = called is not None or {"datatype", "dims"} & attributes.keys()
+        if path == "" or (isinstance(path, str) and is_new_form):
+            attributes["path"] = as_place(path, self._schema)
         self._record(AlterField(name, attributes, attribute=called))
 
     def truncate(

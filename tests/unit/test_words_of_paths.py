@@ -70,6 +70,7 @@ def test_an_empty_path_is_refused(storage_type: str, place: str):
     calls: list[Call] = [
         lambda index: index.truncate("embedding", 2, path=""),
         lambda index: index.alter_field("embedding", datatype="float16", path=""),
+        lambda index: index.alter_field("title", path=""),
         lambda index: index.rename_field("title", "name", path=""),
     ]
     for call in calls:
