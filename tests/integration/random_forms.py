@@ -9,61 +9,26 @@ run, it admits what either order of writes and looks leaves.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import redis
-from forms_of_documents import Form, Place, Value
-from random_commands import Commands, Given, limits_in, options_of
-from random_form_changes import FormChange, first_form, form_changes
+from forms_of_documents import Place, Value
+from random_commands import limits_in, options_of
+from random_form_changes import first_form, form_changes
+from random_forms_model import FormsModel, Known, Side
 from two_forms_documents import NEVER
 from two_releases import FAR_AWAY
 from two_releases_documents import Broken
 from two_releases_project import CREATED, STATE, ProjectOnServer
 
-Side = Literal["old", "new"]
 MOST_COMMANDS, MOST_ATTEMPTS, ATTEMPTS_WITH_WORDS = 25, 6, 3
 # Until when nothing knows of the other form yet.
 TOO_EARLY = {"", "claim_index", "prove_index", "back_up_documents", "verify_backup", "start_backup"}
 TOO_EARLY |= {"copy_documents"}
-# From when on a write in the old form may be met by nobody any more.
-TOO_LATE = {"remove_documents", "drop_index", "record_indexes", "record_revision", "unrecord_revision"}
-LAST_SENDS = 8
-REMEMBERED = {"__from_hash", "__from_json"}
 
 
-@dataclass
-class Known:
-    """A document as its owners have left it.
-
-    Attributes:
-        values: What each value may be.
-        expires: When its key may expire.
-        there: Whether it may be there.
-        history: Whatever each value has been since both forms were surely in step.
-        writers: Who has written since, by value.
-        last: The text of each value that was written last since then.
-        sent: When it was written last by a release whose form goes.
-    """
-
-    values: dict[str, list[Value | None]]
-    expires: set[int] = field(default_factory=lambda: {NEVER})
-    there: set[bool] = field(default_factory=lambda: {True})
-    history: dict[str, list[Value | None]] = field(default_factory=dict)
-    writers: dict[str, set[Side]] = field(default_factory=dict)
-    last: dict[str, Value] = field(default_factory=dict)
-    losers: set[Side] = field(default_factory=set)
-
-    def settled(self) -> None:
-        """Both forms agree, or one is left."""
-        self.history = {name: list(values) for name, values in self.values.items()}
-        self.writers = {name: set() for name in self.values}
-        self.last, self.losers = {}, set()
-
-
-class FormsCase(Commands):
+class FormsCase(FormsModel):
     """A project with one or two revisions that give documents other forms.
 
     Args:
@@ -73,9 +38,7 @@ class FormsCase(Commands):
     """
 
     def __init__(self, seed: int, url: str, folder: Path) -> None:
-        super().__init__(seed)
-        self.client = redis.Redis.from_url(url, protocol=2)
-        self.client.flushall()
+        super().__init__(seed, url)
         self.shop = ProjectOnServer(folder, url, self.client)
         self.forms = [first_form(self.random)]
         self.changes = form_changes(self.random, self.forms[0])
@@ -85,15 +48,8 @@ class FormsCase(Commands):
         for number, change in enumerate(self.changes):
             self.shop.write(self.revision(number + 1), self.revision(number), *change.lines)
         self.names = list(self.forms[0].places)
-        self.held: dict[str, Known] = {}
-        # The keys that were written while the command at work, or the last one, was.
-        self.late: set[str] = set()
         self.serial = 0
-        self.level = 0
-        # Between which forms the run at work goes; None where there is none.
-        self.pair: tuple[int, int] | None = None
         self.limits: dict[str, int] = {}
-        self.given: Given | None = None
 
     def revision(self, level: int) -> str:
         """Which one leaves a form."""
@@ -117,16 +73,6 @@ class FormsCase(Commands):
         raise Broken("no command brings the run to its end")
 
     # --- what the releases do ------------------------------------------------------------------------------
-
-    @property
-    def change(self) -> FormChange:
-        """The one at work."""
-        assert self.pair is not None
-        return self.changes[min(self.pair)]
-
-    def form(self, side: Side) -> Form:
-        """What a release knows."""
-        return self.forms[self.level] if self.pair is None else self.forms[self.pair[side == "new"]]
 
     def words(self) -> None:
         """What is said between two commands."""
@@ -170,7 +116,7 @@ class FormsCase(Commands):
 
     def say(self, suffix: str, kind: str, side: Side) -> None:  # noqa: C901, PLR0912 - a word each
         """Let the release that knows a form say a word."""
-        form, self._suffix = self.form(side), suffix
+        form = self.form(side)
         key = form.key(suffix)
         is_there, values, _ = form.read(self.client, suffix)
         doc = self.held.get(suffix)
@@ -218,83 +164,15 @@ class FormsCase(Commands):
             self._deleted(doc, side)
         if kind == "whole":
             was = doc.there
-            doc.there = {True}
+            is_elsewhere = side == "new" and self.pair is not None and self.change.moves_keys
+            # One that is born under a new key may stay there alone.
+            doc.there = {True} if True in was or not is_elsewhere else {True, False}
             doc.expires = self._joined(
                 doc, side, doc.expires, {NEVER}, is_reset=form.storage == "hash" or was == {False}
             )
         for each, value in written.items():
-            self._written(doc, each, value, side)
+            self._written(suffix, each, value, side)
         self._note_loser(doc, side)
-
-    def _note_loser(self, doc: Known, side: Side) -> None:
-        if self.pair is not None:
-            doc.losers.add(side)
-
-    @property
-    def _is_late(self) -> bool:
-        return self.meddler is not None and self.meddler.step in TOO_LATE
-
-    def _joined(
-        self, doc: Known, side: Side, was: set[int], now: set[int], *, is_reset: bool = True
-    ) -> set[int]:
-        """The lifetime of a key is one where the forms are one document."""
-        if not is_reset:
-            return was
-        return now if self.pair is None or not self.change.moves_keys else now | was
-
-    def _dated(self, doc: Known, name: str, found: Value, at: int, side: Side) -> None:
-        place = self.form(side).places[name]
-        matching = [value for value in doc.values[name] if value and place.holds(found, value)]
-        for value in [*matching, found]:
-            dated = replace(value, moment=at)
-            if dated not in doc.values[name]:
-                doc.values[name] = [*doc.values[name], dated]
-                doc.history[name].append(dated)
-        if self.pair is None:
-            doc.values[name] = [replace(value, moment=at) for value in [*matching, found]]
-        doc.writers[name].add(side)
-
-    def _deleted(self, doc: Known, side: Side) -> None:
-        if self.pair is not None and self.change.moves_keys:
-            is_sure = side == "old" and not any("new" in who for who in doc.writers.values())
-            if not is_sure or self._is_late:
-                doc.there = doc.there | {False}
-                doc.values = {name: [*doc.history[name], None] for name in doc.values}
-                doc.expires = doc.expires | {NEVER}
-                return
-        doc.there = {False}
-        for name in doc.values:
-            doc.values[name] = [None]
-            doc.history[name].append(None)
-            doc.writers[name].add(side)
-        doc.expires = {NEVER}
-
-    def _written(self, doc: Known, name: str, value: Value | None, side: Side) -> None:
-        form = self.form(side)
-        prior = doc.values[name]
-        doc.history[name].append(value)
-        doc.values[name] = [value]
-        if self.pair is None:
-            return
-        doc.writers[name].add(side)
-        if self.meddler is not None:
-            self.late.add(form.key(self._suffix))
-        if value is not None:
-            doc.last[name] = value
-        other: Side = "new" if side == "old" else "old"
-        old_place, new_place = (self.form(each).places[name] for each in ("old", "new"))
-        if old_place == new_place and not self.change.moves_keys:
-            return
-        everyone = set().union(*doc.writers.values())
-        twins = sum(self.form("old").places[each] != self.form("new").places[each] for each in self.names)
-        may_come_back = value is None and (form.storage == "json" or twins > 1)
-        is_lossy = side == "new" and new_place.dims != old_place.dims
-        has_both = other in doc.writers[name] and (side == "old" or value is None)
-        has_two_keys = self.change.moves_keys and other in everyone
-        if has_two_keys:
-            doc.values = {each: list(doc.history[each]) for each in doc.values}
-        elif self._is_late or is_lossy or may_come_back or has_both:
-            doc.values[name] = [value, *prior]
 
     def meddle(self) -> None:
         """What is said between two commands of a migration."""
@@ -305,83 +183,6 @@ class FormsCase(Commands):
             self.word()
 
     words_left, often = 0, 0.0
-
-    # --- what is right -------------------------------------------------------------------------------------
-
-    def settle(self) -> None:
-        """Compare all documents with what their owners have made them; no run is at work."""
-        form = self.forms[self.level]
-        unfit: list[str] = []
-        for suffix, doc in sorted(self.held.items()):
-            is_there, found, others = form.read(self.client, suffix)
-            told = f"level {self.level}, {form.key(suffix)}: {is_there} {found} {others}\n wanted {doc}"
-            if is_there not in doc.there:
-                raise Broken(told)
-            for name, value in found.items() if is_there else ():
-                place = form.places[name]
-                matching = [each for each in doc.values[name] if place.holds(value, each)]
-                if not matching and self._is_of_other_width(form, suffix, value, doc.values[name]):
-                    unfit.append(suffix)
-                    matching = [value]
-                if not matching:
-                    raise Broken(f"{name} of {told}")
-                doc.values[name] = matching[:1]
-                self._require_kept(doc, name, value, told)
-            if is_there:
-                expires = self.client.pexpiretime(form.key(suffix))
-                if expires not in doc.expires:
-                    raise Broken(f"expires {expires}: {told}")
-                doc.expires = {expires}
-            else:
-                doc.values = {name: [None] for name in doc.values}
-                doc.expires = {NEVER}
-            doc.there = {is_there}
-            left = others - form.kept - REMEMBERED
-            if left and len(doc.losers) < 1:
-                raise Broken(f"{left} is left in {told}")
-            self._clean(suffix, left)
-            doc.settled()
-        for suffix in unfit:
-            self.say(suffix, "whole", "old")
-        self._require_rest(form)
-
-    def _is_of_other_width(
-        self, form: Form, suffix: str, found: Value | None, wanted: list[Value | None]
-    ) -> bool:
-        """What was cut by its writer and can't be brought back, or came too late to be cut: it is told."""
-        if found is None or not any(each and each.content == found.content for each in wanted):
-            return False
-        is_told = self.given is not None and any(form.key(suffix) in each for each in self.given.told)
-        if not is_told:
-            self.tell(f"{form.key(suffix)} is not told of")
-        return is_told or form.key(suffix) in self.late
-
-    def _require_kept(self, doc: Known, name: str, value: Value | None, told: str) -> None:
-        """A text that gave way to the other form's, or that came back, is on disk."""
-        last = doc.last.get(name)
-        if last is None or not isinstance(last.content, str) or None in doc.history[name]:
-            return
-        is_there = value is not None and value.content == last.content
-        if not is_there and last.content.encode() not in self.shop.backups():
-            raise Broken(f"{last} of {name} is nowhere: {told}")
-
-    def _clean(self, suffix: str, left: set[str]) -> None:
-        """What a release has left that is gone now is removed by hand."""
-        form = self.forms[self.level]
-        for name in left:
-            words = ("JSON.DEL", form.key(suffix), f"$.{name}") if form.storage == "json" else None
-            self.client.execute_command(*(words or ("HDEL", form.key(suffix), name)))
-        for other in self.forms:
-            if other.prefix != form.prefix and self.client.delete(other.key(suffix)):
-                doc = self.held[suffix]
-                if not doc.losers:
-                    raise Broken(f"{other.key(suffix)} is left")
-
-    def _require_rest(self, form: Form) -> None:
-        left = list(self.client.scan_iter(f"{STATE}:mark:*", count=1000))
-        left += list(self.client.scan_iter(f"{STATE}:copy:*", count=1000))
-        if left:
-            raise Broken(f"{left[:5]} is left")
 
     # --- commands ------------------------------------------------------------------------------------------
 
