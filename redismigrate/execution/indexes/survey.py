@@ -245,9 +245,7 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
     return KnownBackup(
         str(location),
         is_here=True,
-        paths=(WHOLE_COLUMN,)
-        if rewrite.changes_type_in_place
-        else (*rewrite.recoded_paths, *rewrite.dropped),
+        paths=(WHOLE_COLUMN,) if rewrite.changes_type_in_place else columns,
         prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
     )
