@@ -100,7 +100,7 @@ def _cheapest(
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "shadow_field" if never_in_place else "rebuild")
+    return next(possible, "shadow_field" if goes_beside else "rebuild")
 
 
 def why_impossible(
