@@ -200,7 +200,7 @@ class TwinExplorer:
             return old, new
         restores = self._restores(state)
         if new is None:
-            if is_old_changed or restores:
+            if is_old_changed or restores or aim == "new_removed":
                 return old, old
             return (None, None) if carries_back else (old, None)
         if old is None and not is_new_changed:

@@ -136,7 +136,9 @@ class TwinBatch:
         pairs = list(zip(forms, () if mark is None else mark.entries, strict=False))
         old = [form.old for form, entry in pairs if entry.old != NO_VALUE]
         new = [form.new for form, entry in pairs if entry.new != NO_VALUE]
-        return TwinCircumstances(carries_back, self._is_first, _are_all_gone(old), _are_all_gone(new))
+        # A new value that goes anyway takes no old one along.
+        lacks_new = self._aim == "new_removed" or _are_all_gone(new)
+        return TwinCircumstances(carries_back, self._is_first, _are_all_gone(old), lacks_new)
 
     def _tell(self, key: bytes, forms: Sequence[TwinForms], outcomes: Sequence[TwinOutcome]) -> None:
         """List what the user has to know of a document."""
