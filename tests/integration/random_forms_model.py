@@ -202,7 +202,7 @@ class FormsModel(Commands):
                     raise Broken(f"{name} of {told}")
                 # What was written late at an old path that stays is no original of what serves.
                 doc.values[name] = [*matching[:1], *[value] * (name in doc.overtaken)]
-                self._require_kept(doc, name, value, told)
+                self._require_kept(suffix, name, value, told)
             if is_there:
                 expires = self.client.pexpiretime(form.key(suffix))
                 if expires not in doc.expires:
@@ -232,14 +232,23 @@ class FormsModel(Commands):
             self.tell(f"{form.key(suffix)} is not told of")
         return is_told or form.key(suffix) in self.late
 
-    def _require_kept(self, doc: Known, name: str, value: Value | None, told: str) -> None:
-        """A text that gave way to the other form's, or that came back, is on disk."""
+    def _require_kept(self, suffix: str, name: str, value: Value | None, told: str) -> None:
+        """A text that gave way to the other form's is on disk, or where it was written too late."""
+        doc = self.held[suffix]
         last = doc.last.get(name)
         if last is None or not isinstance(last.content, str) or None in doc.history[name]:
             return
-        is_there = value is not None and value.content == last.content
+        others = [
+            form.read(self.client, suffix)[1].get(name) for form in self.forms if self._fits(form, suffix)
+        ]
+        is_there = any(each is not None and each.content == last.content for each in (value, *others))
         if not is_there and last.content.encode() not in self.shop.backups():
             raise Broken(f"{last} of {name} is nowhere: {told}")
+
+    def _fits(self, form: Form, suffix: str) -> bool:
+        """Whether what is at the key in a form, if anything, is of that type."""
+        kind = self.client.type(form.key(suffix))
+        return kind == (b"ReJSON-RL" if form.storage == "json" else b"hash")
 
     def _clean(self, suffix: str, left: set[str]) -> None:
         """What a release has left that is gone now is removed by hand."""
