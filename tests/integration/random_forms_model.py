@@ -31,6 +31,7 @@ class Known:
         writers: Who has written since, by value.
         last: The text of each value that was written last since then.
         losers: Who has written at all since then.
+        overtaken: The values that were written late in the form that goes.
         revived: What stands in a form before, where a value was removed from the one that serves.
     """
 
@@ -41,13 +42,14 @@ class Known:
     writers: dict[str, set[Side]] = field(default_factory=dict)
     last: dict[str, Value] = field(default_factory=dict)
     losers: set[Side] = field(default_factory=set)
+    overtaken: set[str] = field(default_factory=set)
     revived: dict[str, list[Value | None]] = field(default_factory=dict)
 
     def settled(self) -> None:
         """Both forms agree, or one is left."""
         self.history = {name: list(values) for name, values in self.values.items()}
         self.writers = {name: set() for name in self.values}
-        self.last, self.losers = {}, set()
+        self.last, self.losers, self.overtaken = {}, set(), set()
 
 
 class FormsModel(Commands):
@@ -144,11 +146,11 @@ class FormsModel(Commands):
         prior = doc.values[name]
         doc.history[name].append(value)
         doc.values[name] = [value]
+        level = self.level if self.pair is None else self.pair[0]
+        if value is None and level and self.forms[level - 1].places[name] != form.places[name]:
+            # The way back can't tell it from a value that never had this form.
+            doc.revived[name] = [*doc.revived.get(name, []), *prior]
         if self.pair is None:
-            kept = self.level and self.forms[self.level - 1].places[name] != form.places[name]
-            if value is None and kept:
-                # The way back can't tell it from a value that never had this form.
-                doc.revived[name] = [*doc.revived.get(name, []), *prior]
             return
         doc.writers[name].add(side)
         if self.meddler is not None:
@@ -171,6 +173,8 @@ class FormsModel(Commands):
             doc.there |= {True}
         elif self._is_late or is_lossy or may_come_back or has_both:
             doc.values[name] = [value, *prior]
+            if side == "old" and self.meddler is not None:
+                doc.overtaken.add(name)
             if is_lossy:
                 # What can't be carried back stays where it was written, beside nothing.
                 doc.values[name].append(None)
@@ -196,8 +200,9 @@ class FormsModel(Commands):
                     matching = [value]
                 if not matching:
                     raise Broken(f"{name} of {told}")
-                doc.values[name] = matching[:1]
-                self._require_kept(doc, name, value, told)
+                # What was written late at an old path that stays is no original of what serves.
+                doc.values[name] = [*matching[:1], *[value] * (name in doc.overtaken)]
+                self._require_kept(suffix, name, value, told)
             if is_there:
                 expires = self.client.pexpiretime(form.key(suffix))
                 if expires not in doc.expires:
@@ -227,14 +232,23 @@ class FormsModel(Commands):
             self.tell(f"{form.key(suffix)} is not told of")
         return is_told or form.key(suffix) in self.late
 
-    def _require_kept(self, doc: Known, name: str, value: Value | None, told: str) -> None:
-        """A text that gave way to the other form's, or that came back, is on disk."""
+    def _require_kept(self, suffix: str, name: str, value: Value | None, told: str) -> None:
+        """A text that gave way to the other form's is on disk, or where it was written too late."""
+        doc = self.held[suffix]
         last = doc.last.get(name)
         if last is None or not isinstance(last.content, str) or None in doc.history[name]:
             return
-        is_there = value is not None and value.content == last.content
+        others = [
+            form.read(self.client, suffix)[1].get(name) for form in self.forms if self._fits(form, suffix)
+        ]
+        is_there = any(each is not None and each.content == last.content for each in (value, *others))
         if not is_there and last.content.encode() not in self.shop.backups():
             raise Broken(f"{last} of {name} is nowhere: {told}")
+
+    def _fits(self, form: Form, suffix: str) -> bool:
+        """Whether what is at the key in a form, if anything, is of that type."""
+        kind = self.client.type(form.key(suffix))
+        return kind == (b"ReJSON-RL" if form.storage == "json" else b"hash")
 
     def _clean(self, suffix: str, left: set[str]) -> None:
         """What a release has left that is gone now is removed by hand."""
