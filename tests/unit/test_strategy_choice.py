@@ -363,6 +363,7 @@ def test_documents_change_their_type_in_place_where_they_keep_their_keys_and_nob
     assert chosen(*storage, in_place, exclusive=True)[0] == "rebuild"
     assert not why_not("rebuild", *storage, in_place)
     assert "keep their keys" in why_not("rebuild", *storage, moved_too, exclusive=True)
-    [reason] = what_forbids_rewriting(storage[0], in_place, SERVER, exclusive=False, is_made=False)
+    inventory = server()
+    [reason] = what_forbids_rewriting(storage[0], in_place, inventory, exclusive=False, is_made=False)
     assert "with --exclusive alone" in reason
-    assert not [*what_forbids_rewriting(storage[0], in_place, SERVER, exclusive=True, is_made=False)]
+    assert not [*what_forbids_rewriting(storage[0], in_place, inventory, exclusive=True, is_made=False)]
