@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from planned_revisions import SERVER, index, re_encoding, recoding, schema, server, vector
 
 from redismigrate.documents.rewrite import Rewrite
+from redismigrate.documents.storage_change import StorageChange
 from redismigrate.planning.document_obstacles import what_documents_forbid, what_forbids_rewriting
 from redismigrate.planning.rewrites import recodings_of
 from redismigrate.planning.step_life import STRATEGIES
@@ -353,3 +354,16 @@ def test_no_documents_are_rewritten_in_a_cluster_whoever_writes():
     for exclusive in (True, False):
         reason = forbidden(FLOAT16[0], FLOAT16[2], exclusive=exclusive, is_cluster=True)[0]
         assert "several slots of a cluster" in reason
+
+
+def test_documents_change_their_type_in_place_where_they_keep_their_keys_and_nobody_else_writes():
+    storage = (index("docs", COLOR), index("docs", COLOR, storage_type="json"))
+    in_place = Rewrite("hash", storage=StorageChange("json"))
+    moved_too = replace(in_place, prefixes=(PrefixChange("p:", "j:"),))
+    assert chosen(*storage, in_place, exclusive=True)[0] == "rebuild"
+    assert not why_not("rebuild", *storage, in_place)
+    assert "keep their keys" in why_not("rebuild", *storage, moved_too, exclusive=True)
+    inventory = server()
+    [reason] = what_forbids_rewriting(storage[0], in_place, inventory, exclusive=False, is_made=False)
+    assert "with --exclusive alone" in reason
+    assert not [*what_forbids_rewriting(storage[0], in_place, inventory, exclusive=True, is_made=False)]
