@@ -54,7 +54,8 @@ def record_upgrades(
                 catalog = item.apply(catalog)
                 recorded.append(item)
             continue
-        op = record(script.load().upgrade, catalog, str(script.path), live_index, unmanaged)
+        upgrade = script.load().upgrade
+        op = record(upgrade, catalog, str(script.path), live_index, unmanaged, is_upgrade=True)
         recorded.append(_recorded(history, revision, "upgrade", op.recorded, adopted=dict(op.adopted)))
         catalog = op.catalog
     return tuple(recorded)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from redismigrate.operations.changes import ChangePrefix, IndexChange, SetOptions
 from redismigrate.operations.operation_types import ChangeIndex
+from redismigrate.operations.storage_operation import ChangeStorage
 from redismigrate.schema import IndexSchema
 from redismigrate.schema.prefixes import KeyPrefixes, beginning_of_keys
 
@@ -65,7 +66,7 @@ def remarks_on_keys(operation: ChangeIndex, before: IndexSchema) -> Iterator[str
                 "cover them: the index finds none of these documents. Write the prefix without separators at "
                 "its end."
             )
-    if any(isinstance(change, ChangePrefix) for change in operation.changes):
+    if any(_moves_keys(change) for change in operation.changes):
         return
     old, new = _beginnings(before), _beginnings(after)
     if set(old.values()) != set(new.values()):
@@ -80,6 +81,10 @@ def remarks_on_keys(operation: ChangeIndex, before: IndexSchema) -> Iterator[str
             f"No key moves: those that RedisVL makes begin with {_listed(new)} before and after this. "
             "Documents whose keys begin otherwise may leave the index."
         )
+
+
+def _moves_keys(change: IndexChange) -> bool:
+    return isinstance(change, ChangePrefix) or (isinstance(change, ChangeStorage) and bool(change.prefixes))
 
 
 def _beginnings(schema: IndexSchema) -> dict[str, str]:

@@ -109,27 +109,32 @@ def changes_between(
 def _with_other_storage(
     before: IndexSchema, after: IndexSchema, renames: Collection[Rename]
 ) -> tuple[IndexChange, ...] | None:
-    """The changes of an index that gets documents of the other type; None where that can't be said."""
-    if any(rename.index == before.name for rename in renames):
-        return None
+    """The changes of an index that gets documents of the other type; None where that can't be said.
+
+    A field under a new name gets the place of that at once, so the rename is one of the index alone.
+    """
+    moved = [rename for rename in renames if rename.index == before.name]
+    _refuse_what_is_no_rename(before, after, moved)
     gone = [prefix for prefix in before.prefixes if prefix not in after.prefixes]
     come = [prefix for prefix in after.prefixes if prefix not in before.prefixes]
     pairs = ((gone[0], come[0]),) if len(gone) == len(come) == 1 else ()
-    wanted = {field.name: field for field in after.fields}
-    kept = [field for field in before.fields if wanted.get(field.name) is not None]
-    places = {field.name: wanted[field.name].path_in(after.storage_type) for field in kept}
-    separators = {
-        field.name: field.separator
-        for field in after.fields
-        if isinstance(field, TagField) and any(known.name == field.name for known in kept)
-    }
+    names = {field.name: field.name for field in before.fields} | {each.old: each.new for each in moved}
+    by_name = {field.name: field for field in after.fields}
+    wanted = {old: by_name[new] for old, new in names.items() if new in by_name}
+    places = {name: field.path_in(after.storage_type) for name, field in wanted.items()}
+    separators = {name: field.separator for name, field in wanted.items() if isinstance(field, TagField)}
     change = ChangeStorage(after.storage_type, pairs, places, separators)
     try:
         change = without_the_usual(change, before)
-        between = change.apply(before)
-        changes = (change, *changes_between(between, after))
+        changes = (change, *changes_between(change.apply(before), after, moved))
         ChangeIndex(before.name, changes).apply(_alone(before))
-    except SchemaError:
+    except SchemaError as error:
+        if moved:
+            raise SchemaError(
+                f"Index {before.name!r} can't get another storage type and rename {moved[0].old!r} to "
+                f"{moved[0].new!r} in one revision. {error.message}",
+                "Declare the rename first, with the old storage type, and the storage type after.",
+            ) from None
         return None
     return changes
 

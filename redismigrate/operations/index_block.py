@@ -19,6 +19,7 @@ from redismigrate.operations.changes import (
 from redismigrate.operations.dropped_values import DropValues, RestoreValues
 from redismigrate.operations.field_changes import AlterField, Truncate
 from redismigrate.operations.given import as_field, as_name
+from redismigrate.operations.given_paths import as_place
 from redismigrate.operations.given_storage import as_storage_change
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.schema import Field, IndexSchema
@@ -36,6 +37,7 @@ class IndexChanges:
         after: The indexes after which it is to be changed.
         apply: Applies a change to a schema: what that becomes, and the change as it is recorded.
         record: Records the operation.
+        is_upgrade: The script's `upgrade` is being recorded.
     """
 
     def __init__(
@@ -45,6 +47,8 @@ class IndexChanges:
         after: tuple[str, ...],
         apply: ApplyChange,
         record: Callable[[ChangeIndex], None],
+        *,
+        is_upgrade: bool = False,
     ) -> None:
         self._name = name
         self._schema = schema
@@ -53,6 +57,7 @@ class IndexChanges:
         self._record_operation = record
         self._changes: list[IndexChange] = []
         self._is_open = False
+        self._is_upgrade = is_upgrade
 
     @property
     def schema(self) -> IndexSchema:
@@ -77,6 +82,8 @@ class IndexChanges:
         if not attributes:
             raise SchemaError(f"alter_field({name!r}) names no attribute.", "Write alter_field(name, m=32).")
         called = None if attribute is None else as_name(attribute, "field")
+        if isinstance(attributes.get("path"), str) and (called or {"datatype", "dims"} & attributes.keys()):
+            attributes["path"] = as_place(attributes["path"], self._schema)
         self._record(AlterField(name, attributes, attribute=called))
 
     def truncate(
@@ -96,7 +103,7 @@ class IndexChanges:
         """
         if not isinstance(dims, int) or isinstance(dims, bool):
             raise SchemaError(f"truncate({name!r}) takes a number of dimensions.", "Write dims=128.")
-        at = None if path is None else as_name(path, "path")
+        at = None if path is None else as_place(path, self._schema)
         called = None if attribute is None else as_name(attribute, "field")
         self._record(Truncate(name, dims, bool(renormalize), path=at, attribute=called))
 
@@ -105,11 +112,16 @@ class IndexChanges:
 
         The path is a field of the hashes, or a JSON path. The way back is `restore_values`.
         """
-        self._record(DropValues(as_name(path, "path")))
+        self._record(DropValues(as_place(path, self._schema, "drop_values({})")))
 
     def restore_values(self, path: str) -> None:
         """In a downgrade: bring back what its upgrade has removed with `drop_values`, from the backup."""
-        self._record(RestoreValues(as_name(path, "path")))
+        if self._is_upgrade:
+            raise SchemaError(
+                "restore_values belongs in downgrade(): it brings back what its upgrade drops.",
+                f"Write drop_values({path!r}) in upgrade(), or leave it out.",
+            )
+        self._record(RestoreValues(as_place(path, self._schema, "restore_values({})")))
 
     def set_options(self, **options: Any) -> None:
         """Change options of the index: prefixes, stopwords, language, filter."""
@@ -125,7 +137,7 @@ class IndexChanges:
         `path` says where the documents shall hold it; the path that it has leaves them as they are.
         """
         new = as_name(new, "field")
-        self._record(RenameField(old, new, None if path is None else as_name(path, "path")))
+        self._record(RenameField(old, new, None if path is None else as_place(path, self._schema)))
 
     def change_prefix(self, old: str, new: str) -> None:
         """Give the documents under a prefix of the index another one: their keys are renamed."""
@@ -146,7 +158,8 @@ class IndexChanges:
                 such pairs for several prefixes. Search stays up with it; without it the keys stay, which
                 takes search away and needs --exclusive.
             paths: Attribute, or hash field -> JSON path, {"title": "$.meta.title"}; to "hash": attribute, or
-                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags.
+                JSON path -> hash field. What is not said keeps its name. `$.tags[*]` is an array of tags,
+                which a hash has under the attribute's name.
             separators: Attribute of a tag field -> the byte between its tags; None for none, in JSON alone.
         """
         self._record(as_storage_change(storage_type, prefix, paths, separators))

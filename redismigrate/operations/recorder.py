@@ -46,6 +46,7 @@ class Operations:
         catalog: The indexes as the revision finds them.
         live_index: Reads an index that no revision created; without a server there is none.
         unmanaged: Tells which indexes on the server nobody manages, given those that are known.
+        is_upgrade: The script's `upgrade` gets it.
     """
 
     def __init__(
@@ -53,11 +54,14 @@ class Operations:
         catalog: Catalog,
         live_index: LiveIndexReader | None = None,
         unmanaged: UnmanagedNames | None = None,
+        *,
+        is_upgrade: bool = False,
     ) -> None:
         self._catalog = catalog
         self._first = catalog
         self._live_index = live_index
         self._unmanaged = unmanaged
+        self._is_upgrade = is_upgrade
         self._operations: list[Operation] = []
         self._functions: list[tuple[DataMigration, DataMigration | None]] = []
         self._adopted: dict[str, IndexDefinition] = {}
@@ -193,7 +197,10 @@ class Operations:
         self._catalog.index(name)
         names = [after] if isinstance(after, str) else as_items(after)
         after_names = tuple(dict.fromkeys(as_name(each, "index") for each in names))
-        return IndexChanges(name, self._catalog.index(name).schema, after_names, self._changed, self._record)
+        schema = self._catalog.index(name).schema
+        return IndexChanges(
+            name, schema, after_names, self._changed, self._record, is_upgrade=self._is_upgrade
+        )
 
     def _put_in_order(self) -> None:
         """Bring the operations into the order that `after` asks for, once the script has recorded all.

@@ -18,6 +18,8 @@ def record(
     script: str,
     live_index: LiveIndexReader | None = None,
     unmanaged: UnmanagedNames | None = None,
+    *,
+    is_upgrade: bool = False,
 ) -> Operations:
     """Call a script's `upgrade` or `downgrade` and return what it recorded.
 
@@ -27,11 +29,12 @@ def record(
         script: The script's path, for messages.
         live_index: Reads an index that no revision created.
         unmanaged: Tells which indexes on the server nobody manages, given those that are known.
+        is_upgrade: The function is the script's `upgrade`.
 
     Raises:
         ScriptError: The function raised, or asked for what can't be; names script and line.
     """
-    op = Operations(catalog, live_index, unmanaged)
+    op = Operations(catalog, live_index, unmanaged, is_upgrade=is_upgrade)
     record_with(op, function, script)
     try:
         op._put_in_order()  # noqa: SLF001 - one module

@@ -26,6 +26,12 @@ _INDENT = "    "
 _LOWER = frozenset({"algorithm", "datatype", "distance_metric"})
 
 
+class _Pair(tuple[str, str]):
+    """Two texts that a script says as a tuple; any other sequence is a list there."""
+
+    __slots__ = ()
+
+
 def no_remarks(
     change: IndexChange | DropIndex,  # noqa: ARG001 - a `Remarks`
     schema: IndexSchema,  # noqa: ARG001
@@ -84,7 +90,7 @@ def literal(value: Any, column: int = 0) -> str:
         opening, closing = "{", "}"
     else:
         items = [literal(item, len(inner)) for item in value]
-        opening, closing = "[", "]"
+        opening, closing = ("(", ")") if isinstance(value, _Pair) else ("[", "]")
     return "\n".join([opening, *(f"{inner}{item}," for item in items), f"{outer}{closing}"])
 
 
@@ -166,7 +172,7 @@ def _of_field(change: AlterField) -> dict[str, Any]:
 
 def _of_storage(change: ChangeStorage) -> dict[str, Any]:
     """What a change of storage says beyond the type."""
-    pairs = [list(pair) for pair in change.prefixes]
+    pairs = [_Pair(pair) for pair in change.prefixes]
     given = {
         "prefix": pairs[0] if len(pairs) == 1 else pairs,
         "paths": change.paths,
@@ -218,6 +224,8 @@ def _flat(value: Any) -> str:
             return _string(value)
         case dict():
             return "{" + ", ".join(f"{_flat(key)}: {_flat(item)}" for key, item in value.items()) + "}"
+        case _Pair():
+            return "(" + ", ".join(map(_flat, value)) + ")"
         case list() | tuple():
             return "[" + ", ".join(map(_flat, value)) + "]"
     return repr(value)

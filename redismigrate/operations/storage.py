@@ -100,7 +100,7 @@ def _moved(
 ) -> Field:
     place = _place(field, schema)
     wanted = paths.get(field.name, paths.get(place))
-    path = _json_path(field, place, wanted) if to == "json" else _hash_field(field, place, wanted)
+    path = _json_path(field, place, wanted) if to == "json" else _hash_field(field, schema, wanted)
     moved = field.altered(path=None)
     if moved.path_in(to) != path:
         moved = field.altered(path=path)
@@ -128,7 +128,8 @@ def _json_path(field: Field, place: str, wanted: str | None) -> str:
     return path
 
 
-def _hash_field(field: Field, place: str, wanted: str | None) -> str:
+def _hash_field(field: Field, schema: IndexSchema, wanted: str | None) -> str:
+    place = _place(field, schema)
     path = JsonPath.parse(place.removesuffix(ELEMENTS) if isinstance(field, TagField) else place)
     if not path.is_plain:
         raise SchemaError(
@@ -137,7 +138,11 @@ def _hash_field(field: Field, place: str, wanted: str | None) -> str:
         )
     if wanted is not None:
         return wanted
-    return path.members[0] if len(path.members) == 1 else field.name
+    # An array is one value of a hash, which is called as it was before it became one. Several attributes of
+    # one array stay attributes of one value.
+    is_shared = sum(_place(other, schema) == place for other in schema.fields) > 1
+    is_own_array = isinstance(field, TagField) and place.endswith(ELEMENTS) and not is_shared
+    return path.members[0] if len(path.members) == 1 and not is_own_array else field.name
 
 
 def _place_of_option(

@@ -380,9 +380,31 @@ def test_a_new_storage_type_with_another_prefix_is_carried_out(shop, declare):
     shop.run("upgrade")
     declare(PRODUCTS.replace('"product:"', '"item:", storage_type: json'))
     written = generate(shop, "--autogenerate")
-    assert 'index.change_storage("json", prefix=["product:", "item:"]' in source_of(written)
+    assert 'index.change_storage("json", prefix=("product:", "item:"))' in source_of(written)
+    assert (written["notes"], "No key moves" in source_of(written)) == ([], False)
     assert shop.run("upgrade").code == 0
     assert shop.run("check").code == 0
+
+
+def test_a_rename_beside_another_storage_type_is_carried_out_and_undone(shop, declare, client):
+    declare(PRODUCTS)
+    generate(shop, "--autogenerate")
+    shop.run("upgrade")
+    client.hset("product:1", mapping={"title": "shoe", "price": "3"})
+    declare(RENAMED.replace('"product:"', '"item:", storage_type: json'))
+    written = generate(shop, "--autogenerate", "--rename", "title:name")
+    assert body(written).partition("\n\n")[0].splitlines() == [
+        '    with op.index("products") as index:',
+        '        index.change_storage("json", prefix=("product:", "item:"), paths={"title": "$.name"})',
+        '        index.rename_field("title", "name")',
+    ]
+    assert shop.run("upgrade").code == 0
+    assert shop.run("check").code == 0
+    assert json.loads(client.execute_command("JSON.GET", "item:1")) == {"name": "shoe", "price": 3}
+    assert client.execute_command("FT.SEARCH", "products", "@name:shoe", "NOCONTENT") == [1, b"item:1"]
+    assert shop.run("downgrade", "-1").code == 0
+    assert client.hgetall("product:1") == {b"title": b"shoe", b"price": b"3"}
+    assert client.execute_command("FT.SEARCH", "products", "@title:shoe", "NOCONTENT") == [1, b"product:1"]
 
 
 def test_a_prefix_that_becomes_another_takes_the_keys_along(shop, declare):

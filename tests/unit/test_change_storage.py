@@ -8,13 +8,13 @@ import pytest
 
 from redismigrate.errors import SchemaError
 from redismigrate.operations.block_moves import storage_change_of
-from redismigrate.operations.differing import changes_between
+from redismigrate.operations.differing import Rename, changes_between
 from redismigrate.operations.net_changes import lead_to_the_same, net_changes
 from redismigrate.operations.operation_types import ChangeIndex
 from redismigrate.operations.recorder import Operations
 from redismigrate.operations.source import source_lines
 from redismigrate.schema.compare import diff
-from redismigrate.schema.definition import Catalog
+from redismigrate.schema.definition import Catalog, IndexDefinition
 
 FIELDS = [
     {"name": "title", "type": "text"},
@@ -79,6 +79,32 @@ def test_the_way_back_makes_the_same_index_and_the_same_hashes():
     assert not diff(forth.apply(back.apply(after))["docs"].schema, after["docs"].schema)
 
 
+def test_an_array_of_tags_comes_back_under_the_name_of_its_attribute():
+    op = recorder()
+    before = op.catalog["docs"].schema
+    change = changed(op, "json", prefix=("doc:", "jdoc:"), paths={"topics": "$.subjects[*]"})
+    after = op.catalog["docs"].schema
+    back = changed(op, "hash", prefix=("jdoc:", "doc:"))
+    assert op.catalog["docs"].schema.field("topics").path_in("hash") == "topics"
+    there = storage_change_of(change.changes, before)
+    assert there is not None
+    assert {value.field: value.path for value in there.values}["topics"] == "$.subjects"
+    again = storage_change_of(back.changes, after)
+    assert again == there.reversed()
+
+
+def test_attributes_of_one_array_stay_attributes_of_one_field_of_the_hash():
+    op = recorder()
+    changed(op, "json", paths={"topics": "$.subjects[*]"})
+    with op.index("docs") as index:
+        index.add_field(
+            {"name": "again", "type": "tag", "path": "$.subjects[*]", "attrs": {"separator": ";"}}
+        )
+    changed(op, "hash")
+    after = op.catalog["docs"].schema
+    assert {after.field(name).path_in("hash") for name in ("topics", "again")} == {"subjects"}
+
+
 def test_a_vector_has_the_datatype_that_the_hash_has():
     op = recorder()
     before = op.catalog
@@ -100,7 +126,7 @@ def test_the_script_says_what_was_asked_for():
     operation = changed(op, "json", prefix=[("doc:", "jdoc:")], paths={"title": "$.name"})
     assert source_lines([operation], before) == (
         'with op.index("docs") as index:',
-        '    index.change_storage("json", prefix=["doc:", "jdoc:"], paths={"title": "$.name"})',
+        '    index.change_storage("json", prefix=("doc:", "jdoc:"), paths={"title": "$.name"})',
     )
     assert str(operation) == (
         "change index docs: make JSON documents of the documents, doc:* to jdoc:*, title at $.name"
@@ -170,6 +196,31 @@ def test_schemas_that_differ_in_storage_give_the_call():
     assert there == op.recorded[-1].changes[0]  # type: ignore[union-attr]
     (back,) = changes_between(after, before)
     assert (back.kind, back.storage_type) == ("change_storage", "hash")  # type: ignore[union-attr]
+
+
+def test_a_rename_beside_another_storage_type_is_said_in_paths():
+    op = recorder()
+    before = op.catalog["docs"].schema
+    with op.index("docs") as index:
+        index.change_storage("json", prefix=("doc:", "jdoc:"), paths={"title": "$.name"})
+        index.rename_field("title", "name")
+    recorded = op.recorded[-1]
+    assert isinstance(recorded, ChangeIndex)
+    after = op.catalog["docs"].schema
+    assert changes_between(before, after, (Rename("docs", "title", "name"),)) == recorded.changes
+    back = recorded.reverse(Catalog().with_definition(IndexDefinition(before, "docs")))
+    assert not diff(back[0].apply(op.catalog)["docs"].schema, before)
+
+
+def test_a_rename_that_another_storage_type_has_no_place_for_is_refused():
+    op = recorder()
+    before = op.catalog["docs"].schema
+    changed(op, "json", prefix=("doc:", "jdoc:"))
+    after = op.catalog["docs"].schema.without_field("title")
+    after = after.with_field(before.field("title").altered(name="name", path="$..name"))
+    with pytest.raises(SchemaError, match=r"another storage type and rename 'title' to 'name'") as refused:
+        changes_between(before, after, (Rename("docs", "title", "name"),))
+    assert str(refused.value.hint).startswith("Declare the rename first")
 
 
 def test_changes_that_say_where_values_go_stay_as_they_are():

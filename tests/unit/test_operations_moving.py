@@ -362,7 +362,7 @@ def test_a_script_records_renames_and_goes_back_without_a_server():
     [
         (lambda index: index.rename_field("desc", ""), "field '': is empty."),
         (lambda index: index.rename_field("desc", 5), r"field 5: should be text"),
-        (lambda index: index.rename_field("desc", "x", path=""), "path '': is empty."),
+        (lambda index: index.rename_field("desc", "x", path=""), "path= is empty."),
         (lambda index: index.change_prefix("a:", ""), "prefix '': is empty."),
         (lambda index: index.rename_field("desc", "price"), "already has a field 'price'"),
     ],
