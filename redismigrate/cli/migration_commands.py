@@ -96,9 +96,8 @@ def plan(
 
     invocation: Invocation = context.obj
     if down and context.get_parameter_source("rev") is ParameterSource.DEFAULT:
-        rev_argument = next(each for each in context.command.params if each.name == "rev")
         # The head, which an upgrade goes to, is where a downgrade has nothing to do.
-        raise click.MissingParameter(ctx=context, param=rev_argument)
+        raise click.MissingParameter(ctx=context, param_hint="'REV'", param_type="argument")
     made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values, compares=compare)
     if output is not None:
         write_plan(made, output)
