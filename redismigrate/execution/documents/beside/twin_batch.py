@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from redismigrate.backup.replaced_documents import Replaced
-from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument
+from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument, occupied
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.copy_verdicts import Verdict
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
@@ -241,11 +241,6 @@ class TwinBatch:
 def _are_all_gone(values: Sequence[TwinValue | None]) -> bool:
     """Whether a form of a document is gone at once, as where that was written as a whole without it."""
     return len(values) >= _FEWEST_OF_WHOLE and not any(values)
-
-
-def occupied(old: str, new: str) -> str:
-    """What is told of a document that has another value at the new path already."""
-    return f"it has a field {readable(new)} already, beside {readable(old)}"
 
 
 def conflict_between(old: str, new: str) -> str:
