@@ -10,7 +10,7 @@ from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.location import BackupLocation
 from redismigrate.backup.manifest import MANIFEST, damaged
-from redismigrate.backup.replaced_documents import is_of_replaced, replaced_in
+from redismigrate.backup.replaced_documents import COLUMN, is_of_replaced, replaced_in
 from redismigrate.documents.conversion import Quantizations, transform_of
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.errors import BackupDamaged, RedisMigrateError
@@ -188,6 +188,8 @@ def backup_fields(rewrite: Rewrite) -> tuple[str, ...]:
 
     Values that only move within hashes are not among them: they are still there, under another name.
     """
+    if rewrite.changes_type_in_place:
+        return (COLUMN,)
     if rewrite.reads_whole_documents:
         return (WHOLE_DOCUMENT,)
     return (*rewrite.recoded_paths, *rewrite.dropped)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.manifest import damaged
-from redismigrate.documents.whole import NEVER, Found
+from redismigrate.documents.whole import NEVER, WHOLE_COLUMN, Found
 from redismigrate.errors import BackupDamaged
 
-COLUMN = "*"
+COLUMN = WHOLE_COLUMN
 VALUES_COLUMN = "*values"
 IS_CONFLICT, EXPIRES_MS = "is_conflict", "expires_ms"
 _LENGTH = re.compile(rb"\$(\d{1,18})\r\n")
@@ -82,7 +82,8 @@ def hash_text(found: Found) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
-def _text_of(found: Found) -> bytes:
+def document_text(found: Found) -> bytes:
+    """A document as it stands in the column: JSON as its text, a hash as `hash_text` writes it."""
     return found.document if isinstance(found.document, bytes) else hash_text(found)
 
 

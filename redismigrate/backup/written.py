@@ -32,6 +32,7 @@ from redismigrate.backup.durable_files import (
     open_regular_file,
     replace_file,
     sync_folder,
+    temporary_of,
 )
 from redismigrate.backup.manifest import (
     MANIFEST,
@@ -39,6 +40,7 @@ from redismigrate.backup.manifest import (
     damaged,
     dump_manifest,
     failed_to_write,
+    is_temporary,
     load_manifest,
 )
 from redismigrate.documents.digests import DIGEST_BYTES, Digest64
@@ -224,7 +226,12 @@ class WrittenLog:
         content = (self._folder / LOG).read_bytes()[: _parsed(self._folder, manifest).size_bytes]
         option = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         sealed = manifest.model_copy(update={"options": {**manifest.options, OPTION: option}})
+        begun = temporary_of(self._folder / MANIFEST)
         try:
+            self._require_lock()
+            if is_temporary(begun):
+                # A process was killed right here.
+                begun.unlink()
             replace_file(self._folder / MANIFEST, dump_manifest(sealed), self._require_lock)
         except OSError as error:
             raise failed_to_write(self._folder, error) from error

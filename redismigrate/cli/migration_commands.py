@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from redismigrate.cli.alembic_options import sql_is_script
 from redismigrate.cli.context import (
@@ -86,13 +87,17 @@ def _options(invocation: Invocation, values: dict[str, Any]) -> MigrationOptions
 @options("cutover", "on_failure")
 @plan_options
 @global_options
-@click.pass_obj
+@click.pass_context
 def plan(
-    invocation: Invocation, /, rev: str, down: bool, output: Path | None, compare: bool, **values: Any
+    context: click.Context, /, rev: str, down: bool, output: Path | None, compare: bool, **values: Any
 ) -> int:
     """Show what an upgrade would do and cost; changes nothing. Exits with 6 when the plan is blocked."""
     from redismigrate.planning.plan_file import write_plan
 
+    invocation: Invocation = context.obj
+    if down and context.get_parameter_source("rev") is ParameterSource.DEFAULT:
+        # The head, which an upgrade goes to, is where a downgrade has nothing to do.
+        raise click.MissingParameter(ctx=context, param_hint="'REV'", param_type="argument")
     made = _make_plan(invocation, "downgrade" if down else "upgrade", rev, values, compares=compare)
     if output is not None:
         write_plan(made, output)

@@ -8,10 +8,11 @@ is not always one that gives the same document. Another spelling of the same num
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
-from redismigrate.documents.json_members import why_not_writable
+from redismigrate.documents.json_members import parsed_json, why_not_writable
 from redismigrate.documents.json_numbers import spelled
 
 # Those without come out right.
@@ -99,7 +100,14 @@ def why_not_written_again(text: bytes) -> str | None:
     reason = why_not_writable(text)
     if reason is not None or not _WITH_EXPONENT.search(text):
         return reason
-    numbers: list[str] = []
-    json.loads(text, parse_float=numbers.append)
-    is_lost = any("e" in number and spelled(float(number)) is None for number in map(str.lower, numbers))
+    is_lost = any(spelled(number) is None for number in _floats(parsed_json(text)))
     return UNSPELLABLE.removeprefix("ERR ") if is_lost else None
+
+
+def _floats(value: Any) -> Iterator[float]:
+    """The numbers of a JSON value that are no integers."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _floats(each)

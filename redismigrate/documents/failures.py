@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from redismigrate.schema.strict import readable
+
 LISTED_FAILURES = 100
 # Named in a message.
 SHOWN_FAILURES = 3
+_ALREADY = " already, beside "
 # Of the keys that are listed: they are noted in Redis with every sign of life.
 LISTED_BYTES = 1 << 18
+
+
+def occupied(old: str, new: str) -> str:
+    """Why a document is left that has another value where one of its values was to go.
+
+    Args:
+        old: Where that stands.
+        new: Where it was to go.
+    """
+    return f"it has a field {readable(new)}{_ALREADY}{readable(old)}"
+
+
+def is_occupied(reason: str) -> bool:
+    """Whether a document was left for that, by the reason that is told of it."""
+    return _ALREADY in reason
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,11 @@ class Rewrite:
         return self.storage_type if self.storage is None else self.storage.to
 
     @property
+    def changes_type_in_place(self) -> bool:
+        """Whether documents become ones of the other type under the keys that they have."""
+        return self.storage is not None and not self.prefixes
+
+    @property
     def moves(self) -> bool:
         """Whether values or keys move, which nobody may write to meanwhile."""
         return bool(self.renames or self.prefixes)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 Hash = dict[bytes, bytes]
 Document = Hash | bytes
 """All fields of a hash, or the text of a JSON document."""
+# What a backup calls the column that has whole documents.
+WHOLE_COLUMN = "*"
 # What the server answers for the time of expiry of what has none.
 NEVER = -1
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from redismigrate.documents.batch import Batch, Failure, Transformed
 from redismigrate.documents.columns import Column
 from redismigrate.documents.conversion import Quantizations, re_encoding_of
+from redismigrate.documents.failures import occupied
 from redismigrate.documents.json_members import rename_member
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.documents.whole import Document
 from redismigrate.schema.moves import PathRename
-from redismigrate.schema.strict import encode, readable
+from redismigrate.schema.strict import encode
 
 # The column that holds the text of a JSON document.
 WHOLE_TEXT = "$"
@@ -93,7 +94,7 @@ class RenameMembers:
                 reasons.append("it can't be read as JSON, or is nested too deeply for that")
                 break
             if renamed is None:
-                reasons.append(_occupied(rename))
+                reasons.append(occupied(rename.old, rename.new))
                 continue
             changed = renamed
         return changed.encode("utf-8", "surrogateescape")
@@ -169,7 +170,7 @@ class RewriteDocuments:
             if value is None:
                 continue
             if encode(rename.new) in document:
-                reasons.append(_occupied(rename))
+                reasons.append(occupied(rename.old, rename.new))
             document[encode(rename.new)] = value
         return document
 
@@ -184,7 +185,3 @@ def _column(path: str, contents: list[Document | None]) -> Column:
         return [document if isinstance(document, bytes) else None for document in contents]
     name = encode(path)
     return [document.get(name) if isinstance(document, dict) else None for document in contents]
-
-
-def _occupied(rename: PathRename) -> str:
-    return f"it has a field {readable(rename.new)} already, beside {readable(rename.old)}"

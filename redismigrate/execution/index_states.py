@@ -10,7 +10,7 @@ from redismigrate.execution.run import Run
 from redismigrate.planning.index_parts import RECORDS, names_of
 from redismigrate.planning.plan import Step, moves_names
 
-IndexState = Literal["waiting", "copying", "building", "ready", "done", "failed"]
+IndexState = Literal["waiting", "copying", "building", "expanded", "ready", "done", "failed"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class IndexProgress:
     Attributes:
         index: Its served name before the revision; of one that the revision makes, the name that it gets.
         state: "waiting": nothing is done yet. "copying": documents are read or written. "building": the
-            index is made, built or validated. "ready": only names and the record are to be changed. "done":
-            it serves, and is recorded. "failed": it is put back as it was, or being put back.
+            index is made, built or validated. "expanded": old and new can be queried, and it waits to be
+            contracted, which makes more than names and the record. "ready": only these are to be changed.
+            "done": it serves, and is recorded. "failed": it is put back as it was, or being put back.
         done: Documents done in its step at work; None where none is at work, or that is not known.
         total: Documents that there are for that; None as well.
         reason: Why it failed; None where it did not.
@@ -56,7 +57,9 @@ def index_states(run: Run) -> tuple[IndexProgress, ...]:
         if names & putting_back:
             found.append(IndexProgress(index, "failed", *_progress(run), run.failure))
             continue
-        state = "done" if run.is_recorded else _state_of(own, steps, position)
+        state: IndexState = "done" if run.is_recorded else _state_of(own, steps, position)
+        if state in {"copying", "building"} and run.is_expanded:
+            state = "expanded"  # its next work comes after the names have moved
         is_at_work = any(at == position for at, _ in own) and not putting_back and state != "done"
         found.append(IndexProgress(index, state, *(_progress(run) if is_at_work else ())))
     found += [IndexProgress(index, "failed", reason=reason) for index, reason in run.apart.left.items()]

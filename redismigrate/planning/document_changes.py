@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from redismigrate.documents.rewrite import Recoding, Rewrite
 from redismigrate.documents.twins import twins_of
+from redismigrate.documents.whole import WHOLE_COLUMN
 from redismigrate.operations.recorded import RecordedRevision, names_after, names_dropped, touched_indexes
 from redismigrate.planning.document_estimates import (
     backup_estimate,
@@ -69,7 +70,7 @@ class DocumentChange:
         """
         old, rewrite, inventory = self.old, self.rewrite, self.inventory
         # Of a document without a field that a FILTER names, a scan and a write decide differently.
-        sparse = is_sparse(old, inventory) and self.new.schema.filter is None
+        sparse = is_sparse(old, inventory) and self.new.schema.filter is None and rewrite.storage is None
         return RewriteCosts(
             backup_estimate(old, rewrite, inventory),
             rewrite_estimate(old, rewrite, inventory, exclusive=self.exclusive),
@@ -139,6 +140,9 @@ class DocumentChange:
         yield from self._what_integers_forbid()
         if self._loses_precision and documents and not self.allow_lossy and not self.restores_from:
             yield self._what_is_lost()
+        is_way_back = self.rewrite.changes_type_in_place and self.recorded.direction == "downgrade"
+        if is_way_back and documents and not self.allow_lossy and not self.restores_from:
+            yield self._what_is_not_here()
 
     @property
     def _is_empty(self) -> bool:
@@ -263,6 +267,9 @@ class DocumentChange:
 
         Where several indexes read the same documents, any of them may have been the one that was rewritten.
         """
+        if self.rewrite.storage is not None:
+            is_back = self.recorded.direction == "downgrade" and not self.is_beside
+            return self._backups_of({WHOLE_COLUMN}) if is_back else ()
         if not self._loses_precision:
             return ()
         new_paths = {rename.old: rename.new for rename in self.rewrite.renames}
@@ -271,6 +278,10 @@ class DocumentChange:
             for recoding in self._replacing
             if not recoding.reversed().is_lossless
         }
+        return self._backups_of(paths)
+
+    def _backups_of(self, paths: set[str]) -> tuple[str, ...]:
+        """The backups of the revision that is undone that have some columns, if they hold all documents."""
         found = backups_that_hold(
             [
                 backup
@@ -313,6 +324,19 @@ class DocumentChange:
         return (
             f"{lost}, and {where}: name the folder of the backups with --backup-dir, or convert what is left "
             "with --allow-lossy"
+        )
+
+    def _what_is_not_here(self) -> str:
+        """That documents can't get back what they were, to the byte."""
+        backup = self.inventory.backups.get((self.recorded.revision, self.old.served))
+        problem = None if backup is None else backup.problem
+        where = "there is no backup" if backup is None else f"the backup {backup.location} is not here"
+        if problem is not None:
+            where = problem.message.rstrip(".")
+        return (
+            f"the documents of index {self.old.served} come back byte for byte from the backup of revision "
+            f"{self.recorded.revision} alone, and {where}: name the folder of the backups with --backup-dir, "
+            "or convert all of them back with --allow-lossy"
         )
 
     @property

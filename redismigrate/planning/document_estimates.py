@@ -65,7 +65,7 @@ def backup_estimate(before: IndexDefinition, rewrite: Rewrite, inventory: Invent
     sample = inventory.samples.get(before.served)
     read_bytes = _read_bytes(rewrite, sample)
     key_bytes = sample.key_bytes if sample is not None else USUAL_KEY_BYTES
-    values = len(rewrite.recodings) or int(rewrite.reads_whole_documents)
+    values = len(rewrite.recodings) or int(rewrite.reads_whole_documents or rewrite.storage is not None)
     saved_bytes = read_bytes + key_bytes + BACKUP_BYTES_PER_DOCUMENT + values * BACKUP_BYTES_PER_VALUE
     server_seconds = _scan_seconds(documents, inventory)
     if values:
@@ -104,6 +104,11 @@ def rewrite_estimate(
         seconds += documents * (first + per_byte * _read_bytes(rewrite, sample))
     if rewrite.moves:
         seconds += documents * MOVE_SECONDS
+    if rewrite.storage is not None:
+        size_bytes = _read_bytes(rewrite, sample)
+        seconds += documents * (COMPARED_WRITE_SECONDS + COMPARED_WRITE_SECONDS_PER_BYTE * size_bytes)
+        components = sum(value.dims for value in rewrite.storage.values)
+        seconds += documents * components * TEXT_SECONDS_PER_COMPONENT
     if rewrite.reads_whole_documents:
         seconds += documents * MOVE_SECONDS_PER_JSON_BYTE * _read_bytes(rewrite, sample)
     seconds = round(seconds * slowness_of(sample), 2)
@@ -250,13 +255,15 @@ def _scan_seconds(documents: int, inventory: Inventory) -> float:
 
 def _read_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """Of one document, by the client."""
-    if rewrite.reads_whole_documents:
+    if rewrite.reads_whole_documents or rewrite.changes_type_in_place:
         return bytes_of(sample, WHOLE_DOCUMENT, USUAL_JSON_BYTES)
     return sum(bytes_of(sample, recoding.path, recoding.bytes_before) for recoding in rewrite.recodings)
 
 
 def _written_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """Of one document, whoever writes them."""
+    if rewrite.storage is not None:
+        return _stored_bytes(rewrite.storage, _read_bytes(rewrite, sample))[0]
     total = sum(recoding.bytes_after * share_of(sample, recoding.path) for recoding in rewrite.recodings)
     widths = {recoding.path: recoding.bytes_after for recoding in rewrite.recodings}
     for rename in rewrite.renames:
@@ -290,6 +297,11 @@ def saved_bytes_of(recoding: Recoding, sample: DocumentSample | None) -> float:
 
 def _grown_bytes(rewrite: Rewrite, sample: DocumentSample | None) -> float:
     """What one document takes more in the server afterwards; below 0: less."""
+    if rewrite.storage is not None:
+        size_bytes = _read_bytes(rewrite, sample)
+        sent_bytes, held_bytes = _stored_bytes(rewrite.storage, size_bytes)
+        held_before = _stored_bytes(rewrite.storage.reversed(), sent_bytes)[1]
+        return held_bytes - held_before
     total = 0.0
     for recoding in rewrite.recodings:
         if recoding.is_json:

@@ -97,14 +97,15 @@ def what_forbids_rewriting(
     name, filter_ = definition.served, definition.schema.filter
     if inventory.capabilities.is_cluster:
         yield why_not_in_cluster(definition)
+    if exclusive:
+        return
     if rewrite.storage is not None:
         yield (
-            f"the documents of index {name} can become {rewrite.storage.named} as copies under another "
-            "prefix alone: say prefix=(old, new) in change_storage, and let search stay up; `redismigrate "
-            "plan --compare` tells what else forbids that"
+            f"the documents of index {name} can become {rewrite.storage.named} under the keys that they have "
+            "with --exclusive alone: a key has one type, so pause writers and say it, or let the script say "
+            "op.assume_exclusive(reason). Or say prefix=(old, new) in change_storage, and let search stay up "
+            "and writers write: documents are copied then"
         )
-        return
-    if exclusive:
         return
     if rewrite.moves and not is_made:
         yield (

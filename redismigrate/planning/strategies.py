@@ -21,6 +21,10 @@ from redismigrate.schema.words import not_utf8
 
 Adoption = Literal["alias", "never"]
 # key_separator is for clients; SKIPINITIALSCAN matters to FT.CREATE alone, and a rebuild always scans.
+_QUANTIZED = (
+    "its vectors are integers that stand for other numbers, which JSON would not tell: make floats of "
+    "them in a revision of its own"
+)
 ONLY_RECORDED = {"key_separator", "skip_initial_scan"}
 
 
@@ -93,13 +97,13 @@ def _cheapest(
         # Nothing else gives documents another type, so what forbids it is what has to be told.
         return "shadow_copy" if rewrite.prefixes else "rebuild"
     order: tuple[Strategy, ...] = ("alter", "shadow", "shadow_field", "shadow_copy")
-    never_in_place = _why_not_rebuild(before, rewrite) is not None
-    if rewrite and situation.exclusive and not (never_in_place or rewrite.storage is not None):
+    goes_beside = _why_not_rebuild(before, rewrite) is not None
+    if rewrite and situation.exclusive and not goes_beside:
         order = ("alter",)
     possible = (
         strategy for strategy in order if why_impossible(strategy, before, after, rewrite, situation) is None
     )
-    return next(possible, "shadow_field" if never_in_place else "rebuild")
+    return next(possible, "shadow_field" if goes_beside else "rebuild")
 
 
 def why_impossible(
@@ -151,6 +155,9 @@ def why_impossible(
 
 
 def _why_not_rebuild(before: IndexDefinition, rewrite: Rewrite) -> str | None:
+    reason = None if rewrite.storage is None else _why_not_in_other_type(before, rewrite)
+    if reason is not None:
+        return f"strategy rebuild can't change index {before.served}: {reason}"
     for recoding in rewrite.recodings:
         if recoding.new_path is not None:
             return (
@@ -158,6 +165,18 @@ def _why_not_rebuild(before: IndexDefinition, rewrite: Rewrite) -> str | None:
                 f"ones, and that of {recoding.path} goes beside it, to {recoding.new_path}"
             )
     return None
+
+
+def _why_not_in_other_type(before: IndexDefinition, rewrite: Rewrite) -> str | None:
+    """Why documents can't get another type in their place; None when they can."""
+    if rewrite.prefixes:
+        return (
+            "documents that get another type in place keep their keys; strategy shadow_copy gives them other "
+            "ones, with search up"
+        )
+    if before.schema.filter is not None:
+        return "it has a FILTER, and documents that this keeps out would get another type, too"
+    return _QUANTIZED if before.quantization else None
 
 
 def _why_not_shadow(
@@ -227,10 +246,7 @@ def _why_not_shadow_copy(
     if before.schema.filter is not None:
         return "it has a FILTER, and documents that this keeps out would be copied, too"
     if rewrite.storage is not None and before.quantization:
-        return (
-            "its vectors are integers that stand for other numbers, which JSON would not tell: make floats "
-            "of them in a revision of its own"
-        )
+        return _QUANTIZED
     if situation.untold_because is not None:
         return untold(situation.untold_because)
     if situation.at_target:

@@ -68,6 +68,11 @@ class StateKeys:
         """The beginning of strings that stand beside copies of documents; they end with their run."""
         return self._key("mark:")
 
+    @property
+    def aside(self) -> str:
+        """A document, for as long as one script takes that puts one of another type in its place."""
+        return self._key("aside")
+
     def mark(self, copies: str) -> str:
         """The beginning of those of some copies."""
         return f"{self.marks}{copies}:"

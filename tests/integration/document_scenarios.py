@@ -130,6 +130,14 @@ _BESIDE_ITSELF = (
     ('index.alter_field("embedding_f16", datatype="float32", path="embedding")',),
 )
 _TRUNCATED = (('index.truncate("embedding", dims=4)',), ('index.alter_field("embedding", dims=8)',))
+_TO_JSON_IN_PLACE = (
+    (f'index.change_storage("json", paths={_PLACES})',),
+    ('index.change_storage("hash")',),
+)
+_TO_HASH_IN_PLACE = (
+    ('index.change_storage("hash")',),
+    ('index.change_storage("json", paths={"brand": "$.info.brand"})',),
+)
 _PHYSICAL_NAME = re.compile(r"(products)__[0-9a-f]{12}_[0-9_a-z]+")
 _SHADOW = (
     ('index.alter_field("embedding", algorithm="hnsw", m=8)', 'index.drop_field("brand")'),
@@ -144,6 +152,8 @@ SCENARIOS = {
     "prefix": Scenario((_PREFIX,), is_exclusive=True),
     "rename": Scenario((_RENAME,), is_exclusive=True),
     "JSON": Scenario((_RENAME,), is_exclusive=True, storage_type="json"),
+    "hashes as JSON": Scenario((_TO_JSON_IN_PLACE,), is_exclusive=True, holds_text=True),
+    "JSON as hashes": Scenario((_TO_HASH_IN_PLACE,), is_exclusive=True, storage_type="json"),
     "everything": Scenario((_EVERYTHING,), is_exclusive=True),
     "chain": Scenario(
         (

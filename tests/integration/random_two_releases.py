@@ -16,23 +16,31 @@ from collections import Counter
 from pathlib import Path
 
 from random_commands import Commands
+from random_forms import FormsCase
 from random_moves import MovingCase
 from random_second_fields import FieldCase
 
 from redismigrate.redis_server.embedded import EmbeddedServer
 
-# Every so many cases one is about vectors in second fields.
-FIELD_SHARE = 5
+# Every so many cases one is about vectors in second fields, and so many after it are about other forms.
+FIELD_SHARE, FORMS_SHARE = 5, 2
 # How often is told how far it is.
 TOLD_CASES = 50
+
+
+def kind_of(seed: int) -> type[FieldCase | FormsCase | MovingCase]:
+    """What the case of a seed is about."""
+    place = seed % FIELD_SHARE
+    if place == 0:
+        return FieldCase
+    return FormsCase if place <= FORMS_SHARE else MovingCase
 
 
 def run_case(seed: int, url: str) -> Commands:
     """One case; it raises what is wrong with its story as a note."""
     logging.getLogger("redismigrate").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
-        kind = FieldCase if seed % FIELD_SHARE == 0 else MovingCase
-        case = kind(seed, url, Path(folder))
+        case = kind_of(seed)(seed, url, Path(folder))
         try:
             case.go()
         except BaseException as error:

@@ -573,6 +573,7 @@ def test_a_prefix_that_fits_several_revisions_is_refused(shop):
         (("upgrade", "head", "tail"), "Got unexpected extra argument (tail)"),
         (("upgrad",), "No such command 'upgrad'"),
         (("downgrade",), "Missing argument 'REV'."),
+        (("plan", "--down"), "Missing argument 'REV'."),
         (("upgrade", "--strategy", "magic"), "'magic' is not one of"),
         (("upgrade", "--max-failures", "-1"), "-1 is not in the range"),
         (("upgrade", "--max-failures", str(2**63)), "max_failures is 9223372036854775808."),

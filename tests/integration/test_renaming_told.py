@@ -56,6 +56,8 @@ def test_while_it_is_expanded_both_names_are_found_by_one_name_and_the_old_one_b
     shown = renaming.run("current", "--json").json
     expanded = shown["indexes"]["products"]["expanded"]
     assert shown["expanded"] == "000000000002"
+    assert [each["state"] for each in renaming.run("status", "--json").json["indexes"]] == ["expanded"]
+    assert "index products: expanded" in renaming.run("status").out
     assert [field["name"] for field in expanded["schema"]["fields"]] == ["name", "embedding", "title"]
     for query in ("@title:shoe", "@name:shoe"):
         assert renaming.hits(expanded["physical"], query) == COUNT

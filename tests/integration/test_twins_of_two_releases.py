@@ -73,6 +73,45 @@ def test_what_an_expansion_has_made_is_rolled_back(shop: Shop):
     assert marks(shop) == []
 
 
+@pytest.mark.parametrize("verb", ["contract", "rollback", "follow"])
+def test_a_hash_that_a_release_writes_as_a_whole_keeps_its_value(shop: Shop, verb: str):
+    """By one that knows the old name alone, and by one that knows the new one; the value is as it was."""
+    expanded(shop)
+    for number in range(20):
+        name = "title" if number % 2 else "headline"
+        value = shop.client.hget(f"p:{number}", name)
+        pipeline = shop.client.pipeline(transaction=True)
+        pipeline.delete(f"p:{number}")
+        pipeline.hset(f"p:{number}", mapping={name: value, "price": "99"})
+        pipeline.execute()
+    if verb == "follow":
+        with followed(shop):
+            pass
+        assert [both(shop, number) for number in range(20)] == [
+            [b"shoe %d" % number] * 2 for number in range(20)
+        ]
+    if verb == "rollback":
+        applied(shop, verb="rollback")
+        assert [both(shop, number) for number in range(20)] == [
+            [b"shoe %d" % number, None] for number in range(20)
+        ]
+    else:
+        applied(shop, "head", "--phase", "contract")
+        assert [both(shop, number) for number in range(20)] == [
+            [None, b"shoe %d" % number] for number in range(20)
+        ]
+
+
+def test_rolling_back_takes_no_old_name_away_because_the_new_one_is_missing(shop: Shop):
+    expanded(shop)
+    for number in range(20):
+        shop.client.hdel(f"p:{number}", "headline")
+    applied(shop, verb="rollback")
+    assert [both(shop, number) for number in range(20)] == [
+        [b"shoe %d" % number, None] for number in range(20)
+    ]
+
+
 def test_each_release_writes_its_own_name_while_expanded(shop: Shop):
     expanded(shop)
     with followed(shop) as seen:

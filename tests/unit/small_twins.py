@@ -52,6 +52,7 @@ class TwinState(NamedTuple):
         known: Both values when they were last in step; None where nobody has looked at them.
         is_occupied: They never were in step.
         is_made: The new value goes when the change is taken back.
+        others: What else the document had when it was looked at last.
         clock: The moment.
     """
 
@@ -61,6 +62,7 @@ class TwinState(NamedTuple):
     known: Pair | None = None
     is_occupied: bool = False
     is_made: bool = True
+    others: tuple[bytes, ...] = ()
     clock: int = 0
 
 
@@ -180,6 +182,10 @@ class TwinExplorer:
         fields = {} if form is None else form.fields()
         return fields.get(self.old), fields.get(self.new)
 
+    def _restores(self, state: TwinState) -> bool:
+        """Whether a value that is gone may have gone with the whole document."""
+        return self.kind == "json" or tuple(self._others(state.form)) != state.others
+
     def _wanted(self, state: TwinState, aim: TwinAim) -> Pair:
         """Both values after a look, before any goes for good."""
         old, new = self._pair(state.form)
@@ -192,9 +198,9 @@ class TwinExplorer:
         is_old_changed, is_new_changed = old != known[0], new != known[1]
         if old == new or not (is_old_changed or is_new_changed):
             return old, new
-        restores = self.kind == "json"
+        restores = self._restores(state)
         if new is None:
-            if is_old_changed or restores:
+            if is_old_changed or restores or aim == "new_removed":
                 return old, old
             return (None, None) if carries_back else (old, None)
         if old is None and not is_new_changed:
@@ -221,7 +227,7 @@ class TwinExplorer:
             known = wanted
         elif aim in {"serving", "old_removed"} and (old, new) != known:
             is_conflict = new is not None and old is not None and old != known[0] and new != known[1]
-            is_left = self.kind == "json" and old is None and new == known[1]
+            is_left = self._restores(state) and old is None and new == known[1]
             is_seen_gone = old is None and new is not None and new != known[1]
             known = (old if is_conflict or is_left or is_seen_gone else known[0], known[1])
         if aim == "old_removed" and not is_occupied:
@@ -232,7 +238,8 @@ class TwinExplorer:
         if known == NOTHING:
             # Of what is gone nothing is remembered: while not all were looked at, it was never met.
             known, is_made = (None if state.phase == "filling" else NOTHING), True
-        return wanted, state._replace(known=known, is_occupied=is_occupied, is_made=is_made)
+        others = tuple(self._others(state.form))
+        return wanted, state._replace(known=known, is_occupied=is_occupied, is_made=is_made, others=others)
 
     # Looks.
 

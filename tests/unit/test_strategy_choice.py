@@ -383,3 +383,16 @@ def test_integers_get_no_path_of_their_own(old, new):
         "strategy shadow_field can't change index products: "
         f"path= is for floats, and {integers} is none: leave path= out"
     )
+
+
+def test_documents_change_their_type_in_place_where_they_keep_their_keys_and_nobody_else_writes():
+    storage = (index("docs", COLOR), index("docs", COLOR, storage_type="json"))
+    in_place = Rewrite("hash", storage=StorageChange("json"))
+    moved_too = replace(in_place, prefixes=(PrefixChange("p:", "j:"),))
+    assert chosen(*storage, in_place, exclusive=True)[0] == "rebuild"
+    assert not why_not("rebuild", *storage, in_place)
+    assert "keep their keys" in why_not("rebuild", *storage, moved_too, exclusive=True)
+    inventory = server()
+    [reason] = what_forbids_rewriting(storage[0], in_place, inventory, exclusive=False, is_made=False)
+    assert "with --exclusive alone" in reason
+    assert not [*what_forbids_rewriting(storage[0], in_place, inventory, exclusive=True, is_made=False)]

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from redismigrate.execution.documents.beside.copy_verdicts import Verdict
 from redismigrate.execution.documents.beside.twin_marks import (
     TwinEntry,
+    TwinMark,
     TwinValue,
-    decoded_entries,
     digest_of_twin,
-    encoded_entries,
 )
 from redismigrate.execution.documents.beside.twin_verdicts import (
     TwinCircumstances,
@@ -259,10 +258,12 @@ def test_json_that_is_spelled_otherwise_says_the_same():
         ),
         min_size=1,
         max_size=5,
-    )
+    ),
+    st.integers(0, 2**64 - 1),
 )
-def test_a_mark_is_read_as_it_was_written(entries: list[TwinEntry]):
-    assert decoded_entries(encoded_entries(entries), len(entries)) == tuple(entries)
-    assert decoded_entries(encoded_entries(entries), len(entries) + 1) is None
-    assert decoded_entries(b"a mark of something else", len(entries)) is None
-    assert decoded_entries(None, len(entries)) is None
+def test_a_mark_is_read_as_it_was_written(entries: list[TwinEntry], rest: int):
+    mark = TwinMark(tuple(entries), rest)
+    assert TwinMark.decoded(mark.encoded(), len(entries)) == mark
+    assert TwinMark.decoded(mark.encoded(), len(entries) + 1) is None
+    assert TwinMark.decoded(b"a mark of something else", len(entries)) is None
+    assert TwinMark.decoded(None, len(entries)) is None

@@ -55,6 +55,16 @@ def test_a_chunk_tells_every_attempt_to_write_it(tmp_path: Path):
     assert Backup.open(folder).knows_written
 
 
+def test_a_log_is_sealed_after_a_process_was_killed_while_it_did_so(tmp_path: Path):
+    folder = backup_with_log(tmp_path)
+    with open_log(folder, nobody) as log:
+        log.add(1, [FIRST])
+        (folder / "manifest.json.tmp").write_bytes(b"half of")
+        log.seal()
+    assert Backup.open(folder).verify() == []
+    assert not (folder / "manifest.json.tmp").exists()
+
+
 def test_a_backup_of_an_older_version_does_not_tell(tmp_path: Path):
     with BackupWriter.create(tmp_path, manifest()) as writer:
         writer.add(chunk(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,16 @@ from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.indexes.live import existing_indexes, live_schemas
 from redismigrate.execution.progress import Watcher
 from redismigrate.execution.steps.document_work import failed
+from redismigrate.execution.steps.storage_steps import restore_type
 from redismigrate.planning.overlap import overlap_problems
 from redismigrate.redis_server.connection import Server
+from redismigrate.schema import IndexSchema
 from redismigrate.schema.definition import IndexDefinition
+from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import readable_key
 from redismigrate.shown_url import shown_url
 from redismigrate.state.fence import Fence
+from redismigrate.state.keys import StateKeys
 from redismigrate.state.lock import signature
 from redismigrate.state.store import State
 from redismigrate.state.transaction import Transaction
@@ -193,6 +198,9 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
     problems: list[str] = []
     schemas = live_schemas(server, existing_indexes(server))
     for backup in backups:
+        if _changed_type(backup):
+            problems += _what_reads_the_other_type(backup, schemas)
+            continue
         if is_of_replaced(backup):
             continue  # it only goes where nothing is
         rewrite, before = rewrite_in(backup), schema_before(backup)
@@ -216,9 +224,30 @@ def _require_harmless(server: Server, backups: list[Backup]) -> None:
         )
 
 
+def _changed_type(backup: Backup) -> bool:
+    """Whether a backup is of documents that became ones of the other type under their keys."""
+    return rewrite_in(backup).changes_type_in_place
+
+
+def _what_reads_the_other_type(backup: Backup, schemas: Mapping[str, IndexSchema]) -> Iterator[str]:
+    """The indexes that would lose documents of a backup which get their old type back."""
+    keys, wanted = KeyPrefixes.of(schema_before(backup).prefixes), rewrite_in(backup).storage_after
+    for name, schema in sorted(schemas.items()):
+        if schema.storage_type == wanted and keys.overlap(KeyPrefixes.of(schema.prefixes)):
+            yield f"index {name} reads the same keys as {wanted}, which become {_type_of(backup)} again"
+
+
+def _type_of(backup: Backup) -> str:
+    """What the documents of a backup are."""
+    return "hashes" if schema_before(backup).storage_type == "hash" else "JSON documents"
+
+
 def _restored(node: Node, backup: Backup, older_backups: list[Backup], watcher: Watcher) -> Restored:
     if holds_values(backup):
         return restore_values(node, backup)
+    if _changed_type(backup):
+        aside = StateKeys(backup.manifest.project).aside.encode()
+        return restore_type(_job(node, backup), aside, backup, older_backups)
     if is_of_replaced(backup):
         return restore_replaced(node, backup, rewrite_in(backup).storage_type)
     job, quantizations = _job(node, backup), quantizations_in(backup)

@@ -11,6 +11,7 @@ from time import perf_counter
 from redismigrate.backup.contents import rewrite_in, schema_before
 from redismigrate.backup.folders import folder_name, free_bytes
 from redismigrate.backup.location import BackupLocation
+from redismigrate.documents.whole import WHOLE_COLUMN
 from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.indexes.aliases import aliases_of
 from redismigrate.execution.indexes.expecting import answers_before
@@ -240,10 +241,11 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
         return KnownBackup(str(location), is_here=False)
     except BackupDamaged as error:  # no matter where the way back needs none
         return KnownBackup(str(location), is_here=False, problem=error)
+    columns = (*rewrite.recoded_paths, *rewrite.dropped)
     return KnownBackup(
         str(location),
         is_here=True,
-        paths=(*rewrite.recoded_paths, *rewrite.dropped),
+        paths=(WHOLE_COLUMN,) if rewrite.changes_type_in_place else columns,
         prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
     )

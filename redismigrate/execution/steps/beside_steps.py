@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from redismigrate.documents.failures import SHOWN_FAILURES
+from redismigrate.documents.failures import SHOWN_FAILURES, Failures
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.follower import Follower, Guard
@@ -27,7 +27,7 @@ from redismigrate.execution.steps.copy_steps import CopySteps
 from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.execution.steps.expansion_counter import ExpansionCounter
 from redismigrate.execution.steps.followed import followed_at, have_names_moved
-from redismigrate.execution.steps.refusals import DocumentsRefused
+from redismigrate.execution.steps.refusals import DocumentsRefused, what_to_do
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
 from redismigrate.execution.steps.twin_steps import TwinSteps, are_twins
 from redismigrate.planning.plan import Step
@@ -98,7 +98,8 @@ class SecondFormSteps:
         # On the way back they stay where they are: what the application has put in their place is its own.
         if done.failures.count > self._allowed(step, run) and run.failure is None:
             first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
-            refused = _refused(str(step.index), done.failures.count, first)
+            count = done.failures.count
+            refused = _refused(str(step.index), count, first, what_to_do(done.failures, count))
             refused.documents = failed(done.failures)
             raise refused
         counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
@@ -253,7 +254,8 @@ class SecondFormSteps:
         """
         failing = followed.synchroniser.failing
         if len(failing) > self._allowed(step, run) and run.failure is None:
-            raise _refused(str(step.index), len(failing), ", ".join(map(readable, sorted(failing)[:3])))
+            first, count = ", ".join(map(readable, sorted(failing)[:3])), len(failing)
+            raise _refused(str(step.index), count, first, what_to_do(Failures(), count))
 
     def require_copies(self, step: Step, run: Run) -> None:
         """Compare documents, copies and the new index, where documents were copied for it.
@@ -386,8 +388,8 @@ class SecondFormSteps:
         )
 
 
-def _refused(index: str, count: int, first: str) -> DocumentsRefused:
+def _refused(index: str, count: int, first: str, what_to_do: str) -> DocumentsRefused:
     return DocumentsRefused(
         f"{count:,} documents of {index} can't have a second form: {first}.",
-        f"Correct them, or leave them as they are with --max-failures {count}.",
+        what_to_do,
     )

@@ -44,6 +44,7 @@ from redismigrate.execution.indexes.live import look_at, not_in_index
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.execution.steps.refusals import DocumentsRefused, not_restorable, not_rewritable
+from redismigrate.execution.steps.storage_steps import StorageSteps, changes_type
 from redismigrate.planning.plan import Step
 from redismigrate.planning.step_life import StepKind
 from redismigrate.schema import IndexSchema
@@ -83,6 +84,7 @@ class DocumentSteps:
 
     def __init__(self, work: DocumentWork) -> None:
         self._work = work
+        self._storage = StorageSteps(work)
         self._just_read: dict[str, _JustRead] = {}
         # Hashes of the keys of documents that can't be rewritten: every pass finds them again.
         self._seen: dict[str, set[int]] = {}
@@ -154,15 +156,18 @@ class DocumentSteps:
             # run began; and the way back meets what the way there has left.
             leaves_new_form = step.work.is_all_indexed or run.direction == "downgrade"
             with closing(KeyRights(job, shows_documents=is_shown_one_by_one(step, run))) as rights:
-                prepared = back_up(
-                    job,
-                    writer,
-                    max_failures,
-                    leaves_new_form=leaves_new_form,
-                    is_beside=step.life.name == "back_up_beside",
-                    rights=rights,
-                    cut_off=self._cut_off(step, run, job),
-                )
+                if changes_type(step):
+                    prepared = self._storage.back_up(job, writer, rights)
+                else:
+                    prepared = back_up(
+                        job,
+                        writer,
+                        max_failures,
+                        leaves_new_form=leaves_new_form,
+                        is_beside=step.life.name == "back_up_beside",
+                        rights=rights,
+                        cut_off=self._cut_off(step, run, job),
+                    )
             self._work.report(prepared.failures)
             for path, count in prepared.already.items():
                 self._work.watcher.warned(
@@ -199,6 +204,8 @@ class DocumentSteps:
     def rewrite(self, step: Step, run: Run) -> Mapping[str, Any]:
         """Give the documents their new form, with the index down; the changes of the run."""
         index = str(step.index)
+        if changes_type(step):
+            return self._storage.rewrite(step, run, self._seen_in(index))
         job, backup = self._work.job(step, run), self._work.open(run.backups[index])
         quantizations = run.quantizations[index]
         just_read = self._just_read.pop(index, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from redismigrate.documents.failures import SHOWN_FAILURES, Failures
+from redismigrate.documents.failures import SHOWN_FAILURES, Failures, is_occupied
 from redismigrate.errors import RedisMigrateError
 from redismigrate.execution.documents.in_place.backing_up import Prepared
 from redismigrate.execution.run import DocumentCounts
@@ -25,10 +25,22 @@ def not_rewritable(prepared: Prepared, index: str, in_all: int) -> DocumentsRefu
     refused = DocumentsRefused(
         f"{prepared.failures.count:,} of {prepared.documents:,} documents of {index} can't be rewritten: "
         f"{_named(prepared.failures)}.",
-        f"Correct them, or leave them as they are with --max-failures {in_all}.",
+        what_to_do(prepared.failures, in_all),
     )
     refused.documents = DocumentCounts(read=prepared.documents).plus(failed(prepared.failures))
     return refused
+
+
+def what_to_do(failures: Failures, count: int) -> str:
+    """What to do about documents that would be left as they are.
+
+    Args:
+        failures: These.
+        count: How many there are in all.
+    """
+    has_taken = any(is_occupied(document.reason) for document in failures.listed)
+    others = " choose another name," if has_taken else ""
+    return f"Correct them,{others} or leave them as they are with --max-failures {count}."
 
 
 def not_restorable(prepared: Prepared, index: str) -> DocumentsRefused:

@@ -15,6 +15,7 @@ from redismigrate.execution.documents.in_place.older_originals import take_preci
 from redismigrate.execution.documents.in_place.restoring import restore_documents
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
+from redismigrate.execution.steps.storage_steps import StorageSteps, changes_type
 from redismigrate.planning.plan import Step
 
 
@@ -46,6 +47,8 @@ class RestoringSteps:
         """Bring the documents back as they were; the changes of the run."""
         if step.backup is None:
             return {}  # the run was turned round before there was a backup, so nothing was written
+        if changes_type(step):
+            return self._restore_type(step, run, step.backup)
         job, is_all_there = self._work.job(step, run), True
         backup = self._left(step.backup, step)
         if backup is None:
@@ -71,6 +74,18 @@ class RestoringSteps:
                     restored.left.forget(keys)
         self._work.report(restored.left)
         counts = counts.plus(DocumentCounts(rewritten=restored.documents).plus(failed(restored.left)))
+        return {"documents": run.documents.plus(counts)}
+
+    def _restore_type(self, step: Step, run: Run, location: str) -> Mapping[str, Any]:
+        """Bring documents back that became ones of the other type; the changes of the run."""
+        backup = self._left(location, step)
+        olders = [self._left(older, step) for older in step.restores_from]
+        is_all_there = all(each is not None and not each.lost_chunks for each in (backup, *olders))
+        restored = StorageSteps(self._work).restore(
+            step, run, backup, filter(None, olders), converts_rest=not is_all_there
+        )
+        self._work.report(restored.left)
+        counts = DocumentCounts(rewritten=restored.documents).plus(failed(restored.left))
         return {"documents": run.documents.plus(counts)}
 
     def _left(self, location: str, step: Step) -> Backup | None:

@@ -20,20 +20,20 @@ from redismigrate.documents.whole import NEVER, Found
 from redismigrate.documents.whole_transform import Documents
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatch, MarkedDocument
 from redismigrate.execution.documents.beside.copy_verdicts import Circumstances
-from redismigrate.execution.documents.beside.found import NO_EXPIRIES, found_at
 from redismigrate.execution.documents.beside.mark_store import marked
 from redismigrate.execution.documents.beside.marks import Mark, encoded_first_mark, rendered
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
 from redismigrate.execution.documents.beside.way_back import WayBack
-from redismigrate.execution.documents.beside.whole_documents import (
+from redismigrate.execution.documents.traffic.aside import TransformDocuments
+from redismigrate.execution.documents.traffic.decisions import Reader
+from redismigrate.execution.documents.traffic.found import NO_EXPIRIES, found_at
+from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
+from redismigrate.execution.documents.traffic.whole_documents import (
     commands_between,
     reading_commands,
     render_first_hash,
 )
-from redismigrate.execution.documents.traffic.aside import TransformDocuments
-from redismigrate.execution.documents.traffic.decisions import Reader
-from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
 from redismigrate.execution.indexes.live import KEY_TYPES, batches_of_keys, types_of
 from redismigrate.redis_server.connection import Server
 from redismigrate.redis_server.wire import raise_refusal, render, render_for_keys

@@ -19,8 +19,8 @@ from redismigrate.execution.documents.beside.copy_verdicts import (
 )
 from redismigrate.execution.documents.beside.marks import Mark, are_equal
 from redismigrate.execution.documents.beside.way_back import WayBack
-from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.mirroring import Decision, DocumentWrites
+from redismigrate.execution.documents.traffic.whole_documents import commands_between
 from redismigrate.redis_server.wire import render
 from redismigrate.schema.strict import readable
 

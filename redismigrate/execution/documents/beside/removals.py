@@ -108,11 +108,13 @@ class Removals:
         names = ", ".join(map(readable, sample))
         if self.are_values:
             return RunInterrupted(
-                f"{count:,} documents, {names} among them, have a value under one of its two names alone: it "
-                "was deleted, or a release that does not know the other name writes whole documents.",
-                "No more was removed; the backup has what was. If they were deleted on purpose, run the same "
-                f"command again with --max-removals {count}. Else let that release keep fields that it does "
-                "not know, or rename in place with --exclusive.",
+                f"{names} and maybe more documents have a value under one of its two names alone, beside "
+                f"{len(self.unproved):,} of which it went under both: it was deleted, or a release that does "
+                "not know the other name writes whole documents.",
+                "No more is removed, and the backup has what was. If they were deleted on purpose, run the "
+                "same command again with --max-removals and at least their number, or a large one. Else let "
+                "that release keep fields that it does not know, or go back with `redismigrate rollback`, "
+                "which leaves the old name where the new one is missing.",
             )
         return RunInterrupted(
             f"{count:,} documents, {names} among them, are gone in one form, and nobody saw them being "

@@ -19,7 +19,7 @@ from redismigrate.backup.replaced_documents import (
     EXPIRES_MS,
     IS_CONFLICT,
     Replaced,
-    _text_of,
+    document_text,
 )
 from redismigrate.documents.batch import Batch
 
@@ -67,7 +67,8 @@ class ReplacedOriginals:
             BackupFailed: They can't be written.
         """
         documents = Batch(
-            [each.key for each in originals], {self._column: [_text_of(each.original) for each in originals]}
+            [each.key for each in originals],
+            {self._column: [document_text(each.original) for each in originals]},
         )
         numbers = {
             IS_CONFLICT: [int(each.is_conflict) for each in originals],

@@ -8,8 +8,8 @@ from redismigrate.backup.backup import Backup
 from redismigrate.backup.replaced_documents import replaced_in
 from redismigrate.documents.failures import Restored
 from redismigrate.documents.whole import Found
-from redismigrate.execution.documents.beside.whole_documents import commands_between
 from redismigrate.execution.documents.traffic.node import Node, Nodes
+from redismigrate.execution.documents.traffic.whole_documents import commands_between
 from redismigrate.redis_server.wire import concerns_one_document
 from redismigrate.schema.fields import StorageType
 from redismigrate.schema.strict import readable

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from redismigrate.backup.replaced_documents import Replaced
-from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument
+from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument, occupied
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.copy_verdicts import Verdict
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
 from redismigrate.execution.documents.beside.twin_marks import (
     NO_VALUE,
     TwinEntry,
+    TwinMark,
     TwinValue,
-    encoded_entries,
 )
 from redismigrate.execution.documents.beside.twin_places import TwinPlaces, TwinRow
 from redismigrate.execution.documents.beside.twin_verdicts import (
@@ -77,7 +77,8 @@ class TwinBatch:
         key: bytes,
         mark_key: bytes,
         forms: Sequence[TwinForms],
-        entries: Sequence[TwinEntry] | None,
+        mark: TwinMark | None,
+        rest: int,
     ) -> None:
         """Decide about one document.
 
@@ -85,10 +86,11 @@ class TwinBatch:
             key: Of it.
             mark_key: Of its mark.
             forms: What is there, twin by twin.
-            entries: What its mark says; None where there is none.
+            mark: What its mark says; None where there is none.
+            rest: Digest of what else is there.
         """
-        given = self._circumstances(forms, entries)
-        known = entries if entries is not None else [None] * len(forms)
+        given = self._circumstances(forms, mark, rest)
+        known = mark.entries if mark is not None else [None] * len(forms)
         outcomes = [
             self._outcome(conversion, form, entry, given)
             for conversion, form, entry in zip(self._conversions, forms, known, strict=True)
@@ -96,9 +98,9 @@ class TwinBatch:
         self._tell(key, forms, outcomes)
         before = [value for form in forms for value in (form.old, form.new)]
         after = [value for outcome in outcomes for value in (outcome.old, outcome.new)]
-        entries_after = tuple(outcome.entry for outcome in outcomes)
+        mark_after = TwinMark(tuple(outcome.entry for outcome in outcomes), rest)
         self._keep(key, before, outcomes)
-        self._write(key, mark_key, before, after, entries, entries_after, outcomes)
+        self._write(key, mark_key, before, after, mark, mark_after, outcomes)
 
     def finish(self) -> Decision:
         """Add the marks of documents that are written no more than that."""
@@ -124,15 +126,19 @@ class TwinBatch:
         return outcome
 
     def _circumstances(
-        self, forms: Sequence[TwinForms], entries: Sequence[TwinEntry] | None
+        self, forms: Sequence[TwinForms], mark: TwinMark | None, rest: int
     ) -> TwinCircumstances:
         carries_back = self._aim in {"beside", "new_removed"}
         if forms[0].is_json:
             return TwinCircumstances(carries_back, self._is_first, lacks_old=True, lacks_new=True)
-        pairs = list(zip(forms, entries or (), strict=False))
+        if mark is not None and mark.rest != rest:
+            return TwinCircumstances(carries_back, self._is_first, lacks_old=True, lacks_new=True)
+        pairs = list(zip(forms, () if mark is None else mark.entries, strict=False))
         old = [form.old for form, entry in pairs if entry.old != NO_VALUE]
         new = [form.new for form, entry in pairs if entry.new != NO_VALUE]
-        return TwinCircumstances(carries_back, self._is_first, _are_all_gone(old), _are_all_gone(new))
+        # A new value that goes anyway takes no old one along.
+        lacks_new = self._aim == "new_removed" or _are_all_gone(new)
+        return TwinCircumstances(carries_back, self._is_first, _are_all_gone(old), lacks_new)
 
     def _tell(self, key: bytes, forms: Sequence[TwinForms], outcomes: Sequence[TwinOutcome]) -> None:
         """List what the user has to know of a document."""
@@ -176,8 +182,8 @@ class TwinBatch:
         mark_key: bytes,
         before: TwinRow,
         after: TwinRow,
-        entries: Sequence[TwinEntry] | None,
-        entries_after: Sequence[TwinEntry],
+        mark: TwinMark | None,
+        mark_after: TwinMark,
         outcomes: Sequence[TwinOutcome],
     ) -> None:
         """Add the commands for one document: what comes, then the mark, then what goes.
@@ -186,12 +192,12 @@ class TwinBatch:
         """
         puts = list(self._places.puts(key, before, after))
         drops = list(self._places.drops(key, before, after))
-        is_nothing = all(entry == TwinEntry() for entry in entries_after)
+        is_nothing = all(entry == TwinEntry() for entry in mark_after.entries)
         note: tuple[bytes, ...] | None = None
-        if is_nothing and entries is not None:
+        if is_nothing and mark is not None:
             note = (b"DEL", mark_key)
-        elif not is_nothing and (entries is None or tuple(entries) != tuple(entries_after)):
-            note = (b"SET", mark_key, encoded_entries(entries_after))
+        elif not is_nothing and mark != mark_after:
+            note = (b"SET", mark_key, mark_after.encoded())
         counters = self._counters(before, after, outcomes)
         for counter in counters:
             setattr(self._decision.result, counter, getattr(self._decision.result, counter) + 1)
@@ -235,11 +241,6 @@ class TwinBatch:
 def _are_all_gone(values: Sequence[TwinValue | None]) -> bool:
     """Whether a form of a document is gone at once, as where that was written as a whole without it."""
     return len(values) >= _FEWEST_OF_WHOLE and not any(values)
-
-
-def occupied(old: str, new: str) -> str:
-    """What is told of a document that has another value at the new path already."""
-    return f"it has a field {readable(new)} already, beside {readable(old)}"
 
 
 def conflict_between(old: str, new: str) -> str:

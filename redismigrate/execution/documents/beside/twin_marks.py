@@ -2,23 +2,25 @@
 
 A mark is a string among the state's keys, of one run, as those of copies are, and holds no values. It has an
 entry for each twin, by position: a run does not change what it is about. A value and its lifetime are one
-thing here, so that a lifetime that changes is a change of its side.
+thing here, so that a lifetime that changes is a change of its side. Of hashes it has a digest of all else in
+the document, too: where that is another one, a value that is gone may have gone with the whole document.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from redismigrate.documents.whole import NEVER
 
 # What stands for no value.
 NO_VALUE = 0
-_FORMAT = 1
+_FORMAT = 2
 _MADE, _OCCUPIED = 1, 2
 _ENTRY = struct.Struct(">BQQ")
+_REST = struct.Struct(">Q")
 _DIGEST_BYTES = 8
 
 
@@ -64,25 +66,46 @@ def digest_of_twin(value: TwinValue | None) -> int:
     return int.from_bytes(hashed.digest(), "big") or 1
 
 
-def encoded_entries(entries: Sequence[TwinEntry]) -> bytes:
-    """Entries as the value of a mark."""
-    packed = [
-        _ENTRY.pack(_MADE * each.is_made | _OCCUPIED * each.is_occupied, each.old, each.new)
-        for each in entries
-    ]
-    return bytes([_FORMAT]) + b"".join(packed)
+class TwinMark(NamedTuple):
+    """What is remembered of one document.
 
-
-def decoded_entries(data: bytes | None, count: int) -> tuple[TwinEntry, ...] | None:
-    """The entries of a mark; None for anything else, which is no mark of ours.
-
-    Args:
-        data: Of the mark; None where there is none.
-        count: How many twins there are.
+    Attributes:
+        entries: Twin by twin.
+        rest: Digest of all else in the document, see `digest_of_rest`; 0 where nobody looks.
     """
-    if data is None or len(data) != 1 + count * _ENTRY.size or data[0] != _FORMAT:
-        return None
-    return tuple(
-        TwinEntry(old, new, bool(flags & _MADE), bool(flags & _OCCUPIED))
-        for flags, old, new in _ENTRY.iter_unpack(data[1:])
-    )
+
+    entries: tuple[TwinEntry, ...]
+    rest: int = 0
+
+    @classmethod
+    def decoded(cls, data: bytes | None, count: int) -> Self | None:
+        """The mark of what `encoded` made; None for anything else, which is no mark of ours.
+
+        Args:
+            data: Of the mark; None where there is none.
+            count: How many twins there are.
+        """
+        if data is None or len(data) != 1 + _REST.size + count * _ENTRY.size or data[0] != _FORMAT:
+            return None
+        entries = tuple(
+            TwinEntry(old, new, bool(flags & _MADE), bool(flags & _OCCUPIED))
+            for flags, old, new in _ENTRY.iter_unpack(data[1 + _REST.size :])
+        )
+        return cls(entries, *_REST.unpack_from(data, 1))
+
+    def encoded(self) -> bytes:
+        """As the value of a string."""
+        packed = [
+            _ENTRY.pack(_MADE * each.is_made | _OCCUPIED * each.is_occupied, each.old, each.new)
+            for each in self.entries
+        ]
+        return bytes([_FORMAT]) + _REST.pack(self.rest) + b"".join(packed)
+
+
+def digest_of_rest(fields: Mapping[bytes, bytes]) -> int:
+    """What stands for the fields of a hash, whatever their order; lifetimes are not looked at."""
+    hashed = blake2b(digest_size=_DIGEST_BYTES)
+    for name in sorted(fields):
+        value = fields[name]
+        hashed.update(b"%d %d " % (len(name), len(value)) + name + value)
+    return int.from_bytes(hashed.digest(), "big")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.whole import NEVER
-from redismigrate.execution.documents.beside.twin_marks import TwinValue
+from redismigrate.execution.documents.beside.twin_marks import TwinValue, digest_of_rest
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, let_expire, read_expiries
 from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, refusal, render, render_for_keys
@@ -28,10 +28,12 @@ class FoundRow:
     Attributes:
         values: Path by path.
         refused: Why it can't be read; None where it can.
+        rest: Digest of all else in it, of hashes.
     """
 
     values: TwinRow
     refused: str | None = None
+    rest: int = 0
 
 
 class TwinPlaces(Protocol):
@@ -61,8 +63,8 @@ class HashPlaces:
     names: tuple[bytes, ...]
 
     def reads(self, keys: Sequence[bytes]) -> tuple[bytes, int]:
-        """The fields of each hash, with one command."""
-        return render_for_keys(b"HMGET", keys, self.names), len(keys)
+        """All fields of each hash: what else it has tells whether it was written as a whole."""
+        return render_for_keys(b"HGETALL", keys, ()), len(keys)
 
     def rows(self, keys: Sequence[bytes], replies: Sequence[Any], reader: Reader) -> list[FoundRow]:
         """The fields and their lifetimes; what has expired by now is not there."""
@@ -77,14 +79,16 @@ class HashPlaces:
             return FoundRow(nothing)
         if (refused := refusal(reply)) is not None:
             return FoundRow(nothing, refused)
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        values = [fields.pop(name, None) for name in self.names]
+        rest = digest_of_rest(fields)
         if moments is None:
-            return FoundRow([None if value is None else TwinValue(value) for value in reply])
-        return FoundRow(
-            [
-                None if value is None or moment == NO_SUCH_FIELD else TwinValue(value, max(moment, NEVER))
-                for value, moment in zip(reply, moments, strict=True)
-            ]
-        )
+            return FoundRow([None if value is None else TwinValue(value) for value in values], rest=rest)
+        found = [
+            None if value is None or moment == NO_SUCH_FIELD else TwinValue(value, max(moment, NEVER))
+            for value, moment in zip(values, moments, strict=True)
+        ]
+        return FoundRow(found, rest=rest)
 
     def puts(self, key: bytes, before: TwinRow, after: TwinRow) -> Iterator[tuple[bytes, ...]]:
         """HSET of those with another value, and their lifetimes."""

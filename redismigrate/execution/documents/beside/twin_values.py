@@ -7,7 +7,8 @@ that is carried out. Marks end with their run, see `mark_store`.
 
 A value that goes because the other one is gone is on disk before. All the same only few may, as `Removals`
 counts: no server tells a field that was deleted from one that was lost when a release that does not know it
-has written the document as a whole. Where all documents are written so, each such write would cost a value.
+has written the document as a whole, just as it was. Where all documents are written so, each such write would
+cost a value. Where anything else of the document has changed with it, the value comes back.
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from redismigrate.execution.documents.beside.replaced import KeepReplaced
 from redismigrate.execution.documents.beside.twin_batch import TwinAim, TwinBatch
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
 from redismigrate.execution.documents.beside.twin_marks import (
-    TwinEntry,
-    decoded_entries,
+    TwinMark,
     digest_of_twin,
 )
 from redismigrate.execution.documents.beside.twin_places import (
@@ -88,8 +88,8 @@ class TwinValues(WithinDocuments):
 
     def prepare(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> None:
         """Convert what is out of step."""
-        rows, entries = self._look(keys, replies, reader)
-        self._forms(rows, entries, reader.aside)
+        rows, marks = self._look(keys, replies, reader)
+        self._forms(rows, marks, reader.aside)
 
     def decide(self, keys: Sequence[bytes], replies: list[Any], reader: Reader) -> Decision:
         """Compare old values, new ones and marks; say what has to be written, removed and remembered.
@@ -99,12 +99,12 @@ class TwinValues(WithinDocuments):
             NotMadeYet: A slow conversion has to run first.
             RunInterrupted: More values would go than may be taken for deleted.
         """
-        rows, entries = self._look(keys, replies, reader)
+        rows, marks = self._look(keys, replies, reader)
         try:
-            forms = self._forms(rows, entries, reader.aside)
+            forms = self._forms(rows, marks, reader.aside)
         except NotMadeYet:
             # All of them, and not what is missing first: one more would be one more reading.
-            raise NotMadeYet(partial(self._forms, rows, entries, reader.aside)) from None
+            raise NotMadeYet(partial(self._forms, rows, marks, reader.aside)) from None
         decision = Decision()
         decision.size_bytes = sum(
             len(key) + sum(len(value.content) for value in row.values if value is not None)
@@ -116,7 +116,7 @@ class TwinValues(WithinDocuments):
                 decision.failures.append(FailedDocument(key, refused))
                 continue
             decision.result.documents += any(value is not None for value in rows[at].values)
-            batch.add(key, self._mark(key), [column[at] for column in forms], entries[at])
+            batch.add(key, self._mark(key), [column[at] for column in forms], marks[at], rows[at].rest)
         for key in batch.deletions:
             self.removals.count(key)
         if batch.lost:
@@ -125,14 +125,14 @@ class TwinValues(WithinDocuments):
 
     def _look(
         self, keys: Sequence[bytes], replies: list[Any], reader: Reader
-    ) -> tuple[list[FoundRow], list[tuple[TwinEntry, ...] | None]]:
+    ) -> tuple[list[FoundRow], list[TwinMark | None]]:
         marks, *found = replies
         raise_refusal(marks)
         count = len(self.conversions)
-        return self._places.rows(keys, found, reader), [decoded_entries(mark, count) for mark in marks]
+        return self._places.rows(keys, found, reader), [TwinMark.decoded(mark, count) for mark in marks]
 
     def _forms(
-        self, rows: Sequence[FoundRow], entries: Sequence[Sequence[TwinEntry] | None], aside: Aside
+        self, rows: Sequence[FoundRow], marks: Sequence[TwinMark | None], aside: Aside
     ) -> list[list[TwinForms]]:
         """The forms of every twin, document by document.
 
@@ -145,8 +145,8 @@ class TwinValues(WithinDocuments):
             wanted = [
                 self.aim == "new_removed"
                 or known is None
-                or (digest_of_twin(old), digest_of_twin(new)) != known[at][:2]
-                for (old, new), known in zip(pairs, entries, strict=True)
+                or (digest_of_twin(old), digest_of_twin(new)) != known.entries[at][:2]
+                for (old, new), known in zip(pairs, marks, strict=True)
             ]
             columns.append(conversion.forms_of(pairs, wanted, aside))
         return columns

@@ -15,8 +15,9 @@ together, each twin for itself.
 A rule of its own, beside `copy_verdicts`: there a form is absent as a whole, which can be proved or not.
 Here a value is absent from a document that is there, and no server tells whether HDEL took it, or a release
 that writes whole documents and does not know its name. In JSON the latter is usual (JSON.SET at $): the value
-comes back. So it does in a hash of which all of several values of one form are gone at once. Else the
-deletion of a field is carried, once the backup has what goes; a lifetime that has passed is no other thing.
+comes back. So it does in a hash of which anything else has changed since, or where all of several values of
+one form are gone at once. Where a hash is else as it was, the deletion of its field is carried, once the
+backup has what goes; a lifetime that has passed is no other thing.
 
 Nothing here talks to Redis.
 """

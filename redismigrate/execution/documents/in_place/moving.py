@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from redismigrate.documents.exact_numbers import EXACT_TEXT, UNSPELLABLE
+from redismigrate.documents.failures import occupied
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.execution.documents.traffic.expiries import KEEP_EXPIRIES
 from redismigrate.redis_server.wire import NO_RIGHT, refusal, render
@@ -284,7 +285,7 @@ class Mover:
         if answer < _FIRST_PREFIX:
             return f"a key {readable_key(self.target(key))} exists already"
         rename = self.rewrite.renames[-answer - 1]
-        return f"it has a field {readable(rename.new)} already, beside {readable(rename.old)}"
+        return occupied(rename.old, rename.new)
 
     def are_all_moving(self, answers: Sequence[object]) -> bool:
         """Whether all of some answers say that the document moves, and no more: so it is as a rule."""

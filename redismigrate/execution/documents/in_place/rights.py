@@ -57,6 +57,8 @@ _BESIDE = {
     "hash": (*_FOLLOWING, b"HGETALL", b"HMGET", b"HSET", b"HDEL"),
     "json": (*_FOLLOWING, b"JSON.GET", b"JSON.SET", b"JSON.DEL"),
 }
+# A document steps aside under another name while one of the other type takes its place.
+_CHANGING_TYPE = (b"RENAME",)
 
 
 def require_rights(job: RewriteJob, *, shows_documents: bool = False, is_beside: bool = False) -> None:
@@ -148,6 +150,8 @@ def _commands(
     commands = set(_RECODING[rewrite.storage_type] if rewrite.recodings else ())
     if rewrite.moves:
         commands |= set(_MOVING[rewrite.storage_type])
+    if rewrite.storage is not None and not is_beside:
+        commands |= {*_CHANGING_TYPE, *_BESIDE["hash"], *_BESIDE["json"]}
     if rewrite.dropped:
         commands |= set(_DROPPING[rewrite.storage_type])
     if rewrite.prefixes:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redismigrate.documents.whole import NEVER, Found
-from redismigrate.execution.documents.beside.whole_documents import document_of
 from redismigrate.execution.documents.traffic.decisions import Reader
 from redismigrate.execution.documents.traffic.expiries import NO_SUCH_FIELD, read_own_expiries
+from redismigrate.execution.documents.traffic.whole_documents import document_of
 from redismigrate.redis_server.wire import is_of_another_type, raise_refusal, refusal
 from redismigrate.schema.fields import StorageType
 
