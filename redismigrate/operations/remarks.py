@@ -99,8 +99,8 @@ def remarks_on_change(change: IndexChange | DropIndex, schema: IndexSchema) -> I
             )
     if change.kind == "change_storage" and not change.prefixes:
         yield (
-            "The documents keep their keys, and a key has one type: the plan is blocked by it. With "
-            "prefix=(old, new) they become others under another prefix, and search stays up."
+            "The documents keep their keys, and a key has one type: writers have to be paused (--exclusive), "
+            "and search is down meanwhile. With prefix=(old, new) search stays up."
         )
     if change.kind == "set_options" and "storage_type" in change.options:
         yield (

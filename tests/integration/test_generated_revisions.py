@@ -362,16 +362,19 @@ def test_what_no_strategy_carries_out_is_commented_and_blocks_the_plan(shop, dec
     assert "changes from 4 to 8 dimensions" in plan.out + plan.err
 
 
-def test_a_new_storage_type_without_another_prefix_is_commented_and_blocks_the_plan(shop, declare):
+def test_a_new_storage_type_without_another_prefix_is_commented_and_blocks_the_plan(shop, declare, client):
     declare(PRODUCTS)
     generate(shop, "--autogenerate")
     shop.run("upgrade")
+    client.hset("product:1", mapping={"title": "shoe", "price": "3"})
     declare(PRODUCTS.replace('"product:"', '"product:", storage_type: json'))
     written = generate(shop, "--autogenerate")
     source = source_of(written)
     assert 'index.change_storage("json"' in source
     assert "# The documents keep their keys" in source
+    assert "writers have to be paused (--exclusive)" in written["notes"][0]
     assert shop.run("plan").code == 6
+    assert shop.run("plan", "--exclusive").code == 0
 
 
 def test_a_new_storage_type_with_another_prefix_is_carried_out(shop, declare):
