@@ -116,3 +116,18 @@ def test_a_path_for_a_new_form_that_documents_have_already(products: Shop):
     ) in warnings(products)
     applied(products, "head", "--max-failures", "2")
     assert "already" not in warnings(products, "--down", "-1")
+
+
+def test_members_of_json_documents_that_none_has(shop: Shop):
+    for number in range(3):
+        shop.client.execute_command("JSON.SET", f"p:{number}", "$", '{"title": "shoe", "color": "red"}')
+    schema = {
+        "index": {"name": "products", "prefix": "p:", "storage_type": "json"},
+        "fields": [{"name": "title", "type": "text", "path": "$.title"}],
+    }
+    shop.write(f"op.create_index({schema!r})", "op.drop_index('products')")
+    applied(shop)
+    shop.write(CHANGE + "index.drop_values('$.colour')", NOTHING)
+    assert "no document of products has $.colour (did you mean '$.color'?): nothing is removed" in warnings(
+        shop
+    )
