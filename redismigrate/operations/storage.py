@@ -77,6 +77,12 @@ def storage_change(before: IndexSchema, after: IndexSchema, paths: Mapping[str, 
     return StorageChange(after.storage_type, tuple(values.values()))
 
 
+def places_of(schema: IndexSchema) -> frozenset[str]:
+    """What `paths=` of a change of storage may name of an index: its attributes, and where it reads."""
+    read = {place for field in schema.fields for place in (field.name, field.path_in(schema.storage_type))}
+    return frozenset(read | {place for place in (schema.language_field, schema.score_field) if place})
+
+
 def _refuse_unknown(
     schema: IndexSchema, to: StorageType, paths: Mapping[str, str], separators: Separators
 ) -> None:

@@ -116,6 +116,8 @@ class _Chain:
         if self.compares:
             others = alternatives_of(plan, item, self.catalog, seen, self.options)
             plan = plan.model_copy(update={"alternatives": others})
+        if any(step.kind == "run_function" for step in plan.steps):
+            inventory = inventory.with_samples_written()
         before = item.start(self.catalog)
         for name in touched_indexes((item,)):
             met.setdefault(name, before.get(name))

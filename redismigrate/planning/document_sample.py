@@ -60,6 +60,9 @@ class DocumentSample:
         read_bytes: Mean bytes of what was read for that.
         fields: Hash field or JSON path -> what it looks like.
         keys: Some of their keys.
+        both: Where a value is and where a revision moves it -> how many documents have a value at either.
+        names: The fields of some hashes, or the members of JSON documents; empty where nobody asked.
+        is_current: Whether no function and no other index is planned before to write to the documents.
     """
 
     documents: int
@@ -68,6 +71,14 @@ class DocumentSample:
     read_bytes: float
     fields: Mapping[str, FieldSample] = field(default_factory=dict)
     keys: tuple[bytes, ...] = ()
+    both: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    is_current: bool = True
+
+    def having(self, path: str) -> int:
+        """How many of them have a value at a hash field or JSON path."""
+        found = self.fields.get(path)
+        return 0 if found is None else round(found.share * self.documents)
 
     @property
     def slowness(self) -> float:
@@ -77,8 +88,9 @@ class DocumentSample:
 
     def after(self, rewrite: Rewrite) -> DocumentSample:
         """The sample as it would be of the rewritten documents; the same when it is so already."""
-        fields = dict(self.fields)
+        fields, touched = dict(self.fields), set[str]()
         for recoding in rewrite.recodings:
+            touched.add(recoding.new_path or recoding.path)
             if recoding.path in fields:
                 fields[recoding.new_path or recoding.path] = replace(
                     fields[recoding.path],
@@ -88,9 +100,22 @@ class DocumentSample:
                     largest=None,
                 )
         for rename in rewrite.renames:
+            touched |= {rename.old, rename.new}
             if rename.old in fields:
                 fields[rename.new] = fields.pop(rename.old)
-        return replace(self, fields=fields, keys=tuple(rewrite.key_after(key) for key in self.keys))
+        for path in rewrite.dropped:
+            touched.add(path)
+            if path in fields:
+                fields[path] = FieldSample(0.0, 0.0)
+        renamed = {rename.old: rename.new for rename in rewrite.renames}
+        return replace(
+            self,
+            fields=fields,
+            keys=tuple(rewrite.key_after(key) for key in self.keys),
+            both={pair: count for pair, count in self.both.items() if touched.isdisjoint(pair)},
+            names=tuple(renamed.get(name, name) for name in self.names if name not in rewrite.dropped),
+            is_current=self.is_current and rewrite.storage is None,
+        )
 
 
 def share_of(sample: DocumentSample | None, path: str) -> float:

@@ -6,7 +6,7 @@ from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.twins import twins_of
 from redismigrate.planning.both_names import with_both_names
 from redismigrate.planning.document_changes import DocumentChange
-from redismigrate.planning.estimates import build_estimate, memory_of
+from redismigrate.planning.estimates import build_estimate, documents_of, memory_of
 from redismigrate.planning.hidden_keys import keys_that_clients_miss
 from redismigrate.planning.index_steps import (
     alter_steps,
@@ -15,6 +15,7 @@ from redismigrate.planning.index_steps import (
     rewrite_steps,
     shadow_steps,
 )
+from redismigrate.planning.missing_values import already_there, read_from_nowhere
 from redismigrate.planning.overlap import reads_place
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.plan_in_progress import PlanInProgress
@@ -103,6 +104,9 @@ def _change(
     plan.warnings += warnings_of_storage(new, rewrite)
     sample = plan.inventory.samples.get(old.served)
     plan.warnings += keys_that_clients_miss(old.schema, new.schema, rewrite, sample)
+    documents = documents_of(old, plan.inventory)
+    plan.warnings += read_from_nowhere(old.schema, new.schema, rewrite, sample, documents)
+    plan.warnings += already_there(new.schema, rewrite, sample, is_beside=strategy in BESIDE)
     warn_of_globs(plan, new.served, new.schema, old.schema)
     warn_of_scan(plan, old)
     # Whoever removes the first copy's originals would take them for deleted in the second copy.

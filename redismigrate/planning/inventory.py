@@ -152,6 +152,11 @@ class Inventory:
             return self
         return replace(self, samples={**self.samples, new: self.samples[old]})
 
+    def with_samples_written(self) -> Inventory:
+        """The server where a function may have written to the documents that samples were taken of."""
+        samples = {name: replace(sample, is_current=False) for name, sample in self.samples.items()}
+        return replace(self, samples=samples)
+
     def renamed(self, steps: Iterable[Step]) -> Inventory:
         """The server with statistics and samples as these steps leave them, under the names that they give.
 
@@ -161,6 +166,7 @@ class Inventory:
         matching_keys = dict(self.matching_keys)
         for step in steps:
             before, after = step.before, step.after
+            samples = _samples_after(samples, step)
             tells = step.life.has("changes_index") or step.life.has("makes_new_form")
             if not tells or before is None or after is None:
                 continue
@@ -207,3 +213,23 @@ class Inventory:
         gone = {d.physical for name, d in before.items() if after.get(name) != d}
         made = {d.physical: d.schema for name, d in after.items() if before.get(name) != d}
         return {name: schema for name, schema in self.schemas.items() if name not in gone} | made
+
+
+def _samples_after(samples: Mapping[str, DocumentSample], step: Step) -> dict[str, DocumentSample]:
+    """The samples once a step has changed values that others read, too, or that no index reads."""
+    found = dict(samples)
+    if step.before is None or step.after is None or step.rewrite is None:
+        return found
+    if step.kind == "drop_values" and step.before.served in found:
+        found[step.before.served] = found[step.before.served].after(step.rewrite)
+    brings_back = step.kind == "restore_values"
+    if not (brings_back or step.kind == "drop_values" or step.life.has("makes_new_form")):
+        return found
+    prefixes = KeyPrefixes.of(step.before.schema.prefixes)
+    own = set() if brings_back else {step.before.served, step.after.served}
+    return {
+        name: sample
+        if name in own or not any(map(prefixes.cover, sample.keys))
+        else replace(sample, is_current=False)
+        for name, sample in found.items()
+    }

@@ -24,7 +24,7 @@ from redismigrate.operations.placed_expectations import PlacedExpectation, expec
 from redismigrate.operations.recorded import RecordedRevision, made_in_run
 from redismigrate.planning.adopting import adopt
 from redismigrate.planning.document_obstacles import what_documents_forbid
-from redismigrate.planning.estimates import build_estimate
+from redismigrate.planning.estimates import build_estimate, documents_of
 from redismigrate.planning.expected import with_checks
 from redismigrate.planning.index_changes import (
     build_beside,
@@ -42,6 +42,7 @@ from redismigrate.planning.index_steps import (
 )
 from redismigrate.planning.inventory import Inventory
 from redismigrate.planning.memory_course import with_freed_memory
+from redismigrate.planning.missing_values import unknown_places
 from redismigrate.planning.name_moves import names_in
 from redismigrate.planning.name_warnings import lost_aliases, told_of_names, unrecorded_aliases
 from redismigrate.planning.names import alias_target_after, is_index
@@ -188,6 +189,7 @@ class _RevisionPlanner(PlanInProgress):
         has_own = any(isinstance(operation, RunFunction) for operation in self.recorded.operations)
         for function in self.recorded.undone_functions:
             if function.has_down:
+                self.inventory = self.inventory.with_samples_written()
                 self.add(
                     "run_function",
                     call=FunctionPayload(
@@ -268,6 +270,8 @@ class _RevisionPlanner(PlanInProgress):
             is_way_back=self.recorded.direction == "downgrade",
             drops_field_ttls=self.options.drop_field_ttls,
         )
+        sample, documents = self.inventory.samples.get(old.served), documents_of(old, self.inventory)
+        self.warnings += unknown_places(operation.changes, old.schema, sample, documents)
         self.blocked += what_documents_forbid(old.schema, new.schema, rewrite)
         self.blocked += unmade_forms(operation.changes, old.schema, rewrite)
         change_index(self, old, new, rewrite, "; ".join(str(change) for change in operation.changes))
@@ -338,6 +342,7 @@ class _RevisionPlanner(PlanInProgress):
         build_beside(self, old, new, estimate, str(operation))
 
     def _run_function(self, operation: RunFunction, before: Catalog) -> None:  # noqa: ARG002 - one signature
+        self.inventory = self.inventory.with_samples_written()
         self.add(
             "run_function",
             call=FunctionPayload(

@@ -18,6 +18,7 @@ from redismigrate.planning.document_sample import bytes_of, share_of
 from redismigrate.planning.estimates import build_estimate, documents_of
 from redismigrate.planning.index_memory import allocated_bytes
 from redismigrate.planning.inventory import Inventory
+from redismigrate.planning.missing_values import missing_paths, nowhere
 from redismigrate.planning.overlap import filters_by
 from redismigrate.planning.plan import Estimate, Step
 from redismigrate.planning.plan_in_progress import PlanInProgress
@@ -69,10 +70,20 @@ def drop_values(plan: PlanInProgress, index: IndexDefinition, paths: tuple[str, 
     estimate = _estimate(index, paths, plan.inventory)
     named = " and ".join(paths)
     plan.block(why_backup_does_not_fit(estimate.backup_bytes, plan.inventory, plan.steps))
-    plan.warnings.append(
-        f"the values at {named} of {estimate.documents:,} documents of index {index.served} go to the "
-        f"backup, {size_text(estimate.bytes_read)}; a release that still reads or writes them has to be gone"
-    )
+    sample, in_all = plan.inventory.samples.get(index.served), documents_of(index, plan.inventory)
+    missing = missing_paths(sample, paths)
+    if sample is not None:
+        plan.warnings += (
+            f"{nowhere(path, index.schema, sample, in_all)}: nothing is removed" for path in missing
+        )
+    if set(missing) != set(paths):
+        there = " and ".join(path for path in paths if path not in missing)
+        whose = f"{estimate.documents:,} documents" if estimate.documents else "documents"
+        size = f", {size_text(estimate.bytes_read)}" if estimate.bytes_read else ""
+        plan.warnings.append(
+            f"the values at {there} of {whose} of index {index.served} go to the backup{size}; a release "
+            "that still reads or writes them has to be gone"
+        )
     documents = DocumentsPayload(rewrite=Rewrite(index.schema.storage_type, dropped=paths))
     plan.steps += [
         _step("start_backup", index, documents, f"start the backup of the values at {named}"),

@@ -119,7 +119,9 @@ def test_a_rename_never_overwrites_a_field_of_that_name(products):
     refused = products.run("upgrade", "--exclusive")
     assert refused.code == 1
     assert "p:9: it has a field name already, beside title" in refused.out
-    assert "Correct them, choose another name, or leave them as they are with" in refused.err
+    assert (
+        "Correct them, choose another name, or leave them as they are with --max-failures 1." in refused.err
+    )
     assert documents(products) == before
 
     counts = applied(products, "--exclusive", "--max-failures", "1")

@@ -15,6 +15,7 @@ from redismigrate.documents.whole import WHOLE_COLUMN
 from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.indexes.aliases import aliases_of
 from redismigrate.execution.indexes.expecting import answers_before
+from redismigrate.execution.indexes.interests import Interest, interests_of
 from redismigrate.execution.indexes.keys_elsewhere import look_at_other_databases
 from redismigrate.execution.indexes.live import (
     alias_target,
@@ -24,7 +25,7 @@ from redismigrate.execution.indexes.live import (
     scan_keys,
     scan_some,
 )
-from redismigrate.execution.indexes.survey_documents import Interest, interests_of, sample_documents
+from redismigrate.execution.indexes.survey_documents import sample_documents
 from redismigrate.execution.indexes.unreadable import unreadable_prefixes
 from redismigrate.operations.recorded import RecordedRevision, covers_other_keys, touched_indexes
 from redismigrate.operations.recorder import LiveIndexReader

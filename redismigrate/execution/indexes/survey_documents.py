@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from dataclasses import field as dataclass_field
 from statistics import mean, median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,12 @@ import redis
 from redismigrate.documents.rewrite import Recoding
 from redismigrate.documents.word_counts import WordCounts, words_of_tags, words_of_texts
 from redismigrate.errors import AuthenticationFailed
+from redismigrate.execution.indexes.interests import Interest
 from redismigrate.execution.indexes.live import KEY_TYPES, escape_pattern, scan_some
-from redismigrate.operations.block_moves import moves_of, second_paths_of, truncations_of
-from redismigrate.operations.operation_types import ChangeIndex
-from redismigrate.operations.recorded import RecordedRevision
 from redismigrate.planning.document_sample import DocumentSample, FieldSample
-from redismigrate.planning.rewrites import recodings_of
 from redismigrate.redis_server.connection import Server
-from redismigrate.schema import Field, IndexSchema, TagField, TextField, VectorField
-from redismigrate.schema.definition import Catalog
-from redismigrate.schema.json_paths import WHOLE_DOCUMENT
+from redismigrate.schema import IndexSchema, TagField, TextField, VectorField
+from redismigrate.schema.json_paths import WHOLE_DOCUMENT, JsonPath
 from redismigrate.schema.prefixes import KeyPrefixes
 from redismigrate.schema.strict import encode
 
@@ -46,90 +41,8 @@ TEXT_PER_MEMORY = 3
 ENOUGH_DOCUMENTS = 50
 # Enough to tell how clients make them.
 KEPT_KEYS = 100
-SAMPLED_TYPES = {"text", "tag", "vector"}
-_OF_DOCUMENTS = {
-    "rename_field",
-    "change_prefix",
-    "truncate",
-    "change_storage",
-    "drop_values",
-    "restore_values",
-}
-
-
-@dataclass
-class Interest:
-    """An index of which documents are worth a look.
-
-    Attributes:
-        schema: As the first revision meets it or creates it: where its documents are found.
-        paths: Hash fields and JSON paths to look at -> the field that is there now.
-        may_be_rewritten: Whether a revision may rewrite its documents.
-        cuts: Hash field or JSON path -> how its vectors are truncated first.
-        dropped: Hash fields and JSON paths that nothing reads, of which a revision removes the values.
-    """
-
-    schema: IndexSchema
-    paths: dict[str, Field]
-    may_be_rewritten: bool = False
-    cuts: dict[str, Recoding] = dataclass_field(default_factory=dict)
-    dropped: set[str] = dataclass_field(default_factory=set)
-
-    def add(self, schema: IndexSchema) -> None:
-        """Look at what a later revision reads, too."""
-        for field in schema.fields:
-            if field.type in SAMPLED_TYPES:
-                self.paths.setdefault(field.path_in(schema.storage_type), field)
-
-
-def interests_of(recorded: Iterable[RecordedRevision], catalog: Catalog) -> dict[str, Interest]:
-    """Served name as it is before all revisions -> what to look at, for every index they create or change.
-
-    Args:
-        recorded: The revisions, in order.
-        catalog: The indexes before them.
-    """
-    interests: dict[str, Interest] = {}
-    first_names: dict[str, str] = {}
-    for item in recorded:
-        catalog = item.start(catalog)
-        for operation in item.operations:
-            before, catalog = catalog, operation.apply(catalog)
-            if operation.kind == "create_index":
-                name, old, new = operation.schema.name, operation.schema, operation.schema
-                first_names.pop(name, None)
-            elif operation.kind == "change_index":
-                new_name = operation.name_after
-                old, new = before[operation.name].schema, catalog[new_name].schema
-                name = first_names.pop(operation.name, operation.name)
-                first_names[new_name] = name
-            else:
-                continue
-            interest = interests.setdefault(name, Interest(old, {}))
-            interest.add(old)
-            interest.add(new)
-            if operation.kind == "change_index" and may_rewrite(operation, old, new):
-                interest.may_be_rewritten = True
-                interest.dropped |= {each.path for each in operation.changes if each.kind == "drop_values"}
-                for cut in _cuts(operation, old, new):
-                    interest.cuts.setdefault(cut.path, cut)
-    return interests
-
-
-def may_rewrite(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> bool:
-    """Whether a change of an index may concern the bytes of its documents."""
-    if any(change.kind in _OF_DOCUMENTS for change in operation.changes):
-        return True
-    beside = second_paths_of(operation.changes, before)
-    return bool(recodings_of(before, after, (), {}, second_paths=beside))
-
-
-def _cuts(operation: ChangeIndex, before: IndexSchema, after: IndexSchema) -> list[Recoding]:
-    """The vectors of float datatypes that a change truncates."""
-    renames, _ = moves_of(operation.changes, before)
-    truncated, beside = truncations_of(operation.changes, before), second_paths_of(operation.changes, before)
-    recodings = recodings_of(before, after, renames, {}, truncated, beside)
-    return [recoding for recoding in recodings if recoding.cuts and not recoding.has_integers]
+# Of a document whose names are asked for; a hash can have millions of fields.
+_MOST_NAMES = 1000
 
 
 def sample_documents(server: Server, interest: Interest, physical: str | None) -> DocumentSample | None:
@@ -150,7 +63,8 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
             keys = _some_indexed_keys(server, physical) or keys
     if not keys:
         return None
-    paths = dict.fromkeys((*interest.paths, *sorted(interest.dropped)))
+    moved = {path for move in interest.moves for path in move}
+    paths = dict.fromkeys((*interest.paths, *sorted(interest.places | moved)))
     keys = keys[: max(BATCH_SIZE, MOST_COMMANDS // max(1, len(paths)))]
     reader = _Reader(server)
     is_hash = interest.schema.storage_type == "hash"
@@ -158,6 +72,7 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
     if not is_hash:
         sizes[WHOLE_DOCUMENT] = reader.sizes(keys, WHOLE_DOCUMENT, is_hash=False)
     timings = reader.take_timings()
+    is_missing = any(not any(size or 0 for size in sizes[path]) for path in interest.places)
     fields: dict[str, FieldSample] = {}
     for path, told in sizes.items():
         known = {key: size for key, size in zip(keys, told, strict=True) if size is not None}
@@ -182,6 +97,11 @@ def sample_documents(server: Server, interest: Interest, physical: str | None) -
         read_bytes=mean(timing.size_bytes for timing in timings) if timings else 0.0,
         fields=fields,
         keys=tuple(keys[:KEPT_KEYS]),
+        both={
+            (old, new): sum(bool(one and other) for one, other in zip(sizes[old], sizes[new], strict=True))
+            for old, new in interest.moves
+        },
+        names=reader.names(keys[:KEPT_KEYS], is_hash=is_hash) if is_missing and interest.asks_names else (),
     )
 
 
@@ -212,6 +132,19 @@ class _Reader:
         command = ("HSTRLEN",) if is_hash else ("JSON.DEBUG", "MEMORY")
         replies = self._ask([(*command, key, encode(path)) for key in keys])
         return [_size(reply) for reply in replies]
+
+    def names(self, keys: Sequence[bytes], *, is_hash: bool) -> tuple[str, ...]:
+        """The fields of hashes, or the paths of the members of JSON documents, in the order of names."""
+        count, names = (("HLEN",), ("HKEYS",)) if is_hash else (("JSON.OBJLEN",), ("JSON.OBJKEYS",))
+        path = () if is_hash else (b"$",)
+        lengths = [_size(reply) or 0 for reply in self._ask([(*count, key, *path) for key in keys])]
+        few = [key for key, length in zip(keys, lengths, strict=True) if 0 < length <= _MOST_NAMES]
+        found: set[bytes] = set()
+        for reply in self._ask([(*names, key, *path) for key in few]):
+            known = reply if is_hash or not isinstance(reply, list) else reply[0]
+            found.update(known if isinstance(known, list) else ())
+        texts = sorted(name.decode() for name in found if _is_text(name))
+        return tuple(texts if is_hash else (str(JsonPath((text,))) for text in texts))
 
     def replies(self, command: str, keys: Sequence[bytes], *arguments: bytes) -> list[bytes]:
         """What a command answers for each key, nothing and errors left out."""
@@ -252,6 +185,15 @@ def _size(reply: Any) -> int | None:
     if isinstance(reply, list):
         return sum(item for item in reply if isinstance(item, int))
     return reply if isinstance(reply, int) else None
+
+
+def _is_text(name: bytes) -> bool:
+    """Whether a name is UTF-8."""
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _field_sample(sizes: Mapping[bytes, int]) -> FieldSample:
