@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from signalled_process import KILLED, kill_at
+from signalled_process import KILLED, kill_at, kill_at_every
 from test_twins_of_two_releases import RENAME, RENAME_BACK
 from test_two_releases import contracted
 from vector_documents import applied, kill_before
@@ -146,4 +146,14 @@ def test_a_rollback_is_killed_everywhere_and_goes_on(shop: Shop, kind: str):
     run, at = last_run(shop), 1
     while kill_at(shop, "rollback", run, at=at, moment="undo step") == KILLED:
         at += 1
+    assert products(shop, kind) == before
+
+
+@pytest.mark.slow
+@KINDS
+def test_a_downgrade_is_killed_everywhere_and_goes_on(shop: Shop, kind: str):
+    before = stocked(shop, kind)
+    applied(shop)
+    kills, _ = kill_at_every(shop, "downgrade", "-1")
+    assert kills > 5
     assert products(shop, kind) == before
