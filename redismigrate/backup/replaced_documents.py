@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import NamedTuple
 
 from redismigrate.backup.backup import Backup
@@ -17,9 +18,17 @@ from redismigrate.errors import BackupDamaged
 
 COLUMN = WHOLE_COLUMN
 VALUES_COLUMN = "*values"
-IS_CONFLICT, EXPIRES_MS = "is_conflict", "expires_ms"
+IS_CONFLICT, EXPIRES_MS, STOOD = "is_conflict", "expires_ms", "stood"
 _LENGTH = re.compile(rb"\$(\d{1,18})\r\n")
 _WORDS_A_FIELD = 3
+
+
+class Stood(IntEnum):
+    """How a value stood at the new path of a rename before the run."""
+
+    NOT = 0
+    ALONE = 1
+    BESIDE = 2
 
 
 class Replaced(NamedTuple):
@@ -29,11 +38,14 @@ class Replaced(NamedTuple):
         key: Where it is.
         original: What is there.
         is_conflict: The application has written it as well as its copy.
+        stood: Nothing goes: it is a note that values stood at new paths before the run, with the digest of
+            each; beside those at the old paths, or alone.
     """
 
     key: bytes
     original: Found
     is_conflict: bool
+    stood: Stood = Stood.NOT
 
 
 def is_of_replaced(backup: Backup) -> bool:
@@ -47,7 +59,7 @@ def holds_values(backup: Backup) -> bool:
 
 
 def replaced_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Replaced]:
-    """The originals, or values, in a chunk.
+    """The originals, or values, in a chunk, without the notes of what stood at new paths.
 
     Args:
         backup: That the chunk is of.
@@ -57,18 +69,30 @@ def replaced_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Rep
     Raises:
         BackupDamaged: One is no document.
     """
+    return (each for each in _all_in(backup, chunk, storage_type) if each.stood is Stood.NOT)
+
+
+def stood_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Replaced]:
+    """The notes in a chunk of what stood at new paths before the run; arguments and errors as above."""
+    return (each for each in _all_in(backup, chunk, storage_type) if each.stood is not Stood.NOT)
+
+
+def _all_in(backup: Backup, chunk: Chunk, storage_type: str) -> Iterator[Replaced]:
+    notes = chunk.numbers.get(STOOD, [Stood.NOT] * len(chunk.documents.keys))
     flags = chunk.numbers.get(IS_CONFLICT, [0] * len(chunk.documents.keys))
     moments = chunk.numbers.get(EXPIRES_MS, [NEVER] * len(chunk.documents.keys))
     (column,) = backup.manifest.fields
     texts = chunk.documents.columns[column]
-    for key, text, flag, moment in zip(chunk.documents.keys, texts, flags, moments, strict=True):
+    for key, text, flag, moment, note in zip(chunk.documents.keys, texts, flags, moments, notes, strict=True):
         if text is None:
             continue
         # A backup of one run may have both, where hashes became JSON documents and came back.
         if (storage_type == "json" or not text.startswith(b"$")) and not holds_values(backup):
             yield Replaced(key, Found(text, moment), bool(flag))
             continue
-        yield Replaced(key, _hash_of(backup, text, moment), bool(flag))
+        if note not in set(Stood):
+            raise _no_document(backup)
+        yield Replaced(key, _hash_of(backup, text, moment), bool(flag), Stood(note))
 
 
 def hash_text(found: Found) -> bytes:

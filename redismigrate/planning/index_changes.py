@@ -30,6 +30,7 @@ from redismigrate.planning.second_form_steps import (
     shadow_field_steps,
 )
 from redismigrate.planning.step_life import BESIDE, Strategy
+from redismigrate.planning.stood_before import backups_of_what_stood, warn_of_what_stood
 from redismigrate.planning.storage_warnings import warnings_of_storage
 from redismigrate.planning.strategies import Situation, changes_of, choose, untold, what_server_lacks
 from redismigrate.planning.twin_form_steps import twin_steps
@@ -190,7 +191,9 @@ def _second_form(
     elif twins_of(rewrite):
         plan.warnings += query_names_warnings(old, new, rewrite, expanded)
         final = new if expanded is None else plan.beside(new)
-        plan.steps += twin_steps(old, final, rewrite, costs, expanded)
+        stood = backups_of_what_stood(plan.inventory, plan.recorded, old, rewrite)
+        plan.warnings += warn_of_what_stood(plan.inventory, plan.recorded, old, rewrite)
+        plan.steps += twin_steps(old, final, rewrite, costs, expanded, stood)
     else:
         names = second_field_names(rewrite, plan.recorded.revision)
         serving = reading_second_fields(new, names)

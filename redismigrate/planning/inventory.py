@@ -31,6 +31,7 @@ class KnownBackup:
         paths: The hash fields that it holds, as they were called before the revision.
         prefixes: Of the keys that it holds; none for all keys.
         excluded_prefixes: Of keys that another backup of the revision holds.
+        holds_values: It holds values that went, and what stood at new paths, instead of rewritten documents.
         problem: What is damaged, where it can't be restored from; it counts as not here.
     """
 
@@ -40,6 +41,7 @@ class KnownBackup:
     prefixes: tuple[str, ...] = ()
     excluded_prefixes: tuple[str, ...] = ()
     problem: BackupDamaged | None = None
+    holds_values: bool = False
 
 
 def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...]) -> tuple[KnownBackup, ...]:

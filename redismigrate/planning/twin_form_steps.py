@@ -19,10 +19,11 @@ def twin_steps(
     rewrite: Rewrite,
     costs: SecondFormCosts,
     expanded: IndexDefinition | None = None,
+    restores_from: tuple[str, ...] = (),
 ) -> list[Step]:
     """Values written to their new path beside the old one, with an index over it; the old ones go at the end.
 
-    Nothing is moved afterwards, so the one index that is built is the final one. Nothing is backed up: until
+    Nothing is moved afterwards, so the one index that is built is the final one. No value is backed up: until
     the end each value stands twice, and the way back is the same the other way round.
 
     Args:
@@ -32,8 +33,10 @@ def twin_steps(
         costs: What it costs.
         expanded: An index over the new paths that answers to the old names as well. It is built for the
             expand phase and serves until the final one is built; None where that one is built at once.
+        restores_from: The backups that tell what stood at the old paths before they were the new ones.
     """
-    both: dict[str, Any] = {"before": old, "after": new, "documents": DocumentsPayload(rewrite=rewrite)}
+    documents = DocumentsPayload(rewrite=rewrite, restores_from=restores_from)
+    both: dict[str, Any] = {"before": old, "after": new, "documents": documents}
     step = steps_of("shadow_field", new.served)
     twins = twins_of(rewrite)
     beside = " and ".join(f"{twin.new} beside {twin.old}" for twin in twins)

@@ -11,6 +11,7 @@ from time import perf_counter
 from redismigrate.backup.contents import rewrite_in, schema_before
 from redismigrate.backup.folders import folder_name, free_bytes
 from redismigrate.backup.location import BackupLocation
+from redismigrate.backup.replaced_documents import holds_values
 from redismigrate.documents.whole import WHOLE_COLUMN
 from redismigrate.errors import AuthenticationFailed, BackupDamaged, BackupMissing
 from redismigrate.execution.indexes.aliases import aliases_of
@@ -249,6 +250,7 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
         paths=(WHOLE_COLUMN,) if rewrite.changes_type_in_place else columns,
         prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
+        holds_values=holds_values(backup),
     )
 
 

@@ -90,9 +90,9 @@ class SecondFormSteps:
         are_marked = step.life.name != "fill_second_fields"
         if are_marked:
             forget_other_runs(self._work.server, StateKeys(self._work.project), run.id)
-        done = self._start(step, run, is_first=True).follower.synchronise_all()
+        done, backups = self._start(step, run, is_first=True).follower.synchronise_all(), run.backups
         if are_twins(step):
-            self._twins.end_first_pass(step, run)
+            backups = self._twins.end_first_pass(step, run)
             self._turn(str(step.index), self.mirror(step, run))
         self._work.report(done.failures)
         # On the way back they stay where they are: what the application has put in their place is its own.
@@ -105,7 +105,7 @@ class SecondFormSteps:
         counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
         if are_marked:  # else they were counted when they were backed up
             counts = counts.plus(DocumentCounts(read=done.documents)).plus(failed(done.failures))
-        return {"documents": run.documents.plus(counts)}
+        return {"documents": run.documents.plus(counts), "backups": backups}
 
     def _with_second_form(self, step: Step, run: Run, done: Synchronised) -> int:
         """How many documents have the second form by now, those of an attempt that was cut off among them."""

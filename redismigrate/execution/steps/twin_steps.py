@@ -9,7 +9,9 @@ from typing import Any
 from redismigrate.backup.replaced_documents import VALUES_COLUMN
 from redismigrate.documents.failures import Failures
 from redismigrate.documents.twins import twins_of
+from redismigrate.errors import BackupDamaged, BackupMissing
 from redismigrate.execution.documents.beside.follower import Follower
+from redismigrate.execution.documents.beside.stood_before import StoodBefore
 from redismigrate.execution.documents.beside.twin_batch import TwinAim, conflict_between
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
 from redismigrate.execution.documents.beside.twin_values import TwinValues
@@ -70,15 +72,42 @@ class TwinSteps:
             rewrite.excluded_prefixes,
             self.marked.replaced_by(step, run).keep,
             removals,
+            self._stood(step, run) if aim == "old_removed" else StoodBefore(),
+            notes_stood=run.failure is None,
         )
 
-    def end_first_pass(self, step: Step, run: Run) -> None:
+    def _stood(self, step: Step, run: Run) -> StoodBefore:
+        """What had the names that go, before the run that is undone.
+
+        Raises:
+            BackupError: A backup that a downgrade needs is not as it was when that was planned.
+        """
+        index, backups = str(step.index), list(self._work.older_backups(step, run))
+        if run.failure is not None and index in run.backups:
+            self.marked.replaced_by(step, run).close()
+            try:
+                own = self._work.open(run.backups[index])
+                return StoodBefore.in_backups((own, *backups))
+            except (BackupDamaged, BackupMissing) as error:
+                gone = " and ".join(twin.old for twin in twins_of(step.work.rewrite))
+                self._work.watcher.warned(
+                    f"{error.message} It says which documents of {index} had {gone} before the run: it "
+                    "goes from these, too"
+                )
+        return StoodBefore.in_backups(backups)
+
+    def end_first_pass(self, step: Step, run: Run) -> dict[str, Any]:
         """Note that all documents have been looked at: what has no mark from now on is the application's.
+
+        Returns:
+            Where the backups of the run are, if there are any.
 
         Raises:
             FenceLost: Another process has taken over the lock.
         """
         self.marked.note_looked_at_all(step, run)
+        # The record of the revision, which comes before old values go, has to name the backup.
+        return self.marked.backups(step, run)
 
     def note_made_again(self, step: Step, documents: int) -> None:
         """So many documents had a value under one name alone, as a release wrote them that knows no other.

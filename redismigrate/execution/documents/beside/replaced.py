@@ -18,6 +18,8 @@ from redismigrate.backup.replaced_documents import (
     COLUMN,
     EXPIRES_MS,
     IS_CONFLICT,
+    STOOD,
+    VALUES_COLUMN,
     Replaced,
     document_text,
 )
@@ -74,6 +76,8 @@ class ReplacedOriginals:
             IS_CONFLICT: [int(each.is_conflict) for each in originals],
             EXPIRES_MS: [each.original.expires_ms for each in originals],
         }
+        if self._column == VALUES_COLUMN:
+            numbers[STOOD] = [int(each.stood) for each in originals]
         self._open().add(Chunk(documents, numbers))
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import WRITTEN_SINCE, FailedDocument, occupied
 from redismigrate.documents.whole import Found
 from redismigrate.execution.documents.beside.copy_verdicts import Verdict
+from redismigrate.execution.documents.beside.stood_before import StoodBefore, as_it_stood
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
 from redismigrate.execution.documents.beside.twin_marks import (
     NO_VALUE,
@@ -48,10 +49,12 @@ class TwinBatch:
         places: Where the values stand: the old and the new path of every twin, by turns.
         is_first: Not all documents have been looked at yet.
         decision: Gets the commands.
+        stood: The old values that stay where others go.
 
     Attributes:
         lost: What has to be on disk before the commands are sent.
         deletions: The documents of which a value goes because the other one is gone.
+        notes_stood: Values that stand at new paths of documents without a mark have to be on disk, too.
     """
 
     def __init__(
@@ -60,15 +63,18 @@ class TwinBatch:
         conversions: Sequence[TwinConversion],
         places: TwinPlaces,
         decision: Decision,
+        stood: StoodBefore,
         *,
         is_first: bool,
     ) -> None:
         self.lost: list[Replaced] = []
         self.deletions: list[bytes] = []
+        self.notes_stood = False
         self._aim = aim
         self._conversions = conversions
         self._places = places
         self._decision = decision
+        self._stood = stood
         self._is_first = is_first
         self._only_marks: list[bytes] = []
 
@@ -92,7 +98,7 @@ class TwinBatch:
         given = self._circumstances(forms, mark, rest)
         known = mark.entries if mark is not None else [None] * len(forms)
         outcomes = [
-            self._outcome(conversion, form, entry, given)
+            self._outcome(key, conversion, form, entry, given)
             for conversion, form, entry in zip(self._conversions, forms, known, strict=True)
         ]
         self._tell(key, forms, outcomes)
@@ -100,6 +106,8 @@ class TwinBatch:
         after = [value for outcome in outcomes for value in (outcome.old, outcome.new)]
         mark_after = TwinMark(tuple(outcome.entry for outcome in outcomes), rest)
         self._keep(key, before, outcomes)
+        if self.notes_stood and mark is None:
+            self._note_what_stood(key, forms, outcomes)
         self._write(key, mark_key, before, after, mark, mark_after, outcomes)
 
     def finish(self) -> Decision:
@@ -110,6 +118,7 @@ class TwinBatch:
 
     def _outcome(
         self,
+        key: bytes,
         conversion: TwinConversion,
         forms: TwinForms,
         entry: TwinEntry | None,
@@ -120,7 +129,8 @@ class TwinBatch:
             return TwinOutcome(Verdict.NOTHING, TwinEntry(), forms.old, forms.new)
         outcome = verdict_on_twin(forms, entry, given)
         if self._aim == "old_removed" and not conversion.twin.keeps_old:
-            return without_old_value(outcome, is_lossless=conversion.is_lossless)
+            stays = self._stood.outcome(key, conversion.twin.old, outcome, forms)
+            return stays or without_old_value(outcome, is_lossless=conversion.is_lossless)
         if self._aim == "new_removed":
             return without_new_value(outcome, forms, is_lossless=conversion.is_back_lossless)
         return outcome
@@ -175,6 +185,18 @@ class TwinBatch:
             expiries = {name: value.expires_ms for name, value in kept.items() if value.expires_ms > 0}
             is_conflict = any(outcome.is_conflict for outcome in outcomes)
             self.lost.append(Replaced(key, Found(content, expiries=expiries), is_conflict))
+
+    def _note_what_stood(
+        self, key: bytes, forms: Sequence[TwinForms], outcomes: Sequence[TwinOutcome]
+    ) -> None:
+        """Back up which new values were there before the run: marks end with it.
+
+        Where another value stands there than at the old path, both stay anyway.
+        """
+        for conversion, form, outcome in zip(self._conversions, forms, outcomes, strict=True):
+            twin, entry = conversion.twin, outcome.entry
+            if form.new is not None and not (twin.keeps_old or entry.is_made or entry.is_occupied):
+                self.lost.append(as_it_stood(key, twin.new, form.new, is_alone=form.old is None))
 
     def _write(
         self,

@@ -22,6 +22,7 @@ from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
 from redismigrate.execution.documents.beside.removals import Removals
 from redismigrate.execution.documents.beside.replaced import KeepReplaced
+from redismigrate.execution.documents.beside.stood_before import StoodBefore
 from redismigrate.execution.documents.beside.twin_batch import TwinAim, TwinBatch
 from redismigrate.execution.documents.beside.twin_conversions import TwinConversion
 from redismigrate.execution.documents.beside.twin_marks import (
@@ -65,6 +66,8 @@ class TwinValues(WithinDocuments):
         excluded_prefixes: Of keys that are no documents of this mirror.
         keep: Backs up what goes although nothing else holds it.
         removals: How many values may go because the other one is gone.
+        stood: The old values that stood there before the run that is undone, and stay where old ones go.
+        notes_stood: Back up which documents have a value at a new path before the run.
     """
 
     schema: IndexSchema
@@ -75,6 +78,8 @@ class TwinValues(WithinDocuments):
     excluded_prefixes: tuple[str, ...] = ()
     keep: KeepReplaced = _keep_no_value
     removals: Removals = field(default_factory=Removals)
+    stood: StoodBefore = field(default_factory=StoodBefore)
+    notes_stood: bool = False
 
     @property
     def is_slow(self) -> bool:
@@ -110,7 +115,10 @@ class TwinValues(WithinDocuments):
             len(key) + sum(len(value.content) for value in row.values if value is not None)
             for key, row in zip(keys, rows, strict=True)
         )
-        batch = TwinBatch(self.aim, self.conversions, self._places, decision, is_first=self.is_first)
+        batch = TwinBatch(
+            self.aim, self.conversions, self._places, decision, self.stood, is_first=self.is_first
+        )
+        batch.notes_stood = self.notes_stood and self.is_first and self.aim == "beside"
         for at, key in enumerate(keys):
             if (refused := rows[at].refused) is not None:
                 decision.failures.append(FailedDocument(key, refused))
