@@ -370,6 +370,7 @@ class SecondFormSteps:
         self, step: Step, run: Run, on_batch: Callable[[int], object] | None = None
     ) -> Synchroniser:
         work, job = self._work, self._work.job(step, run)
+        marked = (self._twins if are_twins(step) else self._copies).marked
 
         def on_progress(documents: int) -> None:
             job.on_progress(documents)
@@ -382,7 +383,8 @@ class SecondFormSteps:
             job.batch_size,
             on_progress,
             work.pace,
-            (self._twins if are_twins(step) else self._copies).marked.tell,
+            marked.tell,
+            marked.tell_alone,
         )
 
 
