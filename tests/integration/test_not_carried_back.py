@@ -120,3 +120,25 @@ def test_follow_names_what_can_not_be_carried_back_once(shop: Shop):
             set_json(shop, "j:1", "$.price", text)
             seen()
     assert told.notes == [f"p:1: the application has written its copy j:1, {NOT_A_NUMBER}"]
+
+
+def test_what_the_new_index_does_not_take_is_counted_before_the_names_move(shop: Shop):
+    expanded(shop)
+    shop.client.hset("p:2", "price", "nan")  # can't have a copy
+    set_json(shop, "j:1", "$.price", '"9"')  # not in the new index
+    set_json(shop, "j:3", "$.tags", '["x;y"]')  # in the new index
+    shop.client.set("j:4", "a string")
+    contract = ("upgrade", "head", "--phase", "contract")
+
+    refused = shop.run(*contract)
+
+    assert refused.code == 7
+    assert (
+        "3 documents of products can't have a second form, or one that the new index takes: " in refused.err
+    )
+    assert "--max-failures 3" in refused.err
+    assert NOT_A_NUMBER in refused.out
+    assert hashes(shop.client, "p:").keys() == {b"%d" % number for number in range(10)}
+    applied(shop, *contract, "--max-failures", "3")
+    assert hashes(shop.client, "p:").keys() == {b"2"}
+    assert document(shop.client, "j:1")["price"] == "9"

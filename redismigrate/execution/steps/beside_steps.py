@@ -37,6 +37,7 @@ from redismigrate.state.keys import StateKeys
 
 # Who owns what: until the names move, and from then on.
 _Aim = Literal["beside", "serving"]
+_NOR_TAKEN = ", or one that the new index takes"
 
 
 @dataclass(frozen=True)
@@ -246,14 +247,17 @@ class SecondFormSteps:
         return max(int(run.arguments.get("max_failures", 0)), known)
 
     def _require_few_failures(self, step: Step, run: Run, followed: _Followed) -> None:
-        """Refuse to swap where documents have no second form by now: no index would find them.
+        """Refuse to swap where documents have no second form by now, or a spoiled one: no index finds them.
 
         Raises:
             DocumentsRefused: More than allowed have none.
         """
-        failing = followed.synchroniser.failing
+        failing, what, source = followed.synchroniser.failing, "", followed_at(run, str(step.index))
+        if source is not None and source.strategy == "shadow_copy" and run.failure is None:
+            spoiled = self._copies.left_out(source, run, followed.synchroniser.alone, self)
+            failing, what = failing | spoiled, _NOR_TAKEN if spoiled else ""
         if len(failing) > self._allowed(step, run) and run.failure is None:
-            raise _refused(str(step.index), len(failing), ", ".join(map(readable, sorted(failing)[:3])))
+            raise _refused(str(step.index), len(failing), ", ".join(map(readable, sorted(failing)[:3])), what)
 
     def require_copies(self, step: Step, run: Run) -> None:
         """Compare documents, copies and the new index, where documents were copied for it.
@@ -388,8 +392,8 @@ class SecondFormSteps:
         )
 
 
-def _refused(index: str, count: int, first: str) -> DocumentsRefused:
+def _refused(index: str, count: int, first: str, what: str = "") -> DocumentsRefused:
     return DocumentsRefused(
-        f"{count:,} documents of {index} can't have a second form: {first}.",
+        f"{count:,} documents of {index} can't have a second form{what}: {first}.",
         f"Correct them, or leave them as they are with --max-failures {count}.",
     )
