@@ -16,6 +16,7 @@ from redismigrate.planning.index_steps import (
     shadow_steps,
 )
 from redismigrate.planning.missing_values import already_there, read_from_nowhere
+from redismigrate.planning.names_before import backups_of_what_stood, warn_of_what_stood
 from redismigrate.planning.overlap import reads_place
 from redismigrate.planning.plan import Estimate
 from redismigrate.planning.plan_in_progress import PlanInProgress
@@ -30,7 +31,6 @@ from redismigrate.planning.second_form_steps import (
     shadow_field_steps,
 )
 from redismigrate.planning.step_life import BESIDE, Strategy
-from redismigrate.planning.stood_before import backups_of_what_stood, warn_of_what_stood
 from redismigrate.planning.storage_warnings import warnings_of_storage
 from redismigrate.planning.strategies import Situation, changes_of, choose, untold, what_server_lacks
 from redismigrate.planning.twin_form_steps import twin_steps

@@ -86,7 +86,7 @@ def field_expiry(shop: Shop, key: str, field: str) -> int:
 
 
 @contextmanager
-def followed(shop: Shop) -> Iterator[Callable[[], None]]:
+def followed(shop: Shop, watcher: Watcher | None = None) -> Iterator[Callable[[], None]]:
     """`follow` in a thread of its own; yields what waits until it has seen all that was written."""
     stop = threading.Event()
     looked = threading.Event()
@@ -96,7 +96,7 @@ def followed(shop: Shop) -> Iterator[Callable[[], None]]:
         return not stop.is_set()
 
     project = commands.Project.load(shop.folder / "redismigrate.toml")
-    thread = threading.Thread(target=commands.follow, args=(project, goes_on))
+    thread = threading.Thread(target=commands.follow, args=(project, goes_on, watcher))
     patch = pytest.MonkeyPatch()
     patch.setattr("redismigrate.execution.expanded.HEARTBEAT_SECONDS", 0.1)  # it is asked so often
     thread.start()

@@ -16,6 +16,7 @@ from redismigrate.execution.documents.beside.copy_verdicts import (
     verdict_on,
 )
 from redismigrate.execution.documents.beside.marks import Mark
+from redismigrate.execution.documents.beside.way_back import WayBack
 from redismigrate.execution.documents.traffic.mirroring import Decision
 
 FENCE = bytes(6)
@@ -23,6 +24,7 @@ BESIDE = Circumstances(FENCE, 5000, carries_back=True)
 SERVING = Circumstances(FENCE, 5000, carries_back=False)
 A, B, C = ({b"a": value} for value in (b"1", b"2", b"3"))
 ABSENT = Found()
+WAY = WayBack(lambda documents: documents, lambda documents: documents)
 
 
 def mark(found: Found, **how: bool) -> Mark:
@@ -109,7 +111,7 @@ def test_what_went_when_the_key_expired_was_deleted_by_nobody():
 
 def test_a_copy_goes_after_what_was_written_to_it_is_in_its_original():
     decision = Decision()
-    batch = CopyBatch("copies_removed", BESIDE, lambda copy: copy, set(), decision)
+    batch = CopyBatch("copies_removed", BESIDE, WAY, set(), decision)
     remembered = mark(Found(A)).encoded()
     batch.add(MarkedDocument(b"o", b"m", remembered), b"n", Found(A), Found(A), Found(B), None)
     (document,) = batch.finish().documents
@@ -118,7 +120,7 @@ def test_a_copy_goes_after_what_was_written_to_it_is_in_its_original():
 
 def test_a_mark_with_its_fields_in_another_order_is_not_written_again():
     decision = Decision()
-    batch = CopyBatch("beside", BESIDE, lambda copy: copy, set(), decision)
+    batch = CopyBatch("beside", BESIDE, WAY, set(), decision)
     one, other = Found({b"a": b"1", b"b": b"2"}), Found({b"b": b"2", b"a": b"1"})
     batch.add(MarkedDocument(b"o", b"m", mark(one).encoded()), b"n", other, other, other, None)
     assert not batch.finish().writes_anything
@@ -148,7 +150,7 @@ def test_a_copy_that_can_not_be_carried_back_stays_though_its_original_was_writt
 
 def test_that_an_original_goes_is_noted_before_it_does():
     decision = Decision()
-    batch = CopyBatch("originals_removed", SERVING, lambda copy: copy, set(), decision)
+    batch = CopyBatch("originals_removed", SERVING, WAY, set(), decision)
     before = mark(Found(A))
     batch.add(MarkedDocument(b"o", b"m", before.encoded()), b"n", Found(A), Found(A), Found(A), None)
     (document,) = batch.finish().documents

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from redismigrate.documents.failures import SHOWN_FAILURES, Failures
+from redismigrate.documents.failures import SHOWN_FAILURES
 from redismigrate.errors import AuthenticationFailed
 from redismigrate.execution.documents.beside.copies import Copies
 from redismigrate.execution.documents.beside.follower import Follower, Guard
@@ -27,7 +27,7 @@ from redismigrate.execution.steps.copy_steps import CopySteps
 from redismigrate.execution.steps.document_work import DocumentWork, failed
 from redismigrate.execution.steps.expansion_counter import ExpansionCounter
 from redismigrate.execution.steps.followed import followed_at, have_names_moved
-from redismigrate.execution.steps.refusals import DocumentsRefused, what_to_do
+from redismigrate.execution.steps.refusals import DocumentsRefused, without_second_form
 from redismigrate.execution.steps.second_field_steps import SecondFieldSteps
 from redismigrate.execution.steps.twin_steps import TwinSteps, are_twins
 from redismigrate.planning.plan import Step
@@ -37,6 +37,7 @@ from redismigrate.state.keys import StateKeys
 
 # Who owns what: until the names move, and from then on.
 _Aim = Literal["beside", "serving"]
+_NOR_TAKEN = ", or one that the new index takes"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class SecondFormSteps:
         if done.failures.count > self._allowed(step, run) and run.failure is None:
             first = "; ".join(f"{readable(d.key)}: {d.reason}" for d in done.failures.listed[:SHOWN_FAILURES])
             count = done.failures.count
-            refused = _refused(str(step.index), count, first, what_to_do(done.failures, count))
+            refused = without_second_form(str(step.index), count, f": {first}", done.failures)
             refused.documents = failed(done.failures)
             raise refused
         counts = DocumentCounts(rewritten=self._with_second_form(step, run, done))
@@ -247,15 +248,18 @@ class SecondFormSteps:
         return max(int(run.arguments.get("max_failures", 0)), known)
 
     def _require_few_failures(self, step: Step, run: Run, followed: _Followed) -> None:
-        """Refuse to swap where documents have no second form by now: no index would find them.
+        """Refuse to swap where documents have no second form by now, or a spoiled one: no index finds them.
 
         Raises:
             DocumentsRefused: More than allowed have none.
         """
-        failing = followed.synchroniser.failing
+        failing, what, source = followed.synchroniser.failing, "", followed_at(run, str(step.index))
+        if source is not None and source.strategy == "shadow_copy" and run.failure is None:
+            spoiled = self._copies.left_out(source, run, followed.synchroniser.alone, self)
+            failing, what = failing | spoiled, _NOR_TAKEN if spoiled else ""
         if len(failing) > self._allowed(step, run) and run.failure is None:
             first, count = ", ".join(map(readable, sorted(failing)[:3])), len(failing)
-            raise _refused(str(step.index), count, first, what_to_do(Failures(), count))
+            raise without_second_form(str(step.index), count, f"{what}: {first}")
 
     def require_copies(self, step: Step, run: Run) -> None:
         """Compare documents, copies and the new index, where documents were copied for it.
@@ -372,6 +376,7 @@ class SecondFormSteps:
         self, step: Step, run: Run, on_batch: Callable[[int], object] | None = None
     ) -> Synchroniser:
         work, job = self._work, self._work.job(step, run)
+        marked = (self._twins if are_twins(step) else self._copies).marked
 
         def on_progress(documents: int) -> None:
             job.on_progress(documents)
@@ -384,12 +389,6 @@ class SecondFormSteps:
             job.batch_size,
             on_progress,
             work.pace,
-            (self._twins if are_twins(step) else self._copies).marked.tell,
+            marked.tell,
+            marked.tell_alone,
         )
-
-
-def _refused(index: str, count: int, first: str, what_to_do: str) -> DocumentsRefused:
-    return DocumentsRefused(
-        f"{count:,} documents of {index} can't have a second form: {first}.",
-        what_to_do,
-    )

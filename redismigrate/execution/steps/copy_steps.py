@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from redismigrate.documents.failures import Failures
@@ -171,7 +172,7 @@ class CopySteps:
             raise ValidationFailed(
                 f"{len(lost):,} documents of {step.index} are not in {after.physical}, which has {held:,} of "
                 f"{documents:,}: {shown}.",
-                "Look at them under their old and their new keys; --max-failures admits some.",
+                f"Look at them under their old and their new keys; --max-failures {len(lost)} admits them.",
             )
         if live is not None:
             difference = difference_in_vectors(server, before, after, allowed, following)
@@ -180,6 +181,21 @@ class CopySteps:
                     f"Index {after.physical} lacks vectors that {before.physical} has: {difference}.",
                     "Look at the documents without vectors; --max-failures admits some.",
                 )
+
+    def left_out(self, step: Step, run: Run, written: Iterable[bytes], following: Following) -> set[bytes]:
+        """Those of some originals whose copies the application has written so that no index takes them.
+
+        Args:
+            step: Made the copies.
+            run: The run.
+            written: The originals that could not get what was written to their copies.
+            following: Keeps the copies in step.
+        """
+        copies, keys = self.mirror(step, run, "serving"), iter(sorted(written))
+        found: set[bytes] = set()
+        while portion := list(islice(keys, _KEYS_PER_LOOK)):
+            found.update(self._lacking(copies, portion, step.index_before, step.index_after, following))
+        return found
 
     def _lacking(
         self,

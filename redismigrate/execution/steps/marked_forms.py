@@ -43,6 +43,7 @@ class MarkedForms:
         self._removals: Removals | None = None
         self._replaced: dict[str, ReplacedOriginals] = {}
         self._told = Failures()
+        self._told_alone = Failures()
         # Those who follow one after the other, or side by side, have one token, for none of them holds the
         # lock. But what went between two of them was seen by neither.
         self._process = os.urandom(PROCESS_BYTES)
@@ -61,10 +62,17 @@ class MarkedForms:
 
     def tell(self, conflict: FailedDocument) -> None:
         """Tell of a document that both releases have written, once, and not of more than a few."""
-        count = self._told.count
-        self._told.add(conflict.key, conflict.reason)
-        if count < self._told.count <= TOLD_FAILURES:
-            self._work.watcher.warned(f"{readable_key(conflict.key)}: {conflict.reason}")
+        self._tell_once(conflict, self._told)
+
+    def tell_alone(self, document: FailedDocument) -> None:
+        """Tell likewise of a document whose first form can't get what was written in the new one."""
+        self._tell_once(document, self._told_alone)
+
+    def _tell_once(self, document: FailedDocument, told: Failures) -> None:
+        count = told.count
+        told.add(document.key, document.reason)
+        if count < told.count <= TOLD_FAILURES:
+            self._work.watcher.warned(f"{readable_key(document.key)}: {document.reason}")
 
     def marks(self, step: Step, run: Run) -> bytes:
         """How the keys of the marks begin. There and back are two sets of second forms."""

@@ -43,6 +43,23 @@ def what_to_do(failures: Failures, count: int) -> str:
     return f"Correct them,{others} or leave them as they are with --max-failures {count}."
 
 
+def without_second_form(
+    index: str, count: int, which: str, failures: Failures | None = None
+) -> DocumentsRefused:
+    """That documents can't have a second form.
+
+    Args:
+        index: Of them.
+        count: How many there are.
+        which: The end of the sentence, from a colon on.
+        failures: Those that are known, with reasons.
+    """
+    return DocumentsRefused(
+        f"{count:,} documents of {index} can't have a second form{which}.",
+        what_to_do(failures or Failures(), count),
+    )
+
+
 def not_restorable(prepared: Prepared, index: str) -> DocumentsRefused:
     """That documents can't get back what was cut off of them."""
     refused = DocumentsRefused(

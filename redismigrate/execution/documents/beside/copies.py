@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
@@ -193,10 +192,10 @@ class Copies:
         batch = CopyBatch(
             self.aim,
             given,
-            partial(self.carried_back, reader),
+            self._way_back(reader),
             self.reported,
             decision,
-            self._way_back(reader) if self.may_round else None,
+            may_round=self.may_round,
         )
         for row, key in enumerate(keys):
             mark = MarkedDocument(key, self._mark(key), marks[row])
@@ -259,11 +258,6 @@ class Copies:
                 expiries = documents.expiries.get(at, NO_EXPIRIES) if moments else NO_EXPIRIES
                 wanted[row] = Found(document, originals[row].expires_ms, expiries)
         return wanted, reasons | {rows[at]: reason for at, reason in documents.failures}
-
-    def carried_back(self, reader: Reader, copy: Found) -> Found | None:
-        """What the original has to be so that the transform makes the copy of it; None where nothing does."""
-        way = self._way_back(reader)
-        return None if way is None else way.original_of(copy)
 
     def _way_back(self, reader: Reader) -> WayBack | None:
         if self.back is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -29,6 +29,8 @@ _OCCUPIED = "a key %s exists already, and was not made by this migration"
 _CONFLICT = (
     "both it and its copy %s were written by other clients; the copy stands, the original is in the backup"
 )
+_ALONE = "the application has written its copy %s, which can't be carried back: %s"
+_STAY = "; both stay as they are"
 _COUNTERS: Mapping[Verdict, tuple[str, ...]] = {
     Verdict.MADE_AGAIN: ("made_again",),
     Verdict.ONLY_NEW: ("only_new",),
@@ -56,10 +58,10 @@ class CopyBatch:
     Args:
         aim: What should become of the documents, see `Copies`.
         given: What holds for all of them.
-        carried_back: What an original has to be for a copy; None where that can't be.
+        way: From copies back to originals; None where nothing can be carried back.
         reported: The originals whose copies were reported as written.
         decision: Gets the commands.
-        inexact: The way back, where that may give an original that is spelled otherwise; None where not.
+        may_round: That way may give an original that is spelled otherwise.
 
     Attributes:
         replaced: What has to be on disk before the commands are sent.
@@ -70,17 +72,18 @@ class CopyBatch:
         self,
         aim: CopyAim,
         given: Circumstances,
-        carried_back: Callable[[Found], Found | None],
+        way: WayBack | None,
         reported: set[bytes],
         decision: Decision,
-        inexact: WayBack | None = None,
+        *,
+        may_round: bool = False,
     ) -> None:
         self.replaced: list[Replaced] = []
         self.unproved: list[bytes] = []
         self._aim = aim
         self._given = given
-        self._carried_back = carried_back
-        self._inexact = inexact
+        self._way = way
+        self._inexact = way if may_round else None
         self._reported = reported
         self._decision = decision
         self._only_marks: list[bytes] = []
@@ -111,17 +114,11 @@ class CopyBatch:
             return
         is_unconvertible = reason is not None
         outcome = self._outcome(document, wanted, copy, self._given, is_unconvertible=is_unconvertible)
-        before = outcome.original
-        if before is not None and before.document is not None:
-            wanted_copy = before
-            before = self._carried_back(wanted_copy)
-            if before is not None and self._inexact is not None:
-                before = self._inexact.with_unchanged(before, wanted_copy, original)
-                outcome = self._up_to_date(outcome, copy, self._inexact.copy_of(before))
-            if before is None:
-                alone = replace(self._given, carries_back=False)
-                outcome = self._outcome(document, wanted, copy, alone, is_unconvertible=is_unconvertible)
+        outcome, before, alone = self._carried_back(outcome, document, original, wanted, copy)
         self._tell(key, target, outcome, reason)
+        stays = self._aim == "copies_removed" and outcome.copy is None and copy.exists
+        if alone is not None or (is_unconvertible and stays and document.mark is not None):
+            self._tell_alone(document, target, alone, outcome, reason)
         if outcome.backs_up or self._would_be_lost(original, copy, outcome):
             self.replaced.append(Replaced(key, original, outcome.is_conflict))
         copy_changes = [] if outcome.copy is None else commands_between(target, copy, outcome.copy)
@@ -147,6 +144,31 @@ class CopyBatch:
         is_new = not copy.exists and outcome.copy is not None
         undo = ((b"DEL", target),) if is_new else ()
         self._write(document, commands, outcome.mark, tuple(counters), last, undo, may_fail=may_fail)
+
+    def _carried_back(
+        self, outcome: CopyOutcome, document: MarkedDocument, original: Found, wanted: Found, copy: Found
+    ) -> tuple[CopyOutcome, Found | None, Found | None]:
+        """What becomes of a document, what its original should be, and the copy that can't be carried back.
+
+        Args:
+            outcome: What becomes of it where that can be.
+            document: Which; of an original from which no copy can be made nothing is carried back.
+            original: As `add` gets it.
+            wanted: As `add` gets it.
+            copy: As `add` gets it.
+        """
+        before = outcome.original
+        if before is None or before.document is None:
+            is_alone = outcome.verdict is Verdict.ONLY_NEW and self._given.carries_back
+            return outcome, before, copy if is_alone else None
+        made = None if self._way is None else self._way.original_of(before)
+        if made is None:
+            given = replace(self._given, carries_back=False)
+            return self._outcome(document, wanted, copy, given, is_unconvertible=False), None, before
+        if self._inexact is not None:
+            made = self._inexact.with_unchanged(made, before, original)
+            outcome = self._up_to_date(outcome, copy, self._inexact.copy_of(made))
+        return outcome, made, None
 
     def _up_to_date(self, outcome: CopyOutcome, copy: Found, wanted: Found) -> CopyOutcome:
         """The outcome with a copy that remembers nothing of values that the application has replaced.
@@ -218,6 +240,30 @@ class CopyBatch:
             decision.conflicts.append(FailedDocument(key, conflict_with(target)))
         if not outcome.is_proved:
             self.unproved.append(key)
+
+    def _tell_alone(
+        self,
+        document: MarkedDocument,
+        target: bytes,
+        copy: Found | None,
+        outcome: CopyOutcome,
+        reason: str | None,
+    ) -> None:
+        """List a document whose original can't get what the application has written to its copy.
+
+        Args:
+            document: Which.
+            target: The key of the copy.
+            copy: That could not be carried back; None where nothing was tried, as the original has no copy.
+            outcome: What becomes of it.
+            reason: Why it has none.
+        """
+        why = reason if copy is None or self._way is None else self._way.why_not(copy)
+        told = FailedDocument(document.key, _ALONE % (readable(target), why))
+        if self._aim != "copies_removed":
+            self._decision.alone.append(told)
+        elif not outcome.is_conflict:
+            self._decision.failures.append(replace(told, reason=told.reason + _STAY))
 
     def _write(
         self,

@@ -34,12 +34,25 @@ class WayBack:
         """
         if copy.document is None:
             return None
-        moments = {0: dict(copy.expiries)} if copy.expiries else {}
-        back = self.back(Documents([copy.document], moments))
+        back = self._back_from(copy, copy.document)
         made, expiries = back.contents[0], back.expiries.get(0, {})
         if made is None or not self._makes(made, expiries, copy.document):
             return None
         return Found(made, copy.expires_ms, expiries)
+
+    def why_not(self, copy: Found) -> str:
+        """Why nothing can be made an original of a copy, as the end of a sentence.
+
+        Args:
+            copy: Of which `original_of` gives none.
+        """
+        if copy.document is None:
+            return "it is of another type"
+        failures = self._back_from(copy, copy.document).failures
+        return failures[0].reason if failures else "no original would be copied to just that"
+
+    def _back_from(self, copy: Found, document: Document) -> Documents:
+        return self.back(Documents([document], {0: dict(copy.expiries)} if copy.expiries else {}))
 
     def with_unchanged(self, made: Found, copy: Found, original: Found) -> Found:
         """What an original has to be, with those of its values as they are that say the same.

@@ -123,6 +123,7 @@ class Decision(Writes):
         result: What becomes of the documents when the commands are carried out, but for the failures.
         failures: Documents that can't have a second form.
         conflicts: Documents of which both forms were written differently.
+        alone: Documents whose first form can't get what the application has written in the new one.
     """
 
     documents: list[DocumentWrites] = field(default_factory=list)
@@ -132,6 +133,7 @@ class Decision(Writes):
     result: Synchronised = field(default_factory=Synchronised)
     failures: list[FailedDocument] = field(default_factory=list)
     conflicts: list[FailedDocument] = field(default_factory=list)
+    alone: list[FailedDocument] = field(default_factory=list)
 
 
 class WithinDocuments:

@@ -40,8 +40,8 @@ def _tell_nobody(documents: int) -> None:
     """Where nobody wants to know how far a pass is."""
 
 
-def _tell_nothing(conflict: FailedDocument) -> None:
-    """Where nobody wants to know which documents both releases have written."""
+def _tell_nothing(document: FailedDocument) -> None:
+    """Where nobody wants to know which documents were written in both forms, or stay in the new one alone."""
 
 
 class Synchroniser(OptimisticWriter):
@@ -54,9 +54,11 @@ class Synchroniser(OptimisticWriter):
         on_progress: Told after every batch how many documents it had.
         pace: Admits every batch; None for no limits.
         on_conflict: Told of every document of which both forms were written differently.
+        on_alone: Told of every document whose first form can't get what was written in the new one.
 
     Attributes:
         failing: The documents that had no second form, or could not be written, when last looked at.
+        alone: Those whose first form could not get what was written in the new one, likewise.
     """
 
     def __init__(
@@ -67,13 +69,16 @@ class Synchroniser(OptimisticWriter):
         on_progress: Callable[[int], object] = _tell_nobody,
         pace: Pace | None = None,
         on_conflict: Callable[[FailedDocument], object] = _tell_nothing,
+        on_alone: Callable[[FailedDocument], object] = _tell_nothing,
     ) -> None:
         super().__init__(nodes, connections, pace)
         self._batch_size = batch_size
         self._size = min(FIRST_BATCH, batch_size)
         self._on_progress = on_progress
         self._on_conflict = on_conflict
+        self._on_alone = on_alone
         self.failing: set[bytes] = set()
+        self.alone: set[bytes] = set()
 
     def synchronise(
         self, mirror: Mirror, keys: Iterable[Sequence[bytes]], total: Synchronised | None = None
@@ -118,6 +123,10 @@ class Synchroniser(OptimisticWriter):
         for conflict in outcome.conflicts:
             total.conflicts.add(conflict.key, conflict.reason)
             self._on_conflict(conflict)
+        self.alone.difference_update(turn.work.keys)
+        for document in outcome.alone:
+            self.alone.add(document.key)
+            self._on_alone(document)
         self._on_progress(count)
 
 
@@ -129,6 +138,7 @@ class Synchronisation:
         result: The counts.
         failures: Documents that have no second form, or could not be written.
         conflicts: Documents of which both forms were written differently.
+        alone: Documents whose first form can't get what was written in the new one.
         complete: Those that have their second form although a write of theirs was refused.
         size_bytes: Of the values that were read, about.
     """
@@ -136,6 +146,7 @@ class Synchronisation:
     result: Synchronised = field(default_factory=Synchronised)
     failures: list[FailedDocument] = field(default_factory=list)
     conflicts: list[FailedDocument] = field(default_factory=list)
+    alone: list[FailedDocument] = field(default_factory=list)
     complete: set[bytes] = field(default_factory=set)
     size_bytes: int = 0
 
@@ -194,6 +205,7 @@ class SynchronisingWork(Work[Decision, Synchronisation]):
         outcome.result.add(writes.result)
         outcome.failures += writes.failures
         outcome.conflicts += writes.conflicts
+        outcome.alone += writes.alone
         outcome.size_bytes += writes.size_bytes
         for key, reason in written.refused.items():
             outcome.failures.append(FailedDocument(key, reason))
