@@ -102,6 +102,24 @@ class StorageConversion:
         except UnicodeEncodeError as error:
             raise Unconvertible(f"it holds text that is no UTF-8: {error.reason}") from error
 
+    def rounded(self, text: bytes) -> bytes:
+        """A JSON document with its vectors as they come back from a hash, which has no more digits of them.
+
+        Args:
+            text: As the application has written it; one that can't be a hash stays as it is.
+        """
+        try:
+            document = members_of(text)
+            for stored in self.values:
+                value = value_at(document, stored.members)
+                if stored.form == "vector" and isinstance(value, list):
+                    encoding = _encoding(stored)
+                    numbers = RawJson(numbers_text(vector_of(value, encoding), encoding))
+                    put_value(document, stored.members, numbers)
+            return text_of_members(document)
+        except (Unconvertible, ValueError):
+            return text
+
     def _hash_of(self, document: dict[str, Any]) -> Hash:
         remembered = document.pop(FROM_HASH, {})
         if not isinstance(remembered, dict) or not all(isinstance(each, str) for each in remembered.values()):

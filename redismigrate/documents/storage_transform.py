@@ -47,6 +47,14 @@ class StoreDocuments:
                 failures.append(Failure(row, str(error)))
         return Documents(contents, {}, failures)
 
+    def rounded(self, document: Document | None) -> Document | None:
+        """A document that this makes, with its vectors as they come back from a hash.
+
+        Args:
+            document: As the application has written it.
+        """
+        return self._conversion.rounded(document) if isinstance(document, bytes) else document
+
     def _made(self, document: Document | None, expiries: dict[bytes, int]) -> Document | None:
         if isinstance(document, dict) and self.change.to == "json":
             if expiries and not self.change.drops_field_ttls:

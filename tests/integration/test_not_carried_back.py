@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from test_change_storage_online import applied, document, hashes, stocked
 from test_two_releases import followed
@@ -21,6 +23,16 @@ def expanded(shop: Shop, count: int = 10) -> None:
     stocked(shop, count)
     applied(shop, "upgrade", "head", "--phase", "expand")
     assert document(shop.client, "j:1")["__from_hash"] == {"price": "1.50"}
+
+
+class Told(Watcher):
+    """Remembers the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def set_json(shop: Shop, key: str, path: str, text: str) -> None:
@@ -70,6 +82,26 @@ def test_later_writes_of_the_old_release_are_carried_once_a_memory_was_stale(sho
     assert result["documents"]["failed"] == []
 
 
+@pytest.mark.parametrize("text", ["[1, 2, 3, 4]", "[0.10000000149011612, 0.25, 0.1234567890123, 1e-7]"])
+def test_vectors_with_more_digits_than_a_hash_has_are_carried_back(shop: Shop, text: str):
+    expanded(shop, 3)
+    told, vector = Told(), np.array(json.loads(text), np.float32).tobytes()
+    with followed(shop, told) as seen:
+        set_json(shop, "j:1", "$.embedding", text)
+        seen()
+        assert shop.client.hget("p:1", "embedding") == vector
+        assert document(shop.client, "j:1")["embedding"] == json.loads(text)
+        shop.client.hset("p:1", "note", "later")
+        seen()
+        assert document(shop.client, "j:1")["note"] == "later"
+    assert told.notes == []
+    set_json(shop, "j:2", "$.embedding", text)
+    result = applied(shop, "rollback")
+    assert result["documents"]["failed"] == []
+    assert shop.client.hget("p:1", "embedding") == shop.client.hget("p:2", "embedding") == vector
+    assert not shop.client.exists("j:1", "j:2")
+
+
 def test_rollback_names_what_can_not_be_carried_back(shop: Shop):
     expanded(shop)
     before = hashes(shop.client, "p:")
@@ -100,16 +132,6 @@ def test_rollback_names_what_both_releases_have_spoiled(shop: Shop):
     (told,) = result.json["documents"]["failed"]
     assert told["key"] == "p:1"
     assert "is no number that JSON has; both stay as they are" in told["reason"]
-
-
-class Told(Watcher):
-    """Remembers the notes."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def warned(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def test_follow_names_what_can_not_be_carried_back_once(shop: Shop):

@@ -15,6 +15,7 @@ from typing import Any
 
 from redismigrate.backup.replaced_documents import Replaced
 from redismigrate.documents.failures import FailedDocument
+from redismigrate.documents.storage_transform import StoreDocuments
 from redismigrate.documents.whole import NEVER, Found
 from redismigrate.documents.whole_transform import Documents
 from redismigrate.execution.documents.beside.copy_batch import CopyAim, CopyBatch, MarkedDocument
@@ -184,6 +185,7 @@ class Copies:
                 b"PEXPIRETIME", targets, ()
             )
             copies = found_at(self.storage_type, targets, reader.ask(commands, 2 * len(keys)), reader)
+            self._round(copies, wanted)
         needs_proof = any(
             mark is not None and not (original.exists and copy.exists)
             for mark, original, copy in zip(marks, originals, copies, strict=True)
@@ -205,6 +207,13 @@ class Copies:
         if batch.replaced:
             self.keep(batch.replaced)
         return batch.finish()
+
+    def _round(self, copies: Sequence[Found], wanted: Sequence[Found]) -> None:
+        """Compare what the application has written to copies in the digits that originals have, too."""
+        if isinstance(self.transform, StoreDocuments):
+            for copy, want in zip(copies, wanted, strict=True):
+                if copy.document != want.document:
+                    copy.document = self.transform.rounded(copy.document)
 
     def _make_all(
         self,
