@@ -246,7 +246,7 @@ def test_a_revision_that_needs_an_option_says_where_tests_get_it_from(project):
     with (project.path / "tests" / "conftest.py").open("a") as conftest:
         conftest.write("from redismigrate.commands.migrate import MigrationOptions\n\n")
         conftest.write("@pytest.fixture\ndef redismigrate_options():\n")
-        conftest.write("    return MigrationOptions()\n")
+        conftest.write("    return MigrationOptions(strategy='rebuild')\n")
     result = run(project, "-k", "test_upgrade")
     assert failing(result) == {"upgrade"}
     says(
