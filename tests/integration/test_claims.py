@@ -55,7 +55,7 @@ CLAIMS = [
         "index.alter_field('embedding', dims=4)",
         BLOCKED,
     ),
-    (README, "first ones, and so is hash to JSON where keys stay.", "index.change_storage('json')", BLOCKED),
+    (README, "where keys stay, writers have to be paused.", "index.change_storage('json')", BLOCKED),
     (
         README,
         "Re-encoding alone, and [renaming alone]",
