@@ -53,7 +53,7 @@ class Terminal:
         self.shown = ""
 
     def reads(self, text, meanwhile=lambda: None):
-        """Wait for a text, and give what was shown up to it; does something each second that nothing comes."""
+        """Wait for a text, and give what was shown up to it; each second that nothing comes do something."""
         start = len(self.shown)
         deadline = time.monotonic() + LIMIT_SECONDS
         while text not in self.shown[start:]:
