@@ -245,6 +245,13 @@ class Rewrite:
         return self.storage_type == "json" and bool(self.renames)
 
     @property
+    def cut_as_they_are(self) -> tuple[str, ...]:
+        """The paths, as they are called afterwards, of vectors that are cut off without getting length 1."""
+        new_paths = {rename.old: rename.new for rename in self.renames}
+        cut = (each for each in self.recodings if each.cuts and not each.renormalize)
+        return tuple(each.new_path or new_paths.get(each.path, each.path) for each in cut)
+
+    @property
     def recoded_paths(self) -> tuple[str, ...]:
         """The hash fields or JSON paths whose values change."""
         return tuple(recoding.path for recoding in self.recodings)

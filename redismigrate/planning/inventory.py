@@ -32,6 +32,8 @@ class KnownBackup:
         prefixes: Of the keys that it holds; none for all keys.
         excluded_prefixes: Of keys that another backup of the revision holds.
         holds_values: It holds values that went, and what stood at new paths, instead of rewritten documents.
+        cut_as_they_are: The paths, as they are called since, of vectors that were truncated without getting
+            length 1: so are those that are written while that is taken back.
         problem: What is damaged, where it can't be restored from; it counts as not here.
     """
 
@@ -42,6 +44,7 @@ class KnownBackup:
     excluded_prefixes: tuple[str, ...] = ()
     problem: BackupDamaged | None = None
     holds_values: bool = False
+    cut_as_they_are: tuple[str, ...] = ()
 
 
 def backups_that_hold(backups: Iterable[KnownBackup], prefixes: tuple[str, ...]) -> tuple[KnownBackup, ...]:

@@ -263,11 +263,14 @@ class _RevisionPlanner(PlanInProgress):
         if is_of_values(operation.changes):
             change_values(self, old, operation.changes)
             return
+        is_way_back = self.recorded.direction == "downgrade"
+        backup = self.inventory.backups.get((self.recorded.revision, old.served)) if is_way_back else None
         rewrite = rewrite_of(
             old,
             new,
             operation.changes,
-            is_way_back=self.recorded.direction == "downgrade",
+            is_way_back=is_way_back,
+            cut_as_they_are=() if backup is None else backup.cut_as_they_are,
             drops_field_ttls=self.options.drop_field_ttls,
         )
         sample, documents = self.inventory.samples.get(old.served), documents_of(old, self.inventory)

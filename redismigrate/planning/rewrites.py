@@ -106,6 +106,7 @@ def rewrite_of(
     changes: Sequence[IndexChange],
     *,
     is_way_back: bool = False,
+    cut_as_they_are: Iterable[str] = (),
     drops_field_ttls: bool = False,
 ) -> Rewrite:
     """What the changes of one block do to the documents of their index.
@@ -115,6 +116,7 @@ def rewrite_of(
         new: The index after them.
         changes: All of them, in order.
         is_way_back: Vectors may get components back that were cut off.
+        cut_as_they_are: On that way, the paths of those that were cut off without getting length 1.
         drops_field_ttls: Fields of hashes that expire may become members of JSON documents that do not.
 
     Raises:
@@ -131,7 +133,7 @@ def rewrite_of(
         new.schema,
         renames,
         old.quantization,
-        truncations_of(changes, old.schema),
+        dict.fromkeys(cut_as_they_are, False) | truncations_of(changes, old.schema),
         second_paths_of(changes, old.schema),
         is_way_back=is_way_back,
     )

@@ -110,6 +110,20 @@ def test_vectors_are_truncated_as_they_are_where_the_script_says_so(shop: Shop):
     assert embeddings(shop)[b"p:3"] == truncated(embedding(3), renormalize=False)
 
 
+@pytest.mark.parametrize("renormalize", [True, False])
+def test_what_is_written_while_a_truncation_is_taken_back_is_truncated_as_the_script_says(
+    shop: Shop, renormalize: bool
+):
+    """The way back is expanded, a release writes whole vectors, and all is rolled back after all."""
+    stocked(shop, CHANGE + f"index.truncate('embedding', dims={CUT}, renormalize={renormalize})")
+    applied(shop)
+    before = embeddings(shop)
+    applied(shop, "-1", "--phase", "expand", verb="downgrade")
+    shop.client.hset("p:1", "embedding", embedding(1001))
+    applied(shop, "--allow-lossy", verb="rollback")
+    assert embeddings(shop) == before | {b"p:1": truncated(embedding(1001), renormalize=renormalize)}
+
+
 def test_another_datatype_and_another_name_are_one_pass_with_fewer_dimensions(shop: Shop):
     up = f"""
 with op.index('products') as index:

@@ -251,6 +251,7 @@ def _known_backup(location: BackupLocation, backup_dir: Path | None) -> KnownBac
         prefixes=schema.prefixes,
         excluded_prefixes=rewrite.excluded_prefixes,
         holds_values=holds_values(backup),
+        cut_as_they_are=rewrite.cut_as_they_are,
     )
 
 
