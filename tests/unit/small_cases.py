@@ -26,6 +26,8 @@ from small_world import (
 )
 
 AIMS = {"expanded": "beside", "serving": "serving", "removing": "originals_removed"}
+# How what is named that the original can not get begins to end: it is done with all the same.
+NOT_CARRIED_BACK = "which can't be carried back"
 
 
 @dataclass
@@ -214,7 +216,8 @@ class Explorer:
                 )
         self._require_safe(state, looked)
         # Of a run that was stopped some documents may be done.
-        is_whole = looked.mark != state.mark if looked.is_stopped else not looked.named
+        refused = [why for why in looked.named if NOT_CARRIED_BACK not in why]
+        is_whole = looked.mark != state.mark if looked.is_stopped else not refused
         if is_named or is_whole:
             after = self._checked(state, aim, looked, reported=reported)
             return told, crashed(after) if looked.is_stopped else after

@@ -278,11 +278,22 @@ def _without_original(look: Look, ledger: Ledger, done: Expected) -> Expected:
 def _taken_back(look: Look, ledger: Ledger, done: Expected) -> Expected:
     """The copy goes, but where it is not the run's, or is all that there is."""
     old = done.old
-    is_back = done.new is None or (done.old == done.new and not _has(done.new, UNCONVERTIBLE))
     is_document = look.new is not None and look.new.kind == look.kind
+    is_same = is_document and done.old == done.new
+    is_back = done.new is None or (is_same and not _has(done.new, UNCONVERTIBLE))
     stays = not (is_document and ledger.is_made and is_back)
+    # What the application has written there and the original can't get is named, once.
+    is_own = ledger.base is not None or (look.reported and is_document and look.old is None)
+    # The original went already: the copy is the document by then.
+    is_gone = ledger.is_moved and (look.old is None or look.old.kind != look.kind)
+    is_named = is_own and look.new is not None and not (is_back or is_gone or done.is_conflict)
     return Expected(
-        old, look.new if stays else None, Ledger(), done.is_conflict, is_unproved=done.is_unproved
+        old,
+        look.new if stays else None,
+        Ledger(),
+        done.is_conflict,
+        is_named=is_named,
+        is_unproved=done.is_unproved,
     )
 
 
