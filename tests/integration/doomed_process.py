@@ -19,7 +19,7 @@ from signalled_process import _PROCESSES, Verb
 
 from redismigrate import commands
 from redismigrate.errors import RedisMigrateError
-from redismigrate.execution.documents.in_place import backing_up
+from redismigrate.execution.documents.in_place import joined_chunks
 from redismigrate.planning import document_estimates
 from redismigrate.state import lock
 
@@ -205,7 +205,7 @@ def _migrate(folder: Path, attempt: Attempt, scenario: Scenario) -> None:
     options = scenario.options
     if attempt.lease_seconds is not None:
         lock.LEASE_SECONDS, lock.RENEW_SECONDS = attempt.lease_seconds, attempt.lease_seconds / 3
-    backing_up.CHUNK_BYTES = attempt.chunk_bytes
+    joined_chunks.CHUNK_BYTES = attempt.chunk_bytes
     if scenario.is_sparse:
         document_estimates.SPARSE_FROM_KEYS = document_estimates.SPARSE_KEYS_PER_DOCUMENT = 0
     project = commands.Project.load(folder / "redismigrate.toml", {"url": attempt.url})

@@ -22,7 +22,7 @@ from vector_documents import (
 )
 
 from redismigrate.backup.backup import Backup
-from redismigrate.execution.documents.in_place import backing_up
+from redismigrate.execution.documents.in_place import joined_chunks
 
 PRODUCTS = 60
 WAYS_OUT = ("Put an intact copy of the folder in its place", "--backup-dir", "--allow-lossy")
@@ -31,7 +31,7 @@ TO_FLOAT64 = CHANGE + "index.alter_field('embedding', datatype='float64')"
 
 @pytest.fixture(autouse=True)
 def several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(joined_chunks, "CHUNK_BYTES", 200)
 
 
 def two_conversions(shop: Shop, strategy: str) -> tuple[Path, Path]:

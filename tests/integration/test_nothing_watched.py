@@ -22,7 +22,7 @@ from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.documents.vectors import ReEncodeVectors
 from redismigrate.execution.documents.beside.copies import Copies
-from redismigrate.execution.documents.in_place import backing_up, restoring
+from redismigrate.execution.documents.in_place import joined_chunks, restoring
 from redismigrate.state import lock
 from redismigrate.state.keys import StateKeys
 
@@ -50,7 +50,7 @@ def upgrade(shop: Shop, strategy: str = "rebuild", watcher: Meanwhile | None = N
 @pytest.fixture
 def stocked(rebuilding: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Documents that make four chunks of a backup, each of one batch, and a revision that converts them."""
-    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(joined_chunks, "CHUNK_BYTES", 1)
     stock(rebuilding, COUNT)
     rebuilding.write(TO_FLOAT16, TO_FLOAT32)
     return rebuilding

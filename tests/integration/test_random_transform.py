@@ -19,7 +19,7 @@ from vector_documents import documents as all_documents
 from redismigrate import commands
 from redismigrate.commands.migration_options import MigrationOptions
 from redismigrate.config import DEFAULT_BACKUP_DIR
-from redismigrate.execution.documents.in_place import backing_up
+from redismigrate.execution.documents.in_place import joined_chunks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -207,7 +207,7 @@ def test_nothing_runs_a_transform_to_know_what_was_written(
 
 def test_several_batches_are_transformed_at_a_time(rebuilding: Shop, monkeypatch: pytest.MonkeyPatch):
     """Each takes 50 ms, whatever the machine does besides."""
-    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(joined_chunks, "CHUNK_BYTES", 1)
     stock(rebuilding, 240)
     rebuilding.write(TO_FLOAT16, TO_FLOAT32)
     seconds = {}

@@ -22,7 +22,7 @@ from vector_documents import (
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.written import LOG
-from redismigrate.execution.documents.in_place import backing_up
+from redismigrate.execution.documents.in_place import joined_chunks
 
 pytestmark = pytest.mark.usefixtures("rebuilding")
 
@@ -36,7 +36,7 @@ def products(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
     A backup of them has several chunks.
     """
-    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(joined_chunks, "CHUNK_BYTES", 200)
     stock(shop, PRODUCTS)
     shop.write(TO_FLOAT16, TO_FLOAT32)
     return shop

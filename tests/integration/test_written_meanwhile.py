@@ -26,7 +26,7 @@ from vector_documents import (
     vector,
 )
 
-from redismigrate.execution.documents.in_place import backing_up
+from redismigrate.execution.documents.in_place import joined_chunks
 
 if TYPE_CHECKING:
     from conftest import Shop
@@ -199,7 +199,7 @@ def test_documents_that_cannot_move_any_more_stay_whole_while_others_are_under_w
     products: Shop, monkeypatch: pytest.MonkeyPatch
 ):
     """Somebody writes after all, to the new name: the vector that was converted already is put back."""
-    monkeypatch.setattr(backing_up, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(joined_chunks, "CHUNK_BYTES", 1)
     count, step = 100, 9
     add_products(products, count)
     products.write(ONE_PASS, ONE_PASS_BACK)

@@ -66,10 +66,7 @@ class CopySteps:
     def take_back(self, step: Step, run: Run, synchroniser: Synchroniser) -> Mapping[str, Any]:
         """What was written to copies goes to their originals; then the copies go. The changes of the run."""
         mirror = self.mirror(step, run, "copies_removed")
-        done = synchroniser.synchronise(mirror, keys_of(mirror, self._work.nodes))
-        while done.busy:
-            again, done.busy = done.busy, []
-            synchroniser.synchronise(mirror, [again], done)
+        done = synchroniser.synchronise_until_done(mirror, keys_of(mirror, self._work.nodes))
         self._work.report(done.failures)
         return self._end(step, run, done.failures)
 

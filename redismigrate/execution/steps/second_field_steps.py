@@ -61,10 +61,7 @@ class SecondFieldSteps:
         schema, work, rewrite = step.index_before.schema, step.work, step.work.rewrite
         names = tuple(work.second_fields[recoding.path] for recoding in rewrite.recodings)
         leftover = LeftoverFields(schema, names, rewrite.excluded_prefixes)
-        done = synchroniser.synchronise(leftover, keys_of(leftover, self._work.nodes))
-        while done.busy:
-            again, done.busy = done.busy, []
-            synchroniser.synchronise(leftover, [again], done)
+        done = synchroniser.synchronise_until_done(leftover, keys_of(leftover, self._work.nodes))
         if done.removed:
             self._work.watcher.warned(
                 f"{done.removed:,} documents of {step.index} had {' and '.join(names)} of an earlier run; "

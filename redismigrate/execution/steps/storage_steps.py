@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from redismigrate.backup.backup import Backup
 from redismigrate.backup.backup_writer import BackupWriter
-from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.converted_documents import (
     add_given_back,
     digests_of_made,
     digests_of_originals,
     originals_in,
 )
-from redismigrate.backup.manifest import ChunkRecord
-from redismigrate.documents.columns import size_bytes
 from redismigrate.documents.digests import Digests
 from redismigrate.documents.failures import Failures, Restored
 from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.storage_change import StorageChange
 from redismigrate.documents.storage_transform import StoreDocuments
-from redismigrate.execution.documents.in_place import backing_up
 from redismigrate.execution.documents.in_place.backing_up import Prepared
 from redismigrate.execution.documents.in_place.job import RewriteJob
+from redismigrate.execution.documents.in_place.joined_chunks import JoinedChunks
 from redismigrate.execution.documents.in_place.other_type import Examined, InOtherType, TurnedBack
 from redismigrate.execution.documents.in_place.rights import KeyRights
-from redismigrate.execution.documents.traffic.mirroring import Mirror, Synchronised, keys_of
+from redismigrate.execution.documents.traffic.mirroring import Synchronised, keys_of
 from redismigrate.execution.documents.traffic.synchronising import Synchroniser
 from redismigrate.execution.run import DocumentCounts, Run
 from redismigrate.execution.steps.document_work import DocumentWork, failed
@@ -64,7 +60,7 @@ class StorageSteps:
         Raises:
             BackupFailed: A chunk can't be written.
         """
-        chunks = _Joined(writer)
+        chunks = JoinedChunks(writer)
         mirror = Examined(
             job.schema,
             self._aside,
@@ -74,7 +70,7 @@ class StorageSteps:
             rights.lacking,
         )
         with _synchroniser(job) as synchroniser:
-            done = _synchronise(synchroniser, mirror, keys_of(mirror, self._work.nodes))
+            done = synchroniser.synchronise_until_done(mirror, keys_of(mirror, self._work.nodes))
         chunks.finish()
         return Prepared(done.documents, chunks.documents, done.failures)
 
@@ -113,9 +109,11 @@ class StorageSteps:
                 digests_of_originals(backup),
                 made,
             )
-            _synchronise(synchroniser, mirror, (chunk.documents.keys for chunk in backup.chunks()), done)
+            synchroniser.synchronise_until_done(
+                mirror, (chunk.documents.keys for chunk in backup.chunks()), done
+            )
             # What was written since it was backed up.
-            _synchronise(synchroniser, mirror, keys_of(mirror, self._work.nodes), done)
+            synchroniser.synchronise_until_done(mirror, keys_of(mirror, self._work.nodes), done)
             writer.finish()
         self._work.report(done.failures)
         counts = DocumentCounts(rewritten=done.written).plus(failed(done.failures))
@@ -147,7 +145,7 @@ class StorageSteps:
         transform = StoreDocuments(_storage_of(job.rewrite).reversed())
         rest = InOtherType(schema, self._aside, job.rewrite.excluded_prefixes, transform)
         with _synchroniser(job) as synchroniser:
-            return _synchronise(synchroniser, rest, keys_of(rest, job.nodes))
+            return synchroniser.synchronise_until_done(rest, keys_of(rest, job.nodes))
 
 
 def restore_type(job: RewriteJob, aside: bytes, backup: Backup, olders: Iterable[Backup]) -> Restored:
@@ -184,56 +182,11 @@ def _turn_back(
     for chunk in newest_first.chunks():
         originals = dict(originals_in(backup, chunk, schema.storage_type))
         mirror = TurnedBack(schema, aside, (), originals, made)
-        _synchronise(synchroniser, mirror, [list(originals)], done)
+        synchroniser.synchronise_until_done(mirror, [list(originals)], done)
 
 
 def _synchroniser(job: RewriteJob) -> Synchroniser:
     return Synchroniser(job.nodes, job.connections, job.batch_size, job.on_progress, job.pace)
-
-
-class _Joined:
-    """Joins what several batches have into one chunk: every chunk costs three waits for the disk."""
-
-    def __init__(self, writer: BackupWriter) -> None:
-        self._writer = writer
-        self._parts: list[Chunk] = []
-        self._bytes = 0
-        self._last: Future[ChunkRecord] | None = None
-        self.documents = 0
-
-    def add(self, chunk: Chunk) -> None:
-        """Take documents; write what was taken once it is enough."""
-        self._parts.append(chunk)
-        self.documents += len(chunk.documents.keys)
-        self._bytes += sum(map(len, chunk.documents.keys))
-        self._bytes += sum(map(size_bytes, chunk.documents.columns.values()))
-        if self._bytes >= backing_up.CHUNK_BYTES:
-            self._submit()
-
-    def finish(self) -> None:
-        """Write the rest; all of it is on disk when this returns."""
-        self._submit()
-        if self._last is not None:
-            self._last.result()
-
-    def _submit(self) -> None:
-        if self._parts:
-            self._last = self._writer.submit(*self._parts)
-        self._parts, self._bytes = [], 0
-
-
-def _synchronise(
-    synchroniser: Synchroniser,
-    mirror: Mirror,
-    keys: Iterable[Sequence[bytes]],
-    done: Synchronised | None = None,
-) -> Synchronised:
-    """Bring documents to what a mirror says, those that were written meanwhile again."""
-    done = synchroniser.synchronise(mirror, keys, done)
-    while done.busy:
-        busy, done.busy = done.busy, []
-        synchroniser.synchronise(mirror, [busy], done)
-    return done
 
 
 def _storage_of(rewrite: Rewrite) -> StorageChange:

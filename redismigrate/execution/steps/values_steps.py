@@ -96,10 +96,7 @@ class ValuesSteps:
                     continue
                 for chunk in (backup or self._work.open(location)).chunks():
                     known = replace(mirror, brought_back=dict(values_in(chunk, mirror.paths)))
-                    synchroniser.synchronise(known, [chunk.documents.keys], done)
-                    while done.busy:
-                        busy, done.busy = done.busy, []
-                        synchroniser.synchronise(known, [busy], done)
+                    synchroniser.synchronise_until_done(known, [chunk.documents.keys], done)
         return done
 
     def restore(self, step: Step, run: Run) -> Mapping[str, Any]:
@@ -127,11 +124,7 @@ class ValuesSteps:
     def _all(self, step: Step, run: Run, mirror: Mirror) -> Synchronised:
         """Bring all documents to what a mirror says."""
         with self._synchroniser(step, run) as synchroniser:
-            done = synchroniser.synchronise(mirror, keys_of(mirror, self._work.nodes))
-            while done.busy:
-                busy, done.busy = done.busy, []
-                synchroniser.synchronise(mirror, [busy], done)
-        return done
+            return synchroniser.synchronise_until_done(mirror, keys_of(mirror, self._work.nodes))
 
     def _synchroniser(self, step: Step, run: Run) -> Synchroniser:
         job, work = self._work.job(step, run), self._work

@@ -247,8 +247,5 @@ def bring_values_back(
     # What was backed up last was there last.
     for chunk in replace(backup, records=backup.records[::-1]).chunks():
         mirror = WithOriginals(schema, paths, originals=dict(values_in(chunk, paths)))
-        synchroniser.synchronise(mirror, [chunk.documents.keys], done)
-        while done.busy:
-            busy, done.busy = done.busy, []
-            synchroniser.synchronise(mirror, [busy], done)
+        synchroniser.synchronise_until_done(mirror, [chunk.documents.keys], done)
     return Restored(done.written, done.failures)

@@ -106,9 +106,6 @@ def restore_values(nodes: Nodes, backup: Backup) -> Restored:
     restored = Restored()
     mirror = ValuesBack(schema, newest)
     with Synchroniser(nodes, _CONNECTIONS, _BATCH_SIZE) as synchroniser:
-        done = synchroniser.synchronise(mirror, [list(newest)])
-        while done.busy:
-            again, done.busy = done.busy, []
-            synchroniser.synchronise(mirror, [again], done)
+        done = synchroniser.synchronise_until_done(mirror, [list(newest)])
     restored.documents, restored.left = done.written, done.failures
     return restored

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from redismigrate.backup.backup_writer import BackupWriter
 from redismigrate.backup.chunk_file import Chunk
 from redismigrate.backup.contents import KEPT, backup_fields
-from redismigrate.backup.manifest import ChunkRecord
 from redismigrate.documents.array_texts import as_written, count_components
 from redismigrate.documents.batch import Batch
-from redismigrate.documents.columns import FixedWidth, size_bytes
+from redismigrate.documents.columns import FixedWidth
 from redismigrate.documents.conversion import Quantizations
 from redismigrate.documents.exact_numbers import UNSPELLABLE
 from redismigrate.documents.failures import Failures
@@ -22,9 +20,9 @@ from redismigrate.documents.rewrite import Rewrite
 from redismigrate.documents.transform import Transform
 from redismigrate.execution.documents.in_place.growing import CutOff
 from redismigrate.execution.documents.in_place.job import RewriteJob
+from redismigrate.execution.documents.in_place.joined_chunks import JoinedChunks
 from redismigrate.execution.documents.in_place.moving import Mover
 from redismigrate.execution.documents.in_place.rights import KeyRights
-from redismigrate.execution.documents.traffic.node import Node
 from redismigrate.execution.documents.traffic.reading import (
     KEYS_PER_SCRIPT,
     ask_ahead,
@@ -35,9 +33,6 @@ from redismigrate.execution.indexes.live import in_complete_index
 from redismigrate.execution.indexes.waiting import wait_until_indexed
 from redismigrate.redis_server.wire import Wire, refusal
 from redismigrate.schema.json_paths import WHOLE_DOCUMENT
-
-# In a chunk, keys included; three of them are in memory at a time.
-CHUNK_BYTES = 4 << 20
 
 
 @dataclass
@@ -91,7 +86,7 @@ def back_up(
     """
     rewrite, prepared, fit = job.rewrite, Prepared(), job.fit()
     probe = fit.probe
-    chunks, mover = _Chunks(writer), job.mover()
+    chunks, mover = JoinedChunks(writer), job.mover()
     unreadable: dict[bytes, str] = {}
     for read, answers in looked_at(job, mover, _read(job, unreadable)):
         takes_new_form = leaves_new_form or is_beside
@@ -117,7 +112,8 @@ def back_up(
         if rows and prepared.failures.count <= max_failures:
             # Where all move, none had a new name from the beginning.
             kept = [0] * len(rows) if all_move else _kept(mover, answers, rows)
-            chunks.add(job.nodes.of(batch.keys), batch.take(rows), kept)
+            chunk = Chunk(batch.take(rows), {KEPT: kept} if kept else {})
+            chunks.add(chunk, job.nodes.of(batch.keys))
         job.on_progress(len(batch.keys))
     chunks.finish()
     if prepared.kept:
@@ -158,40 +154,6 @@ def _misread(rewrite: Rewrite, batch: Batch) -> dict[int, str]:
         for row, text in enumerate(batch.columns[recoding.path])
         if text is not None and count_components(text) is not None and as_written(text) is None
     }
-
-
-class _Chunks:
-    """Puts several batches of one node into a chunk: every chunk costs three waits for the disk."""
-
-    def __init__(self, writer: BackupWriter) -> None:
-        self._writer = writer
-        self._node: Node | None = None
-        self._parts: list[Chunk] = []
-        self._bytes = 0
-        self._last: Future[ChunkRecord] | None = None
-
-    def add(self, node: Node, batch: Batch, kept: list[int]) -> None:
-        """Take a batch, with `KEPT` of its documents if some move; write what was taken once it is enough."""
-        if node != self._node:
-            # Who writes the documents of a chunk writes to one node.
-            self._submit()
-            self._node = node
-        self._parts.append(Chunk(batch, {KEPT: kept} if kept else {}))
-        self._bytes += sum(map(len, batch.keys))
-        self._bytes += sum(map(size_bytes, batch.columns.values()))
-        if self._bytes >= CHUNK_BYTES:
-            self._submit()
-
-    def finish(self) -> None:
-        """Write the rest; all of it is on disk when this returns."""
-        self._submit()
-        if self._last is not None:
-            self._last.result()
-
-    def _submit(self) -> None:
-        if self._parts:
-            self._last = self._writer.submit(*self._parts)
-        self._parts, self._bytes = [], 0
 
 
 def _without_new_form(rewrite: Rewrite, batch: Batch, already: Counter[str]) -> Batch:

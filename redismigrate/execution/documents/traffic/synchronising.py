@@ -100,6 +100,26 @@ class Synchroniser(OptimisticWriter):
             self._take(turn, total)
         return total
 
+    def synchronise_until_done(
+        self, mirror: Mirror, keys: Iterable[Sequence[bytes]], total: Synchronised | None = None
+    ) -> Synchronised:
+        """As `synchronise`, and once more what others kept from it by writing, until nothing is left of that.
+
+        Args:
+            mirror: Tells how.
+            keys: As for `synchronise`.
+            total: Is added to and returned.
+
+        Raises:
+            FenceLost: Another process has taken over the lock; the batch was not written.
+            RedisMigrateError: The server can't be reached or used.
+        """
+        total = self.synchronise(mirror, keys, total)
+        while total.busy:
+            busy, total.busy = total.busy, []
+            self.synchronise(mirror, [busy], total)
+        return total
+
     def _batches(self, portions: Iterable[Sequence[bytes]]) -> Iterator[Sequence[bytes]]:
         """Batches of the size that is right at the moment, none with a key twice, each of one node."""
         keys = chain.from_iterable(portions)
